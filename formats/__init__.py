@@ -1,0 +1,1 @@
+"""Number formats as data: one YAML file per format, its stem the format's name."""

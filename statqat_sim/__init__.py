@@ -1,0 +1,1 @@
+"""Hardware number formats from one YAML file."""

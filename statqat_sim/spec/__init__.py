@@ -1,0 +1,1 @@
+"""YAML text -> frozen, validated values. Nothing here computes with arrays."""

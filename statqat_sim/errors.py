@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+TOLD = 100
+"""How many problems the text of an error lists; `SpecError.problems` has them all."""
+
+SHOWN = 60
+"""How much of a value an error quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +34,46 @@ class SpecError(ValueError):
     """A spec is wrong. One line per problem, each `file:line:column: key.path: what; what is allowed`."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.column)))
-        super().__init__("\n".join(map(str, self.problems)))
+        in_order = sorted(problems, key=lambda p: (p.file, p.line, p.column))
+        # an aliased node is read at several paths; what is wrong with it is told once
+        distinct = {(p.file, p.line, p.column, p.message): p for p in reversed(in_order)}
+        self.problems = tuple(reversed(distinct.values()))
+        lines = [str(problem) for problem in self.problems[:TOLD]]
+        more = len(self.problems) - TOLD
+        super().__init__("\n".join(lines + [f"... and {more} more"] * (more > 0)))
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Problem, ...]]]:
+        return type(self), (self.problems,)
 
 
 class UnsupportedError(NotImplementedError):
     """The request is meaningful, but this version, backend or format does not do it."""
 
 
+def nearest(word: str, allowed: Iterable[str]) -> str | None:
+    """The one of `allowed` that `word` is likely to be a misspelling of."""
+    if len(word) > SHOWN:
+        return None
+    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest of `allowed`, or the empty string."""
-    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, allowed)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def shown(value: Any) -> str:
+    """A short view of what was written, on one line."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {math.inf: ".inf", -math.inf: "-.inf"}.get(value, ".nan")
+    if isinstance(value, str) and len(value) > SHOWN:
+        value = value[:SHOWN] + "..."
+    return repr(value)

@@ -10,10 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
 
-from statqat_sim.errors import Problem, SpecError, did_you_mean
+from statqat_sim.errors import SpecError, did_you_mean, shown
+from statqat_sim.spec.inherit import Resolve
 from statqat_sim.spec.located import MAX_BYTES, Document, read_document
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.reader import Resolve, read_format
+from statqat_sim.spec.reader import read_format
 
 Search: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -39,12 +40,12 @@ class Catalog:
         if name in aliases:
             return self.files[aliases[name]]
         hint = did_you_mean(name, (*self.files, *aliases))
-        raise LookupError(f"no format is named {name!r}{hint} (`statqat-sim formats` lists {len(self.files)})")
+        raise LookupError(f"no format is named {shown(name)}{hint} (`statqat-sim formats` lists them all)")
 
     @property
     def aliases(self) -> Mapping[str, str]:
         """Every alias and the canonical name that it leads to; a broken file has none."""
-        return _aliases(tuple((stem, path, path.stat().st_mtime_ns) for stem, path in self.files.items()))
+        return _aliases(tuple((stem, path, *_version(path)) for stem, path in self.files.items()))
 
 
 def catalog(search: Search = ()) -> Catalog:
@@ -56,7 +57,8 @@ def catalog(search: Search = ()) -> Catalog:
     found: dict[str, Path] = {}
     for directory in (*_directories(search), builtin_directory()):
         for path in sorted(directory.rglob("*.yaml")):
-            found.setdefault(path.stem, path)
+            if path.is_file():
+                found.setdefault(path.stem, path)
     return Catalog(found)
 
 
@@ -72,13 +74,13 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberForm
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
     """
-    text = os.fspath(name)
+    text = os.fsdecode(name)
     is_path = text.endswith((".yaml", ".yml")) or os.sep in text
     known = catalog(search)
     return _load(Path(text) if is_path else known.path(text), known)
 
 
-def parse_format(text: str, *, file: str = "<string>", search: Search = ()) -> NumberFormat:
+def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> NumberFormat:
     """A format from YAML text; `extends` and named elements are looked up as in `load_format`.
 
     Raises:
@@ -98,12 +100,7 @@ def builtin_directory() -> Path:
 
 
 def _load(path: Path, known: Catalog) -> NumberFormat:
-    document = _read(path)
-    format = read_format(document, _resolver(known))
-    if format.name != path.stem:
-        message = f"{format.name!r} differs from the file's stem; allowed: {path.stem}"
-        raise SpecError([document.root.find(("name",)).problem(message)])
-    return format
+    return read_format(_read(path), _resolver(known))
 
 
 def _resolver(known: Catalog) -> Resolve:
@@ -111,22 +108,45 @@ def _resolver(known: Catalog) -> Resolve:
 
 
 def _read(path: Path) -> Document:
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise SpecError([Problem(str(path), 1, 1, "", f"the file is too large: {size} bytes; allowed: {MAX_BYTES}")])
-    return read_document(path.read_bytes(), str(path))
+    """A file's text, with a problem if its `name` is not its stem.
+
+    Raises:
+        SpecError: if nothing can be read.
+        OSError: if there is no such file.
+    """
+    if "\0" in str(path) or (path.exists() and not path.is_file()):
+        raise OSError(f"{shown(str(path))}: not a file")
+    with path.open("rb") as stream:
+        document = read_document(stream.read(MAX_BYTES + 1), str(path))
+    top = document.root.value
+    name = top.get("name") if isinstance(top, dict) else None
+    if name is None or not isinstance(name.value, str) or name.value == path.stem:
+        return document
+    misnamed = name.problem(f"{shown(name.value)} differs from the file's stem; allowed: {path.stem}")
+    return Document(document.root, (*document.problems, misnamed))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return status.st_mtime_ns, status.st_size
 
 
 @lru_cache(maxsize=8)
-def _aliases(entries: tuple[tuple[str, Path, int], ...]) -> Mapping[str, str]:
+def _aliases(entries: tuple[tuple[str, Path, int, int], ...]) -> Mapping[str, str]:
     found: dict[str, str] = {}
-    for stem, path, _ in entries:
+    for stem, path, *_ in entries:
         try:
-            listed = _read(path).root.find(("aliases",)).plain()
-        except SpecError:
+            root = _read(path).root
+        except (SpecError, OSError):
             continue
+        listed = root.find(("aliases",)).value
         for alias in listed if isinstance(listed, list) else ():
-            found.setdefault(str(alias), stem)
+            if isinstance(alias.value, str):
+                found.setdefault(alias.value, stem)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from statqat_sim.errors import shown
 from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem, Spec
 
 
@@ -18,6 +19,17 @@ class CodebookElement(Spec):
     kind: Literal["codebook"]
     bits: Annotated[int, Field(ge=1, le=MAX_TABLE_BITS)]
     values: Annotated[tuple[float, ...], Field(min_length=1, strict=False)]
+
+    def __eq__(self, other: object) -> bool:
+        """Equality of what the codes mean: 0.0 and -0.0 differ."""
+        return isinstance(other, CodebookElement) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @cached_property
+    def _identity(self) -> tuple[int, tuple[str, ...]]:
+        return self.bits, tuple(map(float.hex, self.values))
 
     @property
     def sign_bit(self) -> int:
@@ -52,6 +64,11 @@ class CodebookElement(Spec):
     @property
     def signed_nan(self) -> bool:
         return False
+
+    @property
+    def zero_code(self) -> int:
+        """Code of +0, where the format has one."""
+        return self.level_code(0.0)
 
     @property
     def has_zero(self) -> bool:
@@ -106,4 +123,6 @@ class CodebookElement(Spec):
             yield "values", f"{len(self.values)} values for {self.bits} bits; allowed: at most {1 << self.bits}"
         for index, value in enumerate(self.values):
             if not math.isfinite(value):
-                yield f"values.{index}", f"{value} is not finite; codes beyond the list read NaN"
+                yield f"values.{index}", f"{shown(value)} is not finite; codes beyond the list read NaN"
+        if not any(self.values):
+            yield "values", "no value other than zero is left"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, TypeAlias
 
@@ -115,45 +115,36 @@ class EncodePolicy(Spec):
 
     def problems(self, element: Element) -> Iterator[KeyProblem]:
         """The keys that ask for what the element does not have."""
-        has_nan, has_inf = element.nan_code is not None, element.inf_code is not None
-        no_nan = "'nan' needs a format with NaN"
-        if self.overflow is Overflow.NAN and not has_nan:
-            yield "overflow", f"{no_nan}; allowed: {_overflows(element)}"
-        elif self.overflow is Overflow.INF and not has_inf:
-            yield "overflow", f"'inf' needs a format with Inf; allowed: {_overflows(element)}"
-        elif self.overflow is not Overflow.SATURATE and isinstance(element, CodebookElement):
-            yield "overflow", "beyond the end of a codebook is its end; allowed: saturate"
-        elif self.overflow is Overflow.WRAP and not _can_wrap(element):
-            yield "overflow", f"'wrap' needs an int without min and max, not in sign and magnitude; allowed: {_overflows(element)}"
-        if self.inf_input is InfInput.NAN and not has_nan:
-            yield "inf_input", f"{no_nan}; allowed: overflow, saturate"
-        if self.inf_input is InfInput.INF and not has_inf:
-            yield "inf_input", "'inf' needs a format with Inf; allowed: overflow, saturate"
-        if self.nan_input is NanInput.NAN and not has_nan:
-            yield "nan_input", f"{no_nan}; allowed: max, zero, error, or a code"
-        if self.nan_input is NanInput.ZERO and not element.has_zero:
-            yield "nan_input", "'zero' needs a format with a zero; allowed: nan, max, error, or a code"
+        for key, refused in _refusals(element).items():
+            asked = getattr(self, key)
+            if why := refused.get(asked):
+                allowed = ", ".join(word for word in type(asked) if not refused.get(word))
+                yield key, f"{why}; allowed: {allowed}{', or a code' if key == 'nan_input' else ''}"
         if type(self.nan_input) is int and self.nan_input >> element.bits:
-            yield "nan_input", f"code {self.nan_input} has more than {element.bits} bits; allowed: 0 to {(1 << element.bits) - 1}"
-        if self.zero_input is ZeroInput.NAN and (element.has_zero or not has_nan):
-            yield "zero_input", "'nan' needs a format with NaN and without zero; allowed: min"
-        if self.negative_input is not NegativeInput.CLAMP and element.has_negative:
-            yield "negative_input", "the format has negative values; only a format without them has this choice"
-        elif self.negative_input is NegativeInput.NAN and not has_nan:
-            yield "negative_input", f"{no_nan}; allowed: clamp, abs"
+            most = (1 << element.bits) - 1
+            yield "nan_input", f"code {self.nan_input} has more than {element.bits} bits; allowed: 0 to {most}"
+
+
+def _refusals(element: Element) -> Mapping[str, Mapping[StrEnum, str | None]]:
+    """The words that an element may have no use for, each with the reason, or None where it is allowed."""
+    nan = None if element.nan_code is not None else "'nan' needs a format with NaN"
+    inf = None if element.inf_code is not None else "'inf' needs a format with Inf"
+    zero = None if element.has_zero else "'zero' needs a format with a zero"
+    end = "beyond the end of a codebook is its end" if isinstance(element, CodebookElement) else None
+    wrap = None if _can_wrap(element) else "'wrap' needs an int without min and max, not in sign and magnitude"
+    no_zero = "only a format without a zero has this choice" if element.has_zero else nan
+    negative = "only a format without negative values has this choice"
+    has_negative = negative if element.has_negative else None
+    return {
+        "overflow": {Overflow.INF: end or inf, Overflow.NAN: end or nan, Overflow.WRAP: end or wrap},
+        "inf_input": {InfInput.INF: inf, InfInput.NAN: nan},
+        "nan_input": {NanInput.NAN: nan, NanInput.ZERO: zero},
+        "zero_input": {ZeroInput.NAN: no_zero},
+        "negative_input": {NegativeInput.NAN: has_negative or nan, NegativeInput.ABS: has_negative},
+    }
 
 
 def _can_wrap(element: Element) -> bool:
     if not isinstance(element, IntElement) or element.encoding is Encoding.SIGN_MAGNITUDE:
         return False
     return element.min is None and element.max is None
-
-
-def _overflows(element: Element) -> str:
-    offers = {
-        "saturate": True,
-        "inf": element.inf_code is not None,
-        "nan": element.nan_code is not None and not isinstance(element, CodebookElement),
-        "wrap": _can_wrap(element),
-    }
-    return ", ".join(name for name, offered in offers.items() if offered)

@@ -133,6 +133,11 @@ class FloatElement(Spec):
         return self.signed and self.nan in (NanCodes.IEEE, NanCodes.ALL_ONES)
 
     @property
+    def zero_code(self) -> int:
+        """Code of +0, where the format has one."""
+        return 0
+
+    @property
     def has_zero(self) -> bool:
         return self.zero is not Zero.NONE
 
@@ -190,7 +195,7 @@ class FloatElement(Spec):
 
     @property
     def min_normal(self) -> float:
-        """Smallest value with a full significand."""
+        """Smallest value with a full significand; above `highest` where the specials leave subnormals only."""
         first = self.min_magnitude if self.subnormals is Subnormals.NONE else 1 << self.mantissa_bits
         return self.magnitude_value(first)
 
@@ -202,11 +207,13 @@ class FloatElement(Spec):
     @property
     def ulp_at_one(self) -> float | None:
         """Distance from 1 to the next larger value, if both exist."""
-        if self.subnormals is Subnormals.RAW and self.bias == 0:
-            return None  # 1 lies in the gap above the subnormals
-        quantum = max(self.emin, 0) - self.mantissa_bits
-        step = math.ldexp(1.0, quantum)
-        return step if quantum <= 0 and self.smallest <= 1 and self.highest >= 1 + step else None
+        if self.bias > 0 or self.subnormals is Subnormals.NONE:
+            one = self.bias << self.mantissa_bits
+        else:  # only a subnormal can be 1
+            one = 1 << max(self.mantissa_bits - self.emin, 0)
+        if not 0 <= one < self.max_magnitude or self.magnitude_value(one) != 1:
+            return None
+        return self.magnitude_value(one + 1) - 1
 
     @property
     def nan_count(self) -> int:
@@ -242,17 +249,29 @@ class FloatElement(Spec):
         if self.nan is NanCodes.NEGATIVE_ZERO and not self.signed:
             yield "nan", "'negative_zero' needs a signed format; allowed: none, ieee, all_ones"
         if self.nan is NanCodes.NEGATIVE_ZERO and self.zero is Zero.SIGNED:
-            yield "zero", "'signed' needs the code that nan: negative_zero takes; allowed: positive, none"
+            yield "zero", "'signed' needs the code that nan: negative_zero takes; allowed: positive"
         elif self.zero is Zero.SIGNED and not self.signed:
             yield "zero", "'signed' needs a signed format; allowed: positive, none"
         if self.zero is Zero.NONE and self.subnormals is not Subnormals.NONE:
             yield "zero", f"'none' needs subnormals: none, not {self.subnormals.value}"
+        elif self.zero is Zero.NONE and self.nan is NanCodes.NEGATIVE_ZERO:
+            yield "zero", "'none' would give the smallest negative value the code of NaN; allowed: positive"
         if self.max_magnitude < max(self.min_magnitude, 0):
             yield "exponent_bits", "no finite value other than zero is left; use more bits or fewer specials"
             return
-        emax = max(self.max_magnitude >> self.mantissa_bits, 1) - self.bias
-        if emax > 1023:
-            yield "bias", f"the largest value is at least 2^{emax}, beyond float64; allowed: below 2^1024"
-        quantum = self.emin - self.mantissa_bits
-        if quantum < -1074:
-            yield "bias", f"the smallest step is 2^{quantum}, finer than float64; allowed: 2^-1074"
+        emax = self._floor_log2(self.max_magnitude)
+        quantum = self.emin - self.mantissa_bits if self.mantissa_bits else self._floor_log2(self.min_magnitude)
+        low, high = self.bias + emax - 1023, self.bias + quantum + 1074
+        if low > high:
+            yield "exponent_bits", f"the values span 2^{quantum} to 2^{emax}, more than float64; use fewer bits"
+        elif emax > 1023:
+            yield "bias", f"the largest value is at least 2^{emax}, beyond float64; allowed: {low} to {high}"
+        elif quantum < -1074:
+            yield "bias", f"the smallest step is 2^{quantum}, finer than float64; allowed: {low} to {high}"
+
+    def _floor_log2(self, magnitude: int) -> int:
+        """Exponent of a value, which may be beyond float64."""
+        exponent, mantissa = divmod(magnitude, 1 << self.mantissa_bits)
+        if exponent or self.subnormals is Subnormals.NONE:
+            return exponent - self.bias
+        return mantissa.bit_length() - 1 + self.emin - self.mantissa_bits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,13 +21,18 @@ class Encoding(StrEnum):
     OFFSET_BINARY = "offset_binary"
 
 
+def _default_offset(known: dict[str, Any]) -> int | None:
+    half: int = 1 << (known["bits"] - 1)
+    return half if known["encoding"] is Encoding.OFFSET_BINARY else None
+
+
 class IntElement(Spec):
     """n·2^-fraction_bits for an integer n, written as declared. `min` and `max` bind the encoder only."""
 
     kind: Literal["int"]
     bits: Annotated[int, Field(ge=1, le=MAX_BITS)]
     encoding: Worded[Encoding] = Encoding.TWOS_COMPLEMENT
-    offset: int | None = None
+    offset: int | None = Field(default_factory=_default_offset)
     fraction_bits: Annotated[int, Field(ge=-64, le=64)] = 0
     min: int | None = None
     max: int | None = None
@@ -40,9 +45,7 @@ class IntElement(Spec):
     @property
     def code_offset(self) -> int:
         """What is added to n to give the code; 0 outside offset_binary."""
-        if self.encoding is not Encoding.OFFSET_BINARY:
-            return 0
-        return 1 << (self.bits - 1) if self.offset is None else self.offset
+        return (self.offset or 0) if self.encoding is Encoding.OFFSET_BINARY else 0
 
     @property
     def full_range(self) -> tuple[int, int]:
@@ -104,6 +107,11 @@ class IntElement(Spec):
         return False
 
     @property
+    def zero_code(self) -> int:
+        """Code of +0, where the format has one."""
+        return self.code(0)
+
+    @property
     def has_zero(self) -> bool:
         return True
 
@@ -121,8 +129,8 @@ class IntElement(Spec):
 
     @property
     def smallest(self) -> float:
-        """The smallest value above zero."""
-        return self.integer_value(1)
+        """The smallest value above zero; of a format without one, the least magnitude but zero."""
+        return self.integer_value(1 if self.range[1] > 0 else -1)
 
     @property
     def min_normal(self) -> float:
@@ -163,5 +171,6 @@ class IntElement(Spec):
             yield "min", f"{self.min} is outside the {self.bits}-bit range, or above zero; allowed: {low} to 0"
         if self.max is not None and not 0 <= self.max <= high:
             yield "max", f"{self.max} is outside the {self.bits}-bit range, or below zero; allowed: 0 to {high}"
-        elif self.range[1] < 1 and self.range[0] > -1:
-            yield "bits", "no value other than zero is left"
+        if self.range == (0, 0):
+            key = "bits" if low == high == 0 else "min" if self.max is None else "max"
+            yield key, "no value other than zero is left"

@@ -1,36 +1,27 @@
-"""YAML text -> plain values that remember where they were written.
-
-A plain scalar is taken only where YAML 1.1 (which PyYAML reads) and YAML 1.2 (which editors and other
-languages read) agree on it; `1e-3`, `no`, `010`, `0b11`, `1_000`, `1:30` and their kind are refused.
-"""
+"""YAML text -> plain values that remember where they were written."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from statqat_sim.errors import Problem, SpecError
+from statqat_sim.errors import SHOWN, Problem, SpecError, shown
+from statqat_sim.spec.scalar import UnreadableScalar, read_scalar, tag_name
 
 MAX_BYTES = 4 << 20
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 MAX_DEPTH = 32
+MAX_KEYS = 1000
+"""Most keys of one mapping; no part of the language has more than twenty."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-_CORE_SCHEMA = (  # YAML 1.2.2, section 10.3.2
-    ("null", re.compile(r"null|Null|NULL|~|")),
-    ("bool", re.compile(r"true|True|TRUE|false|False|FALSE")),
-    ("int", re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")),
-    ("float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")),
-    ("float", re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")),
-)
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+(\.|[eE]|$)")
-
+_LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
+_FORBIDDEN = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.1, section 5.1
+_PLAIN_KEY = re.compile(r"[\w+-]+")
 
 UNREADABLE: Final = object()
 """The value of a scalar that is refused; its problem is in the document, so that no one reports it again."""
@@ -48,24 +39,28 @@ class Located:
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)  # where each key of a mapping stands
 
     def problem(self, message: str) -> Problem:
-        return Problem(self.file, self.line, self.column, ".".join(self.path), message)
+        return Problem(self.file, self.line, self.column, dotted(self.path), message)
 
     def key_problem(self, key: str, message: str) -> Problem:
         """A problem with the key itself rather than with its value."""
-        line, column = self.keys[key]
-        return Problem(self.file, line, column, ".".join((*self.path, key)), message)
+        line, column = self.keys.get(key, (self.line, self.column))
+        return Problem(self.file, line, column, dotted((*self.path, key)), message)
 
-    def find(self, path: tuple[str | int, ...]) -> Located:
+    def find(self, path: Iterable[str | int]) -> Located:
         """The deepest node on `path` that the file holds."""
         node = self
         for step in path:
-            if isinstance(node.value, dict) and step in node.value:
-                node = node.value[step]
-            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-            else:
+            child = node._child(step)
+            if child is None:
                 break
+            node = child
         return node
+
+    def _child(self, step: str | int) -> Located | None:
+        if isinstance(self.value, dict):
+            return self.value.get(step)
+        is_item = isinstance(self.value, list) and isinstance(step, int) and 0 <= step < len(self.value)
+        return self.value[step] if is_item else None
 
     def plain(self) -> Any:
         """The value without its places."""
@@ -74,6 +69,11 @@ class Located:
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
+
+
+def dotted(path: Iterable[str]) -> str:
+    """A key path as errors show it; a key that is no plain word is quoted."""
+    return ".".join(step if _PLAIN_KEY.fullmatch(step) and len(step) <= SHOWN else shown(step) for step in path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,8 @@ def read_document(text: str | bytes, file: str) -> Document:
     """Parse one YAML document.
 
     Raises:
-        SpecError: if nothing can be read: bad syntax or bytes that are not UTF-8, several documents or none,
-            too many bytes or values, an alias that blows up.
+        SpecError: if nothing can be read: bad syntax, bytes that are not UTF-8 or characters that YAML forbids,
+            several documents or none, too many bytes or values, an alias that blows up.
     """
     decoded = _decode(text, file)
     try:
@@ -107,55 +107,69 @@ def read_document(text: str | bytes, file: str) -> Document:
         root = yaml.compose(decoded, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise SpecError([Problem(file, line, column, "", f"not valid YAML: {error.problem or error.context}")]) from None
+        place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise _refused(file, place, f"not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
-        first = str(error).splitlines()[0]
-        raise SpecError([Problem(file, 1, 1, "", f"not valid YAML: {first}")]) from None
+        raise _refused(file, (1, 1), f"not valid YAML: {str(error).partition(chr(10))[0]}") from None
     if root is None:
-        raise SpecError([Problem(file, 1, 1, "", "the file is empty; expected a mapping of keys")])
+        raise _refused(file, (1, 1), "the file is empty; expected a mapping of keys")
     reader = _Reader(file)
     located = reader.locate(root, ())
     return Document(located, tuple(reader.problems))
 
 
+def _refused(file: str, place: tuple[int, int], message: str) -> SpecError:
+    return SpecError([Problem(file, *place, "", message)])
+
+
 def _decode(text: str | bytes, file: str) -> str:
-    size = len(text)
-    if size > MAX_BYTES:
-        raise SpecError([Problem(file, 1, 1, "", f"the file is too large: {size} bytes; allowed: {MAX_BYTES}")])
-    if isinstance(text, str):
-        return text
-    try:
-        return text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = text.count(b"\n", 0, error.start) + 1
-        column = error.start - (text.rfind(b"\n", 0, error.start) + 1) + 1
-        message = f"byte 0x{text[error.start]:02x} is not UTF-8; save the file as UTF-8"
-        raise SpecError([Problem(file, line, column, "", message)]) from None
+    """Characters that YAML allows, without a byte order mark."""
+    if len(text) > MAX_BYTES:
+        raise _refused(file, (1, 1), f"the file is too large: {len(text)} bytes; allowed: {MAX_BYTES}")
+    if isinstance(text, bytes):
+        if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise _refused(file, (1, 1), "the file is UTF-16; save it as UTF-8")
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            before = error.object[: error.start].decode("utf-8")
+            byte = f"byte 0x{error.object[error.start]:02x}"
+            raise _refused(file, _end(before), f"{byte} is not UTF-8; save the file as UTF-8") from None
+    text = text.removeprefix("\ufeff")
+    if forbidden := _FORBIDDEN.search(text):
+        place = _end(text[: forbidden.start()])
+        raise _refused(file, place, f"character U+{ord(forbidden[0]):04X} is not allowed in YAML; remove it")
+    return text
+
+
+def _end(text: str) -> tuple[int, int]:
+    """Line and column of what follows `text`."""
+    lines = _LINE_BREAK.split(text.removeprefix("\ufeff"))
+    return len(lines), len(lines[-1]) + 1
 
 
 def _bound_events(text: str, file: str) -> None:
     """Refuse what would make PyYAML recurse or the reader blow up, and a second document."""
     depth = documents = 0
     for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
-        mark = event.start_mark
-        here = Problem(file, mark.line + 1, mark.column + 1, "", "")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.DocumentStartEvent):
             documents += 1
-        if documents > 1:
-            raise SpecError([_at(here, "a second document starts here; allowed: one per file")])
-        if depth > MAX_DEPTH:
-            raise SpecError([_at(here, f"nested too deeply; allowed: {MAX_DEPTH} levels")])
-        if count > 2 * MAX_NODES:
-            raise SpecError([_at(here, f"too many values; allowed: {MAX_NODES}")])
+        refused = (
+            (documents > 1 and "a second document starts here; allowed: one per file")
+            or (depth > MAX_DEPTH and f"nested too deeply; allowed: {MAX_DEPTH} levels")
+            or (count > 2 * MAX_NODES and f"too many values; allowed: {MAX_NODES}")
+        )
+        if refused:
+            raise _refused(file, _start(event), refused)
 
 
-def _at(place: Problem, message: str) -> Problem:
-    return Problem(place.file, place.line, place.column, place.path, message)
+def _start(node: Any) -> tuple[int, int]:
+    """Line and column of a node or an event."""
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 class _Reader:
@@ -168,106 +182,71 @@ class _Reader:
         self.open: set[int] = set()  # nodes being expanded: an alias to one of them never ends
 
     def locate(self, node: yaml.Node, path: tuple[str, ...]) -> Located:
-        self.nodes += 1
-        line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        place = Located(None, self.file, line, column, path)
-        if self.nodes > MAX_NODES or id(node) in self.open:
-            why = "an alias that contains itself" if id(node) in self.open else f"too many values (aliases count each time); allowed: {MAX_NODES}"
-            raise SpecError([*self.problems, place.problem(why)])
+        place = Located(None, self.file, *_start(node), path)
+        self._bound(node, place)
         self.open.add(id(node))
         try:
             if isinstance(node, yaml.MappingNode):
                 return self._mapping(node, place)
-            if isinstance(node, yaml.SequenceNode):
-                self._check_tag(node, place, "tag:yaml.org,2002:seq")
-                children = [self.locate(child, (*path, str(i))) for i, child in enumerate(node.value)]
-                return Located(children, self.file, line, column, path)
-            return Located(self._scalar(node, place), self.file, line, column, path)
+            if isinstance(node, yaml.ScalarNode):
+                return self._scalar(node, place)
+            return self._sequence(node, place)
         finally:
             self.open.discard(id(node))
 
+    def _bound(self, node: yaml.Node, place: Located) -> None:
+        """Aliases are expanded: they may neither go round, nor multiply, nor nest beyond the bounds of a file."""
+        self.nodes += 1
+        refused = (
+            (id(node) in self.open and "an alias that contains itself")
+            or (len(self.open) > MAX_DEPTH and f"nested too deeply, by aliases; allowed: {MAX_DEPTH} levels")
+            or (self.nodes > MAX_NODES and f"too many values (aliases count each time); allowed: {MAX_NODES}")
+        )
+        if refused:
+            raise SpecError([*self.problems, place.problem(refused)])
+
+    def _scalar(self, node: yaml.ScalarNode, place: Located) -> Located:
+        try:
+            value = read_scalar(node)
+        except UnreadableScalar as why:
+            self.problems.append(place.problem(str(why)))
+            value = UNREADABLE
+        return Located(value, self.file, place.line, place.column, place.path)
+
+    def _sequence(self, node: yaml.Node, place: Located) -> Located:
+        children = [self.locate(child, (*place.path, str(index))) for index, child in enumerate(node.value)]
+        value = children if self._has_tag(node, place, "tag:yaml.org,2002:seq") else UNREADABLE
+        return Located(value, self.file, place.line, place.column, place.path)
+
     def _mapping(self, node: yaml.MappingNode, place: Located) -> Located:
-        self._check_tag(node, place, "tag:yaml.org,2002:map")
+        if len(node.value) > MAX_KEYS:
+            raise SpecError([*self.problems, place.problem(f"{len(node.value)} keys; allowed: {MAX_KEYS}")])
         entries: dict[str, Located] = {}
         keys: dict[str, tuple[int, int]] = {}
-        for key_node, child in self._keyed(node, place):
-            key = key_node.value
-            at = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        for key, at, child in self._keyed(node, place):
             if key in entries:
                 first = ":".join(map(str, keys[key]))
-                self.problems.append(Problem(self.file, *at, ".".join((*place.path, key)), f"key written twice; first at {first}"))
+                path = dotted((*place.path, key))
+                self.problems.append(Problem(self.file, *at, path, f"key written twice; first at {first}"))
                 continue
             keys[key] = at
             entries[key] = self.locate(child, (*place.path, key))
-        return Located(entries, self.file, place.line, place.column, place.path, keys)
+        value = entries if self._has_tag(node, place, "tag:yaml.org,2002:map") else UNREADABLE
+        return Located(value, self.file, place.line, place.column, place.path, keys)
 
-    def _keyed(self, node: yaml.MappingNode, place: Located) -> Iterator[tuple[yaml.ScalarNode, yaml.Node]]:
-        for key_node, child in node.value:
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.value == "<<":
-                at = Problem(self.file, key_node.start_mark.line + 1, key_node.start_mark.column + 1, ".".join(place.path), "")
-                self.problems.append(_at(at, "a key must be a plain word (no merge keys, lists or mappings)"))
+    def _keyed(self, node: yaml.MappingNode, place: Located) -> Iterator[tuple[str, tuple[int, int], yaml.Node]]:
+        """The pairs whose key is a plain word; a problem for each other one."""
+        for key, child in node.value:
+            is_merge = key.tag == "tag:yaml.org,2002:merge"
+            is_plain = isinstance(key, yaml.ScalarNode) and key.tag.startswith("tag:yaml.org,2002:")
+            if is_plain and key.value and not is_merge:
+                yield key.value, _start(key), child
                 continue
-            yield key_node, child
+            why = "a key must be a plain word, not empty, a list, a mapping or tagged"
+            why = "merge keys are not allowed; write the keys out, or use extends" if is_merge else why
+            self.problems.append(Problem(self.file, *_start(key), dotted(place.path), why))
 
-    def _check_tag(self, node: yaml.Node, place: Located, expected: str) -> None:
+    def _has_tag(self, node: yaml.Node, place: Located, expected: str) -> bool:
         if node.tag != expected:
-            self.problems.append(place.problem(f"tag {_tag_name(node.tag)!r} is not allowed; write the plain value"))
-
-    def _scalar(self, node: yaml.ScalarNode, place: Located) -> Any:
-        text, kind = node.value, node.tag.removeprefix("tag:yaml.org,2002:")
-        if node.style:  # quoted or a block: a string, whatever it looks like
-            self._check_tag(node, place, "tag:yaml.org,2002:str")
-            return text
-        core = next((name for name, pattern in _CORE_SCHEMA if pattern.fullmatch(text)), "str")
-        if node.tag.startswith("!") or "python" in node.tag or "binary" in node.tag:
-            self._check_tag(node, place, "")
-        elif kind != core or _LEADING_ZERO.match(text) or text in {"-0", "+0", "y", "n", "Y", "N"}:
-            self.problems.append(place.problem(f"{text!r} reads differently in YAML 1.1 and YAML 1.2; {_unambiguous(text)}"))
-        elif kind == "int":
-            return int(text, 0)
-        elif kind == "float":
-            return _float(text)
-        elif kind == "bool":
-            return text.lower() == "true"
-        elif kind == "null":
-            return None
-        else:
-            return text
-        return UNREADABLE
-
-
-def _float(text: str) -> float:
-    if text.lower().endswith((".inf", ".nan")):
-        return float(text.replace(".", "", 1))
-    return float(text)
-
-
-def _tag_name(tag: str) -> str:
-    return tag.replace("tag:yaml.org,2002:", "!!")
-
-
-def _unambiguous(text: str) -> str:
-    """The spelling that leaves no doubt."""
-    if text.lower() in {"yes", "no", "on", "off", "y", "n"}:
-        return f"write true or false, or quote it: '{text}'"
-    if text in {"-0", "+0"}:
-        return "write 0 or -0.0"
-    try:
-        number = float(text.replace("_", ""))
-    except ValueError:
-        return f"write a plain decimal number, or quote it: '{text}'"
-    if "e" in text.lower() and math.isfinite(number):
-        mantissa, exponent = f"{number!r}e0".split("e")[:2] if "e" in repr(number) else _scientific(number)
-        dot = "" if "." in mantissa else ".0"
-        return f"write {mantissa}{dot}e{int(exponent):+d}"
-    return f"write {int(number) if number.is_integer() else number}, or quote it: '{text}'"
-
-
-def _scientific(number: float) -> tuple[str, str]:
-    """Shortest mantissa and exponent that read back as `number`."""
-    for digits in range(17):
-        text = f"{number:.{digits}e}"
-        if float(text) == number:
-            break
-    mantissa, exponent = text.split("e")
-    return mantissa, exponent
+            self.problems.append(place.problem(f"tag {tag_name(node.tag)} is not allowed; write the plain value"))
+        return bool(node.tag == expected)

@@ -58,8 +58,9 @@ class NumberFormat(Spec):
 
     @property
     def dynamic_range_db(self) -> float:
-        """20·log10(max / smallest), in dB."""
-        return 20 * (math.log10(abs(self.max)) - math.log10(abs(self.smallest)))
+        """20·log10(max / smallest), in dB; of a format without values above zero, of its magnitudes."""
+        largest = self.max if self.max > 0 else -self.min
+        return 20 * (math.log10(largest) - math.log10(abs(self.smallest)))
 
     @property
     def ulp_at_one(self) -> float | None:

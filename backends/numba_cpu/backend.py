@@ -1,0 +1,37 @@
+"""Numba's side of the backend protocol. Importing this module loads neither numba nor llvmlite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from statqat_sim.arrays import is_cpu_array
+from statqat_sim.plan.program import CodecPlan
+
+if TYPE_CHECKING:
+    from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+
+
+class NumbaBackend:
+    """Numpy arrays and CPU tensors."""
+
+    name = "numba"
+
+    def available(self) -> str | None:
+        try:
+            version("numba")
+        except PackageNotFoundError:
+            return "numba is not installed; pip install numba"
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        return {package: version(package) for package in ("numba", "llvmlite", "numpy")}
+
+    def owns(self, array: object) -> bool:
+        return is_cpu_array(array)
+
+    def compile(self, plan: CodecPlan) -> NumbaKernel:
+        from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+
+        return NumbaKernel(plan)

@@ -1,0 +1,52 @@
+"""Contiguous pieces of an array on a pool of threads. Loops release the GIL; a forked child starts its own pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from statqat_sim.runtime import get_threads
+
+MIN_ELEMENTS = 1 << 18
+"""Below this a split costs more than it gains."""
+
+ALIGNMENT = 4096
+"""Pieces start at multiples of this, so that no two threads write to one page's cache lines."""
+
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = Lock()
+
+
+def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> None:
+    """Call `run(start, stop)` for pieces that cover `range(count)`, whose items are `unit` elements each."""
+    pieces = min(get_threads(), count) if count * unit >= MIN_ELEMENTS else 1
+    if pieces <= 1:
+        run(0, count)
+        return
+    grain = ALIGNMENT if unit == 1 else 1
+    size = -(-count // (pieces * grain)) * grain
+    starts = range(0, count, size)
+    waiting = [_threads().submit(run, start, min(start + size, count)) for start in starts[1:]]
+    run(0, min(size, count))
+    for piece in waiting:
+        piece.result()
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="statqat_sim")
+        return _pool
+
+
+def _forget_pool() -> None:
+    """In a forked child the parent's threads do not exist."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_pool)

@@ -1,0 +1,128 @@
+"""Writes plans: word arithmetic as ordinary Python expressions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from statqat_sim.plan.program import WORD, CodecPlan, Op, PlanShape, Step, Storage, Stream
+
+
+class Builder:
+    """Records steps; a step that is already there is not recorded twice."""
+
+    def __init__(self) -> None:
+        self._steps: dict[Step, int] = {}
+        self._streams: list[Stream] = []
+        self._params: dict[str, int] = {}
+        self._tables: dict[str, bytes] = {}
+
+    def input(self, name: str, storage: Storage) -> Word:
+        """The next stream."""
+        self._streams.append(Stream(name, storage))
+        return self._emit(Op.INPUT, value=len(self._streams) - 1)
+
+    def const(self, value: int) -> Word:
+        """A number that the lowering fixes: part of the shape."""
+        return self._emit(Op.CONST, value=value & WORD)
+
+    def param(self, name: str, value: int) -> Word:
+        """A number that the format fixes: not part of the shape. One name, one number."""
+        if self._params.setdefault(name, value & WORD) != value & WORD:
+            raise ValueError(f"parameter {name!r} has two values")
+        return self._emit(Op.PARAM, value=list(self._params).index(name))
+
+    def table(self, name: str, words: bytes, index: Word) -> Word:
+        """The word at `index` of a table that the format fixes, given as little-endian uint32."""
+        self._tables[name] = words
+        return self._emit(Op.TABLE, index, value=list(self._tables).index(name))
+
+    def finish(self, result: Word, storage: Storage) -> CodecPlan:
+        """The plan that gives `result`, stored so; steps that it does not need are left out."""
+        order = _needed(list(self._steps), result.index)
+        place = {old: new for new, old in enumerate(order)}
+        steps = list(self._steps)
+        kept = tuple(Step(steps[i].op, tuple(place[a] for a in steps[i].args), steps[i].value) for i in order)
+        shape = PlanShape(kept, tuple(self._streams), tuple(self._params), tuple(self._tables), storage)
+        return CodecPlan(shape, tuple(self._params.values()), tuple(self._tables.values()))
+
+    def _emit(self, op: Op, *args: Word, value: int = 0) -> Word:
+        step = Step(op, tuple(arg.index for arg in args), value)
+        return Word(self, self._steps.setdefault(step, len(self._steps)))
+
+
+def _needed(steps: list[Step], result: int) -> list[int]:
+    """The steps that `result` depends on, in order."""
+    needed = {result}
+    for index in range(result, -1, -1):
+        if index in needed:
+            needed.update(steps[index].args)
+    return sorted(needed)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The result of a step. Plain integers on the right-hand side become constants of the shape."""
+
+    builder: Builder
+    index: int
+
+    def _on(self, op: Op, *others: Operand) -> Word:
+        words = [other if isinstance(other, Word) else self.builder.const(other) for other in others]
+        return self.builder._emit(op, self, *words)
+
+    def __add__(self, other: Operand) -> Word:
+        return self._on(Op.ADD, other)
+
+    def __sub__(self, other: Operand) -> Word:
+        return self._on(Op.SUB, other)
+
+    def __and__(self, other: Operand) -> Word:
+        return self._on(Op.AND, other)
+
+    def __or__(self, other: Operand) -> Word:
+        return self._on(Op.OR, other)
+
+    def __xor__(self, other: Operand) -> Word:
+        return self._on(Op.XOR, other)
+
+    def __lshift__(self, other: Operand) -> Word:
+        return self._on(Op.SHL, other)
+
+    def __rshift__(self, other: Operand) -> Word:
+        return self._on(Op.SHR, other)
+
+    def min(self, other: Operand) -> Word:
+        return self._on(Op.MIN, other)
+
+    def max(self, other: Operand) -> Word:
+        return self._on(Op.MAX, other)
+
+    def eq(self, other: Operand) -> Word:
+        return self._on(Op.EQ, other)
+
+    def lt(self, other: Operand) -> Word:
+        return self._on(Op.LT, other)
+
+    def above(self, other: Operand) -> Word:
+        """Saturating difference: max(self - other, 0)."""
+        return self.max(other) - other
+
+    def where(self, yes: Operand, no: Operand) -> Word:
+        """`yes` if this word is not 0, else `no`."""
+        return self._on(Op.SELECT, yes, no)
+
+    def fadd(self, other: Operand) -> Word:
+        return self._on(Op.FADD, other)
+
+    def fsub(self, other: Operand) -> Word:
+        return self._on(Op.FSUB, other)
+
+    def fmul(self, other: Operand) -> Word:
+        return self._on(Op.FMUL, other)
+
+    def fdiv(self, other: Operand) -> Word:
+        return self._on(Op.FDIV, other)
+
+
+Operand: TypeAlias = Word | int

@@ -1,0 +1,185 @@
+"""Decoders of floats and integers: code -> float32 word, rounded once to nearest even where float32 is coarser."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.float32 import BIAS, EMIN, INFINITY, MANTISSA_BITS, QUIET_NAN, SIGN
+from statqat_sim.plan.rounding import round_up, shift_right
+from statqat_sim.spec.encode import Rounding
+from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
+from statqat_sim.spec.integer import Encoding, IntElement
+
+ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
+"""The float whose step is 1: 2^23."""
+
+WIDE: Final = 26
+"""Bits of a significand that is rounded to 24: two more, the last of them sticky, so that one rounding is enough."""
+
+LIFT: Final = 4096 + 64
+"""Added to exponents so that they stay positive: biases go to ±4096."""
+
+
+def decode_float(code: Word, element: FloatElement) -> Word:
+    """The float32 word of a code; code bits above the format's width are ignored."""
+    builder = code.builder
+    magnitude = code & builder.param("magnitude mask", (1 << element.magnitude_bits) - 1)
+    if _is_float32_aligned(element):
+        value = magnitude << builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
+    elif has_magic_decode(element):
+        value = _magic(_gradual(magnitude, element), element)
+    else:
+        value = _convert(magnitude, element)
+    if element.subnormals is Subnormals.NONE and element.has_zero:
+        value = magnitude.where(value, 0)
+    if element.max_magnitude < (1 << element.magnitude_bits) - 1:
+        value = _finite_or_special(magnitude, value, element)
+    return _signed(code, magnitude, value, element) if element.signed else value
+
+
+def _is_float32_aligned(element: FloatElement) -> bool:
+    """Whether a magnitude is a float32 magnitude cut short, as in bfloat16."""
+    return (
+        element.bias == BIAS
+        and element.subnormals is Subnormals.GRADUAL
+        and element.mantissa_bits <= MANTISSA_BITS
+        and element.max_magnitude >> element.mantissa_bits < 2 * BIAS + 1
+    )
+
+
+def has_magic_decode(element: FloatElement) -> bool:
+    """Whether one exact subtraction of normal floats gives every value."""
+    emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
+    return (
+        element.mantissa_bits < MANTISSA_BITS
+        and element.magnitude_bits < 31
+        and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
+        and element.emin - element.mantissa_bits >= EMIN
+    )
+
+
+def _gradual(magnitude: Word, element: FloatElement) -> Word:
+    """The magnitude in a format whose first binade is `emin` and whose underflow is gradual."""
+    first_normal = magnitude.builder.param("first normal", 1 << element.mantissa_bits)
+    match element.subnormals:
+        case Subnormals.GRADUAL:
+            return magnitude
+        case Subnormals.FLUSH:
+            return magnitude.lt(first_normal).where(0, magnitude)
+        case Subnormals.NONE:
+            return magnitude + first_normal
+        case Subnormals.RAW:
+            return magnitude + magnitude.lt(first_normal).where(0, first_normal)
+
+
+def _magic(magnitude: Word, element: FloatElement) -> Word:
+    """Put the significand into the low bits of a float whose step is the binade's, and take that float away."""
+    builder = magnitude.builder
+    mantissa_bits = builder.param("mantissa bits", element.mantissa_bits)
+    first = builder.param("first magic", (element.emin + BIAS + MANTISSA_BITS - element.mantissa_bits) << MANTISSA_BITS)
+    binade = (magnitude >> mantissa_bits).max(1) - 1
+    magic = first + (binade << MANTISSA_BITS)
+    return (magic + magnitude - (binade << mantissa_bits)).fsub(magic)
+
+
+def _convert(magnitude: Word, element: FloatElement) -> Word:
+    """Any float to float32 by integers: normalise, cut to float32's step, round once, overflow to Inf."""
+    builder = magnitude.builder
+    field = magnitude >> builder.param("mantissa bits", element.mantissa_bits)
+    mantissa = magnitude & builder.param("mantissa mask", (1 << element.mantissa_bits) - 1)
+    hidden = builder.param("hidden bit", 1 << element.mantissa_bits)
+    match element.subnormals:
+        case Subnormals.GRADUAL:
+            significand, exponent = mantissa | field.where(hidden, 0), field.max(1)
+        case Subnormals.FLUSH:
+            significand, exponent = field.where(mantissa | hidden, 0), field
+        case Subnormals.NONE:
+            significand, exponent = mantissa | hidden, field
+        case Subnormals.RAW:
+            significand, exponent = mantissa | field.where(hidden, 0), field
+    excess = max(0, element.mantissa_bits + 1 - WIDE)
+    if excess:
+        lost = significand & ((1 << excess) - 1)
+        significand = (significand >> excess) | lost.min(1)
+    step = exponent + builder.param("exponent of step", excess - element.bias - element.mantissa_bits + LIFT)
+    return _to_float32(significand, step)
+
+
+def _to_float32(significand: Word, step: Word) -> Word:
+    """`significand` (below 2^26) × 2^(step - LIFT), rounded once to nearest even."""
+    builder = significand.builder
+    leading = _leading_bit(significand)
+    first = builder.const(EMIN + LIFT)
+    exponent = step + leading
+    target_step = exponent.max(first) - MANTISSA_BITS
+    scaled = significand << step.above(target_step).min(31)
+    cut = shift_right(scaled, target_step.above(step).min(31))
+    word = (exponent.above(first) << MANTISSA_BITS) + cut.kept
+    word = word + round_up(Rounding.NEAREST_EVEN, cut, cut.kept & 1, builder.const(0))
+    word = builder.const(BIAS + LIFT).lt(exponent).where(INFINITY, word)
+    return significand.where(word, 0)
+
+
+def _leading_bit(significand: Word) -> Word:
+    """Index of the highest bit of a word below 2^26; an exact conversion to float holds it as its exponent."""
+    builder = significand.builder
+    high = significand >> 13
+    part = high.where(high, significand)
+    exponent = (part | ONE_AS_STEP).fsub(builder.const(ONE_AS_STEP)) >> MANTISSA_BITS
+    return exponent - high.where(BIAS - 13, BIAS)
+
+
+def _finite_or_special(magnitude: Word, value: Word, element: FloatElement) -> Word:
+    builder = magnitude.builder
+    special: Word | int = QUIET_NAN
+    if element.inf_code is not None:
+        special = magnitude.eq(builder.param("Inf", element.inf_code)).where(INFINITY, QUIET_NAN)
+    return builder.param("largest magnitude", element.max_magnitude).lt(magnitude).where(special, value)
+
+
+def _signed(code: Word, magnitude: Word, value: Word, element: FloatElement) -> Word:
+    builder = code.builder
+    sign = code >> builder.param("sign place", element.magnitude_bits)
+    word = value | (sign << 31)
+    if element.zero is Zero.POSITIVE:
+        nonzero = magnitude
+        if element.subnormals is Subnormals.FLUSH:
+            nonzero = magnitude >> builder.param("mantissa bits", element.mantissa_bits)
+        word = nonzero.where(word, 0)
+    if element.nan is NanCodes.NEGATIVE_ZERO:
+        word = (magnitude | (sign << 31)).eq(SIGN).where(QUIET_NAN, word)
+    return word
+
+
+def decode_int(code: Word, element: IntElement) -> Word:
+    """The float32 word of a code; code bits above the format's width are ignored."""
+    builder = code.builder
+    negative, magnitude = _sign_and_magnitude(code, element)
+    low, width = element.full_range[0], element.bits
+    step = (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS
+    magic = builder.param("magic", step)
+    if width < MANTISSA_BITS:
+        value = (magic + magnitude).fsub(magic)
+    else:  # two exact halves, rounded once where they meet
+        high_magic = builder.param("magic of high half", step + (16 << MANTISSA_BITS))
+        high = (high_magic + (magnitude >> 16)).fsub(high_magic)
+        value = high.fadd((magic + (magnitude & 0xFFFF)).fsub(magic))
+    return value if low == 0 else value | (negative << 31)
+
+
+def _sign_and_magnitude(code: Word, element: IntElement) -> tuple[Word, Word]:
+    builder, top = code.builder, element.bits - 1
+    code = code & builder.param("code mask", (1 << element.bits) - 1)
+    match element.encoding:
+        case Encoding.UNSIGNED:
+            return builder.const(0), code
+        case Encoding.SIGN_MAGNITUDE:
+            return code >> builder.param("sign place", top), code & builder.param("magnitude mask", (1 << top) - 1)
+        case Encoding.TWOS_COMPLEMENT:
+            negative = code >> builder.param("sign place", top)
+            flip = builder.const(0) - negative
+            return negative, ((code ^ flip) - flip) & builder.param("code mask", (1 << element.bits) - 1)
+        case Encoding.OFFSET_BINARY:
+            offset = builder.param("offset", element.code_offset)
+            return code.lt(offset), code.max(offset) - code.min(offset)

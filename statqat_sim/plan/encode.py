@@ -1,0 +1,367 @@
+"""Encoders of floats and integers: float32 word -> code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.float32 import (
+    BIAS,
+    EMIN,
+    INFINITY,
+    LARGEST,
+    MANTISSA_BITS,
+    ceil_magnitude,
+    QUIET_NAN,
+    floor_magnitude,
+    nearest_magnitude,
+    power_of_two,
+)
+from statqat_sim.plan.rounding import boundary, round_up, shift_right, stops_at_end
+from statqat_sim.plan.source import Source, take_apart
+from statqat_sim.spec.encode import (
+    Element,
+    EncodePolicy,
+    InfInput,
+    NanInput,
+    NegativeInput,
+    Overflow,
+    Rounding,
+    Underflow,
+    ZeroInput,
+)
+from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
+from statqat_sim.spec.integer import Encoding, IntElement
+
+HIDDEN = 1 << MANTISSA_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What happens beyond the end of the range on one side: above magnitude `last`, the result is `code`."""
+
+    last: int
+    code: int
+
+
+# --- floats ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What a rounded magnitude is told in: codes, or the float32 words that they decode to."""
+
+    element: FloatElement
+    values: bool
+
+    def word(self, magnitude: int) -> int:
+        """A magnitude code, or the float32 magnitude of its value."""
+        if not self.values:
+            return magnitude
+        if magnitude > self.element.max_magnitude:
+            return INFINITY if magnitude == self.element.inf_code else QUIET_NAN
+        return nearest_magnitude(Fraction(self.element.magnitude_value(magnitude)))
+
+    @property
+    def sign_shift(self) -> int:
+        """How far the sign bit lies below bit 31."""
+        return 0 if self.values else 31 - self.element.magnitude_bits
+
+
+def encode_float(word: Word, element: FloatElement, policy: EncodePolicy, *, magic: bool) -> Word:
+    """The code of a float32 word; `magic` chooses the lowering, which `has_magic_encode` must allow."""
+    codes = Domain(element, values=False)
+    source = take_apart(word, element, policy)
+    if magic:
+        code = _magic(source.magnitude, codes, policy)
+    else:
+        code = _close_gap(_round(source, element, policy), source, element, policy)
+    return _finish(code, source, codes, policy, clamped=magic and _saturates_exactly(element, policy))
+
+
+def round_to_value(word: Word, element: FloatElement, policy: EncodePolicy) -> Word:
+    """decode(encode(word)) without the code between, where `has_value_shortcut`."""
+    values = Domain(element, values=True)
+    source = take_apart(word, element, policy)
+    value = _magic(source.magnitude, values, policy)
+    return _finish(value, source, values, policy, clamped=_saturates_exactly(element, policy))
+
+
+def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, *, clamped: bool) -> Word:
+    """Underflow, overflow unless the input was clamped, and the special inputs."""
+    element = domain.element
+    if policy.underflow is Underflow.MIN and element.has_zero:
+        least = source.sign.builder.param("least", domain.word(element.min_magnitude))
+        result = result.max(source.magnitude.where(least, 0))
+    if not clamped:
+        result = _overflow(result, source, domain, policy)
+    return _specials(result, source, domain, policy)
+
+
+def has_magic_encode(element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether the FPU may do the rounding: to nearest even, onto steps that never become subnormal float32.
+
+    With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
+    """
+    emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
+    return (
+        policy.rounding is Rounding.NEAREST_EVEN
+        and element.subnormals is Subnormals.GRADUAL
+        and 1 <= element.mantissa_bits <= MANTISSA_BITS
+        and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
+        and element.emin - element.mantissa_bits >= EMIN
+    )
+
+
+def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
+    asks_for_nan = Overflow.NAN in (policy.overflow, policy.inf_input) or ZeroInput.NAN in (policy.zero_input, policy.negative_input)
+    return (
+        has_magic_encode(element, policy)
+        and isinstance(policy.nan_input, NanInput)
+        and not (element.nan is NanCodes.NEGATIVE_ZERO and asks_for_nan)
+    )
+
+
+def _magic(magnitude: Word, domain: Domain, policy: EncodePolicy) -> Word:
+    """Add a float whose step is the target's step here: the FPU rounds. The sum's low bits are the mantissa."""
+    builder, element = magnitude.builder, domain.element
+    if _saturates_exactly(element, policy):
+        magnitude = magnitude.min(builder.param("largest", floor_magnitude(Fraction(element.highest))))
+    first = builder.param("first binade", (element.emin + BIAS) << MANTISSA_BITS)
+    shift = builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
+    binade = (magnitude & INFINITY).max(first)
+    magic = binade + builder.param("to magic", (MANTISSA_BITS - element.mantissa_bits) << MANTISSA_BITS)
+    rounded = magnitude.fadd(magic)
+    if domain.values:
+        return rounded.fsub(magic)
+    return (rounded - magic) + ((binade - first) >> shift)
+
+
+def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether clamping the input to the largest value is all that overflow takes, Inf included."""
+    representable = floor_magnitude(Fraction(element.highest))
+    exact = representable < LARGEST and element.mantissa_bits <= MANTISSA_BITS
+    follows = policy.inf_input in (InfInput.OVERFLOW, InfInput.SATURATE)
+    return policy.overflow is Overflow.SATURATE and exact and follows
+
+
+def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
+    """The magnitude as if exponent field `emin` started a gradual underflow and the range had no end."""
+    builder, mantissa_bits = source.magnitude.builder, element.mantissa_bits
+    exponent, significand, first = _significand(source.magnitude, element)
+    below, above = first.above(exponent), exponent.above(first)
+    if mantissa_bits <= MANTISSA_BITS:
+        shift = below + builder.param("mantissa shift", MANTISSA_BITS - mantissa_bits)
+    else:  # the target is finer than float32 until `below` uses the difference up
+        extra = builder.param("extra bits", mantissa_bits - MANTISSA_BITS)
+        significand = significand << extra.above(below).min(31)
+        shift = below.above(extra)
+    cut = shift_right(significand, shift.min(31))
+    magnitude = (above << builder.param("mantissa bits", mantissa_bits)) + cut.kept
+    # with one significand bit parity is the exponent field's, which `none` and `raw` shift by one
+    odd = (magnitude if mantissa_bits else magnitude + _skipped(element)) & 1
+    magnitude = magnitude + round_up(policy.rounding, cut, odd, source.negative)
+    return magnitude if element.emin >= EMIN else source.magnitude.min(1).where(magnitude, 0)
+
+
+def _significand(magnitude: Word, element: FloatElement) -> tuple[Word, Word, Word]:
+    """Exponent field, 24-bit significand, and the exponent field of the element's first binade.
+
+    Where the element is finer than float32's subnormals, these are normalised and all exponents are lifted.
+    """
+    builder, field = magnitude.builder, magnitude >> MANTISSA_BITS
+    fraction = magnitude & (HIDDEN - 1)
+    if element.emin >= EMIN:
+        first = builder.param("first exponent", element.emin + BIAS)
+        return field.max(1), fraction | (field.min(1) << MANTISSA_BITS), first
+    lift = max(64, -(element.emin + BIAS))
+    one = builder.const((BIAS + MANTISSA_BITS) << MANTISSA_BITS)  # as a float its step is 1
+    normal = (magnitude | one).fsub(one)  # the integer `magnitude`, exactly, as a normal float
+    subnormal_exponent = (normal >> MANTISSA_BITS) + builder.param("subnormal lift", lift + EMIN - MANTISSA_BITS)
+    exponent = field.where(field + builder.param("lift", lift), subnormal_exponent)
+    significand = field.where(fraction, normal & (HIDDEN - 1)) | HIDDEN
+    return exponent, significand, builder.param("first exponent", element.emin + BIAS + lift)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Neighbouring magnitude codes whose values are not one step apart, and how many codes were skipped there."""
+
+    low: int
+    high: int
+    skipped: int
+
+
+def _skipped(element: FloatElement) -> int:
+    """Codes of a gradual underflow that `none` and `raw` do not have: the binade below exponent field 1."""
+    return 1 << element.mantissa_bits if element.subnormals in (Subnormals.NONE, Subnormals.RAW) else 0
+
+
+def _gap(element: FloatElement) -> Gap | None:
+    first_normal = 1 << element.mantissa_bits
+    match element.subnormals:
+        case Subnormals.GRADUAL:
+            return None
+        case Subnormals.FLUSH:
+            return Gap(0, first_normal, 0)
+        case Subnormals.NONE:
+            return Gap(0, element.min_magnitude, first_normal)
+        case Subnormals.RAW:
+            return Gap(first_normal - 1, first_normal, first_normal)
+
+
+def _close_gap(code: Word, source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
+    """Magnitude codes as the format counts them: below the gap as they are, above it less the skipped ones."""
+    gap = _gap(element)
+    if gap is None:
+        return code
+    builder, low, high = code.builder, *(Fraction(element.magnitude_value(c)) for c in (gap.low, gap.high))
+    above = code - builder.param("skipped codes", gap.skipped)
+    below_high = source.magnitude.lt(builder.param("above gap", ceil_magnitude(high)))
+    above = below_high.where(builder.param("high side of gap", gap.high), above)
+    if not element.has_zero:  # no value lies below the smallest one
+        return above
+
+    def turn(negative: bool) -> int:
+        return boundary(policy.rounding, low, high, bool(gap.low & 1), negative).first
+
+    below = source.magnitude.lt(source.per_sign("turn of gap", turn))
+    return below.where(code.min(builder.param("low side of gap", gap.low)), above)
+
+
+def _overflow(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
+    """The overflow rule, and ±Inf where its rule differs."""
+    element = domain.element
+    limits = {negative: _float_limit(element, policy, negative) for negative in (False, True)}
+    last = source.per_sign("last in range", lambda negative: limits[negative].last)
+    over = source.per_sign("overflow", lambda negative: domain.word(limits[negative].code))
+    result = last.lt(source.magnitude).where(over, result)
+    at_infinity = _inf_magnitude(element, policy)
+    if all(limits[negative].code == at_infinity for negative in source.signs):
+        return result
+    return source.magnitude.eq(INFINITY).where(result.builder.param("Inf", domain.word(at_infinity)), result)
+
+
+def _float_limit(element: FloatElement, policy: EncodePolicy, negative: bool) -> Limit:
+    largest, odd = Fraction(element.highest), bool(element.max_magnitude & 1)
+    if policy.overflow is Overflow.SATURATE or stops_at_end(policy.rounding, odd, negative):
+        return Limit(floor_magnitude(largest), element.max_magnitude)
+    if largest >= power_of_two(BIAS + 1):  # no finite float32 is beyond it
+        return Limit(LARGEST, _special(element, policy.overflow))
+    successor = Fraction(element.magnitude_value(element.max_magnitude + 1))
+    turn = boundary(policy.rounding, largest, successor, odd, negative)
+    return Limit(turn.first - 1, _special(element, policy.overflow))
+
+
+def _inf_magnitude(element: FloatElement, policy: EncodePolicy) -> int:
+    """The magnitude code that ±Inf becomes; `overflow` knows no direction here."""
+    rule = policy.overflow if policy.inf_input is InfInput.OVERFLOW else Overflow(policy.inf_input.value)
+    return element.max_magnitude if rule is Overflow.SATURATE else _special(element, rule)
+
+
+def _special(element: FloatElement, rule: Overflow) -> int:
+    """The code of positive Inf or NaN, which the spec's rules have proven to exist."""
+    code = element.inf_code if rule is Overflow.INF else element.nan_code
+    assert code is not None, rule
+    return code
+
+
+def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
+    """Negative inputs, zero, NaN and the sign, last decision first in the language's order."""
+    builder, element = result.builder, domain.element
+    nan = builder.param("NaN", domain.word(element.nan_code)) if element.nan_code is not None else builder.const(0)
+    if source.is_negative is not None and policy.negative_input is NegativeInput.NAN:
+        result = source.is_negative.where(nan, result)
+    if policy.zero_input is ZeroInput.NAN:
+        result = source.magnitude.eq(0).where(nan, result)
+    signless_nan = domain.values and element.nan is NanCodes.NEGATIVE_ZERO
+    keeps_nan = policy.nan_input is NanInput.NAN
+    if keeps_nan and not signless_nan:
+        result = source.is_nan.where(nan, result)
+    if element.signed:
+        sign = source.sign >> builder.param("sign shift", domain.sign_shift)
+        if element.zero is not Zero.SIGNED:  # +0 alone, or no zero: then -0 counts as +0
+            sign = (result if element.has_zero else source.magnitude).where(sign, 0)
+        result = result | sign
+    if keeps_nan:
+        return source.is_nan.where(nan, result) if signless_nan else result
+    return nan_instead(result, source, element, policy, domain.word(element.max_magnitude))
+
+
+def nan_instead(code: Word, source: Source, element: Element, policy: EncodePolicy, largest: int) -> Word:
+    """What NaN becomes where it does not become NaN: the largest value's code, zero's, or a code of the user's.
+
+    `error` is the caller's to raise before any code is made.
+    """
+    builder, rule = code.builder, policy.nan_input
+    if isinstance(rule, NanInput):
+        instead = builder.param("NaN", largest if rule is NanInput.MAX else element.zero_code)
+    else:
+        top = 1 << (element.bits - 1) if element.has_negative else 0
+        instead = builder.param("NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
+    return source.is_nan.where(instead, code)
+
+
+# --- integers --------------------------------------------------------------------------------------------------
+
+
+def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
+    """The code of a float32 word; `magic` chooses the lowering, which `has_magic_int` must allow."""
+    source = take_apart(word, element, policy)
+    low, high = element.range
+    ends = {False: high, True: -low}
+    step = power_of_two(-element.fraction_bits)
+    last = source.per_sign("last in range", lambda negative: floor_magnitude(ends[negative] * step))
+    if magic:
+        integer = _magic_integer(source.magnitude.min(last), element)
+    else:
+        integer = _integer(source, element, policy)
+    if policy.underflow is Underflow.MIN:
+        integer = integer.max(source.magnitude.min(1))
+    if policy.underflow is Underflow.MIN or not magic:
+        wraps = policy.overflow is Overflow.WRAP
+        over = source.magnitude.eq(INFINITY) if wraps else last.lt(source.magnitude)
+        integer = over.where(source.per_sign("end of range", ends.__getitem__), integer)
+    return nan_instead(_integer_code(integer, source, element), source, element, policy, element.code(high))
+
+
+def has_magic_int(element: IntElement, policy: EncodePolicy) -> bool:
+    """Whether the FPU may do the rounding: to nearest even, of integers that float32 holds."""
+    nearest = policy.rounding is Rounding.NEAREST_EVEN and policy.overflow is Overflow.SATURATE
+    return nearest and element.bits < MANTISSA_BITS
+
+
+def _magic_integer(magnitude: Word, element: IntElement) -> Word:
+    """Add the float whose step is the format's: the sum's low bits are the integer."""
+    magic = magnitude.builder.param("magic", (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS)
+    return magnitude.fadd(magic) - magic
+
+
+def _integer(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
+    """|x|·2^fraction_bits, rounded to an integer; its low 32 bits."""
+    builder, field = source.magnitude.builder, source.magnitude >> MANTISSA_BITS
+    significand = (source.magnitude & (HIDDEN - 1)) | (field.min(1) << MANTISSA_BITS)
+    one = builder.param("exponent of 1 as a step", BIAS + MANTISSA_BITS - element.fraction_bits)
+    exponent = field.max(1)
+    left = exponent.above(one)
+    scaled = significand << left.min(31)
+    if policy.overflow is Overflow.WRAP:
+        scaled = left.lt(32).where(scaled, 0)
+    cut = shift_right(scaled, one.above(exponent).min(31))
+    return cut.kept + round_up(policy.rounding, cut, cut.kept & 1, source.negative)
+
+
+def _integer_code(magnitude: Word, source: Source, element: IntElement) -> Word:
+    """Sign and magnitude -> the element's encoding."""
+    builder = magnitude.builder
+    mask = builder.param("code mask", (1 << element.bits) - 1)
+    if element.encoding is Encoding.SIGN_MAGNITUDE:
+        return magnitude | (source.sign >> builder.param("sign shift", 32 - element.bits))
+    if element.has_negative:
+        flip = builder.const(0) - source.negative
+        magnitude = (magnitude ^ flip) - flip
+    if element.encoding is Encoding.OFFSET_BINARY:
+        magnitude = magnitude + builder.param("offset", element.code_offset)
+    return magnitude & mask

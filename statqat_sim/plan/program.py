@@ -1,0 +1,177 @@
+"""The program that a format is: straight-line steps over 32-bit words, verified when it is made.
+
+A `PlanShape` holds the steps; a `CodecPlan` adds the format's own numbers (parameters and tables). Formats of
+one shape share one compiled kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Final
+
+WORD: Final = 0xFFFF_FFFF
+
+
+class Op(StrEnum):
+    """What a step computes. Words are unsigned and wrap; a truth value is 0 or 1."""
+
+    INPUT = "input"  # stream `value`, zero-extended to a word
+    CONST = "const"  # the word `value`, the same in every plan of this shape
+    PARAM = "param"  # parameter `value` of the plan: a number of the format
+    ADD = "add"
+    SUB = "sub"
+    AND = "and"
+    OR = "or"
+    XOR = "xor"
+    SHL = "shl"  # by less than 32, proven
+    SHR = "shr"  # logical, by less than 32, proven
+    MIN = "min"
+    MAX = "max"
+    EQ = "eq"
+    LT = "lt"
+    SELECT = "select"  # a != 0 ? b : c
+    TABLE = "table"  # word a of table `value`; the index is proven to lie inside
+    FADD = "fadd"  # float32 operations on bit patterns, rounded once to nearest even, subnormals kept
+    FSUB = "fsub"
+    FMUL = "fmul"
+    FDIV = "fdiv"
+
+
+ARITY: Final = {Op.INPUT: 0, Op.CONST: 0, Op.PARAM: 0, Op.TABLE: 1, Op.SELECT: 3} | {
+    op: 2
+    for op in (Op.ADD, Op.SUB, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.MIN, Op.MAX, Op.EQ, Op.LT)
+    + (Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation on the results of earlier steps."""
+
+    op: Op
+    args: tuple[int, ...] = ()
+    value: int = 0
+
+
+class Storage(StrEnum):
+    """How an array holds its words; the names are numpy's. A float32 is read as its bit pattern."""
+
+    UINT8 = "uint8"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    FLOAT32 = "float32"
+
+    @property
+    def bits(self) -> int:
+        return {"uint8": 8, "uint16": 16}.get(self.value, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A named array that a plan reads one element at a time, zero-extended to a word."""
+
+    name: str
+    storage: Storage
+
+
+@dataclass(frozen=True)
+class PlanShape:
+    """What is compiled: everything but the format's own numbers. The last step is the result."""
+
+    steps: tuple[Step, ...]
+    streams: tuple[Stream, ...]
+    params: tuple[str, ...]
+    tables: tuple[str, ...]
+    result: Storage
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.steps, self.streams, self.params, self.tables, self.result))
+
+
+@dataclass(frozen=True)
+class CodecPlan:
+    """A shape and a format's numbers: parameters as words, tables as little-endian uint32 bytes.
+
+    Raises:
+        ValueError: if the program is malformed: operands out of order, a shift by 32 or more, a table read
+            outside its bounds.
+    """
+
+    shape: PlanShape
+    params: tuple[int, ...] = ()
+    tables: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        _verify(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def _verify(plan: CodecPlan) -> None:
+    shape = plan.shape
+    if (len(shape.params), len(shape.tables)) != (len(plan.params), len(plan.tables)):
+        raise ValueError("the plan's numbers do not match its shape")
+    if any(not 0 <= word <= WORD for word in plan.params):
+        raise ValueError("a parameter is not a 32-bit word")
+    limits: list[int] = []  # an upper bound of every step's result
+    for index, step in enumerate(shape.steps):
+        if len(step.args) != ARITY[step.op] or any(not 0 <= arg < index for arg in step.args):
+            raise ValueError(f"step {index}: wrong operands in {step}")
+        fixed = [shape.steps[arg].op in (Op.CONST, Op.PARAM) for arg in step.args]
+        limits.append(_limit(plan, step, [limits[arg] for arg in step.args], fixed))
+
+
+def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> int:
+    """The largest word that a step can give, from the largest operands; a fixed operand has no other value."""
+    match step.op:
+        case Op.INPUT:
+            return (1 << plan.shape.streams[step.value].storage.bits) - 1
+        case Op.CONST:
+            return step.value
+        case Op.PARAM:
+            return plan.params[step.value]
+        case Op.EQ | Op.LT:
+            return 1
+        case Op.AND | Op.MIN:
+            return min(args)
+        case Op.MAX:
+            return max(args)
+        case Op.SELECT:
+            return max(args[1:])
+        case Op.ADD:
+            return WORD if sum(args) > WORD else sum(args)
+        case Op.SHL | Op.SHR if args[1] > 31:
+            raise ValueError(f"a shift by up to {args[1]}; allowed: 31")
+        case Op.SHR:
+            return args[0] >> args[1] if fixed[1] else args[0]
+        case Op.TABLE if 4 * args[0] >= len(plan.tables[step.value]):
+            raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
+        case _:
+            return WORD
+
+
+def _lines(plan: CodecPlan) -> Iterator[str]:
+    shape = plan.shape
+    for index, step in enumerate(shape.steps):
+        match step.op:
+            case Op.INPUT:
+                text = f"input {shape.streams[step.value].name}".ljust(28) + f"# {shape.streams[step.value].storage.value}"
+            case Op.CONST:
+                text = f"{step.value:#x}"
+            case Op.PARAM:
+                text = f"{plan.params[step.value]:#x}".ljust(28) + f"# {shape.params[step.value]}"
+            case Op.TABLE:
+                size = len(plan.tables[step.value]) // 4
+                text = f"table v{step.args[0]}".ljust(28) + f"# {shape.tables[step.value]}: {size} words"
+            case _:
+                text = f"{step.op.value} " + ", ".join(f"v{arg}" for arg in step.args)
+        yield f"v{index} = ".ljust(6) + text
+    yield f"return v{len(shape.steps) - 1}".ljust(34) + f"# {shape.result.value}"

@@ -1,0 +1,62 @@
+"""The input of an encoder: a float32 word taken apart, after `flush_inputs`, `via` and `negative_input`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.float32 import INFINITY, MAGNITUDE, MIN_NORMAL, SIGN
+from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An input word and what its policies made of it."""
+
+    sign: Word  # bit 31; 0 in a format without negative values
+    magnitude: Word
+    is_nan: Word
+    is_negative: Word | None  # below zero in a format without negative values; None where signs are kept
+
+    @property
+    def negative(self) -> Word:
+        """1 for a negative input."""
+        return self.sign >> 31
+
+    @property
+    def signs(self) -> tuple[bool, ...]:
+        """The signs that inputs have: `False` for positive, `True` for negative."""
+        return (False,) if self.is_negative is not None else (False, True)
+
+    def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
+        """A number of the format that may depend on the input's sign."""
+        builder, numbers = self.sign.builder, [number(negative) for negative in self.signs]
+        if len(set(numbers)) == 1:
+            return builder.param(name, numbers[0])
+        return self.negative.where(builder.param(f"{name} (negative)", numbers[1]), builder.param(name, numbers[0]))
+
+
+def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
+    """Steps 8 (`flush_inputs`, `via`) and 10 (`negative_input`) of the language's Definitions.
+
+    A NaN's magnitude is meaningless, but not zero: whoever uses it selects by `is_nan` at the end.
+    """
+    sign, magnitude = word & SIGN, word & MAGNITUDE
+    is_nan = word.builder.const(INFINITY).lt(magnitude)
+    if policy.flush_inputs:
+        magnitude = magnitude.lt(MIN_NORMAL).where(0, magnitude)
+    if policy.via is Via.BFLOAT16:
+        magnitude = _nearest_bfloat16(magnitude)
+    if element.has_negative:
+        return Source(sign, magnitude, is_nan, None)
+    is_negative = (sign >> 31) & word.builder.const(0).lt(magnitude)
+    if policy.negative_input is not NegativeInput.ABS:
+        magnitude = is_negative.where(0 if element.has_zero else 1, magnitude)  # 1: below every value, but not zero
+    return Source(word.builder.const(0), magnitude, is_nan, is_negative)
+
+
+def _nearest_bfloat16(magnitude: Word) -> Word:
+    magnitude = magnitude.min(INFINITY)
+    odd = (magnitude >> 16) & 1
+    return (magnitude + 0x7FFF + odd) & 0x7FFF_0000

@@ -1,0 +1,86 @@
+"""The living definition of every op: a plan executed by numpy, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.plan.program import CodecPlan, Op
+
+Words = NDArray[np.uint32]
+
+
+def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
+    """Run a plan.
+
+    Args:
+        plan: the program.
+        streams: one array of words for each of its streams; they broadcast against each other.
+
+    Returns:
+        The result words; of 8- and 16-bit results the value in a whole word.
+    """
+    tables = [np.frombuffer(table, "<u4") for table in plan.tables]
+    results: list[Words] = []
+    with np.errstate(all="ignore"):
+        for step in plan.shape.steps:
+            args = [results[arg] for arg in step.args]
+            results.append(_execute(step.op, step.value, args, plan.params, tables, streams))
+    result: Words = np.broadcast_arrays(results[-1], *streams)[0].astype(np.uint32)
+    return result & np.uint32((1 << plan.shape.result.bits) - 1)
+
+
+def _execute(
+    op: Op, value: int, a: list[Words], params: Sequence[int], tables: Sequence[Words], streams: Sequence[Words]
+) -> Words:
+    match op:
+        case Op.INPUT:
+            return streams[value]
+        case Op.CONST:
+            return np.uint32(value)  # type: ignore[return-value]  # a scalar broadcasts like an array
+        case Op.PARAM:
+            return np.uint32(params[value])  # type: ignore[return-value]
+        case Op.ADD:
+            return a[0] + a[1]
+        case Op.SUB:
+            return a[0] - a[1]
+        case Op.AND:
+            return a[0] & a[1]
+        case Op.OR:
+            return a[0] | a[1]
+        case Op.XOR:
+            return a[0] ^ a[1]
+        case Op.SHL:
+            return a[0] << a[1]
+        case Op.SHR:
+            return a[0] >> a[1]
+        case Op.MIN:
+            return np.minimum(a[0], a[1])
+        case Op.MAX:
+            return np.maximum(a[0], a[1])
+        case Op.EQ:
+            return np.asarray(a[0] == a[1]).astype(np.uint32)
+        case Op.LT:
+            return np.asarray(a[0] < a[1]).astype(np.uint32)
+        case Op.SELECT:
+            return np.where(a[0] != 0, a[1], a[2])
+        case Op.TABLE:
+            return tables[value][a[0]]
+        case Op.FADD:
+            return _bits(_float(a[0]) + _float(a[1]))
+        case Op.FSUB:
+            return _bits(_float(a[0]) - _float(a[1]))
+        case Op.FMUL:
+            return _bits(_float(a[0]) * _float(a[1]))
+        case Op.FDIV:
+            return _bits(_float(a[0]) / _float(a[1]))
+
+
+def _float(words: Words) -> NDArray[np.float32]:
+    return np.asarray(words).view(np.float32)
+
+
+def _bits(values: NDArray[np.float32]) -> Words:
+    return np.asarray(values, np.float32).view(np.uint32)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.encode import nan_instead
-from statqat_sim.plan.float32 import QUIET_NAN, SIGN, ceil_magnitude, floor_magnitude, nearest_bits
+from statqat_sim.plan.float32 import INFINITY, QUIET_NAN, SIGN, ceil_magnitude, floor_magnitude, nearest_bits
 from statqat_sim.plan.program import WORD
 from statqat_sim.plan.rounding import boundary, boundary_around_zero
 from statqat_sim.plan.source import Source, take_apart
@@ -39,11 +39,12 @@ def encode_codebook(word: Word, element: CodebookElement, policy: EncodePolicy) 
     code = _search(key, *_steps(element, policy))
     nan = element.nan_code or 0
     if policy.inf_input is InfInput.NAN:
-        code = source.magnitude.eq(0x7F80_0000).where(builder.param("NaN", nan), code)
-    if source.is_negative is not None and policy.negative_input is NegativeInput.NAN:
-        code = source.is_negative.where(builder.param("NaN", nan), code)
+        code = source.magnitude.eq(INFINITY).where(builder.param("NaN", nan), code)
     if policy.zero_input is ZeroInput.NAN:
         code = source.magnitude.eq(0).where(builder.param("NaN", nan), code)
+    if source.below_zero is not None:
+        instead = nan if policy.negative_input is NegativeInput.NAN else element.level_code(element.lowest)
+        code = source.below_zero.where(builder.param("below zero", instead), code)
     if policy.nan_input is NanInput.NAN:
         return source.is_nan.where(builder.param("NaN", nan), code)
     return nan_instead(code, source, element, policy, element.level_code(element.highest))

@@ -98,12 +98,13 @@ def _convert(magnitude: Word, element: FloatElement) -> Word:
             significand, exponent = mantissa | hidden, field
         case Subnormals.RAW:
             significand, exponent = mantissa | field.where(hidden, 0), field
-    excess = max(0, element.mantissa_bits + 1 - WIDE)
-    if excess:
-        lost = significand & ((1 << excess) - 1)
-        significand = (significand >> excess) | lost.min(1)
-    step = exponent + builder.param("exponent of step", excess - element.bias - element.mantissa_bits + LIFT)
-    return _to_float32(significand, step)
+    step = exponent + builder.param("exponent of step", LIFT - element.bias - element.mantissa_bits)
+    if element.mantissa_bits < WIDE:
+        return _to_float32(significand, step)
+    excess = _leading_bit(significand).above(WIDE - 1).min(31)
+    kept = significand >> excess
+    lost = significand - (kept << excess)
+    return _to_float32(kept | lost.min(1), step + excess)
 
 
 def _to_float32(significand: Word, step: Word) -> Word:
@@ -122,12 +123,12 @@ def _to_float32(significand: Word, step: Word) -> Word:
 
 
 def _leading_bit(significand: Word) -> Word:
-    """Index of the highest bit of a word below 2^26; an exact conversion to float holds it as its exponent."""
+    """Index of the highest bit of a word that is not 0; an exact conversion to float holds it as its exponent."""
     builder = significand.builder
-    high = significand >> 13
+    high = significand >> 16
     part = high.where(high, significand)
     exponent = (part | ONE_AS_STEP).fsub(builder.const(ONE_AS_STEP)) >> MANTISSA_BITS
-    return exponent - high.where(BIAS - 13, BIAS)
+    return exponent - high.where(BIAS - 16, BIAS)
 
 
 def _finite_or_special(magnitude: Word, value: Word, element: FloatElement) -> Word:

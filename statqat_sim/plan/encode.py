@@ -108,7 +108,7 @@ def has_magic_encode(element: FloatElement, policy: EncodePolicy) -> bool:
     return (
         policy.rounding is Rounding.NEAREST_EVEN
         and element.subnormals is Subnormals.GRADUAL
-        and 1 <= element.mantissa_bits <= MANTISSA_BITS
+        and 1 <= element.mantissa_bits < MANTISSA_BITS  # the sum must stay in the binade of the float added
         and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
         and element.emin - element.mantissa_bits >= EMIN
     )
@@ -241,7 +241,7 @@ def _overflow(result: Word, source: Source, domain: Domain, policy: EncodePolicy
     at_infinity = _inf_magnitude(element, policy)
     if all(limits[negative].code == at_infinity for negative in source.signs):
         return result
-    return source.magnitude.eq(INFINITY).where(result.builder.param("Inf", domain.word(at_infinity)), result)
+    return source.magnitude.eq(INFINITY).where(result.builder.param("for Inf", domain.word(at_infinity)), result)
 
 
 def _float_limit(element: FloatElement, policy: EncodePolicy, negative: bool) -> Limit:
@@ -271,36 +271,41 @@ def _special(element: FloatElement, rule: Overflow) -> int:
 def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     """Negative inputs, zero, NaN and the sign, last decision first in the language's order."""
     builder, element = result.builder, domain.element
-    nan = builder.param("NaN", domain.word(element.nan_code)) if element.nan_code is not None else builder.const(0)
-    if source.is_negative is not None and policy.negative_input is NegativeInput.NAN:
-        result = source.is_negative.where(nan, result)
+
+    def nan_if(condition: Word, otherwise: Word) -> Word:
+        return condition.where(builder.param("NaN", domain.word(_special(element, Overflow.NAN))), otherwise)
+
     if policy.zero_input is ZeroInput.NAN:
-        result = source.magnitude.eq(0).where(nan, result)
+        result = nan_if(source.magnitude.eq(0), result)
+    if source.below_zero is not None and policy.negative_input is NegativeInput.NAN:
+        result = nan_if(source.below_zero, result)
+    elif source.below_zero is not None:
+        result = source.below_zero.where(builder.param("smallest", domain.word(element.min_magnitude)), result)
     signless_nan = domain.values and element.nan is NanCodes.NEGATIVE_ZERO
     keeps_nan = policy.nan_input is NanInput.NAN
     if keeps_nan and not signless_nan:
-        result = source.is_nan.where(nan, result)
+        result = nan_if(source.is_nan, result)
     if element.signed:
         sign = source.sign >> builder.param("sign shift", domain.sign_shift)
         if element.zero is not Zero.SIGNED:  # +0 alone, or no zero: then -0 counts as +0
             sign = (result if element.has_zero else source.magnitude).where(sign, 0)
         result = result | sign
     if keeps_nan:
-        return source.is_nan.where(nan, result) if signless_nan else result
+        return nan_if(source.is_nan, result) if signless_nan else result
     return nan_instead(result, source, element, policy, domain.word(element.max_magnitude))
 
 
 def nan_instead(code: Word, source: Source, element: Element, policy: EncodePolicy, largest: int) -> Word:
     """What NaN becomes where it does not become NaN: the largest value's code, zero's, or a code of the user's.
 
-    `error` is the caller's to raise before any code is made.
+    Under `error` no NaN comes here: the caller has raised.
     """
     builder, rule = code.builder, policy.nan_input
     if isinstance(rule, NanInput):
-        instead = builder.param("NaN", largest if rule is NanInput.MAX else element.zero_code)
+        instead = builder.param("for NaN", element.zero_code if rule is NanInput.ZERO else largest)
     else:
         top = 1 << (element.bits - 1) if element.has_negative else 0
-        instead = builder.param("NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
+        instead = builder.param("for NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
     return source.is_nan.where(instead, code)
 
 
@@ -319,7 +324,9 @@ def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: 
     else:
         integer = _integer(source, element, policy)
     if policy.underflow is Underflow.MIN:
-        integer = integer.max(source.magnitude.min(1))
+        least = source.per_sign("least", lambda negative: min(ends[negative], 1))
+        below_step = source.magnitude.lt(word.builder.param("step", ceil_magnitude(step)))
+        integer = below_step.where(integer.max(source.magnitude.where(least, 0)), integer)
     if policy.underflow is Underflow.MIN or not magic:
         wraps = policy.overflow is Overflow.WRAP
         over = source.magnitude.eq(INFINITY) if wraps else last.lt(source.magnitude)

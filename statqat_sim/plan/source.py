@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import INFINITY, MAGNITUDE, MIN_NORMAL, SIGN
+from statqat_sim.spec.codebook import CodebookElement
 from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
 
 
@@ -14,20 +15,16 @@ from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
 class Source:
     """An input word and what its policies made of it."""
 
-    sign: Word  # bit 31; 0 in a format without negative values
+    sign: Word  # bit 31; 0 where the format has one sign
     magnitude: Word
     is_nan: Word
-    is_negative: Word | None  # below zero in a format without negative values; None where signs are kept
+    signs: tuple[bool, ...]  # that inputs have by now: False for positive, True for negative
+    below_zero: Word | None  # inputs that `negative_input` gives a code of its own: NaN, or the smallest of all
 
     @property
     def negative(self) -> Word:
         """1 for a negative input."""
         return self.sign >> 31
-
-    @property
-    def signs(self) -> tuple[bool, ...]:
-        """The signs that inputs have: `False` for positive, `True` for negative."""
-        return (False,) if self.is_negative is not None else (False, True)
 
     def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
         """A number of the format that may depend on the input's sign."""
@@ -49,11 +46,17 @@ def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
     if policy.via is Via.BFLOAT16:
         magnitude = _nearest_bfloat16(magnitude)
     if element.has_negative:
-        return Source(sign, magnitude, is_nan, None)
+        return Source(sign, magnitude, is_nan, (False, True), None)
     is_negative = (sign >> 31) & word.builder.const(0).lt(magnitude)
-    if policy.negative_input is not NegativeInput.ABS:
-        magnitude = is_negative.where(0 if element.has_zero else 1, magnitude)  # 1: below every value, but not zero
-    return Source(word.builder.const(0), magnitude, is_nan, is_negative)
+    if policy.negative_input is NegativeInput.ABS:
+        sign = is_negative.where(0, sign)
+    else:
+        magnitude = is_negative.where(0, magnitude)
+    if not isinstance(element, CodebookElement):  # whose entry -0.0 serves inputs with the sign bit
+        sign = word.builder.const(0)
+    becomes_zero = policy.negative_input is NegativeInput.CLAMP and element.has_zero
+    keeps_value = policy.negative_input is NegativeInput.ABS or becomes_zero
+    return Source(sign, magnitude, is_nan, (False,), None if keeps_value else is_negative)
 
 
 def _nearest_bfloat16(magnitude: Word) -> Word:

@@ -1,0 +1,89 @@
+"""MinMax: the smallest scale at which no finite value overflows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.metrics import real_array
+from statqat_sim.quantizer.base import Array, Scale, reduced_axes
+from statqat_sim.spec.encode import NegativeInput
+from statqat_sim.spec.number import NumberFormat
+
+LARGEST = np.float32(np.finfo(np.float32).max)
+TINIEST = np.float32(np.finfo(np.float32).smallest_subnormal)
+
+
+@dataclass(frozen=True, slots=True)
+class MinMax:
+    """The smallest float32 scale that puts every finite value inside the range of the format's grid.
+
+    That is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
+    scale · c_min <= min x hold exactly; c_max and c_min are `fmt.max` and `fmt.min`. A side that the format lacks is
+    ignored: values below zero where `fmt.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has no
+    scale large enough (max x / c_max above 3.4e38), the scale is float32's largest and the extremes are clipped.
+
+    >>> import numpy as np, statqat_sim as sqs
+    >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
+    array([[0.5       ],
+           [0.07142857]], dtype=float32)
+    """
+
+    def fit(self, x: Any, fmt: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`."""
+        x = real_array(x, "x")
+        low, high = _extremes(x, reduced_axes(x.ndim, channel_axis))
+        if fmt.min >= 0 and fmt.encode.negative_input is NegativeInput.ABS:
+            high = np.maximum(high, -low)
+        needed = np.zeros(high.shape, np.float32)
+        if fmt.max > 0:
+            needed = np.maximum(needed, _smallest_scale(high, fmt.max))
+        if fmt.min < 0:
+            needed = np.maximum(needed, _smallest_scale(-low, -fmt.min))
+        return Scale(np.where(needed > 0, needed, np.float32(1)))
+
+
+def _extremes(x: Array, axes: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the greatest of zero and all finite values, float64, with `axes` kept at size 1."""
+    if x.dtype not in (np.float16, np.float32, np.float64):
+        x = x.astype(np.float64)
+    low, high = x.min(axes, keepdims=True, initial=0), x.max(axes, keepdims=True, initial=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        finite = np.isfinite(x)
+        low = x.min(axes, keepdims=True, initial=0, where=finite)
+        high = x.max(axes, keepdims=True, initial=0, where=finite)
+    return low.astype(np.float64), high.astype(np.float64)
+
+
+def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.float32]:
+    """The smallest float32 s with s · limit >= extreme exactly; 0 for extreme 0, at most float32's largest.
+
+    Every float32 is a float64, so that none lies between the quotient and its rounding to float64: rounding that up
+    is one step short only if it is a float32 itself and was rounded down, which the exact product tells.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        quotient = extreme / limit
+        scale = np.minimum(quotient.astype(np.float32), LARGEST)
+        scale = np.where(scale < quotient, _next(scale), scale)
+        scale = np.where(_product_is_below(scale, limit, extreme), _next(scale), scale)
+    return np.where(extreme > 0, np.maximum(scale, TINIEST), np.float32(0))
+
+
+def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether scale · limit < extreme, exactly where they are close.
+
+    `limit` is the sum of 26 and of 27 bits: both products with 24 bits are exact, and so is the difference of
+    numbers within a factor of two (Sterbenz).
+    """
+    mantissa, exponent = math.frexp(limit)
+    upper = math.ldexp(math.floor(mantissa * (1 << 26)), exponent - 26)
+    wide = scale.astype(np.float64)
+    return np.asarray(extreme - wide * upper > wide * (limit - upper))
+
+
+def _next(scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.minimum(np.nextafter(scale, np.float32(np.inf)), LARGEST)

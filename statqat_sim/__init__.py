@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from statqat_sim.codec import Codec
     from statqat_sim.errors import Problem, SpecError, UnsupportedError
-    from statqat_sim.measure import measure
+    from statqat_sim.measurement import measure
     from statqat_sim.metrics import mse, sqnr_db
     from statqat_sim.quantizer import MinMax, Scale
     from statqat_sim.runtime import get_threads, set_threads
@@ -29,7 +29,7 @@ _HOMES = {
     "formats": "spec.catalog",
     "get_threads": "runtime",
     "load_format": "spec.catalog",
-    "measure": "measure",
+    "measure": "measurement",
     "mse": "metrics",
     "parse_format": "spec.catalog",
     "set_threads": "runtime",

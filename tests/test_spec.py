@@ -526,6 +526,31 @@ def test_a_table_of_more_than_16_bits_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "step"),
+    [
+        ("exponent_bits: 4, mantissa_bits: 3", 0.125),
+        ("exponent_bits: 4, mantissa_bits: 0", 1.0),
+        ("exponent_bits: 1, mantissa_bits: 3, bias: 1", 0.125),
+        ("exponent_bits: 1, mantissa_bits: 3, bias: 0", 0.25),  # 1 is subnormal
+        ("exponent_bits: 1, mantissa_bits: 3, bias: -2", 1.0),
+        ("exponent_bits: 1, mantissa_bits: 3, bias: -3", None),  # the quantum is 2
+        ("exponent_bits: 2, mantissa_bits: 3, bias: 0, subnormals: raw", None),  # in the gap above the subnormals
+        ("exponent_bits: 2, mantissa_bits: 3, bias: -1, subnormals: raw", 0.25),
+        ("exponent_bits: 2, mantissa_bits: 1, bias: -1, subnormals: raw", 3.0),  # over the gap
+        ("exponent_bits: 2, mantissa_bits: 3, bias: 0, subnormals: flush", None),
+        ("exponent_bits: 2, mantissa_bits: 3, bias: 0, subnormals: none", None),
+        ("exponent_bits: 2, mantissa_bits: 3, bias: 0, subnormals: none, zero: none", 0.125),
+        ("exponent_bits: 2, mantissa_bits: 0, bias: 3", None),  # 1 is the largest
+        ("exponent_bits: 2, mantissa_bits: 1, bias: 3, nan: all_ones", None),  # 1.5 is NaN
+        ("exponent_bits: 4, mantissa_bits: 3, bias: 100", None),
+        ("exponent_bits: 4, mantissa_bits: 3, bias: -100", None),
+    ],
+)
+def test_ulp_at_one(keys: str, step: float | None) -> None:
+    assert element(f"{{kind: float, {keys}}}").ulp_at_one == step
+
+
+@pytest.mark.parametrize(
     ("text", "largest", "smallest"),
     [
         (

@@ -19,6 +19,7 @@ from threading import Lock
 from types import ModuleType
 from typing import Any
 
+from statqat_sim.backends.numba_cpu.vector import PLAIN, Variant, loop, signature
 from statqat_sim.cache import kernel_directory
 from statqat_sim.plan.program import PlanShape
 
@@ -43,26 +44,26 @@ def run(x, scale, out, rows, count, params, tables):
 '''
 
 _lock = Lock()
-_loaded: dict[tuple[PlanShape, bool], Any] = {}
+_loaded: dict[tuple[PlanShape, Variant], Any] = {}
 
 
-def compiled(shape: PlanShape, *, scale_per_element: bool) -> Any:
+def compiled(shape: PlanShape, variant: Variant = PLAIN) -> Any:
     """`run(x, scale, out, rows, count, params, tables)` over one-dimensional arrays; releases the GIL.
 
-    `x` and `out` are `rows` rows of `count` elements; a row has one scale, unless `scale_per_element`.
+    `x` and `out` are `rows` rows of `count` elements; a row has one scale, unless it is per element.
     `params` and `tables` are addresses: of the parameters, and of an array of the tables' addresses.
     """
-    key = (shape, scale_per_element)
+    key = (shape, variant)
     run = _loaded.get(key)
     if run is None:
         with _lock:
-            run = _loaded.get(key) or _load(shape, scale_per_element)
+            run = _loaded.get(key) or _load(shape, variant)
             _loaded[key] = run
     return run
 
 
-def _load(shape: PlanShape, scale_per_element: bool) -> Any:
-    name = _name(shape, scale_per_element)
+def _load(shape: PlanShape, variant: Variant) -> Any:
+    name = _name(shape, variant)
     try:
         path = _written(kernel_directory(), name, _text(shape, on_disk=True))
     except OSError as error:
@@ -72,15 +73,13 @@ def _load(shape: PlanShape, scale_per_element: bool) -> Any:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         module, code = importlib.util.module_from_spec(spec), compile(path.read_bytes(), str(path), "exec")
-    return _run_of(module, code, shape, scale_per_element)
+    return _run_of(module, code, shape, variant)
 
 
-def _run_of(module: ModuleType, code: Any, shape: PlanShape, scale_per_element: bool) -> Any:
+def _run_of(module: ModuleType, code: Any, shape: PlanShape, variant: Variant) -> Any:
     """Execute a generated module. Numba finds its cache only if the module is in `sys.modules` by then."""
-    from statqat_sim.backends.numba_cpu.vector import loop, signature
-
     module.__dict__["signature"] = signature(shape)
-    module.__dict__["loop"] = loop(shape, scale_per_element=scale_per_element)
+    module.__dict__["loop"] = loop(shape, variant)
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)
     return module.run
@@ -92,8 +91,8 @@ def _text(shape: PlanShape, *, on_disk: bool) -> str:
     return _SOURCE.format(steps=steps, x_bytes=x_bytes, out_bytes=out_bytes, on_disk=on_disk)
 
 
-def _name(shape: PlanShape, scale_per_element: bool) -> str:
-    key = repr((shape, scale_per_element, _printer(), version("numba"), version("llvmlite")))
+def _name(shape: PlanShape, variant: Variant) -> str:
+    key = repr((shape, variant, _printer(), version("numba"), version("llvmlite")))
     return f"statqat_sim_loop_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import numpy as np
 from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.backends.numba_cpu.cache import compiled
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
+from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Variant
 from statqat_sim.plan.program import CodecPlan
 
 MIN_ROW = 256
 """Rows shorter than this get their scale element by element."""
+
+STREAMING_BYTES = (os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0) // 2 or 16 << 20
+"""Half of the last-level cache, where the system tells its size."""
 
 NO_SCALE = np.zeros(1, np.float32)
 
@@ -30,7 +35,7 @@ class NumbaKernel:
         self._tables = [np.frombuffer(table, np.uint32) for table in plan.tables]
         self._table_places = np.array([table.ctypes.data for table in self._tables], np.uint64)
         self._numbers = self._params.ctypes.data, self._table_places.ctypes.data
-        self._run = compiled(plan.shape, scale_per_element=False)
+        self._run = compiled(plan.shape)
 
     def __call__(self, x: Any, *, out: Any = None, scale: Any = None) -> Any:
         """See `runtime.Kernel`."""
@@ -62,25 +67,38 @@ class NumbaKernel:
 
     def _fill(self, source: Array, target: Array, scale: Any) -> Array:
         x, out = np.ascontiguousarray(source).reshape(-1), target.reshape(-1)
-        run = self._run
         if not self.scaled:
-            run_in_pieces(x.size, 1, lambda a, b: run(x[a:b], NO_SCALE, out[a:b], 1, b - a, *self._numbers))
+            self._flat(x, NO_SCALE, out)
             return target
         scales, length = _rows(as_scale(scale, source.shape), source.shape)
         if scales.size == 1:
-            run_in_pieces(x.size, 1, lambda a, b: run(x[a:b], scales, out[a:b], 1, b - a, *self._numbers))
+            self._flat(x, scales, out)
         elif length == 1:
-            run = compiled(self.plan.shape, scale_per_element=True)
+            run = compiled(self.plan.shape, Variant(scale_per_element=True))
             run_in_pieces(x.size, 1, lambda a, b: run(x[a:b], scales[a:b], out[a:b], 1, b - a, *self._numbers))
         else:
-            rows = x.reshape(-1, length), out.reshape(-1, length)
+            x_rows, out_rows = x.reshape(-1, length), out.reshape(-1, length)
 
             def piece(a: int, b: int) -> None:
-                flat_x, flat_out = (array[a:b].reshape(-1) for array in rows)
-                run(flat_x, scales[a:b], flat_out, b - a, length, *self._numbers)
+                rows = x_rows[a:b].reshape(-1), scales[a:b], out_rows[a:b].reshape(-1)
+                self._run(*rows, b - a, length, *self._numbers)
 
             run_in_pieces(len(scales), length, piece)
         return target
+
+    def _flat(self, x: Array, scale: Array, out: Array) -> None:
+        """One scale for all; outputs that no cache holds are streamed past it."""
+        streams = out.nbytes >= STREAMING_BYTES and not np.may_share_memory(x, out)
+        stream = compiled(self.plan.shape, Variant(streaming=True)) if streams else self._run
+
+        def piece(start: int, stop: int) -> None:
+            aligned = start
+            if streams:
+                aligned = min(stop, start + -out[start:].ctypes.data % ALIGNMENT // out.itemsize)
+                self._run(x[start:aligned], scale, out[start:aligned], 1, aligned - start, *self._numbers)
+            stream(x[aligned:stop], scale, out[aligned:stop], 1, stop - aligned, *self._numbers)
+
+        run_in_pieces(x.size, 1, piece)
 
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
@@ -14,6 +15,9 @@ from statqat_sim.plan.program import Op, PlanShape, Storage
 
 LANES = 64
 """Elements per step of the loop: four AVX-512 registers of words, legal on every target."""
+
+ALIGNMENT = 64
+"""Of streaming stores, in bytes."""
 
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 WORDS = ir.VectorType(I32, LANES)
@@ -41,20 +45,29 @@ def signature(shape: PlanShape) -> Any:
     return types.void(*inputs, out, *[types.uintp] * 4)
 
 
-def loop(shape: PlanShape, *, scale_per_element: bool) -> Any:
-    """An intrinsic `(x, scale, out, count, params, tables) -> None` over addresses.
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a loop treats its arrays."""
 
-    Args:
-        shape: the plan to print.
-        scale_per_element: whether the scale stream has one word per element; otherwise one for the whole loop.
-    """
+    scale_per_element: bool = False
+    """Whether the scale stream has one word per element; otherwise one for the whole loop."""
+
+    streaming: bool = False
+    """Whether stores go past the caches, which large outputs would only flush. `out` must be aligned to 64 bytes."""
+
+
+PLAIN = Variant()
+
+
+def loop(shape: PlanShape, variant: Variant) -> Any:
+    """An intrinsic `(x, scale, out, count, params, tables) -> None` over addresses."""
 
     @intrinsic
     def run(_: Any, x: Any, scale: Any, out: Any, count: Any, params: Any, tables: Any) -> Any:
         signature = types.void(*[types.uintp] * 6)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _Printer(builder, shape, scale_per_element).loop(*arguments)
+            _Printer(builder, shape, variant).loop(*arguments)
             return context.get_dummy_value()
 
         return signature, generate
@@ -65,15 +78,15 @@ def loop(shape: PlanShape, *, scale_per_element: bool) -> Any:
 class _Printer:
     """Emits one plan at the builder's position."""
 
-    def __init__(self, builder: Any, shape: PlanShape, scale_per_element: bool) -> None:
-        self.b, self.shape, self.scale_per_element = builder, shape, scale_per_element
+    def __init__(self, builder: Any, shape: PlanShape, variant: Variant) -> None:
+        self.b, self.shape, self.variant = builder, shape, variant
         self.fixed: dict[int, Any] = {}
 
     def loop(self, x: Any, scale: Any, out: Any, count: Any, params: Any, tables: Any) -> None:
         """Whole vectors from the arrays; a last, partial one through buffers, so that the body stands once."""
         b = self.b
         sizes = [stream.storage.bits // 8 for stream in self.shape.streams]
-        per_element = len(sizes) if self.scale_per_element else 1
+        per_element = len(sizes) if self.variant.scale_per_element else 1
         sources = list(zip([x, scale], sizes, strict=False))[:per_element]
         self.tables = [b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(self.shape.tables))]
         self._fix(params, scale)
@@ -95,6 +108,8 @@ class _Printer:
             target = b.select(is_whole, self._at(out, start, result_size), result_buffer)
             self._store(self._body(inputs), target, result_size)
         self._copy(self._at(out, whole, result_size), result_buffer, rest, result_size)
+        if self.variant.streaming:
+            b.fence("seq_cst")  # streaming stores are not ordered with what another thread reads next
 
     def _fix(self, params: Any, scale: Any) -> None:
         """What does not change inside the loop."""
@@ -104,7 +119,7 @@ class _Printer:
                 self.fixed[index] = ir.Constant(WORDS, [step.value] * LANES)
             elif step.op is Op.PARAM:
                 self.fixed[index] = self._splat(b.load(b.gep(self._pointer(params, I32), [_word(step.value, I64)])))
-            elif step.op is Op.INPUT and step.value == 1 and not self.scale_per_element:
+            elif step.op is Op.INPUT and step.value == 1 and not self.variant.scale_per_element:
                 self.fixed[index] = self._splat(b.load(self._pointer(scale, I32)))
 
     def _body(self, inputs: list[Any]) -> Any:
@@ -159,7 +174,11 @@ class _Printer:
     def _store(self, words: Any, address: Any, size: int) -> None:
         kind = ir.VectorType(ir.IntType(8 * size), LANES)
         value = words if size == 4 else self.b.trunc(words, kind)
-        self.b.store(value, self._pointer(address, kind), align=size)
+        if not self.variant.streaming:
+            self.b.store(value, self._pointer(address, kind), align=size)
+            return
+        store = self.b.store(value, self._pointer(address, kind), align=ALIGNMENT)
+        store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
 
     def _splat(self, word: Any) -> Any:
         undefined = ir.Constant(WORDS, ir.Undefined)
@@ -168,6 +187,7 @@ class _Printer:
 
     def _buffer(self) -> Any:
         place = cgutils.alloca_once(self.b, ir.ArrayType(I32, LANES))
+        place.align = ALIGNMENT
         self.b.store(ir.Constant(ir.ArrayType(I32, LANES), [0] * LANES), place)
         return self.b.ptrtoint(place, I64)
 

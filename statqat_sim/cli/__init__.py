@@ -1,0 +1,78 @@
+"""The command line `statqat-sim`. One module for each command; what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from statqat_sim import __version__
+from statqat_sim.cli.backends import backends
+from statqat_sim.cli.cache import cache
+from statqat_sim.cli.check import check
+from statqat_sim.cli.console import USER_ERRORS, error_text
+from statqat_sim.cli.formats import formats
+from statqat_sim.cli.measure import measure
+from statqat_sim.cli.new import new
+from statqat_sim.cli.show import show
+
+PROGRAM = "statqat-sim"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain text: long paths in error messages stay on one line
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _help(command: Callable[..., Any]) -> str:
+    """A docstring as help; a line of backslash and b keeps the paragraph below it as it is written."""
+    return (inspect.getdoc(command) or "").replace(r"\b", "\b")
+
+
+for command in (formats, show, check, new, measure, backends, cache):
+    app.command(help=_help(command))(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    r"""Hardware number formats from one YAML file: what they hold, and what they do to data.
+
+    \b
+    statqat-sim formats e4m3                            list formats
+    statqat-sim show float8_e4m3fn                      all facts of one, and its value table
+    statqat-sim new my_format --like float8_e4m3fn      start a format of your own
+    statqat-sim check my_format.yaml                    is the file right?
+    statqat-sim measure int8 my_format.yaml             its error on standard sources
+    statqat-sim measure int8 nf4 --data model.safetensors
+
+    Folders of your own formats: --search, or $STATQAT_FORMATS.
+    """
+
+
+app.callback(help=_help(_program))(_program)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; `arguments` default to the process's. Ends in SystemExit: 0, 1 (error) or 2 (usage)."""
+    try:
+        app(arguments, prog_name=PROGRAM)
+    except (KeyError, IndexError):
+        raise  # these are lookup errors too, but of our making
+    except USER_ERRORS as error:
+        typer.echo(error_text(error), err=True)
+        sys.exit(1)

@@ -76,11 +76,11 @@ def _gradual(magnitude: Word, element: FloatElement) -> Word:
 def _magic(magnitude: Word, element: FloatElement) -> Word:
     """Put the significand into the low bits of a float whose step is the binade's, and take that float away."""
     builder = magnitude.builder
-    mantissa_bits = builder.param("mantissa bits", element.mantissa_bits)
     first = builder.param("first magic", (element.emin + BIAS + MANTISSA_BITS - element.mantissa_bits) << MANTISSA_BITS)
-    binade = (magnitude >> mantissa_bits).max(1) - 1
-    magic = first + (binade << MANTISSA_BITS)
-    return (magic + magnitude - (binade << mantissa_bits)).fsub(magic)
+    fields = builder.param("exponent field", ((1 << 31) - 1) >> element.mantissa_bits << element.mantissa_bits)
+    binade = (magnitude & fields).above(builder.param("first normal", 1 << element.mantissa_bits))
+    magic = first + (binade << builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits))
+    return (magic + (magnitude - binade)).fsub(magic)
 
 
 def _convert(magnitude: Word, element: FloatElement) -> Word:
@@ -141,15 +141,15 @@ def _finite_or_special(magnitude: Word, value: Word, element: FloatElement) -> W
 
 def _signed(code: Word, magnitude: Word, value: Word, element: FloatElement) -> Word:
     builder = code.builder
-    sign = code >> builder.param("sign place", element.magnitude_bits)
-    word = value | (sign << 31)
+    sign = (code << builder.param("sign place", 31 - element.magnitude_bits)) & SIGN
+    word = value | sign
     if element.zero is Zero.POSITIVE:
         nonzero = magnitude
         if element.subnormals is Subnormals.FLUSH:
             nonzero = magnitude >> builder.param("mantissa bits", element.mantissa_bits)
         word = nonzero.where(word, 0)
     if element.nan is NanCodes.NEGATIVE_ZERO:
-        word = (magnitude | (sign << 31)).eq(SIGN).where(QUIET_NAN, word)
+        word = (magnitude | sign).eq(SIGN).where(QUIET_NAN, word)
     return word
 
 

@@ -286,7 +286,7 @@ def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy
     if keeps_nan and not signless_nan:
         result = nan_if(source.is_nan, result)
     if element.signed:
-        sign = source.sign >> builder.param("sign shift", domain.sign_shift)
+        sign = source.sign_shifted(domain.sign_shift)
         if element.zero is not Zero.SIGNED:  # +0 alone, or no zero: then -0 counts as +0
             sign = (result if element.has_zero else source.magnitude).where(sign, 0)
         result = result | sign
@@ -365,7 +365,7 @@ def _integer_code(magnitude: Word, source: Source, element: IntElement) -> Word:
     builder = magnitude.builder
     mask = builder.param("code mask", (1 << element.bits) - 1)
     if element.encoding is Encoding.SIGN_MAGNITUDE:
-        return magnitude | (source.sign >> builder.param("sign shift", 32 - element.bits))
+        return magnitude | source.sign_shifted(32 - element.bits)
     if element.has_negative:
         flip = builder.const(0) - source.negative
         magnitude = (magnitude ^ flip) - flip

@@ -15,6 +15,7 @@ from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
 class Source:
     """An input word and what its policies made of it."""
 
+    word: Word
     sign: Word  # bit 31; 0 where the format has one sign
     magnitude: Word
     is_nan: Word
@@ -25,6 +26,13 @@ class Source:
     def negative(self) -> Word:
         """1 for a negative input."""
         return self.sign >> 31
+
+    def sign_shifted(self, shift: int) -> Word:
+        """The sign bit `shift` bits below bit 31, for formats with negative values; 0 for others."""
+        if self.signs == (False,):
+            return self.sign
+        builder = self.word.builder
+        return (self.word >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
 
     def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
         """A number of the format that may depend on the input's sign."""
@@ -46,7 +54,7 @@ def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
     if policy.via is Via.BFLOAT16:
         magnitude = _nearest_bfloat16(magnitude)
     if element.has_negative:
-        return Source(sign, magnitude, is_nan, (False, True), None)
+        return Source(word, sign, magnitude, is_nan, (False, True), None)
     is_negative = (sign >> 31) & word.builder.const(0).lt(magnitude)
     if policy.negative_input is NegativeInput.ABS:
         sign = is_negative.where(0, sign)
@@ -56,7 +64,7 @@ def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
         sign = word.builder.const(0)
     becomes_zero = policy.negative_input is NegativeInput.CLAMP and element.has_zero
     keeps_value = policy.negative_input is NegativeInput.ABS or becomes_zero
-    return Source(sign, magnitude, is_nan, (False,), None if keeps_value else is_negative)
+    return Source(word, sign, magnitude, is_nan, (False,), None if keeps_value else is_negative)
 
 
 def _nearest_bfloat16(magnitude: Word) -> Word:

@@ -20,7 +20,7 @@ class Scale:
     `np.asarray(scale)` and `Codec.fake_quantize(x, scale=scale)` read it as an array.
 
     Args:
-        value: a number or an array, rounded to float32.
+        value: one scale or an array of scales, rounded to float32.
         zero_point: the code of zero where it is not fixed; no quantizer chooses one yet.
 
     Raises:

@@ -1,0 +1,57 @@
+"""`statqat-sim check`: are these files formats?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from statqat_sim.cli.console import Search, error_text
+
+
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or folders of .yaml files.")],
+    search: Search = None,
+) -> None:
+    r"""Check files; all problems are told as file:line:column.
+
+    \b
+    statqat-sim check my_format.yaml
+    statqat-sim check my_formats/
+    """
+    from statqat_sim.errors import SpecError, UnsupportedError
+    from statqat_sim.plan.lower import Purpose, lower
+    from statqat_sim.spec.catalog import load_format
+
+    wrong = 0
+    for file in _expanded(files):
+        try:
+            fmt = load_format(_as_path(file), search or ())
+            for purpose in (Purpose.ENCODE, Purpose.DECODE):
+                lower(fmt, purpose)
+        except (SpecError, UnsupportedError, OSError) as error:
+            wrong += 1
+            typer.echo(error_text(error), err=True)
+        else:
+            typer.echo(f"{file}: ok")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _expanded(files: list[str]) -> Iterator[str]:
+    for file in files:
+        if not Path(file).is_dir():
+            yield file
+            continue
+        inside = [str(path) for path in sorted(Path(file).rglob("*.yaml"))]
+        if not inside:
+            raise FileNotFoundError(f"{file}: no .yaml file in this folder")
+        yield from inside
+
+
+def _as_path(file: str) -> str:
+    """A file as `load_format` tells it from a name."""
+    return file if file.endswith((".yaml", ".yml")) or os.sep in file else os.path.join(os.curdir, file)  # noqa: PTH118

@@ -1,0 +1,75 @@
+"""What goes to the standard output and to the standard error, on terminals and in pipes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from statqat_sim.errors import SpecError, UnsupportedError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+USER_ERRORS = (SpecError, UnsupportedError, LookupError, OSError, ValueError)
+"""What a user can put right: told without a traceback."""
+
+PIPE_WIDTH = 1 << 14
+"""Columns where there is no terminal: wider than any table, so that nothing is folded."""
+
+Json: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write a JSON list to FILE, '-' for the standard output, and no table."),
+]
+Search: TypeAlias = Annotated[
+    list[Path] | None, typer.Option("--search", metavar="DIR", help="A folder of further formats; repeatable.")
+]
+
+
+def console(*, error: bool = False) -> Console:
+    """The standard output or the standard error; names in square brackets are no markup."""
+    from rich.console import Console
+
+    stream = Console(stderr=error, markup=False, highlight=False, emoji=False)
+    if not stream.is_terminal:
+        stream.width = PIPE_WIDTH
+    return stream
+
+
+def show_table(table: RenderableType) -> None:
+    """Print a table: folded to the terminal's width, or as wide as it is."""
+    screen = console()
+    with screen.capture() as captured:
+        screen.print(table)
+    lines = captured.get().splitlines()
+    typer.echo("\n".join(lines if screen.is_terminal else map(str.rstrip, lines)))
+
+
+def note(text: str) -> None:
+    """Tell something beside the result."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def error_text(error: BaseException) -> str:
+    """What is wrong: spec problems one to a line, as compilers tell them."""
+    if isinstance(error, SpecError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"error: {error.filename}: {error.strerror}"
+    return f"error: {error}"
+
+
+def write_json(items: Iterable[Mapping[str, Any]], target: str) -> None:
+    """A JSON list to a file or, for `-`, to the standard output; one item to a line. NaN and Inf do not occur."""
+    lines = [json.dumps(item, allow_nan=False) for item in items]
+    text = "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+    if target == "-":
+        typer.echo(text)
+        return
+    from statqat_sim.report.atomic import replacing
+
+    with replacing(Path(target)) as path:
+        path.write_text(text + "\n", "utf-8")

@@ -1,0 +1,64 @@
+"""`statqat-sim formats`: which formats there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from statqat_sim.cli.console import Json, Search, error_text, show_table, write_json
+
+if TYPE_CHECKING:
+    from statqat_sim.spec.number import NumberFormat
+
+
+def formats(
+    filter: Annotated[str, typer.Argument(metavar="[FILTER]", help="Part of a name, alias, title or kind.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""List the formats.
+
+    Those built in, and those in the folders of $STATQAT_FORMATS and --search.
+
+    \b
+    statqat-sim formats
+    statqat-sim formats e4m3
+    statqat-sim formats codebook --json -
+    """
+    from statqat_sim.report.facts import facts, format_table, markdown_table
+
+    found, broken = _loaded(search or ())
+    chosen = [fmt for fmt in found if _matches(fmt, filter.lower())]
+    if not chosen and found:
+        raise LookupError(f"no format has {filter!r} in its name, aliases, title or kind")
+    if json:
+        write_json(map(facts, chosen), json)
+    elif markdown:
+        typer.echo(markdown_table(chosen))
+    else:
+        show_table(format_table(chosen))
+    for error in broken:
+        typer.echo(error_text(error), err=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _loaded(search: Search) -> tuple[list[NumberFormat], list[Exception]]:
+    """Every format, and what is wrong with those that are none."""
+    from statqat_sim.errors import SpecError
+    from statqat_sim.spec.catalog import formats, load_format
+
+    found: list[NumberFormat] = []
+    broken: list[Exception] = []
+    for name in formats(search or ()):
+        try:
+            found.append(load_format(name, search or ()))
+        except (SpecError, OSError) as error:
+            broken.append(error)
+    return found, broken
+
+
+def _matches(fmt: NumberFormat, part: str) -> bool:
+    return any(part in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, fmt.element.kind))

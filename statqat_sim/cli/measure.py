@@ -1,0 +1,2 @@
+def measure() -> None:
+    """x."""

@@ -1,0 +1,54 @@
+"""`statqat-sim new`: a commented file to start a format from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from statqat_sim.cli.console import Search
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: letters, digits, and . _ + -")],
+    like: Annotated[
+        str, typer.Option("--like", metavar="FORMAT", help="The format to start from: a name or a .yaml file.")
+    ] = "float8_e4m3fn",
+    output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The folder to write to.")] = Path(),
+    search: Search = None,
+) -> None:
+    r"""Write NAME.yaml, a commented file to change at will.
+
+    It holds every key of the format that it is like, defaults included, and what each key may be.
+
+    \b
+    statqat-sim new my_format --like float8_e4m3fn
+    statqat-sim new my_levels --like nf4 --output my_formats
+    """
+    from statqat_sim.cli.template import template
+    from statqat_sim.spec.catalog import load_format, parse_format
+
+    _refuse_taken(name, search or ())
+    path = output / f"{name}.yaml"
+    text = template(name, load_format(like, search or ()))
+    parse_format(text, file=str(path), search=search or ())
+    output.mkdir(parents=True, exist_ok=True)
+    with path.open("x", encoding="utf-8") as stream:  # an existing file stays
+        stream.write(text)
+    typer.echo(f"{path}: written; change it, then: statqat-sim check {path}")
+
+
+def _refuse_taken(name: str, search: Search) -> None:
+    """Raises ValueError for what is no name, or is another format's."""
+    from statqat_sim.errors import shown
+    from statqat_sim.spec.catalog import catalog
+    from statqat_sim.spec.reader import NAME
+
+    if not NAME.fullmatch(name):
+        raise ValueError(f"{shown(name)} is not a plain name; allowed: letters, digits, and . _ + -")
+    if name.endswith((".yaml", ".yml")):
+        raise ValueError(f"{shown(name)} is a file's name; write {shown(name.rpartition('.')[0])}")
+    known = catalog(search or ())
+    if name in known.files or name in known.aliases:
+        raise ValueError(f"{shown(name)} is the name of another format; allowed: a new one")

@@ -1,0 +1,177 @@
+"""The proof of an encoder: every float32 there is, encoded and compared with the exact oracle."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.reference.exact import FLOAT32_INF, FLOAT32_SIGN
+from statqat_sim.reference.steps import Step, Steps, thresholds
+from statqat_sim.spec.number import NumberFormat
+
+BLOCK: Final = 1 << 20
+"""Inputs that are encoded together: their buffers fit a cache, and a backend finds enough work for its threads."""
+
+SHOWN: Final = 10
+"""How many wrong inputs a proof names."""
+
+FIRST_NAN: Final = FLOAT32_INF + 1
+
+Words = NDArray[Any]
+
+
+class Encoder(Protocol):
+    """What `prove` runs: `Codec.encode`, a backend's kernel, or any function of float32 arrays."""
+
+    def __call__(self, x: NDArray[np.float32], *, out: Words) -> Words:
+        """The codes of x, in `out` or in an array of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """An input with a wrong code."""
+
+    bits: int
+    code: int
+    expected: int
+
+    def __str__(self) -> str:
+        value = struct.unpack("<f", struct.pack("<I", self.bits))[0]
+        return f"{value!r} ({self.bits:#010x}): code {self.code:#x}, expected {self.expected:#x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What `prove` found.
+
+    `inputs` were encoded, `wrong` of them not as the oracle says; `mismatches` are the first of these. In the order of
+    their bits, the inputs' code changed at `change_points`.
+    """
+
+    format: str
+    inputs: int
+    change_points: int
+    wrong: int
+    mismatches: tuple[Mismatch, ...]
+    seconds: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether every input has the right code."""
+        return not self.wrong
+
+
+def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], None] | None = None) -> Proof:
+    """Compare an encoder with the exact oracle on every float32 input, NaN payloads included.
+
+    Why seconds are enough: the encoder itself runs on all 2^32 inputs; nothing is sampled. Only the oracle, which works
+    in rational arithmetic, would take days. But exactly known is what it does between two inputs: of one sign, inputs
+    in the order of their bits are in the order of their magnitudes, and no rounding mode has more than three places
+    between neighbouring values where its result can change: either value and the midpoint (pushed outward by
+    `flush_inputs` and `via`, which keep the order). So the oracle is a step function, `thresholds` finds each step as
+    the least float32 on its far side, and all NaN of one sign are one more step. Two functions on 2^32 inputs are equal
+    if their codes change at the same inputs, to the same codes: that is compared, block by block.
+
+    Args:
+        format: a format of up to 16 bits whose overflow does not wrap.
+        encode: called with float32 arrays and `out=`, an array of codes that it may write to.
+        progress: told after each block how many inputs are done, and how many there are.
+
+    Inputs that the format refuses (NaN under `nan_input: error`) are left out.
+
+    Raises:
+        UnsupportedError: for other formats.
+        ValueError: if the encoder's result has another shape than its input.
+    """
+    start = time.perf_counter()
+    expected = _Expected(thresholds(format))
+    offsets = np.arange(BLOCK, dtype=np.uint32)
+    bits, buffer = np.empty_like(offsets), np.empty(BLOCK, _code_type(format.bits))
+    done = change_points = wrong = 0
+    last: int | None = None
+    mismatches: list[Mismatch] = []
+    for first, count in _blocks(expected.ranges):
+        np.add(offsets[:count], np.uint32(first), out=bits[:count])
+        codes = np.asarray(encode(bits[:count].view(np.float32), out=buffer[:count]))
+        if codes.shape != (count,):
+            raise ValueError(f"the encoder gave shape {codes.shape} for {count} inputs; allowed: ({count},)")
+        places, steps = _steps_of(codes)
+        if not expected.are_steps(first, count, places, steps):
+            right = expected.codes(first, count)
+            differs = np.flatnonzero(codes != right)
+            wrong += len(differs)
+            shown = differs[: SHOWN - len(mismatches)]
+            mismatches += [Mismatch(first + int(i), int(codes[i]), int(right[i])) for i in shown]
+        change_points += len(places) - (int(steps[0]) == last)
+        last = int(steps[-1])
+        done += count
+        if progress is not None:
+            progress(done, expected.inputs)
+    return Proof(
+        format=format.name,
+        inputs=done,
+        change_points=change_points,
+        wrong=wrong,
+        mismatches=tuple(mismatches),
+        seconds=time.perf_counter() - start,
+    )
+
+
+class _Expected:
+    """The oracle's step function over the inputs in the order of their bits."""
+
+    def __init__(self, steps: Steps) -> None:
+        pieces = [*steps.positive, *_nan(0, steps.nan)]
+        pieces += [*steps.negative, *_nan(FLOAT32_SIGN, steps.negative_nan)]
+        self._firsts = np.array([piece.first for piece in pieces], np.uint64)
+        self._codes = np.array([piece.code for piece in pieces], np.uint32)
+        finite = FIRST_NAN if steps.nan is None else FLOAT32_SIGN
+        self.ranges = (range(finite), range(FLOAT32_SIGN, FLOAT32_SIGN + finite))
+        self.inputs = 2 * finite
+
+    def are_steps(self, first: int, count: int, places: Words, codes: Words) -> bool:
+        """Whether the inputs from `first` on have these codes from these places on."""
+        expected_places, expected_codes = self._within(first, count)
+        return np.array_equal(places, expected_places) and np.array_equal(codes, expected_codes)
+
+    def codes(self, first: int, count: int) -> Words:
+        """The code of each of `count` inputs from `first` on."""
+        places, codes = self._within(first, count)
+        return np.repeat(codes, np.diff(places, append=count))
+
+    def _within(self, first: int, count: int) -> tuple[Words, Words]:
+        """Places, counted from `first`, and codes of the steps that these inputs meet; neighbours' codes differ."""
+        begin = int(self._firsts.searchsorted(np.uint64(first), side="right")) - 1
+        end = int(self._firsts.searchsorted(np.uint64(first + count), side="left"))
+        places = np.maximum(self._firsts[begin:end].astype(np.int64) - first, 0)
+        codes = self._codes[begin:end]
+        changes = np.diff(codes, prepend=~codes[:1]) != 0
+        return places[changes], codes[changes]
+
+
+def _nan(sign: int, code: int | None) -> list[Step]:
+    return [] if code is None else [Step(sign + FIRST_NAN, code)]
+
+
+def _blocks(ranges: tuple[range, ...]) -> Iterator[tuple[int, int]]:
+    """(first, count) of blocks that cover the ranges; none covers two of them."""
+    for inputs in ranges:
+        for first in inputs[::BLOCK]:
+            yield first, min(BLOCK, inputs.stop - first)
+
+
+def _steps_of(codes: Words) -> tuple[Words, Words]:
+    """Where codes differ from the one before, the first place included, and the codes there."""
+    changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+    places = np.concatenate(([0], changes))
+    return places, codes[places]
+
+
+def _code_type(bits: int) -> np.dtype[Any]:
+    return np.dtype(np.uint8 if bits <= 8 else np.uint16)

@@ -1,0 +1,155 @@
+"""What a format is, as values for JSON and as tables for people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+from statqat_sim.spec.number import NumberFormat
+
+if TYPE_CHECKING:
+    from statqat_sim.plan.program import CodecPlan
+
+TABLE_BITS = 8
+"""Up to this width `show` prints every value."""
+
+COLUMNS = ("name", "bits", "kind", "max", "smallest", "title")
+RIGHT = {"bits", "max", "smallest"}
+
+
+def facts(fmt: NumberFormat) -> dict[str, Any]:
+    """Everything that is true of a format, for JSON; what it does not have is None."""
+    return {
+        "name": fmt.name,
+        "title": fmt.title,
+        "kind": fmt.element.kind,
+        "bits": fmt.bits,
+        "max": fmt.max,
+        "min": fmt.min,
+        "smallest": fmt.smallest,
+        "min_normal": fmt.min_normal,
+        "min_subnormal": fmt.min_subnormal,
+        "ulp_at_one": fmt.ulp_at_one,
+        "dynamic_range_db": fmt.dynamic_range_db,
+        "finite_codes": fmt.finite_codes,
+        "nan_codes": fmt.nan_codes,
+        "inf_codes": fmt.inf_codes,
+        "element": fmt.element.model_dump(mode="json"),
+        "encode": fmt.encode.model_dump(mode="json"),
+        "aliases": list(fmt.aliases),
+        "source": fmt.source,
+        "oracle": list(fmt.oracle),
+    }
+
+
+def values(fmt: NumberFormat) -> list[float | str]:
+    """The value of every code, for JSON, which has no NaN and no Inf: those are the texts `nan`, `inf`, `-inf`."""
+    return [value if math.isfinite(value) else str(value) for value in fmt.table().tolist()]
+
+
+def plan_facts(plan: CodecPlan) -> dict[str, Any]:
+    """The size and the text of a plan, for JSON."""
+    return {"steps": len(plan.shape.steps), "program": str(plan).splitlines()}
+
+
+# --- the list ----------------------------------------------------------------------------------------------------
+
+
+def format_table(formats: Iterable[NumberFormat]) -> Table:
+    """One row for each format."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in RIGHT else "left", overflow="fold")
+    for fmt in formats:
+        table.add_row(*_cells(fmt))
+    return table
+
+
+def markdown_table(formats: Iterable[NumberFormat]) -> str:
+    """One row for each format, in Markdown."""
+    rules = ("---:" if column in RIGHT else "---" for column in COLUMNS)
+    rows = [COLUMNS, rules, *map(_cells, formats)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def _cells(fmt: NumberFormat) -> tuple[str, ...]:
+    name, kind = fmt.name, fmt.element.kind
+    return name, str(fmt.bits), kind, f"{fmt.max:.6g}", f"{fmt.smallest:.6g}", fmt.title
+
+
+# --- one format --------------------------------------------------------------------------------------------------
+
+
+def fact_table(fmt: NumberFormat) -> Table:
+    """The facts of one format, one to a row."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in _facts(fmt):
+        table.add_row(label, text)
+    return table
+
+
+def value_table(fmt: NumberFormat, width: int) -> Table:
+    """The value of every code: rows of as many codes as fit `width` columns of text."""
+    texts = [number(value) for value in fmt.table().tolist()]
+    across = next((n for n in (16, 8, 4, 2) if 6 + n * (2 + max(map(len, texts))) <= width and n <= len(texts)), 1)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("code", style="bold", no_wrap=True)
+    for offset in range(across):
+        table.add_column(f"+{offset}", justify="right", overflow="fold")
+    for start in range(0, len(texts), across):
+        table.add_row(f"{start:#04x}", *texts[start : start + across])
+    return table
+
+
+def number(value: float | None) -> str:
+    """A number in full: the shortest text that reads back as the same float64, without `.0`."""
+    if value is None:
+        return "none"
+    return repr(value).removesuffix(".0")
+
+
+def _facts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
+    yield "name", fmt.name
+    yield "title", fmt.title or "none"
+    yield "aliases", ", ".join(fmt.aliases) or "none"
+    yield "kind", fmt.element.kind
+    yield "bits", str(fmt.bits)
+    yield "max", _with_power(fmt.max)
+    yield "min", _with_power(fmt.min)
+    yield "smallest above zero", _with_power(fmt.smallest)
+    yield "min normal", _with_power(fmt.min_normal)
+    yield "min subnormal", _with_power(fmt.min_subnormal)
+    yield "ulp at one", _with_power(fmt.ulp_at_one)
+    yield "dynamic range", f"{fmt.dynamic_range_db:.2f} dB"
+    yield "codes", f"{fmt.finite_codes} finite, {fmt.nan_codes} NaN, {fmt.inf_codes} Inf"
+    yield "element", _listed(fmt.element.model_dump(mode="json", exclude={"kind"}))
+    yield "encode", _listed(fmt.encode.model_dump(mode="json"))
+    yield "source", fmt.source or "none"
+    yield "oracle", ", ".join(fmt.oracle) or "none"
+
+
+def _with_power(value: float | None) -> str:
+    """A number, and which power of two it is, where that says more."""
+    text = number(value)
+    if value is None or not (0 < value < 0.1 or value >= 1024):
+        return text
+    mantissa, exponent = math.frexp(value)
+    return f"{text} = 2^{exponent - 1}" if mantissa == 0.5 else text
+
+
+def _listed(keys: dict[str, Any]) -> str:
+    return ", ".join(f"{key}: {_plain(value)}" for key, value in keys.items() if value is not None)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"{len(value)} values"
+    return str(value)

@@ -22,7 +22,9 @@ PIPE_WIDTH = 1 << 14
 
 Json: TypeAlias = Annotated[
     str | None,
-    typer.Option("--json", metavar="FILE", help="Write a JSON list to FILE, '-' for the standard output, and no table."),
+    typer.Option(
+        "--json", metavar="FILE", help="Write a JSON list to FILE, '-' for the standard output, and no table."
+    ),
 ]
 Search: TypeAlias = Annotated[
     list[Path] | None, typer.Option("--search", metavar="DIR", help="A folder of further formats; repeatable.")

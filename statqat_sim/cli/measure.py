@@ -1,2 +1,127 @@
-def measure() -> None:
-    """x."""
+"""`statqat-sim measure`: what formats make of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from statqat_sim.cli.console import Json, Search, console, note, show_table, write_json
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from statqat_sim.cli.tensors import Tensor
+    from statqat_sim.measurement import Row
+    from statqat_sim.spec.number import NumberFormat
+
+
+class Per(StrEnum):
+    """What shares a scale."""
+
+    TENSOR = "tensor"
+    CHANNEL = "channel"
+
+
+def measure(
+    formats: Annotated[list[str], typer.Argument(metavar="FORMAT...", help="Names, aliases or .yaml files.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="A .npy, .npz, .safetensors, .pt or .pth file, or a folder of them; repeatable. Without it, 2^20 "
+            "values each of normal, laplace, student_t5, lognormal, and normal with outliers (0.1 % times 30).",
+        ),
+    ] = None,
+    per: Annotated[
+        Per, typer.Option("--per", help="One scale for a tensor, or for each slice along axis 0 of two or more axes.")
+    ] = Per.TENSOR,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="VALUE", help="The scale, instead of the smallest without clipping."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw SQNR against bits to a .png, .svg or .pdf file.")
+    ] = None,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Measure the error of formats on data.
+
+    The data is converted to float32. Each value x becomes y = decode(encode(x / scale)) * scale; SQNR is
+    10 log10(sum of x^2 / sum of (x - y)^2). NaN and Inf are left out, integer tensors are skipped. In JSON, null
+    stands for what is undefined or infinite, such as the SQNR of data without any error.
+
+    \b
+    statqat-sim measure int8 float8_e4m3fn nf4
+    statqat-sim measure int8 my_format.yaml --data model.safetensors --per channel
+    statqat-sim measure bfloat16 float16 --scale 1 --data weights/ --json -
+    """
+    from statqat_sim.report.errors import error_table
+    from statqat_sim.report.plot import check_suffix, plot_errors
+
+    if plot:
+        check_suffix(plot)
+    rows = _rows(_tensors(data), [_format(name, search) for name in formats], per, scale)
+    if json:
+        write_json(rows, json)
+    else:
+        show_table(error_table(rows))
+    if plot:
+        plot_errors(rows, plot)
+
+
+def _format(name: str, search: Search) -> NumberFormat:
+    from statqat_sim.cli.tensors import READERS
+    from statqat_sim.spec.catalog import load_format
+
+    if Path(name).suffix in READERS:
+        raise LookupError(f"{name} is data, not a format; write --data before each file")
+    return load_format(name, search or ())
+
+
+def _tensors(data: list[Path] | None) -> list[Tensor]:
+    from statqat_sim.cli.sources import standard_sources
+    from statqat_sim.cli.tensors import tensors
+
+    return tensors(data) if data else standard_sources()
+
+
+def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: float | None) -> list[Row]:
+    """The rows of all tensors, with a progress bar and notes on the standard error."""
+    from statqat_sim.measurement import measure
+
+    rows: list[Row] = []
+    notes: list[str] = []
+    with _progress() as progress:
+        for tensor in progress.track(tensors, description="measuring"):
+            array = tensor.load()
+            if array is None:
+                notes.append(f"{tensor.name}: integers, skipped")
+                continue
+            new = measure({tensor.name: array}, formats, scale=scale, per=per.value)
+            rows += new
+            if new[0]["nonfinite"]:
+                notes.append(
+                    f"{tensor.name}: {new[0]['nonfinite']} of {new[0]['elements']} values are NaN or Inf, left out"
+                )
+    for text in notes:
+        note(text)
+    if not rows:
+        raise ValueError("nothing to measure: the data holds no tensor of floats")
+    return rows
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A bar on the standard error that leaves no trace; nothing where that is no terminal."""
+    from rich.progress import Progress
+
+    screen = console(error=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        yield progress

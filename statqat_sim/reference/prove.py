@@ -108,7 +108,7 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
             wrong += len(differs)
             shown = differs[: SHOWN - len(mismatches)]
             mismatches += [Mismatch(first + int(i), int(codes[i]), int(right[i])) for i in shown]
-        change_points += len(places) - (int(steps[0]) == last)
+        change_points += len(places) - (last in (None, int(steps[0])))
         last = int(steps[-1])
         done += count
         if progress is not None:

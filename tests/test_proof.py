@@ -1,0 +1,156 @@
+"""Encoders proven over all 2^32 float32 inputs, and proofs that fail when they should."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from statqat_sim.codec import Codec
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.reference.prove import BLOCK, Encoder, prove
+from statqat_sim.spec.catalog import formats, load_format, parse_format
+from statqat_sim.spec.encode import NanInput, Overflow
+from statqat_sim.spec.number import NumberFormat
+
+ALL = 2**32
+NAN_INPUTS = 2 * (2**23 - 1)
+
+MADE_UP = {
+    "unusual_floats": """
+        element: {kind: float, exponent_bits: 3, mantissa_bits: 3, bias: 5, nan: negative_zero}
+        encode: {rounding: toward_positive, overflow: nan}
+        """,
+    "gap_at_zero": """
+        element: {kind: float, exponent_bits: 4, mantissa_bits: 2, subnormals: raw, nan: ieee, inf: ieee}
+        encode: {rounding: nearest_away, overflow: inf, inf_input: nan, via: bfloat16, flush_inputs: true}
+        """,
+    "refuses_nan": """
+        element: {kind: int, bits: 5, encoding: sign_magnitude, fraction_bits: 2}
+        encode: {rounding: nearest_up, nan_input: error}
+        """,
+}
+PROVEN = ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "bfloat16", "nf4"]
+
+
+def made_up(name: str) -> NumberFormat:
+    lines = (line.strip() for line in MADE_UP[name].strip().splitlines())
+    return parse_format("\n".join([f"name: {name}", *lines]))
+
+
+def is_proven_by_steps(format: NumberFormat) -> bool:
+    return format.bits <= 16 and format.encode.overflow is not Overflow.WRAP
+
+
+def check(format: NumberFormat) -> int:
+    """Prove the encoder that users get; how often its code changes."""
+    proof = prove(format, Codec(format).encode)
+    assert proof.holds, "\n".join(map(str, proof.mismatches))
+    assert proof.inputs == ALL - NAN_INPUTS * (format.encode.nan_input is NanInput.ERROR)
+    assert proof.seconds > 0
+    return proof.change_points
+
+
+@pytest.mark.parametrize("name", PROVEN)
+def test_every_input_of_a_built_in_format(name: str) -> None:
+    check(load_format(name))
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_every_input_of_a_made_up_format(name: str) -> None:
+    check(made_up(name))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in formats() if name not in PROVEN])
+def test_every_input_of_the_catalog(name: str) -> None:
+    if not is_proven_by_steps(load_format(name)):
+        pytest.skip("more than 16 bits, or wraps")
+    check(load_format(name))
+
+
+# --- the proof itself --------------------------------------------------------------------------------------------
+
+
+SMALL = load_format("float4_e2m1fn")
+
+
+def spoiled(places: dict[int, int]) -> Encoder:
+    """The encoder of `SMALL` with other codes for the inputs with these bits."""
+    encode = Codec(SMALL).encode
+
+    def encoder(x: Any, *, out: Any) -> Any:
+        codes = encode(x, out=out)
+        first = int(x.view(np.uint32)[0])
+        for bits, code in places.items():
+            if 0 <= bits - first < len(x):
+                codes[bits - first] = code
+        return codes
+
+    return encoder
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [
+        0x0000_0000,
+        0x3F80_0001,
+        7 * BLOCK - 1,  # the ends of blocks
+        7 * BLOCK,
+        0x7F80_0000,
+        0x7F80_0001,  # NaNs
+        0x7FFF_FFFF,
+        0x8000_0000,
+        0xFF80_0001,
+        0xFFFF_FFFF,
+    ],
+)
+def test_one_wrong_input_is_found(bits: int) -> None:
+    right = int(Codec(SMALL).encode(np.array([bits], np.uint32).view(np.float32))[0])
+    proof = prove(SMALL, spoiled({bits: right ^ 1}))
+    assert not proof.holds
+    assert proof.wrong == 1
+    (mismatch,) = proof.mismatches
+    assert (mismatch.bits, mismatch.code, mismatch.expected) == (bits, right ^ 1, right)
+    assert f"{bits:#010x}" in str(mismatch)
+    assert f"expected {right:#x}" in str(mismatch)
+
+
+def test_the_first_mismatches_are_named_and_all_are_counted() -> None:
+    proof = prove(SMALL, lambda x, *, out: out)  # writes nothing: whatever codes are there, all the same
+    assert proof.change_points <= 1
+    assert proof.wrong > 2**31
+    assert len({mismatch.bits for mismatch in proof.mismatches}) == 10
+    assert [m.bits for m in proof.mismatches] == sorted(m.bits for m in proof.mismatches)
+
+
+def test_steps_that_come_early_are_wrong_from_there_on() -> None:
+    """An encoder that takes ties away from zero differs from one that takes them to even at every second tie."""
+    away = parse_format("name: away\nextends: float4_e2m1fn\nencode: {rounding: nearest_away}\n")
+    proof = prove(SMALL, Codec(away).encode)
+    ties = [0.25, 1.25, 2.5, 5.0]
+    positive = [int(np.float32(tie).view(np.uint32)) for tie in ties]
+    assert [mismatch.bits for mismatch in proof.mismatches] == [*positive, *(2**31 + bits for bits in positive)]
+    assert proof.wrong == 8
+
+
+def test_an_encoder_may_return_codes_of_its_own_and_progress_is_told() -> None:
+    told: list[tuple[int, int]] = []
+    encode = Codec(SMALL).encode
+    proof = prove(SMALL, lambda x, *, out: encode(x).astype(np.int64), lambda done, total: told.append((done, total)))
+    assert proof.holds
+    assert told == [(done, ALL) for done in range(BLOCK, ALL + 1, BLOCK)]
+    assert proof.change_points == 8 + 8  # 7 steps up, NaN; -0, 7 steps down, NaN as +6
+
+
+def test_an_encoder_must_give_one_code_for_each_input() -> None:
+    with pytest.raises(ValueError, match=r"shape \(1,\) for 1048576 inputs"):
+        prove(SMALL, lambda x, *, out: out[:1])
+
+
+@pytest.mark.parametrize("element", ["{kind: int, bits: 17}", "{kind: float, exponent_bits: 8, mantissa_bits: 9}"])
+def test_wide_formats_are_not_proven(element: str) -> None:
+    wide = parse_format(f"name: wide\nelement: {element}\n")
+    with pytest.raises(UnsupportedError, match="16 bits"):
+        prove(wide, Codec(wide).encode)

@@ -5,18 +5,27 @@ Names are loaded when first used, so that importing the package costs next to no
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from statqat_sim.codec import Codec
-    from statqat_sim.errors import Problem, SpecError, UnsupportedError
-    from statqat_sim.measurement import measure
-    from statqat_sim.metrics import mse, sqnr_db
-    from statqat_sim.quantizer import MinMax, Scale
-    from statqat_sim.runtime import get_threads, set_threads
-    from statqat_sim.spec.catalog import formats, load_format, parse_format
-    from statqat_sim.spec.number import NumberFormat
+    from statqat_sim.codec import Codec as Codec
+    from statqat_sim.errors import Problem as Problem
+    from statqat_sim.errors import SpecError as SpecError
+    from statqat_sim.errors import UnsupportedError as UnsupportedError
+    from statqat_sim.measurement import measure as measure
+    from statqat_sim.metrics import mse as mse
+    from statqat_sim.metrics import sqnr_db as sqnr_db
+    from statqat_sim.quantizer import MinMax as MinMax
+    from statqat_sim.quantizer import Scale as Scale
+    from statqat_sim.runtime import get_threads as get_threads
+    from statqat_sim.runtime import set_threads as set_threads
+    from statqat_sim.spec.catalog import formats as formats
+    from statqat_sim.spec.catalog import load_format as load_format
+    from statqat_sim.spec.catalog import parse_format as parse_format
+    from statqat_sim.spec.number import NumberFormat as NumberFormat
 
 _HOMES = {
     "Codec": "codec",
@@ -36,7 +45,7 @@ _HOMES = {
     "sqnr_db": "metrics",
 }
 
-__all__ = [*sorted(_HOMES)]  # noqa: PLE0604
+__all__ = sorted(_HOMES)
 __version__ = "0.1.0"
 
 
@@ -50,3 +59,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES})
+
+
+class _Package(ModuleType):
+    """Keeps `formats` the function: importing the data package of that name must not put a module in its place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name == "formats" and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from statqat_sim.backends.numba_cpu.vector import PLAIN, Variant, loop, signature
+
 from statqat_sim.cache import kernel_directory
 from statqat_sim.plan.program import PlanShape
 

@@ -7,17 +7,19 @@ import os
 from typing import Any
 
 import numpy as np
-
-from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.backends.numba_cpu.cache import compiled
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
 from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Variant
+
+from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.plan.program import CodecPlan
 
 MIN_ROW = 256
 """Rows shorter than this get their scale element by element."""
 
-STREAMING_BYTES = (os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0) // 2 or 16 << 20
+STREAMING_BYTES = (
+    os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0
+) // 2 or 16 << 20
 """Half of the last-level cache, where the system tells its size."""
 
 NO_SCALE = np.zeros(1, np.float32)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as untyped_cgutils
 from numba.extending import intrinsic
 
 from statqat_sim.plan.program import Op, PlanShape, Storage
+
+cgutils: Any = untyped_cgutils
 
 LANES = 64
 """Elements per step of the loop: four AVX-512 registers of words, legal on every target."""
@@ -88,7 +89,9 @@ class _Printer:
         sizes = [stream.storage.bits // 8 for stream in self.shape.streams]
         per_element = len(sizes) if self.variant.scale_per_element else 1
         sources = list(zip([x, scale], sizes, strict=False))[:per_element]
-        self.tables = [b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(self.shape.tables))]
+        self.tables = [
+            b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(self.shape.tables))
+        ]
         self._fix(params, scale)
         rest = b.and_(count, _word(LANES - 1, I64))
         whole = b.sub(count, rest)

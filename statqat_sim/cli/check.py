@@ -13,7 +13,7 @@ from statqat_sim.cli.console import Search, error_text
 
 
 def check(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files, or folders of .yaml files.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, or folders of .yaml files.")],
     search: Search = None,
 ) -> None:
     r"""Check files; all problems are told as file:line:column.

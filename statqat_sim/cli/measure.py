@@ -28,7 +28,7 @@ class Per(StrEnum):
 
 
 def measure(
-    formats: Annotated[list[str], typer.Argument(metavar="FORMAT...", help="Names, aliases or .yaml files.")],
+    formats: Annotated[list[str], typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files.")],
     data: Annotated[
         list[Path] | None,
         typer.Option(

@@ -10,14 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from statqat_sim.plan.builder import Builder, Word
-from statqat_sim.plan.encode import nan_instead
+from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import INFINITY, QUIET_NAN, SIGN, ceil_magnitude, floor_magnitude, nearest_bits
 from statqat_sim.plan.program import WORD
 from statqat_sim.plan.rounding import boundary, boundary_around_zero
-from statqat_sim.plan.source import Source, take_apart
+from statqat_sim.plan.source import nan_instead, take_apart
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import EncodePolicy, InfInput, NanInput, NegativeInput, Rounding, Underflow, ZeroInput
+from statqat_sim.spec.encode import EncodePolicy, InfInput, NanInput, NegativeInput, Underflow, ZeroInput
 
 SMALL_TABLE_BITS: Final = 4
 """Up to 2^4 words are chosen by selects; longer tables are read."""

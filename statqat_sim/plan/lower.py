@@ -8,14 +8,8 @@ from functools import lru_cache
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.codebook import decode_codebook, encode_codebook
 from statqat_sim.plan.decode import decode_float, decode_int
-from statqat_sim.plan.encode import (
-    encode_float,
-    encode_int,
-    has_magic_encode,
-    has_magic_int,
-    has_value_shortcut,
-    round_to_value,
-)
+from statqat_sim.plan.encode_float import encode_float, has_magic_encode, has_value_shortcut, round_to_value
+from statqat_sim.plan.encode_int import encode_int, has_magic_int
 from statqat_sim.plan.float32 import MAGNITUDE
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.codebook import CodebookElement

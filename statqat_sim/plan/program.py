@@ -40,11 +40,7 @@ class Op(StrEnum):
     FDIV = "fdiv"
 
 
-ARITY: Final = {Op.INPUT: 0, Op.CONST: 0, Op.PARAM: 0, Op.TABLE: 1, Op.SELECT: 3} | {
-    op: 2
-    for op in (Op.ADD, Op.SUB, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.MIN, Op.MAX, Op.EQ, Op.LT)
-    + (Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV)
-}
+ARITY: Final = dict.fromkeys(Op, 2) | {Op.INPUT: 0, Op.CONST: 0, Op.PARAM: 0, Op.TABLE: 1, Op.SELECT: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +159,9 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
     for index, step in enumerate(shape.steps):
         match step.op:
             case Op.INPUT:
-                text = f"input {shape.streams[step.value].name}".ljust(28) + f"# {shape.streams[step.value].storage.value}"
+                text = (
+                    f"input {shape.streams[step.value].name}".ljust(28) + f"# {shape.streams[step.value].storage.value}"
+                )
             case Op.CONST:
                 text = f"{step.value:#x}"
             case Op.PARAM:

@@ -32,6 +32,8 @@ def round_up(mode: Rounding, cut: Shifted, odd: Word, negative: Word) -> Word:
     """1 where the magnitude takes the neighbour farther from zero.
 
     Args:
+        mode: the rounding mode.
+        cut: the magnitude at the target's step.
         odd: parity of the neighbour nearer zero.
         negative: 1 for negative inputs.
     """

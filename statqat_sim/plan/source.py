@@ -1,4 +1,4 @@
-"""The input of an encoder: a float32 word taken apart, after `flush_inputs`, `via` and `negative_input`."""
+"""What all encoders share: a float32 word taken apart by its policies, and what NaN becomes at the end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import INFINITY, MAGNITUDE, MIN_NORMAL, SIGN
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
+from statqat_sim.spec.encode import Element, EncodePolicy, NanInput, NegativeInput, Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,17 @@ def _nearest_bfloat16(magnitude: Word) -> Word:
     magnitude = magnitude.min(INFINITY)
     odd = (magnitude >> 16) & 1
     return (magnitude + 0x7FFF + odd) & 0x7FFF_0000
+
+
+def nan_instead(code: Word, source: Source, element: Element, policy: EncodePolicy, largest: int) -> Word:
+    """What NaN becomes where it does not become NaN: the largest value's code, zero's, or a code of the user's.
+
+    Under `error` no NaN comes here: the caller has raised.
+    """
+    builder, rule = code.builder, policy.nan_input
+    if isinstance(rule, NanInput):
+        instead = builder.param("for NaN", element.zero_code if rule is NanInput.ZERO else largest)
+    else:
+        top = 1 << (element.bits - 1) if element.has_negative else 0
+        instead = builder.param("for NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
+    return source.is_nan.where(instead, code)

@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#3b6fb6", "#c8553d", "#5a8f4a", "#8a5fa8", "#b8862b", "#3f8f8f")
-LABEL_HEIGHT = 0.042
-"""The least distance of two labels, as a share of the picture's height."""
+# inches
+LABEL_HEIGHT = 0.19
+CHARACTER_WIDTH = 0.085
+DODGE = 0.13  # from mark to mark of one column
+GAP = 0.3  # from column to column
+FRAME = 1.0  # what lies around the axes
+
+LEAST_RANGE_DB = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """One format: over all tensors, and the range over tensors."""
 
-    label: str
+    name: str
     bits: float
     sqnr_db: float
     low: float
@@ -51,13 +57,16 @@ def plot_errors(rows: Sequence[Row], path: Path) -> None:
     marks = _marks(rows)
     if not marks:
         raise ValueError(f"{path}: no format has a finite SQNR; nothing to draw")
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    columns = [[mark for mark in marks if mark.bits == bits] for bits in sorted({mark.bits for mark in marks})]
+    width, height = max(sum(map(_width, columns)), 4), max(LABEL_HEIGHT * max(map(len, columns)), 3.5)
+    figure = Figure((width + FRAME, height + FRAME), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    _draw(axes, marks)
+    _draw(axes, columns, height)
+    axes.set_xlim(-GAP / 2, width - GAP / 2)
     count = len({row["tensor"] for row in rows})
-    span = f"all {count} tensors together; lines: from the worst to the best tensor" if count > 1 else rows[0]["tensor"]
-    axes.set_title(span, loc="left", fontsize=10, color="#555555")
+    what = f"{count} tensors together; lines span the worst to the best of them" if count > 1 else rows[0]["tensor"]
+    axes.set_title(what, loc="left", fontsize=10, color="#555555")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
 
@@ -71,43 +80,54 @@ def _marks(rows: Sequence[Row]) -> list[Mark]:
         together = pooled(group)
         own = [row["sqnr_db"] for row in group if row["sqnr_db"] is not None]
         if together["sqnr_db"] is not None:
-            label = f"{fmt}, {quantizer}" if named else fmt
-            marks.append(Mark(label, together["bits_per_element"], together["sqnr_db"], min(own), max(own)))
+            name = f"{fmt}, {quantizer}" if named else fmt
+            marks.append(Mark(name, together["bits_per_element"], together["sqnr_db"], min(own), max(own)))
     return sorted(marks, key=lambda mark: -mark.sqnr_db)
 
 
-def _draw(axes: Axes, marks: Sequence[Mark]) -> None:
-    widths = sorted({mark.bits for mark in marks})
-    low, high = min(mark.low for mark in marks), max(mark.high for mark in marks)
-    margin = 0.08 * max(high - low, 1)
-    axes.set_ylim(low - margin, high + margin)
-    for bits in widths:
-        group = [mark for mark in marks if mark.bits == bits]
-        heights = _apart([mark.sqnr_db for mark in group], LABEL_HEIGHT * (high - low + 2 * margin))
-        for index, (mark, height) in enumerate(zip(group, heights, strict=True)):
-            colour = COLOURS[index % len(COLOURS)]
-            axes.vlines(mark.bits, mark.low, mark.high, color=colour, alpha=0.35, linewidth=1.5)
-            axes.plot(mark.bits, mark.sqnr_db, "o", color=colour, markersize=6)
+def _width(column: Sequence[Mark]) -> float:
+    """Inches that a column's marks and labels take: every label has room."""
+    return DODGE * len(column) + CHARACTER_WIDTH * max(len(_label(mark)) for mark in column) + GAP
+
+
+def _label(mark: Mark) -> str:
+    return f"{mark.name}  {mark.sqnr_db:.1f}"
+
+
+def _draw(axes: Axes, columns: Sequence[Sequence[Mark]], height: float) -> None:
+    """Draw into axes of this height; one unit of x is an inch."""
+    low = min(mark.low for column in columns for mark in column)
+    high = max(mark.high for column in columns for mark in column)
+    margin = max(0.06 * (high - low), (LEAST_RANGE_DB - (high - low)) / 2)
+    bottom, top = low - margin, high + margin
+    places = [sum(map(_width, columns[:index])) for index in range(len(columns))]
+    for place, column in zip(places, columns, strict=True):
+        end = place + DODGE * len(column)
+        levels = apart([mark.sqnr_db for mark in column], LABEL_HEIGHT * (top - bottom) / height, bottom)
+        for index, (mark, level) in enumerate(zip(column, levels, strict=True)):
+            colour, x = COLOURS[index % len(COLOURS)], place + DODGE * index
+            axes.vlines(x, mark.low, mark.high, color=colour, alpha=0.35, linewidth=1.5)
+            axes.plot(x, mark.sqnr_db, "o", color=colour, markersize=6)
+            axes.plot((x, end), (mark.sqnr_db, level), color=colour, linewidth=0.6, alpha=0.6)
             axes.annotate(
-                f"{mark.label}  {mark.sqnr_db:.1f}",
-                (mark.bits, mark.sqnr_db),
-                (mark.bits, height),
-                textcoords="data",
-                color=colour,
-                fontsize=9,
-                va="center",
+                _label(mark), (end, level), (3, 0), textcoords="offset points", color=colour, fontsize=9, va="center"
             )
-    axes.set_xlabel("bits per element")
+    axes.set_ylim(bottom, top)
+    axes.set_xticks(places, [f"{column[0].bits:g}" for column in columns])
+    axes.set_xlabel("bits per element", loc="left")
     axes.set_ylabel("SQNR (dB)")
-    axes.set_xticks(widths)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
 
 
-def _apart(heights: Sequence[float], least: float) -> list[float]:
-    """Falling heights moved as little as needed to be at least `least` apart, from the highest down."""
-    placed: list[float] = []
-    for height in heights:
-        placed.append(min(height, placed[-1] - least) if placed else height)
-    return placed
+def apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:
+    """Falling heights, moved down and up alike to be at least `least` apart, and up to stay above `bottom`."""
+    count = len(heights)
+    down, up = list(heights), list(heights)
+    for index in range(1, count):
+        down[index] = min(heights[index], down[index - 1] - least)
+        up[count - 1 - index] = max(heights[count - 1 - index], up[count - index] + least)
+    middle = [(low + high) / 2 for low, high in zip(down, up, strict=True)]  # apart, since both are
+    floors = [bottom + least * (count - index - 0.5) for index in range(count)]
+    return list(map(max, middle, floors))

@@ -1,27 +1,27 @@
-"""Encoders of floats and integers: float32 word -> code."""
+"""Encoders of floats: float32 word -> code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import (
     BIAS,
     EMIN,
+    HIDDEN_BIT,
     INFINITY,
     LARGEST,
     MANTISSA_BITS,
-    ceil_magnitude,
     QUIET_NAN,
+    ceil_magnitude,
     floor_magnitude,
     nearest_magnitude,
     power_of_two,
 )
 from statqat_sim.plan.rounding import boundary, round_up, shift_right, stops_at_end
-from statqat_sim.plan.source import Source, take_apart
+from statqat_sim.plan.source import Source, nan_instead, take_apart
 from statqat_sim.spec.encode import (
-    Element,
     EncodePolicy,
     InfInput,
     NanInput,
@@ -32,20 +32,6 @@ from statqat_sim.spec.encode import (
     ZeroInput,
 )
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
-from statqat_sim.spec.integer import Encoding, IntElement
-
-HIDDEN = 1 << MANTISSA_BITS
-
-
-@dataclass(frozen=True, slots=True)
-class Limit:
-    """What happens beyond the end of the range on one side: above magnitude `last`, the result is `code`."""
-
-    last: int
-    code: int
-
-
-# --- floats ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +102,8 @@ def has_magic_encode(element: FloatElement, policy: EncodePolicy) -> bool:
 
 def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
-    asks_for_nan = Overflow.NAN in (policy.overflow, policy.inf_input) or ZeroInput.NAN in (policy.zero_input, policy.negative_input)
-    return (
-        has_magic_encode(element, policy)
-        and isinstance(policy.nan_input, NanInput)
-        and not (element.nan is NanCodes.NEGATIVE_ZERO and asks_for_nan)
-    )
+    keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
+    return has_magic_encode(element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
 
 def _magic(magnitude: Word, domain: Domain, policy: EncodePolicy) -> Word:
@@ -172,7 +154,7 @@ def _significand(magnitude: Word, element: FloatElement) -> tuple[Word, Word, Wo
     Where the element is finer than float32's subnormals, these are normalised and all exponents are lifted.
     """
     builder, field = magnitude.builder, magnitude >> MANTISSA_BITS
-    fraction = magnitude & (HIDDEN - 1)
+    fraction = magnitude & (HIDDEN_BIT - 1)
     if element.emin >= EMIN:
         first = builder.param("first exponent", element.emin + BIAS)
         return field.max(1), fraction | (field.min(1) << MANTISSA_BITS), first
@@ -181,7 +163,7 @@ def _significand(magnitude: Word, element: FloatElement) -> tuple[Word, Word, Wo
     normal = (magnitude | one).fsub(one)  # the integer `magnitude`, exactly, as a normal float
     subnormal_exponent = (normal >> MANTISSA_BITS) + builder.param("subnormal lift", lift + EMIN - MANTISSA_BITS)
     exponent = field.where(field + builder.param("lift", lift), subnormal_exponent)
-    significand = field.where(fraction, normal & (HIDDEN - 1)) | HIDDEN
+    significand = field.where(fraction, normal & (HIDDEN_BIT - 1)) | HIDDEN_BIT
     return exponent, significand, builder.param("first exponent", element.emin + BIAS + lift)
 
 
@@ -229,6 +211,14 @@ def _close_gap(code: Word, source: Source, element: FloatElement, policy: Encode
 
     below = source.magnitude.lt(source.per_sign("turn of gap", turn))
     return below.where(code.min(builder.param("low side of gap", gap.low)), above)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The end of the range on one side: above float32 magnitude `last` the result is magnitude code `code`."""
+
+    last: int
+    code: int
 
 
 def _overflow(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
@@ -293,82 +283,3 @@ def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy
     if keeps_nan:
         return nan_if(source.is_nan, result) if signless_nan else result
     return nan_instead(result, source, element, policy, domain.word(element.max_magnitude))
-
-
-def nan_instead(code: Word, source: Source, element: Element, policy: EncodePolicy, largest: int) -> Word:
-    """What NaN becomes where it does not become NaN: the largest value's code, zero's, or a code of the user's.
-
-    Under `error` no NaN comes here: the caller has raised.
-    """
-    builder, rule = code.builder, policy.nan_input
-    if isinstance(rule, NanInput):
-        instead = builder.param("for NaN", element.zero_code if rule is NanInput.ZERO else largest)
-    else:
-        top = 1 << (element.bits - 1) if element.has_negative else 0
-        instead = builder.param("for NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
-    return source.is_nan.where(instead, code)
-
-
-# --- integers --------------------------------------------------------------------------------------------------
-
-
-def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
-    """The code of a float32 word; `magic` chooses the lowering, which `has_magic_int` must allow."""
-    source = take_apart(word, element, policy)
-    low, high = element.range
-    ends = {False: high, True: -low}
-    step = power_of_two(-element.fraction_bits)
-    last = source.per_sign("last in range", lambda negative: floor_magnitude(ends[negative] * step))
-    if magic:
-        integer = _magic_integer(source.magnitude.min(last), element)
-    else:
-        integer = _integer(source, element, policy)
-    if policy.underflow is Underflow.MIN:
-        least = source.per_sign("least", lambda negative: min(ends[negative], 1))
-        below_step = source.magnitude.lt(word.builder.param("step", ceil_magnitude(step)))
-        integer = below_step.where(integer.max(source.magnitude.where(least, 0)), integer)
-    if policy.underflow is Underflow.MIN or not magic:
-        wraps = policy.overflow is Overflow.WRAP
-        over = source.magnitude.eq(INFINITY) if wraps else last.lt(source.magnitude)
-        integer = over.where(source.per_sign("end of range", ends.__getitem__), integer)
-    return nan_instead(_integer_code(integer, source, element), source, element, policy, element.code(high))
-
-
-def has_magic_int(element: IntElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may do the rounding: to nearest even, of integers that float32 holds."""
-    nearest = policy.rounding is Rounding.NEAREST_EVEN and policy.overflow is Overflow.SATURATE
-    return nearest and element.bits < MANTISSA_BITS
-
-
-def _magic_integer(magnitude: Word, element: IntElement) -> Word:
-    """Add the float whose step is the format's: the sum's low bits are the integer."""
-    magic = magnitude.builder.param("magic", (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS)
-    return magnitude.fadd(magic) - magic
-
-
-def _integer(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
-    """|x|·2^fraction_bits, rounded to an integer; its low 32 bits."""
-    builder, field = source.magnitude.builder, source.magnitude >> MANTISSA_BITS
-    significand = (source.magnitude & (HIDDEN - 1)) | (field.min(1) << MANTISSA_BITS)
-    one = builder.param("exponent of 1 as a step", BIAS + MANTISSA_BITS - element.fraction_bits)
-    exponent = field.max(1)
-    left = exponent.above(one)
-    scaled = significand << left.min(31)
-    if policy.overflow is Overflow.WRAP:
-        scaled = left.lt(32).where(scaled, 0)
-    cut = shift_right(scaled, one.above(exponent).min(31))
-    return cut.kept + round_up(policy.rounding, cut, cut.kept & 1, source.negative)
-
-
-def _integer_code(magnitude: Word, source: Source, element: IntElement) -> Word:
-    """Sign and magnitude -> the element's encoding."""
-    builder = magnitude.builder
-    mask = builder.param("code mask", (1 << element.bits) - 1)
-    if element.encoding is Encoding.SIGN_MAGNITUDE:
-        return magnitude | source.sign_shifted(32 - element.bits)
-    if element.has_negative:
-        flip = builder.const(0) - source.negative
-        magnitude = (magnitude ^ flip) - flip
-    if element.encoding is Encoding.OFFSET_BINARY:
-        magnitude = magnitude + builder.param("offset", element.code_offset)
-    return magnitude & mask

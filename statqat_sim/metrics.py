@@ -99,9 +99,12 @@ def _blocks(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[Floats, Floats]]
     """Pairs of float64 blocks; each is valid until the next."""
     if x.size == 0:
         return
-    flags = ("external_loop", "buffered")
-    kinds = [["readonly"], ["readonly"]]
-    types = [np.float64, np.float64]
-    with np.nditer([x, y], flags, kinds, types, casting="same_kind", buffersize=BLOCK) as pairs:
-        for a, b in pairs:
-            yield a, b
+    with np.nditer(
+        [x, y],
+        flags=["external_loop", "buffered"],
+        op_flags=[["readonly"], ["readonly"]],
+        op_dtypes=[np.float64, np.float64],
+        casting="same_kind",
+        buffersize=BLOCK,
+    ) as pairs:
+        yield from pairs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,16 +47,16 @@ def formats(
         raise typer.Exit(1)
 
 
-def _loaded(search: Search) -> tuple[list[NumberFormat], list[Exception]]:
+def _loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
     """Every format, and what is wrong with those that are none."""
     from statqat_sim.errors import SpecError
     from statqat_sim.spec.catalog import formats, load_format
 
     found: list[NumberFormat] = []
     broken: list[Exception] = []
-    for name in formats(search or ()):
+    for name in formats(search):
         try:
-            found.append(load_format(name, search or ()))
+            found.append(load_format(name, search))
         except (SpecError, OSError) as error:
             broken.append(error)
     return found, broken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,7 @@ def new(
     typer.echo(f"{path}: written; change it, then: statqat-sim check {path}")
 
 
-def _refuse_taken(name: str, search: Search) -> None:
+def _refuse_taken(name: str, search: Sequence[Path]) -> None:
     """Raises ValueError for what is no name, or is another format's."""
     from statqat_sim.errors import shown
     from statqat_sim.spec.catalog import catalog
@@ -49,6 +50,6 @@ def _refuse_taken(name: str, search: Search) -> None:
         raise ValueError(f"{shown(name)} is not a plain name; allowed: letters, digits, and . _ + -")
     if name.endswith((".yaml", ".yml")):
         raise ValueError(f"{shown(name)} is a file's name; write {shown(name.rpartition('.')[0])}")
-    known = catalog(search or ())
+    known = catalog(search)
     if name in known.files or name in known.aliases:
         raise ValueError(f"{shown(name)} is the name of another format; allowed: a new one")

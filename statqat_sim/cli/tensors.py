@@ -138,7 +138,7 @@ def _safetensors(file: Path) -> Iterator[tuple[str, Load]]:
     from safetensors import safe_open
 
     with _told(str(file)):
-        archive = safe_open(file, "np")
+        archive: Any = safe_open(file, "np")
     for key in archive.keys():  # noqa: SIM118
         yield key, partial(_load_safetensors, archive, file, key)
 

@@ -1,0 +1,1 @@
+"""Facts, errors and pictures, for people and for JSON."""

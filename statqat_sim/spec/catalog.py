@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeAlias
@@ -22,11 +22,21 @@ SEARCH_VARIABLE = "STATQAT_FORMATS"
 """Environment variable: directories of a user's own formats, separated like PATH."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Catalog:
-    """Where each name leads: file stems are the canonical names, aliases are read from the files when asked for."""
+    """Where each name leads: file stems are the canonical names. Looks at the disk when it is first asked."""
 
-    files: Mapping[str, Path]
+    directories: tuple[Path, ...]
+
+    @cached_property
+    def files(self) -> Mapping[str, Path]:
+        """The file of each canonical name; the first directory to hold a name wins."""
+        found: dict[str, Path] = {}
+        for directory in self.directories:
+            for path in sorted(directory.rglob("*.yaml")):
+                if path.is_file():
+                    found.setdefault(path.stem, path)
+        return found
 
     def path(self, name: str) -> Path:
         """The file of a name or alias.
@@ -49,17 +59,12 @@ class Catalog:
 
 
 def catalog(search: Search = ()) -> Catalog:
-    """All formats: of `search`, of `$STATQAT_FORMATS`, and built in; the first to hold a name wins.
+    """All formats: of `search`, of `$STATQAT_FORMATS`, and built in, in this order.
 
     Raises:
         NotADirectoryError: if a directory does not exist.
     """
-    found: dict[str, Path] = {}
-    for directory in (*_directories(search), builtin_directory()):
-        for path in sorted(directory.rglob("*.yaml")):
-            if path.is_file():
-                found.setdefault(path.stem, path)
-    return Catalog(found)
+    return Catalog((*_directories(search), builtin_directory()))
 
 
 def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberFormat:

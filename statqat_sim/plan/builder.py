@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from statqat_sim.plan.program import WORD, CodecPlan, Op, PlanShape, Step, Storage, Stream
+
+Number = TypeVar("Number", int, bytes)
 
 
 class Builder:
@@ -38,17 +40,32 @@ class Builder:
         return self._emit(Op.TABLE, index, value=list(self._tables).index(name))
 
     def finish(self, result: Word, storage: Storage) -> CodecPlan:
-        """The plan that gives `result`, stored so; steps that it does not need are left out."""
-        order = _needed(list(self._steps), result.index)
+        """The plan that gives `result`, stored so; steps and numbers that it does not need are left out."""
+        recorded = list(self._steps)
+        order = _needed(recorded, result.index)
         place = {old: new for new, old in enumerate(order)}
-        steps = list(self._steps)
-        kept = tuple(Step(steps[i].op, tuple(place[a] for a in steps[i].args), steps[i].value) for i in order)
-        shape = PlanShape(kept, tuple(self._streams), tuple(self._params), tuple(self._tables), storage)
-        return CodecPlan(shape, tuple(self._params.values()), tuple(self._tables.values()))
+        params, tables = (
+            sorted({recorded[i].value for i in order if recorded[i].op is op}) for op in (Op.PARAM, Op.TABLE)
+        )
+        values = {Op.PARAM: params, Op.TABLE: tables}
+        steps = []
+        for step in (recorded[i] for i in order):
+            value = values[step.op].index(step.value) if step.op in values else step.value
+            steps.append(Step(step.op, tuple(place[arg] for arg in step.args), value))
+        names, numbers = _kept(self._params, params)
+        table_names, table_words = _kept(self._tables, tables)
+        shape = PlanShape(tuple(steps), tuple(self._streams), names, table_names, storage)
+        return CodecPlan(shape, numbers, table_words)
 
     def _emit(self, op: Op, *args: Word, value: int = 0) -> Word:
         step = Step(op, tuple(arg.index for arg in args), value)
         return Word(self, self._steps.setdefault(step, len(self._steps)))
+
+
+def _kept(named: dict[str, Number], indices: list[int]) -> tuple[tuple[str, ...], tuple[Number, ...]]:
+    """Names and numbers of the entries at these places."""
+    names, numbers = list(named), list(named.values())
+    return tuple(names[i] for i in indices), tuple(numbers[i] for i in indices)
 
 
 def _needed(steps: list[Step], result: int) -> list[int]:

@@ -19,7 +19,7 @@ from statqat_sim.plan.float32 import (
     nearest_magnitude,
     power_of_two,
 )
-from statqat_sim.plan.rounding import boundary, round_up, shift_right, stops_at_end
+from statqat_sim.plan.rounding import boundary, round_by_sum, round_up, shift_right, stops_at_end
 from statqat_sim.plan.source import Source, nan_instead, take_apart
 from statqat_sim.spec.encode import (
     EncodePolicy,
@@ -27,7 +27,6 @@ from statqat_sim.spec.encode import (
     NanInput,
     NegativeInput,
     Overflow,
-    Rounding,
     Underflow,
     ZeroInput,
 )
@@ -60,7 +59,7 @@ def encode_float(word: Word, element: FloatElement, policy: EncodePolicy, *, mag
     codes = Domain(element, values=False)
     source = take_apart(word, element, policy)
     if magic:
-        code = _magic(source.magnitude, codes, policy)
+        code = _magic(source, codes, policy)
     else:
         code = _close_gap(_round(source, element, policy), source, element, policy)
     return _finish(code, source, codes, policy, clamped=magic and _saturates_exactly(element, policy))
@@ -70,7 +69,7 @@ def round_to_value(word: Word, element: FloatElement, policy: EncodePolicy) -> W
     """decode(encode(word)) without the code between, where `has_value_shortcut`."""
     values = Domain(element, values=True)
     source = take_apart(word, element, policy)
-    value = _magic(source.magnitude, values, policy)
+    value = _magic(source, values, policy)
     return _finish(value, source, values, policy, clamped=_saturates_exactly(element, policy))
 
 
@@ -85,40 +84,40 @@ def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, 
     return _specials(result, source, domain, policy)
 
 
-def has_magic_encode(element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may do the rounding: to nearest even, onto steps that never become subnormal float32.
+def has_magic_encode(element: FloatElement) -> bool:
+    """Whether the FPU may do the rounding: onto steps whose halves are normal float32 numbers.
 
     With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
     """
     emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
     return (
-        policy.rounding is Rounding.NEAREST_EVEN
-        and element.subnormals is Subnormals.GRADUAL
+        element.subnormals is Subnormals.GRADUAL
         and 1 <= element.mantissa_bits < MANTISSA_BITS  # the sum must stay in the binade of the float added
         and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
-        and element.emin - element.mantissa_bits >= EMIN
+        and element.emin - element.mantissa_bits > EMIN
     )
 
 
 def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
     keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
-    return has_magic_encode(element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
+    return has_magic_encode(element) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
 
-def _magic(magnitude: Word, domain: Domain, policy: EncodePolicy) -> Word:
+def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     """Add a float whose step is the target's step here: the FPU rounds. The sum's low bits are the mantissa."""
-    builder, element = magnitude.builder, domain.element
+    element, magnitude = domain.element, source.magnitude
+    builder, coarser = magnitude.builder, MANTISSA_BITS - element.mantissa_bits
     if _saturates_exactly(element, policy):
         magnitude = magnitude.min(builder.param("largest", floor_magnitude(Fraction(element.highest))))
     first = builder.param("first binade", (element.emin + BIAS) << MANTISSA_BITS)
-    shift = builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
     binade = (magnitude & INFINITY).max(first)
-    magic = binade + builder.param("to magic", (MANTISSA_BITS - element.mantissa_bits) << MANTISSA_BITS)
-    rounded = magnitude.fadd(magic)
+    magic = binade + builder.param("to magic", coarser << MANTISSA_BITS)
+    half = binade - builder.param("to half a step", (element.mantissa_bits + 1) << MANTISSA_BITS)
+    rounded = round_by_sum(policy.rounding, magnitude, magic, half, source.negative)
     if domain.values:
         return rounded.fsub(magic)
-    return (rounded - magic) + ((binade - first) >> shift)
+    return (rounded - magic) + ((binade - first) >> builder.param("mantissa shift", coarser))
 
 
 def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:

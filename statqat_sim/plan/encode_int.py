@@ -12,9 +12,9 @@ from statqat_sim.plan.float32 import (
     floor_magnitude,
     power_of_two,
 )
-from statqat_sim.plan.rounding import round_up, shift_right
+from statqat_sim.plan.rounding import round_by_sum, round_up, shift_right
 from statqat_sim.plan.source import Source, nan_instead, take_apart
-from statqat_sim.spec.encode import EncodePolicy, Overflow, Rounding, Underflow
+from statqat_sim.spec.encode import EncodePolicy, Overflow, Underflow
 from statqat_sim.spec.integer import Encoding, IntElement
 
 
@@ -25,7 +25,7 @@ def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: 
     ends = {False: high, True: -low}
     step = power_of_two(-element.fraction_bits)
     last = source.per_sign("last in range", lambda negative: floor_magnitude(ends[negative] * step))
-    integer = _magic(source.magnitude.min(last), element) if magic else _round(source, element, policy)
+    integer = _magic(source, last, element, policy) if magic else _round(source, element, policy)
     if policy.underflow is Underflow.MIN:
         least = source.per_sign("least", lambda negative: min(ends[negative], 1))
         below_step = source.magnitude.lt(word.builder.param("step", ceil_magnitude(step)))
@@ -38,15 +38,16 @@ def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: 
 
 
 def has_magic_int(element: IntElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may do the rounding: to nearest even, of integers that float32 holds."""
-    nearest = policy.rounding is Rounding.NEAREST_EVEN and policy.overflow is Overflow.SATURATE
-    return nearest and element.bits < MANTISSA_BITS
+    """Whether the FPU may do the rounding: of integers that float32 holds."""
+    return policy.overflow is Overflow.SATURATE and element.bits < MANTISSA_BITS
 
 
-def _magic(magnitude: Word, element: IntElement) -> Word:
+def _magic(source: Source, last: Word, element: IntElement, policy: EncodePolicy) -> Word:
     """Add the float whose step is the format's: the sum's low bits are the integer."""
-    magic = magnitude.builder.param("magic", (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS)
-    return magnitude.fadd(magic) - magic
+    builder, one = source.magnitude.builder, BIAS - element.fraction_bits
+    magic = builder.param("magic", (one + MANTISSA_BITS) << MANTISSA_BITS)
+    half = builder.param("half a step", (one - 1) << MANTISSA_BITS)
+    return round_by_sum(policy.rounding, source.magnitude.min(last), magic, half, source.negative) - magic
 
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:

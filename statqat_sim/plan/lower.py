@@ -69,7 +69,7 @@ def _round_trip(word: Word, element: Element, policy: EncodePolicy, lowering: Lo
 def _encode(word: Word, element: Element, policy: EncodePolicy, lowering: Lowering) -> Word:
     match element:
         case FloatElement():
-            magic = lowering is Lowering.FASTEST and has_magic_encode(element, policy)
+            magic = lowering is Lowering.FASTEST and has_magic_encode(element)
             return encode_float(word, element, policy, magic=magic)
         case IntElement():
             magic = lowering is Lowering.FASTEST and has_magic_int(element, policy)

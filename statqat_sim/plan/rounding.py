@@ -14,21 +14,46 @@ from statqat_sim.spec.encode import Rounding
 
 
 @dataclass(frozen=True, slots=True)
-class Shifted:
-    """A significand cut off at the target's step: what is kept, what was dropped, and by how much it was shifted."""
+class Cut:
+    """A magnitude cut off at the target's step: what is kept, and what the rest is to half a step.
+
+    `rest` and `half` are in one unit, which orders them as unsigned words: integers, or float32 words. Between two
+    neighbouring values of `rest` no other value fits, so that `rest + 1 > half` says `rest >= half`.
+    """
 
     kept: Word
-    dropped: Word
-    shift: Word
+    rest: Word
+    half: Word
 
 
-def shift_right(significand: Word, shift: Word) -> Shifted:
+def shift_right(significand: Word, shift: Word) -> Cut:
     """Cut `shift` (below 32) bits off; `significand` must be below 2^31 unless `shift` is 0."""
     kept = significand >> shift
-    return Shifted(kept, significand - (kept << shift), shift)
+    dropped = significand - (kept << shift)
+    return Cut(kept, dropped + dropped, significand.builder.const(1) << shift)
 
 
-def round_up(mode: Rounding, cut: Shifted, odd: Word, negative: Word) -> Word:
+def round_by_sum(mode: Rounding, magnitude: Word, magic: Word, half: Word, negative: Word) -> Word:
+    """The float `magic` + magnitude, rounded at the step of `magic` in any mode; its low bits count steps.
+
+    The FPU rounds to nearest even. Where another mode is asked for, its result is corrected by the exact remainder.
+
+    Args:
+        mode: the rounding mode.
+        magnitude: a float32 word without sign; the sum must stay in the binade of `magic`.
+        magic: a power of two whose step is the target's.
+        half: half of that step, as a float32 word.
+        negative: 1 for negative inputs.
+    """
+    nearest = magnitude.fadd(magic)
+    if mode is Rounding.NEAREST_EVEN:
+        return nearest
+    floor = nearest - magnitude.lt(nearest.fsub(magic))
+    cut = Cut(floor, magnitude.fsub(floor.fsub(magic)), half)
+    return floor + round_up(mode, cut, floor & 1, negative)
+
+
+def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:
     """1 where the magnitude takes the neighbour farther from zero.
 
     Args:
@@ -38,11 +63,10 @@ def round_up(mode: Rounding, cut: Shifted, odd: Word, negative: Word) -> Word:
         negative: 1 for negative inputs.
     """
     builder = cut.kept.builder
-    unit = builder.const(1) << cut.shift
-    inexact = builder.const(0).lt(cut.dropped)
+    inexact = builder.const(0).lt(cut.rest)
 
     def above_half(tie: Word) -> Word:
-        return unit.lt((cut.dropped + cut.dropped) + tie)
+        return cut.half.lt(cut.rest + tie)
 
     match mode:
         case Rounding.NEAREST_EVEN:

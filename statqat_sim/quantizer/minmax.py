@@ -15,7 +15,6 @@ from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
 
 LARGEST = np.float32(np.finfo(np.float32).max)
-TINIEST = np.float32(np.finfo(np.float32).smallest_subnormal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +61,13 @@ def _extremes(x: Array, axes: tuple[int, ...]) -> tuple[NDArray[np.float64], NDA
 def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.float32]:
     """The smallest float32 s with s · limit >= extreme exactly; 0 for extreme 0, at most float32's largest.
 
-    Every float32 is a float64, so that none lies between the quotient and its rounding to float64: rounding that up
-    is one step short only if it is a float32 itself and was rounded down, which the exact product tells.
+    Every float32 is a float64, so that none lies between the quotient and its rounding to float64: rounding that to
+    the nearest float32 gives s, or the float32 below it, whose product with the limit is then too small.
     """
     with np.errstate(over="ignore", under="ignore"):
-        quotient = extreme / limit
-        scale = np.minimum(quotient.astype(np.float32), LARGEST)
-        scale = np.where(scale < quotient, _next(scale), scale)
-        scale = np.where(_product_is_below(scale, limit, extreme), _next(scale), scale)
-    return np.where(extreme > 0, np.maximum(scale, TINIEST), np.float32(0))
+        scale = np.minimum((extreme / limit).astype(np.float32), LARGEST)
+        above = np.minimum(np.nextafter(scale, np.float32(np.inf)), LARGEST)
+        return np.where(_product_is_below(scale, limit, extreme), above, scale)
 
 
 def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -83,7 +80,3 @@ def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray
     upper = math.ldexp(math.floor(mantissa * (1 << 26)), exponent - 26)
     wide = scale.astype(np.float64)
     return np.asarray(extreme - wide * upper > wide * (limit - upper))
-
-
-def _next(scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.minimum(np.nextafter(scale, np.float32(np.inf)), LARGEST)

@@ -1,0 +1,128 @@
+"""The measuring method: calls of ours and of a peer in turn, in one process, and the machine that they ran on."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeAlias
+
+Call: TypeAlias = Callable[[], object]
+
+SAMPLE_SECONDS = 0.03
+"""A sample repeats its call until it takes about this long, so that one interrupt does not decide it."""
+
+SETTLE_SECONDS = 0.01
+"""Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
+
+PACKAGES = ("numpy", "numba", "torch", "ml_dtypes")
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Median, least and greatest of repeated measurements."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """The spread of at least one value."""
+        listed = list(values)
+        return cls(statistics.median(listed), min(listed), max(listed))
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Seconds of one call of ours and of the peer; `ratio` is peer / ours of each pair: above 1 we are faster."""
+
+    ours: Spread
+    peer: Spread
+    ratio: Spread
+
+
+def run_pairs(ours: Call, peer: Call, count: int) -> Pairs:
+    """Warm both up, then measure ours, peer, ours, peer, ...: what slows the machine down for a while hits both."""
+    calls = [_calls_per_sample(call) for call in (ours, peer)]
+    pairs = [(_sample(ours, calls[0]), _sample(peer, calls[1])) for _ in range(count)]
+    return Pairs(
+        ours=Spread.of(ours for ours, _ in pairs),
+        peer=Spread.of(peer for _, peer in pairs),
+        ratio=Spread.of(peer / ours for ours, peer in pairs),
+    )
+
+
+def seconds(call: Call, calls: int = 1) -> float:
+    """Seconds of one call, on average over `calls` in a row."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start) / calls
+
+
+def _calls_per_sample(call: Call) -> int:
+    call()  # compiles, and touches the pages of its output
+    return max(1, math.ceil(SAMPLE_SECONDS / seconds(call)))
+
+
+def _sample(call: Call, calls: int) -> float:
+    time.sleep(SETTLE_SECONDS)
+    return seconds(call, calls)
+
+
+# --- the machine -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What figures depend on; neither names nor paths."""
+
+    cpu: str
+    cores: int
+    load: float | None
+    """Processes that wanted a core in the minute before: what else the machine did."""
+    system: str
+    python: str
+    versions: dict[str, str | None]
+    date: str
+
+    @classmethod
+    def here(cls) -> Machine:
+        """This machine, now."""
+        return cls(
+            cpu=_cpu(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+            system=f"{platform.system()} {platform.machine()}",
+            python=platform.python_version(),
+            versions={package: _version(package) for package in PACKAGES},
+            date=datetime.now(UTC).date().isoformat(),
+        )
+
+    def __str__(self) -> str:
+        versions = (f"{name} {number}" for name, number in self.versions.items() if number)
+        return (
+            f"{self.cpu}, {self.cores} cores, {self.system}, Python {self.python}, {', '.join(versions)}, {self.date}"
+        )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,128 @@
+"""What the codec bench found: rows, and the JSON file that they are kept in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from bench.pairs import Machine, Pairs, Spread
+
+
+class Section(StrEnum):
+    """What rows compare with."""
+
+    LIBRARIES = "libraries"
+    LIMITS = "limits"
+    WAITS = "waits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Ours beside a peer that does the same, or that moves the same bytes and does nothing."""
+
+    section: Section
+    case: str
+    peer: str
+    threads: int
+    ours_ns: float
+    """Nanoseconds per element, median."""
+    peer_ns: float
+    ratio: Spread
+    """Peer's time / our time, pair by pair."""
+    target: float | None
+    """The promised ratio."""
+
+    @classmethod
+    def of(cls, pairs: Pairs, elements: int, **rest: Any) -> Self:
+        """The row of measured pairs of calls on `elements` elements each."""
+        ours, peer = (spread.median * 1e9 / elements for spread in (pairs.ours, pairs.peer))
+        return cls(ours_ns=ours, peer_ns=peer, ratio=pairs.ratio, **rest)
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Self:
+        """The row that `asdict` wrote."""
+        return cls(**{**row, "section": Section(row["section"]), "ratio": Spread(**row["ratio"])})
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the promise is kept; None without one."""
+        return None if self.target is None else self.ratio.median >= self.target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """A time that somebody waits for a result."""
+
+    case: str
+    value: float
+    """Seconds: the median, or for calls of microseconds the least, which is what timeit trusts."""
+    spread: Spread
+    limit: float
+    """The promised seconds."""
+    peer: str | None = None
+    peer_value: float | None = None
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Self:
+        """The row that `asdict` wrote."""
+        return cls(**{**row, "spread": Spread(**row["spread"])})
+
+    @property
+    def met(self) -> bool:
+        """Whether the promise is kept."""
+        return self.value <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run of the codec bench."""
+
+    machine: Machine
+    elements: int
+    pairs: int
+    comparisons: tuple[Comparison, ...]
+    waits: tuple[Wait, ...]
+    skipped: tuple[str, ...]
+
+    def write(self, path: Path) -> None:
+        """Write JSON; each row also says whether its target is met."""
+        document = asdict(self)
+        for name, rows in (("comparisons", self.comparisons), ("waits", self.waits)):
+            document[name] = [{**asdict(row), "met": row.met} for row in rows]
+        write_json(document, path)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote."""
+        document = json.loads(path.read_text("utf-8"))
+        for row in (*document["comparisons"], *document["waits"]):
+            del row["met"]
+        return cls(
+            machine=Machine(**document["machine"]),
+            elements=document["elements"],
+            pairs=document["pairs"],
+            comparisons=tuple(map(Comparison.read, document["comparisons"])),
+            waits=tuple(map(Wait.read, document["waits"])),
+            skipped=tuple(document["skipped"]),
+        )
+
+
+def write_json(document: object, path: Path) -> None:
+    """Write indented JSON, floats with six significant digits: more would be noise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_rounded(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: _rounded(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_rounded(each) for each in value]
+    return value

@@ -1,0 +1,82 @@
+"""Print what the codec bench found as Markdown: `python -m bench.table --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+if not __package__:  # run as a file: python put this folder on its path, not the one above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from bench.report import Comparison, Report, Section, Wait
+
+RESULTS = Path(__file__).parent / "results" / "codec.json"
+
+COMPARISON_HEADER = ("what", "threads", "ours, ns/element", "against", "its time / ours", "promised")
+WAIT_HEADER = ("what", "ours", "promised", "against")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of a JSON file."""
+    parser = argparse.ArgumentParser(prog="bench.table", description="Print the codec bench's results as Markdown.")
+    parser.add_argument("json", type=Path, nargs="?", default=RESULTS, help="what bench.codec wrote")
+    parser.add_argument("--sections", nargs="+", type=Section, default=list(Section), choices=list(Section))
+    options = parser.parse_args(arguments)
+    print(markdown(Report.read(options.json), options.sections))
+
+
+def markdown(report: Report, sections: Iterable[Section] = tuple(Section)) -> str:
+    """One table for each section that has rows, and a line about the machine."""
+    tables = [_table(report, section) for section in sections]
+    return "\n\n".join(filter(None, [*tables, _footnote(report)]))
+
+
+def comparison_cells(row: Comparison) -> tuple[str, ...]:
+    """A row's cells, under `COMPARISON_HEADER`."""
+    ratio = f"{_short(row.ratio.median)} [{_short(row.ratio.least)}–{_short(row.ratio.greatest)}]"
+    promise = "" if row.target is None else _promise(f"≥ {row.target:g}", row.met)
+    return row.case, str(row.threads), f"{row.ours_ns:.3f}", f"{row.peer}, {row.peer_ns:.3f}", ratio, promise
+
+
+def wait_cells(row: Wait) -> tuple[str, ...]:
+    """A row's cells, under `WAIT_HEADER`."""
+    taken = f"{_time(row.value)} [{_time(row.spread.least)}–{_time(row.spread.greatest)}]"
+    peer = "" if row.peer is None or row.peer_value is None else f"{row.peer}, {_time(row.peer_value)}"
+    return row.case, taken, _promise(f"≤ {_time(row.limit)}", row.met), peer
+
+
+def _table(report: Report, section: Section) -> str:
+    if section is Section.WAITS:
+        return _markdown(WAIT_HEADER, map(wait_cells, report.waits))
+    rows = [row for row in report.comparisons if row.section is section]
+    order = list(dict.fromkeys((row.case, row.peer) for row in rows))  # the threads of one case stand together
+    rows.sort(key=lambda row: order.index((row.case, row.peer)))
+    return _markdown(COMPARISON_HEADER, map(comparison_cells, rows))
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if len(lines) > 2 else ""
+
+
+def _footnote(report: Report) -> str:
+    return f"{report.elements:,} elements, median [least–greatest] of {report.pairs} pairs. {report.machine}."
+
+
+def _promise(text: str, met: bool | None) -> str:
+    return f"{text} ✓" if met else f"{text} **missed**"
+
+
+def _short(ratio: float) -> str:
+    """Three digits or so."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e6:.2f} µs" if seconds < 1e-3 else f"{seconds:.3g} s"
+
+
+if __name__ == "__main__":
+    main()

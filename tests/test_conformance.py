@@ -1,0 +1,338 @@
+"""Every backend gives what the interpreter gives, and that is what the exact oracle says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from inputs import accepted, edges, exact_codes, exact_values, random_bits, some_codes
+from strategies import number_specs
+
+from statqat_sim.codec import Codec
+from statqat_sim.plan.lower import Lowering, Purpose, lower
+from statqat_sim.plan.program import CodecPlan
+from statqat_sim.reference import exact
+from statqat_sim.reference.grid import Special
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.runtime import backend_named, backends
+from statqat_sim.spec.catalog import formats, load_format, parse_format
+from statqat_sim.spec.encode import Overflow, Rounding, Underflow
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.testing import assert_bit_exact
+
+BACKENDS = [name for name, backend in backends().items() if backend.available() is None]
+COMPILED = [name for name in BACKENDS if name != "reference"]
+CATALOG = formats()
+WITH_MANY_INPUTS = [
+    *("float8_e4m3fn", "float8_e5m2.ml_dtypes", "float4_e3m0fn", "cfloat8_143", "float8_e8m0fnu"),
+    *("bfloat16", "float16", "dlfloat16", "nf4", "int8", "q4_offset8", "ue4m3", "p3109_binary8p3se"),
+]
+
+Arrays = Any
+Run = Callable[[CodecPlan, Arrays], Arrays]
+
+
+def on_backend(name: str) -> Run:
+    """Words -> words through a backend's kernel."""
+
+    def run(plan: CodecPlan, words: Arrays) -> Arrays:
+        storage = plan.shape.streams[0].storage
+        x = words.view(np.float32) if storage == "float32" else words.astype(storage.value)
+        result = backend_named(name).compile(plan)(x)
+        assert result.dtype == plan.shape.result.value
+        return result.view(f"u{result.itemsize}").astype(np.uint32)
+
+    return run
+
+
+def by_interpreter(plan: CodecPlan, words: Arrays) -> Arrays:
+    return interpret(plan, [words])
+
+
+def check(format: NumberFormat, run: Run, bits: Arrays, *, codes: Arrays | None = None) -> None:
+    """Encode, decode and fake-quantize by `run` give the oracle's words; so do both lowerings."""
+    bits = accepted(format, bits)
+    codes = exact_codes(format, bits) if codes is None else codes
+    assert_same(run(lower(format, Purpose.ENCODE), bits), codes, format, bits)
+    for lowering in Lowering:
+        assert_same(interpret(lower(format, Purpose.ENCODE, lowering), [bits]), codes, format, bits)
+    listed = some_codes(format)
+    assert_same(run(lower(format, Purpose.DECODE), listed), exact_values(format, listed), format, listed)
+    distinct, places = np.unique(codes, return_inverse=True)
+    rounded = exact_values(format, distinct)[places]
+    assert_same(run(lower(format, Purpose.FAKE_QUANTIZE), bits), rounded, format, bits)
+
+
+def assert_same(actual: Arrays, expected: Arrays, format: NumberFormat, inputs: Arrays) -> None:
+    wrong = np.flatnonzero(actual != expected)
+    shown = [f"{inputs[i]:#010x}: {actual[i]:#x}, expected {expected[i]:#x}" for i in wrong[:5]]
+    assert not len(wrong), "\n".join([f"{len(wrong)} of {len(inputs)} inputs", *shown, repr(format)])
+
+
+def check_random(text: str, run: Run, seed: int) -> None:
+    format = parse_format(text)
+    check(format, run, np.concatenate([edges(format, most=40), random_bits(40, seed)]))
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+# --- random specs ------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(text=number_specs(), seed=SEEDS)
+def test_plans_of_random_specs(text: str, seed: int) -> None:
+    check_random(text, by_interpreter, seed)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_backends_on_random_specs(name: str) -> None:
+    run = on_backend(name)
+
+    @settings(max_examples=40)
+    @given(text=number_specs(), seed=SEEDS)
+    def check_backend(text: str, seed: int) -> None:
+        check_random(text, run, seed)
+
+    check_backend()
+
+
+@pytest.mark.long
+@settings(max_examples=10_000)
+@given(text=number_specs(), seed=SEEDS)
+def test_plans_of_many_random_specs(text: str, seed: int) -> None:
+    check_random(text, by_interpreter, seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", COMPILED)
+def test_backends_on_many_random_specs(name: str) -> None:
+    run = on_backend(name)
+
+    @settings(max_examples=1000)
+    @given(text=number_specs(), seed=SEEDS)
+    def check_backend(text: str, seed: int) -> None:
+        check_random(text, run, seed)
+
+    check_backend()
+
+
+# --- the catalog -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CATALOG)
+@pytest.mark.parametrize("backend", COMPILED)
+def test_backends_on_the_catalog(backend: str, name: str) -> None:
+    format = load_format(name)
+    check(format, on_backend(backend), edges(format, most=None if format.bits <= 8 else 400))
+
+
+@pytest.mark.parametrize("name", WITH_MANY_INPUTS)
+@pytest.mark.parametrize("backend", COMPILED)
+def test_backends_on_many_inputs(backend: str, name: str) -> None:
+    format, bits = load_format(name), random_bits(10**6)
+    for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE):
+        plan = lower(format, purpose)
+        assert_same(on_backend(backend)(plan, bits), interpret(plan, [bits]), format, bits)
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+def test_backends_decode_every_code_of_16_bits(backend: str) -> None:
+    for name in ("bfloat16", "float16", "dlfloat16", "int16", "cfloat16_uhp"):
+        plan, codes = lower(load_format(name), Purpose.DECODE), np.arange(1 << 16, dtype=np.uint32)
+        assert_same(on_backend(backend)(plan, codes), interpret(plan, [codes]), load_format(name), codes)
+
+
+# --- properties --------------------------------------------------------------------------------------------------
+
+
+def encoded(format: NumberFormat, bits: Arrays) -> Arrays:
+    return interpret(lower(format, Purpose.ENCODE), [bits])
+
+
+def decoded(format: NumberFormat, codes: Arrays) -> Arrays:
+    return interpret(lower(format, Purpose.DECODE), [codes]).view(np.float32)
+
+
+def changes_values(format: NumberFormat) -> bool:
+    """Whether inputs may be rounded before they are encoded, values of the format among them."""
+    return format.encode.via == "bfloat16" or format.encode.flush_inputs
+
+
+@settings(max_examples=150)
+@given(text=number_specs(exact="float32"), seed=SEEDS)
+def test_encoding_is_monotone(text: str, seed: int) -> None:
+    """Larger inputs never become smaller values, unless overflow wraps."""
+    format = parse_format(text)
+    bits = np.concatenate([edges(format, most=40), random_bits(100, seed)])
+    x = np.unique(bits.view(np.float32)[np.isfinite(bits.view(np.float32))])
+    assume(format.encode.overflow is not Overflow.WRAP)
+    if not format.element.has_negative:
+        x = x[x > 0]
+    if not format.element.has_zero:
+        x = x[x != 0]
+    values = decoded(format, encoded(format, x.view(np.uint32)))
+    values = values[~np.isnan(values)]  # overflow
+    assert (values[1:] >= values[:-1]).all(), text
+
+
+@settings(max_examples=150)
+@given(text=number_specs(exact="float32"))
+def test_a_value_stays_what_it_is(text: str) -> None:
+    """encode(decode(code)) = code for codes that are produced, so that encoding twice is encoding once."""
+    format = parse_format(text)
+    assume(not changes_values(format))
+    codes = np.array([c for c in some_codes(format).tolist() if is_kept(format, c)], np.uint32)
+    assert encoded(format, decoded(format, codes).view(np.uint32)).tolist() == codes.tolist(), text
+
+
+def is_kept(format: NumberFormat, code: int) -> bool:
+    """Whether a code is one that its own value becomes: the encoder's choice among equal ones, not NaN, not refused."""
+    number = exact.decode(format, code)
+    if number in (Special.NAN, Special.NEGATIVE_NAN):
+        return False
+    if number in (Special.INF, Special.NEGATIVE_INF):
+        rule = format.encode.inf_input
+        return (format.encode.overflow if rule == "overflow" else rule) == "inf"
+    return format.element.produces(code) and exact.encode_number(format, number) == code
+
+
+@settings(max_examples=150)
+@given(text=number_specs(exact="float32"), seed=SEEDS)
+def test_fake_quantize_twice_is_once(text: str, seed: int) -> None:
+    format = parse_format(text)
+    assume(format.encode.overflow is not Overflow.WRAP and not changes_values(format))
+    plan = lower(format, Purpose.FAKE_QUANTIZE)
+    bits = accepted(format, np.concatenate([edges(format, most=40), random_bits(40, seed)]))
+    once = interpret(plan, [bits])
+    finite = once[np.isfinite(once.view(np.float32))]
+    assert interpret(plan, [finite]).tolist() == finite.tolist(), text
+
+
+SYMMETRIC = (Rounding.NEAREST_EVEN, Rounding.NEAREST_AWAY, Rounding.NEAREST_ZERO, Rounding.TOWARD_ZERO, Rounding.TO_ODD)
+
+
+@settings(max_examples=150)
+@given(text=number_specs(("float",), roundings=[mode.value for mode in SYMMETRIC]), seed=SEEDS)
+def test_signed_floats_are_symmetric(text: str, seed: int) -> None:
+    """The codes of x and -x differ in the sign bit alone; zeros and NaN aside, whose sign some formats do not have."""
+    format = parse_format(text)
+    assume(format.element.signed)
+    bits = np.concatenate([edges(format, most=40), random_bits(40, seed)])
+    positive = bits[bits < 0x7F80_0001]
+    codes, mirrored = (encoded(format, positive | np.uint32(sign)) for sign in (0, 1 << 31))
+    sign, values = 1 << (format.bits - 1), decoded(format, codes)
+    signed = (values != 0) & ~np.isnan(values) & (positive > 0)
+    assert (mirrored[signed] == codes[signed] | sign).all(), text
+
+
+@settings(max_examples=100)
+@given(text=number_specs(), mode=st.sampled_from(Rounding), seed=SEEDS)
+def test_a_rounded_value_is_a_neighbour(text: str, mode: Rounding, seed: int) -> None:
+    """Directed modes and nearest ones, told by inequality alone: no value of the format lies between."""
+    format = parse_format(text)
+    policy = format.encode.model_copy(update={"rounding": mode, "overflow": Overflow.SATURATE})
+    format = format.model_copy(update={"encode": policy})
+    assume(format.bits <= 12 and not changes_values(format) and policy.underflow is Underflow.ZERO)
+    grid = format.grid()
+    bits = np.concatenate([edges(format, most=40), random_bits(40, seed)])
+    x = bits.view(np.float32)[np.isfinite(bits.view(np.float32))].astype(np.float64)
+    x = x[(x >= grid[0]) & (x <= grid[-1]) & (x != 0)]
+    codes = encoded(format, x.astype(np.float32).view(np.uint32))
+    values = np.array([format.element.value(code) for code in codes.tolist()])
+    low = grid[grid.searchsorted(x, side="right") - 1]
+    high = grid[grid.searchsorted(x, side="left")]
+    assert ((values == low) | (values == high)).all(), text
+    if mode is Rounding.TOWARD_NEGATIVE:
+        assert (values == low).all(), text
+    if mode is Rounding.TOWARD_POSITIVE:
+        assert (values == high).all(), text
+
+
+# --- scales ------------------------------------------------------------------------------------------------------
+
+
+SHAPE = (6, 5, 300)
+SCALE_SHAPES = {
+    "0-d": (),
+    "one element": (1,),
+    "per row": (6, 5, 1),
+    "first axis": (6, 1, 1),
+    "middle axis": (5, 1),
+    "last axis": (300,),
+    "first and last axis": (6, 1, 300),
+    "every element": SHAPE,
+}
+SCALED = [
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "int4",
+    "nf4",
+    "float8_e8m0fnu",
+    "float4_e3m0fn",
+    "p3109_binary8p3se",
+    "ue4m3",
+]
+
+
+def scales(shape: tuple[int, ...], seed: int = 0) -> Arrays:
+    """Ordinary scales with a few extreme ones among them."""
+    rng = np.random.default_rng(seed)
+    scale = np.exp2(rng.uniform(-8, 8, shape)).astype(np.float32)
+    extreme = np.float32([0.0, -0.0, 1e-45, 1e-38, 3e38, -1.5, 1.0])
+    return np.where(rng.random(shape) < 0.3, rng.choice(extreme, shape), scale).astype(np.float32)
+
+
+def scaled_in_numpy(format: NumberFormat, x: Arrays, scale: Arrays) -> Arrays:
+    codec = Codec(format, "reference")
+    with np.errstate(all="ignore"):
+        quotient = np.where(scale == 0, np.float32(0), x / scale).astype(np.float32)
+        return codec.decode(codec.encode(quotient)) * np.broadcast_to(scale, x.shape)
+
+
+@pytest.mark.parametrize("kind", SCALE_SHAPES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_scales_of_every_shape(backend: str, kind: str) -> None:
+    shape = SCALE_SHAPES[kind]
+    x, scale = np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32), scales(shape)
+    for name in SCALED:
+        format = load_format(name)
+        actual = Codec(format, backend).fake_quantize(x, scale=scale)
+        assert_bit_exact(actual, scaled_in_numpy(format, x, scale))
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.0, 1.0, -2.0, 1e-45, 1e-40, 1.1754944e-38, 3.4028235e38, 3])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_extreme_scales(backend: str, scale: float) -> None:
+    for name in SCALED:
+        format = load_format(name)
+        x = edges(format, most=100).view(np.float32)
+        actual = Codec(format, backend).fake_quantize(x, scale=scale)
+        assert_bit_exact(actual, scaled_in_numpy(format, x, np.float32(scale)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_scale_of_zero_gives_the_codes_of_zero(backend: str) -> None:
+    x = np.float32([1.0, -1.0, np.inf, np.nan, 0.0])
+    for name, value in (("float8_e4m3fn", 0.0), ("float8_e8m0fnu", 0.0), ("nf4", 0.0)):
+        assert Codec(load_format(name), backend).fake_quantize(x, scale=0.0).tolist() == [value] * 5
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("shape", [(2,), (7, 5, 300), (1, 6, 5, 300), (5,)])
+def test_scales_that_do_not_fit_are_refused(backend: str, shape: tuple[int, ...]) -> None:
+    codec = Codec(load_format("int4"), backend)
+    with pytest.raises(ValueError, match="scale has shape"):
+        codec.fake_quantize(np.zeros(SHAPE, np.float32), scale=np.ones(shape, np.float32))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("scale", [np.float64([2.0]), [1.0], "1", 1j])
+def test_scales_of_another_kind_are_refused(backend: str, scale: Any) -> None:
+    with pytest.raises(TypeError, match="scale"):
+        Codec(load_format("int4"), backend).fake_quantize(np.zeros(3, np.float32), scale=scale)

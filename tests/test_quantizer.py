@@ -1,0 +1,187 @@
+"""MinMax: the smallest float32 scale that leaves nothing outside the range, in exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from statqat_sim import Codec, MinMax, NumberFormat, Scale, formats, load_format, parse_format
+from statqat_sim.quantizer import QUANTIZERS, quantizer_named
+
+LARGEST = float(np.finfo(np.float32).max)
+TINIEST = float(np.finfo(np.float32).smallest_subnormal)
+
+
+def codebook(*values: float) -> NumberFormat:
+    listed = ", ".join(f"{value:.25e}" if value else "0.0" for value in values)
+    return parse_format(f"name: levels\nelement: {{kind: codebook, bits: 4, values: [{listed}]}}")
+
+
+def needed(extreme: Fraction, limit: float) -> float:
+    """The smallest float32 s with s * limit >= extreme, by bisection over float32's bit patterns."""
+    low, high = 0, int(np.float32(LARGEST).view(np.uint32))
+    while low < high:
+        middle = (low + high) // 2
+        if Fraction(float(np.uint32(middle).view(np.float32))) * Fraction(limit) >= extreme:
+            high = middle
+        else:
+            low = middle + 1
+    return float(np.uint32(low).view(np.float32))
+
+
+def brute_force(values: Any, fmt: NumberFormat) -> float:
+    finite = [Fraction(float(value)) for value in np.ravel(values) if math.isfinite(value)]
+    scales = [needed(max(finite, default=Fraction(0)), fmt.max)] if fmt.max > 0 else []
+    scales += [needed(-min(finite, default=Fraction(0)), -fmt.min)] if fmt.min < 0 else []
+    return max(scales, default=0.0) or 1.0
+
+
+NAMES = ("int8", "int4_narrow", "uint4", "float8_e4m3fn", "float8_e8m0fnu", "nf4", "float16", "bfloat16", "q0_7")
+FORMATS = [load_format(name) for name in NAMES] + [
+    parse_format("name: wide\nelement: {kind: int, bits: 32}"),
+    codebook(-1 / 3, 0.1, 2 / 3),  # limits of 53 bits
+    codebook(-math.pi, -1.0),
+    codebook(1e-300, 1.0000000000000002),
+    codebook(-1e300, 0.0, 1e300),
+    codebook(0.0, 1e-300),
+]
+
+
+@given(st.lists(st.floats(width=32), max_size=5), st.sampled_from(FORMATS))
+@example([TINIEST], FORMATS[0])
+@example([-TINIEST], FORMATS[0])
+@example([LARGEST, -LARGEST], load_format("nf4"))
+@example([LARGEST], load_format("q0_7"))
+@example([448.0], load_format("float8_e4m3fn"))
+@example([math.nan, math.inf, 3.0], FORMATS[0])
+def test_the_smallest_scale_that_leaves_nothing_outside(values: list[float], fmt: NumberFormat) -> None:
+    x = np.array(values, np.float32)
+    value = MinMax().fit(x, fmt).value
+    assert value.shape == (1,)
+    assert float(value[0]) == brute_force(x, fmt)
+    assert math.isfinite(value[0])
+    assert value[0] > 0
+
+
+@given(st.integers(0, 0x7F7FFFFF), st.sampled_from(FORMATS))
+def test_products_that_are_exact_or_nearly(bits: int, fmt: NumberFormat) -> None:
+    """x = scale * limit rounded to float32, and its neighbours: where a rounded quotient is a step off."""
+    limit = fmt.max if fmt.max > 0 else fmt.min
+    with np.errstate(over="ignore", under="ignore"):
+        product = (np.uint32(bits).view(np.float32).astype(np.float64) * limit).astype(np.float32)
+        for x in (product, np.nextafter(product, np.float32(0)), np.nextafter(product, np.float32(np.inf))):
+            assert float(MinMax().fit(x, fmt).value) == brute_force(x, fmt)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(FORMATS))
+def test_float64_data(value: float, fmt: NumberFormat) -> None:
+    assert float(MinMax().fit(np.float64(value), fmt).value) == brute_force(np.float64(value), fmt)
+
+
+@pytest.mark.parametrize("name", formats())
+def test_no_format_clips_its_data(name: str) -> None:
+    fmt = load_format(name)
+    x = np.random.default_rng(2).standard_normal(257).astype(np.float32)
+    x = x if fmt.min < 0 else abs(x)
+    scale = Fraction(float(MinMax().fit(x, fmt).value[0]))
+    assert Fraction(float(x.max())) <= scale * Fraction(fmt.max)
+    assert fmt.min >= 0 or Fraction(float(x.min())) >= scale * Fraction(fmt.min)
+
+
+@pytest.mark.parametrize(
+    "x", [np.zeros((0, 3)), np.zeros((2, 2)), np.full(3, np.nan), np.array([np.inf, -np.inf, 0.0])]
+)
+@pytest.mark.parametrize("axis", [None, 0])
+def test_degenerate_data_gives_one(x: Any, axis: int | None) -> None:
+    value = MinMax().fit(x.astype(np.float32), load_format("int8"), channel_axis=axis).value
+    assert value.dtype == np.float32
+    assert (value == 1).all()
+
+
+def test_unsigned_formats_ignore_what_they_clamp() -> None:
+    x = np.array([-8.0, 3.0], np.float32)
+    assert MinMax().fit(x, load_format("uint2")).value == 1.0
+    assert MinMax().fit(np.float32([-8.0]), load_format("uint2")).value == 1.0
+    reflected = parse_format(
+        "name: f\nelement: {kind: int, bits: 2, encoding: unsigned}\nencode: {negative_input: abs}"
+    )
+    assert MinMax().fit(x, reflected).value == np.float32(needed(Fraction(8), 3.0))
+
+
+def test_the_larger_side_decides() -> None:
+    fmt = load_format("int4")  # -8 to 7
+    assert MinMax().fit(np.float32([-8, 7]), fmt).value == 1
+    assert MinMax().fit(np.float32([-16, 7]), fmt).value == 2
+    assert MinMax().fit(np.float32([-8, 14]), fmt).value == 2
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_a_scale_for_each_channel(axis: int) -> None:
+    x = np.random.default_rng(3).standard_normal((3, 4, 5)).astype(np.float32)
+    x[1, 2, 3] = np.inf
+    fmt = load_format("float8_e5m2")
+    scale = np.asarray(MinMax().fit(x, fmt, channel_axis=axis))
+    assert scale.shape == tuple(size if index == axis % 3 else 1 for index, size in enumerate(x.shape))
+    for index in range(x.shape[axis]):
+        part = np.take(x, index, axis)
+        assert float(scale.ravel()[index]) == brute_force(part, fmt)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((2, 3), 2), ((2, 3), -3), ((), 0)])
+def test_no_such_axis(shape: tuple[int, ...], axis: int) -> None:
+    with pytest.raises(ValueError, match=f"channel_axis is {axis}, of an array with {len(shape)} axes; allowed: "):
+        MinMax().fit(np.zeros(shape, np.float32), load_format("int8"), channel_axis=axis)
+
+
+def test_tensors_and_other_dtypes() -> None:
+    fmt, expected = load_format("int8"), np.float32(needed(Fraction(3), 127.0))
+    weight = torch.tensor([[1.0, 3.0]], requires_grad=True)
+    for x in (weight, weight.bfloat16(), np.float16([[1, 3]]), np.int32([[1, 3]]), [[1, 3]]):
+        assert MinMax().fit(x, fmt).value == expected
+    with pytest.raises(TypeError, match="x is complex64; allowed"):
+        MinMax().fit(np.ones(2, np.complex64), fmt)
+
+
+def test_a_scale_is_a_frozen_array() -> None:
+    scale = Scale(np.array([[0.1], [0.2]]))
+    assert scale.zero_point is None
+    assert np.asarray(scale) is scale.value
+    assert scale.value.dtype == np.float32
+    assert np.asarray(scale, np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="read-only"):
+        scale.value[0] = 1
+    with pytest.raises(FrozenInstanceError):
+        scale.value = scale.value
+    copied = np.array(scale)
+    copied[0] = 7
+    assert scale.value[0] == np.float32(0.1)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf, 1e-50, 1e39])
+def test_a_scale_is_finite_and_above_zero(wrong: float) -> None:
+    with pytest.raises(ValueError, match="a scale is .*; allowed: finite float32 numbers above zero"):
+        Scale(np.array([1.0, wrong]))
+
+
+def test_a_codec_takes_the_scale() -> None:
+    x = np.random.default_rng(4).standard_normal((6, 300)).astype(np.float32)
+    fmt = load_format("int4")
+    scale = MinMax().fit(x, fmt, channel_axis=0)
+    assert np.array_equal(Codec(fmt).fake_quantize(x, scale=scale), Codec(fmt).fake_quantize(x, scale=scale.value))
+
+
+def test_quantizers_by_name() -> None:
+    assert set(QUANTIZERS) == {"minmax"}
+    assert quantizer_named("minmax") == MinMax()
+    with pytest.raises(
+        LookupError, match=r"no quantizer is named 'minmx'; did you mean 'minmax'\? \(allowed: minmax\)"
+    ):
+        quantizer_named("minmx")

@@ -1,0 +1,86 @@
+"""The README is true: its code runs, its tables are what the commands print, its commands exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def between(marker: str) -> str:
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", README, re.DOTALL)
+    assert found, marker
+    return found[1].strip()
+
+
+def printed(*arguments: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def test_the_python_blocks_run_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert "my_format" in capsys.readouterr().out
+
+
+def test_the_yaml_block_is_a_format() -> None:
+    import statqat_sim as sqs
+
+    (text,) = blocks("yaml")
+    assert sqs.parse_format(text).max == 30.0
+
+
+def test_the_errors_shown_are_the_errors_given() -> None:
+    import statqat_sim as sqs
+
+    text = (
+        "name: my_format\nelement: {kind: float, bias: 3, exponent_bit: 3, exponent_bits: 3, mantissa_bits: 4, nan: all_one}\n"
+        "encode: {rounding: stochastic_a}\n"
+    )
+    with pytest.raises(sqs.SpecError) as error:
+        sqs.parse_format(text, file="my_format.yaml")
+    told = [re.sub(r":\d+:\d+:", ":", line) for line in str(error.value).splitlines()]
+    shown = [re.sub(r":\d+:\d+:", ":", line) for line in blocks("text")[0].strip().splitlines()]
+    for line, example in zip(told, shown, strict=True):
+        assert line.startswith(example.removesuffix("…)"))
+
+
+def test_the_format_table_is_what_the_command_prints() -> None:
+    assert between("format-table") == printed("statqat_sim.cli", "formats", "--markdown")
+
+
+def test_the_speed_table_is_what_the_results_say() -> None:
+    assert between("speed-table") == printed("bench.table")
+
+
+@pytest.mark.parametrize("name", ["main-command", "test-command"])
+def test_both_commands_stand_on_one_line(name: str) -> None:
+    command = re.search(rf"<!-- {name} -->\n```sh\n(.*)\n```", README)
+    assert command
+    assert "pip install" in command[1]
+
+
+def test_the_changelog_and_the_package_agree_on_the_version() -> None:
+    import tomllib
+
+    import statqat_sim as sqs
+
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == sqs.__version__
+
+
+def test_the_pre_commit_file_is_yaml() -> None:
+    assert yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]

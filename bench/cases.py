@@ -64,7 +64,7 @@ class Data:
     def __init__(self, elements: int) -> None:
         self.x = np.random.default_rng(0).standard_normal(elements, dtype=np.float32)
         self.values = np.zeros(elements, np.float32)
-        self._codes = {1: np.zeros(elements, np.uint8), 2: np.zeros(elements, np.uint16)}
+        self._codes: dict[int, Array] = {1: np.zeros(elements, np.uint8), 2: np.zeros(elements, np.uint16)}
 
     def codes(self, bits: int) -> Array:
         """The array for codes of this width."""

@@ -15,24 +15,26 @@ import torch
 import statqat_sim as sqs
 from bench.cases import COMPILED, Case, Data, compiled_by_torch, libraries, limits
 from bench.loops import Threads
-from bench.pairs import Machine, run_pairs
+from bench.pairs import Machine, Method, run_pairs
 from bench.report import Comparison, Report, Wait
 from bench.table import comparison_cells, wait_cells
 from bench.waits import small_call, start_up
 
-QUICK_ELEMENTS, QUICK_PAIRS = 1 << 12, 2
+QUICK_ELEMENTS, QUICK_METHOD = 1 << 12, Method(pairs=2, sample_seconds=0, settle_seconds=0)
 SMALL_CALLS, QUICK_SMALL_CALLS = 20_000, 100
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every case, print a line for each, and write JSON if asked to."""
     options = _options(arguments)
-    report = run(options.elements, options.pairs, options.threads, quick=options.quick)
+    method = QUICK_METHOD if options.quick else Method(pairs=options.pairs)
+    elements = QUICK_ELEMENTS if options.quick else options.elements
+    report = run(elements, options.threads, method, quick=options.quick)
     if options.json:
         report.write(options.json)
 
 
-def run(elements: int, pairs: int, threads: Sequence[int], *, quick: bool) -> Report:
+def run(elements: int, threads: Sequence[int], method: Method, *, quick: bool) -> Report:
     """All comparisons and waits; `quick` leaves out what compiles or starts processes."""
     machine = Machine.here()
     print(machine, flush=True)
@@ -44,7 +46,7 @@ def run(elements: int, pairs: int, threads: Sequence[int], *, quick: bool) -> Re
         torch.set_num_threads(count)
         with Threads(count) as pool:
             for case in _cases(data, pool, skipped, quick=quick):
-                row = _compared(case, elements, pairs, count)
+                row = _compared(case, elements, count, method)
                 print("  ".join(comparison_cells(row)), flush=True)
                 comparisons.append(row)
     waits = []
@@ -54,7 +56,8 @@ def run(elements: int, pairs: int, threads: Sequence[int], *, quick: bool) -> Re
     return Report(
         machine=machine,
         elements=elements,
-        pairs=pairs,
+        pairs=method.pairs,
+        quick=quick,
         comparisons=tuple(comparisons),
         waits=tuple(waits),
         skipped=tuple(dict.fromkeys(skipped)),
@@ -86,10 +89,10 @@ def _compiled(data: Data, skipped: list[str], *, quick: bool) -> Case | None:
     return None
 
 
-def _compared(case: Case, elements: int, pairs: int, threads: int) -> Comparison:
+def _compared(case: Case, elements: int, threads: int, method: Method) -> Comparison:
     case.check()
     return Comparison.of(
-        run_pairs(case.ours, case.peer, pairs),
+        run_pairs(case.ours, case.peer, method),
         elements,
         section=case.section,
         case=case.name,
@@ -111,14 +114,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=9, help="measured pairs of each case (default: 9)")
     parser.add_argument("--elements", type=int, default=1 << 24, help="elements of the arrays (default: 2^24)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file")
-    parser.add_argument(
-        "--quick", action="store_true", help="small arrays, 2 pairs, no start-up: a trial run"
-    )
+    parser.add_argument("--quick", action="store_true", help="small arrays, 2 pairs, no start-up: a trial run")
     options = parser.parse_args(arguments)
     if min(*options.threads, options.pairs, options.elements) < 1:
         parser.error("numbers must be at least 1")
-    if options.quick:
-        options.elements, options.pairs = QUICK_ELEMENTS, QUICK_PAIRS
     return options
 
 

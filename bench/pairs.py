@@ -16,12 +16,6 @@ from typing import TypeAlias
 
 Call: TypeAlias = Callable[[], object]
 
-SAMPLE_SECONDS = 0.03
-"""A sample repeats its call until it takes about this long, so that one interrupt does not decide it."""
-
-SETTLE_SECONDS = 0.01
-"""Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
-
 PACKAGES = ("numpy", "numba", "torch", "ml_dtypes")
 
 
@@ -40,6 +34,17 @@ class Spread:
         return cls(statistics.median(listed), min(listed), max(listed))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How much is measured."""
+
+    pairs: int
+    sample_seconds: float = 0.03
+    """A sample repeats its call until it takes about this long, so that one interrupt does not decide it."""
+    settle_seconds: float = 0.01
+    """Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pairs:
     """Seconds of one call of ours and of the peer; `ratio` is peer / ours of each pair: above 1 we are faster."""
@@ -49,10 +54,10 @@ class Pairs:
     ratio: Spread
 
 
-def run_pairs(ours: Call, peer: Call, count: int) -> Pairs:
+def run_pairs(ours: Call, peer: Call, method: Method) -> Pairs:
     """Warm both up, then measure ours, peer, ours, peer, ...: what slows the machine down for a while hits both."""
-    calls = [_calls_per_sample(call) for call in (ours, peer)]
-    pairs = [(_sample(ours, calls[0]), _sample(peer, calls[1])) for _ in range(count)]
+    our_calls, peer_calls = (_calls_per_sample(call, method) for call in (ours, peer))
+    pairs = [(_sample(ours, our_calls, method), _sample(peer, peer_calls, method)) for _ in range(method.pairs)]
     return Pairs(
         ours=Spread.of(ours for ours, _ in pairs),
         peer=Spread.of(peer for _, peer in pairs),
@@ -68,13 +73,13 @@ def seconds(call: Call, calls: int = 1) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _calls_per_sample(call: Call) -> int:
+def _calls_per_sample(call: Call, method: Method) -> int:
     call()  # compiles, and touches the pages of its output
-    return max(1, math.ceil(SAMPLE_SECONDS / seconds(call)))
+    return max(1, math.ceil(method.sample_seconds / seconds(call)))
 
 
-def _sample(call: Call, calls: int) -> float:
-    time.sleep(SETTLE_SECONDS)
+def _sample(call: Call, calls: int, method: Method) -> float:
+    time.sleep(method.settle_seconds)
     return seconds(call, calls)
 
 

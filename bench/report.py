@@ -84,6 +84,8 @@ class Report:
     machine: Machine
     elements: int
     pairs: int
+    quick: bool
+    """A trial of the bench itself: arrays too small for the promises."""
     comparisons: tuple[Comparison, ...]
     waits: tuple[Wait, ...]
     skipped: tuple[str, ...]
@@ -105,6 +107,7 @@ class Report:
             machine=Machine(**document["machine"]),
             elements=document["elements"],
             pairs=document["pairs"],
+            quick=document["quick"],
             comparisons=tuple(map(Comparison.read, document["comparisons"])),
             waits=tuple(map(Wait.read, document["waits"])),
             skipped=tuple(document["skipped"]),

@@ -62,7 +62,8 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _footnote(report: Report) -> str:
-    return f"{report.elements:,} elements, median [least–greatest] of {report.pairs} pairs. {report.machine}."
+    warning = "A trial run: its figures mean nothing. " if report.quick else ""
+    return f"{warning}{report.elements:,} elements, {report.pairs} pairs, median [least–greatest]. {report.machine}."
 
 
 def _promise(text: str, met: bool | None) -> str:
@@ -75,7 +76,8 @@ def _short(ratio: float) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds * 1e6:.2f} µs" if seconds < 1e-3 else f"{seconds:.3g} s"
+    unit, factor = ("µs", 1e6) if seconds < 1e-4 else ("ms", 1e3) if seconds < 0.1 else ("s", 1)
+    return f"{seconds * factor:.2f} {unit}"
 
 
 if __name__ == "__main__":

@@ -54,8 +54,9 @@ def nearest(word: str, allowed: Iterable[str]) -> str | None:
     """The one of `allowed` that `word` is likely to be a misspelling of."""
     if len(word) > SHOWN:
         return None
-    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return near[0] if near else None
+    lowered = {choice.lower(): choice for choice in reversed([*allowed])}  # of equal spellings the first one wins
+    near = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.6)
+    return lowered[near[0]] if near else None
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ settings.load_profile("repeatable")  # `--hypothesis-profile=random` draws other
 
 def pytest_configure(config: pytest.Config) -> None:
     """Kernels of random specs do not belong into the user's cache."""
-    if config.cache is not None:
+    if config.pluginmanager.hasplugin("cacheprovider"):
         os.environ["STATQAT_CACHE_DIR"] = str(config.cache.mkdir("statqat_sim"))
 
 

@@ -11,7 +11,9 @@ import pytest
 import statqat_sim
 
 MODULES = sorted(
-    module.name for module in pkgutil.walk_packages(statqat_sim.__path__, "statqat_sim.") if "__main__" not in module.name
+    module.name
+    for module in pkgutil.walk_packages(statqat_sim.__path__, "statqat_sim.")
+    if "__main__" not in module.name
 )
 
 

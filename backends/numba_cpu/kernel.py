@@ -39,6 +39,10 @@ class NumbaKernel:
         self._numbers = self._params.ctypes.data, self._table_places.ctypes.data
         self._run = compiled(plan.shape)
 
+    def __reduce__(self) -> tuple[type[NumbaKernel], tuple[CodecPlan]]:
+        """A copy, be it in another process, has numbers at addresses of its own."""
+        return NumbaKernel, (self.plan,)
+
     def __call__(self, x: Any, *, out: Any = None, scale: Any = None) -> Any:
         """See `runtime.Kernel`."""
         if self._is_plain(x, out):

@@ -33,8 +33,8 @@ def measure(
         list[Path] | None,
         typer.Option(
             "--data",
-            metavar="FILE",
-            help="A .npy, .npz, .safetensors, .pt or .pth file, or a folder of them; repeatable. Without it, 2^20 "
+            metavar="FILE...",
+            help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them. Without it, 2^20 "
             "values each of normal, laplace, student_t5, lognormal, and normal with outliers (0.1 % times 30).",
         ),
     ] = None,
@@ -55,37 +55,48 @@ def measure(
 
     The data is converted to float32. Each value x becomes y = decode(encode(x / scale)) * scale; SQNR is
     10 log10(sum of x^2 / sum of (x - y)^2). NaN and Inf are left out, integer tensors are skipped. In JSON, null
-    stands for what is undefined or infinite, such as the SQNR of data without any error.
+    stands for what is undefined or infinite, such as the SQNR of data without any error. A narrow terminal gets
+    fewer columns.
 
     \b
     statqat-sim measure int8 float8_e4m3fn nf4
     statqat-sim measure int8 my_format.yaml --data model.safetensors --per channel
-    statqat-sim measure bfloat16 float16 --scale 1 --data weights/ --json -
+    statqat-sim measure bfloat16 float16 --scale 1 --json - --data weights/ more.npy
     """
     from statqat_sim.report.errors import error_table
     from statqat_sim.report.plot import check_suffix, plot_errors
+    from statqat_sim.spec.catalog import load_format
 
     if plot:
         check_suffix(plot)
-    rows = _rows(_tensors(data), [_format(name, search) for name in formats], per, scale)
+    names, files = _sorted_out(formats, data or [])
+    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale)
     if json:
         write_json(rows, json)
     else:
-        show_table(error_table(rows))
+        show_table(error_table(rows, console().width))
     if plot:
         plot_errors(rows, plot)
 
 
-def _format(name: str, search: Search) -> NumberFormat:
+def _sorted_out(words: list[str], data: list[Path]) -> tuple[list[str], list[Path]]:
+    """Names of formats, and files of data: `--data` takes one word, the files after it come among the formats.
+
+    Raises:
+        LookupError: if there are no formats, or data without `--data`.
+    """
     from statqat_sim.cli.tensors import READERS
-    from statqat_sim.spec.catalog import load_format
 
-    if Path(name).suffix in READERS:
-        raise LookupError(f"{name} is data, not a format; write --data before each file")
-    return load_format(name, search or ())
+    files = [word for word in words if Path(word).suffix in READERS or Path(word).is_dir()]
+    names = [word for word in words if word not in files]
+    if files and not data:
+        raise LookupError(f"{files[0]} is data, not a format; write --data before the files")
+    if not names:
+        raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
+    return names, [*data, *map(Path, files)]
 
 
-def _tensors(data: list[Path] | None) -> list[Tensor]:
+def _tensors(data: list[Path]) -> list[Tensor]:
     from statqat_sim.cli.sources import standard_sources
     from statqat_sim.cli.tensors import tensors
 

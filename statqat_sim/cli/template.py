@@ -35,8 +35,8 @@ MEANING: Mapping[str, str] = {
     "encoding": "how an integer is written in bits",
     "offset": "code minus integer, for offset_binary only (default 2^(bits - 1))",
     "fraction_bits": "how many of the bits are below the binary point",
-    "min": "least integer that the encoder produces (default: the least that the bits hold)",
-    "max": "greatest integer that the encoder produces (default: the greatest that the bits hold)",
+    "min": "least integer that the encoder produces (default: what the bits hold)",
+    "max": "greatest integer that the encoder produces (default: what the bits hold)",
     # codebook
     "values": "the values of code 0, code 1, ... (codes beyond the list are NaN)",
     # encode

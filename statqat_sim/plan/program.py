@@ -90,6 +90,10 @@ class PlanShape:
     def _hash(self) -> int:
         return hash((self.steps, self.streams, self.params, self.tables, self.result))
 
+    def __reduce__(self) -> tuple[type[PlanShape], tuple[object, ...]]:
+        """Without the hash, which another process computes anew: it salts strings otherwise."""
+        return PlanShape, (self.steps, self.streams, self.params, self.tables, self.result)
+
 
 @dataclass(frozen=True)
 class CodecPlan:
@@ -117,12 +121,24 @@ def _verify(plan: CodecPlan) -> None:
         raise ValueError("the plan's numbers do not match its shape")
     if any(not 0 <= word <= WORD for word in plan.params):
         raise ValueError("a parameter is not a 32-bit word")
+    if any(len(table) % 4 for table in plan.tables):
+        raise ValueError("a table is not made of 32-bit words")
+    if not shape.steps:
+        raise ValueError("a plan without steps has no result")
     limits: list[int] = []  # an upper bound of every step's result
     for index, step in enumerate(shape.steps):
         if len(step.args) != ARITY[step.op] or any(not 0 <= arg < index for arg in step.args):
             raise ValueError(f"step {index}: wrong operands in {step}")
+        if not 0 <= step.value < _values(shape, step.op):
+            raise ValueError(f"step {index}: wrong value in {step}")
         fixed = [shape.steps[arg].op in (Op.CONST, Op.PARAM) for arg in step.args]
         limits.append(_limit(plan, step, [limits[arg] for arg in step.args], fixed))
+
+
+def _values(shape: PlanShape, op: Op) -> int:
+    """How many values a step of this kind chooses from; 1 where its value says nothing."""
+    counts = {Op.INPUT: len(shape.streams), Op.PARAM: len(shape.params), Op.TABLE: len(shape.tables)}
+    return (counts | {Op.CONST: WORD + 1}).get(op, 1)
 
 
 def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> int:

@@ -4,31 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from typing import TypeAlias
 
 from rich import box
 from rich.table import Table
 
 from statqat_sim.measurement import Row
+from statqat_sim.report.facts import DIVIDER
 from statqat_sim.report.pool import by_format, pooled
 
+Cell: TypeAlias = Callable[[Row], str]
+
 TEXTS = ("tensor", "format", "quantizer")
+TENSOR_WIDTH = 24
+"""Columns of text that a tensor's name has at least, before other columns give way to it."""
 
 
-def error_table(rows: Sequence[Row]) -> Table:
-    """One row for each tensor and format, best SQNR first within a tensor; then all tensors taken together."""
+def error_table(rows: Sequence[Row], width: int) -> Table:
+    """One row for each tensor and format, best SQNR first within a tensor; then all tensors taken together.
+
+    Where `width` columns of text are too few, the less important numbers are left out; names are folded, not cut.
+    """
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row["tensor"])]
     if len(groups) > 1:
         groups.append([pooled(group) for group in by_format(rows).values()])
-    several = len({row["quantizer"] for row in rows}) > 1
-    columns = {name: cell for name, cell in COLUMNS.items() if several or name != "quantizer"}
+    columns = dict(COLUMNS)
+    if len({row["quantizer"] for row in rows}) == 1:
+        del columns["quantizer"]
+    for name in LEFT_OUT_FIRST:
+        if _width(columns, groups) > width:
+            del columns[name]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in columns:
-        table.add_column(name, justify="left" if name in TEXTS else "right", overflow="fold")
+        is_text = name in TEXTS
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for group in groups:
         for row in sorted(group, key=_quality, reverse=True):
             table.add_row(*(cell(row) for cell in columns.values()))
         table.add_section()
     return table
+
+
+def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
+    """Columns of text that a table takes, with a tensor's name folded."""
+    widths = {name: max(map(len, name.split("\n"))) for name in columns}
+    for name, cell in columns.items():
+        widths[name] = max(widths[name], *(len(cell(row)) for group in groups for row in group))
+    widths["tensor"] = min(widths["tensor"], TENSOR_WIDTH)
+    return sum(widths.values()) + DIVIDER * (len(widths) - 1)
 
 
 def _quality(row: Row) -> float:
@@ -57,16 +80,18 @@ def _percent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.3f}"
 
 
-COLUMNS: Mapping[str, Callable[[Row], str]] = {
+COLUMNS: Mapping[str, Cell] = {
     "tensor": lambda row: row["tensor"],
     "format": lambda row: row["format"],
     "quantizer": lambda row: row["quantizer"],
-    "SQNR (dB)": _sqnr,
+    "SQNR\n(dB)": _sqnr,
     "MSE": lambda row: _text(row["mse"], ".3e"),
-    "max error": lambda row: _text(row["max_error"], ".3e"),
-    "bits/element": lambda row: _text(row["bits_per_element"], "g"),
-    "entropy (bits)": lambda row: _text(row["entropy_bits"], ".2f"),
-    "clipped (%)": lambda row: _percent(row["clipped_fraction"]),
-    "flushed (%)": lambda row: _percent(row["flushed_fraction"]),
+    "max\nerror": lambda row: _text(row["max_error"], ".3e"),
+    "bits per\nelement": lambda row: _text(row["bits_per_element"], "g"),
+    "entropy\n(bits)": lambda row: _text(row["entropy_bits"], ".2f"),
+    "clipped\n(%)": lambda row: _percent(row["clipped_fraction"]),
+    "flushed\n(%)": lambda row: _percent(row["flushed_fraction"]),
     "scale": _scale,
 }
+
+LEFT_OUT_FIRST = ("max\nerror", "entropy\n(bits)", "scale", "flushed\n(%)", "clipped\n(%)", "MSE")

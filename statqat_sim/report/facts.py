@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.table import Table
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 TABLE_BITS = 8
 """Up to this width `show` prints every value."""
+
+DIVIDER = 3
+"""Columns of text between two columns of a table."""
 
 COLUMNS = ("name", "bits", "kind", "max", "smallest", "title")
 RIGHT = {"bits", "max", "smallest"}
@@ -63,7 +66,8 @@ def format_table(formats: Iterable[NumberFormat]) -> Table:
     """One row for each format."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in COLUMNS:
-        table.add_column(column, justify="right" if column in RIGHT else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if column in RIGHT else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "title")
     for fmt in formats:
         table.add_row(*_cells(fmt))
     return table
@@ -97,7 +101,9 @@ def fact_table(fmt: NumberFormat) -> Table:
 def value_table(fmt: NumberFormat, width: int) -> Table:
     """The value of every code: rows of as many codes as fit `width` columns of text."""
     texts = [number(value) for value in fmt.table().tolist()]
-    across = next((n for n in (16, 8, 4, 2) if 6 + n * (2 + max(map(len, texts))) <= width and n <= len(texts)), 1)
+    widest = max(len("+15"), *map(len, texts))
+    fitting = (n for n in (16, 8, 4, 2) if n <= len(texts) and len("0x00") + n * (DIVIDER + widest) <= width)
+    across = next(fitting, 1)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("code", style="bold", no_wrap=True)
     for offset in range(across):

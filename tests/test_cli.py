@@ -1,0 +1,551 @@
+"""The command line, as a user meets it: what it prints, where, with which exit code, and what it says when it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
+
+import statqat_sim as sqs
+from statqat_sim.cli import main
+from statqat_sim.cli.sources import COUNT, SOURCES, standard_sources
+from statqat_sim.cli.template import MEANING, template
+from statqat_sim.spec.encode import EncodePolicy
+from statqat_sim.spec.reader import KINDS
+
+BAD_SPECS = Path(__file__).parent / "bad_specs"
+COMMANDS = ("formats", "show", "check", "new", "measure", "backends", "cache")
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        assert self.code == 0, self.err
+        rows = json.loads(self.out)
+        assert isinstance(rows, list)
+        return rows
+
+
+Run = Callable[..., Answer]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments: str | Path) -> Answer:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Answer(int(stop.value.code or 0), printed.out, printed.err)
+
+    return invoke
+
+
+def told(answer: Answer, *parts: str) -> None:
+    """A user's error: one line or more on the standard error, and nothing else."""
+    assert answer.code == 1
+    assert answer.out == ""
+    assert "Traceback" not in answer.err
+    for part in parts:
+        assert part in answer.err
+
+
+def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "statqat_sim.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **variables})
+
+
+# --- the program -------------------------------------------------------------------------------------------------
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").out == f"statqat-sim {sqs.__version__}\n"
+    answer = run("--help")
+    assert answer.code == 0
+    assert all(f"\n  {command} " in answer.out for command in COMMANDS)
+    assert "\n  statqat-sim check my_format.yaml   " in answer.out  # examples keep their lines
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(run: Run, command: str) -> None:
+    for option in ("-h", "--help"):
+        answer = run(command, option)
+        assert answer.code == 0
+        assert answer.out.startswith(f"Usage: statqat-sim {command} ")
+        assert "\\b" not in answer.out
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nothing",), ("show",), ("measure", "int8", "--per", "row"), ("cache", "--all")]
+)
+def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    answer = run(*arguments)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert answer.err.startswith("Usage: statqat-sim ")
+
+
+def test_a_light_start() -> None:
+    code = (
+        "import sys\nfrom statqat_sim.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numba', 'torch', 'matplotlib', 'scipy', 'numpy', 'pydantic', 'rich'} & set(sys.modules)\n"
+        "raise SystemExit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pipes_get_whole_lines_without_colours() -> None:
+    done = process("formats", COLUMNS="40")
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(sqs.formats()) + 2
+    assert all(line == line.rstrip() for line in lines)
+    done = process("show", "x" * 300 + ".yaml", COLUMNS="40")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {'x' * 300}.yaml: File name too long\n"
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m statqat_sim.cli formats | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_errors_of_ours_are_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("statqat_sim.spec.catalog.load_format", lambda *_: {}["missing"])
+    with pytest.raises(KeyError):
+        main(["show", "int8"])
+
+
+# --- formats, show -----------------------------------------------------------------------------------------------
+
+
+def test_formats(run: Run) -> None:
+    rows = run("formats", "--json", "-").json
+    assert [row["name"] for row in rows] == list(sqs.formats())
+    first = next(row for row in rows if row["name"] == "float8_e4m3fn")
+    assert (first["bits"], first["max"], first["kind"], first["nan_codes"]) == (8, 448, "float", 2)
+
+
+@pytest.mark.parametrize(
+    ("part", "name"), [("E4M3", "ue4m3"), ("normalfloat", "nf4"), ("codebook", "nf4"), ("qlora", "nf4")]
+)
+def test_formats_by_name_alias_title_and_kind(run: Run, part: str, name: str) -> None:
+    rows = run("formats", part, "--json", "-").json
+    assert name in [row["name"] for row in rows]
+    assert len(rows) < len(sqs.formats())
+    assert f"\n{name} " in run("formats", part).out
+
+
+def test_formats_as_markdown(run: Run) -> None:
+    lines = run("formats", "--markdown").out.splitlines()
+    assert lines[0] == "| name | bits | kind | max | smallest | title |"
+    assert lines[1] == "| --- | ---: | --- | ---: | ---: | --- |"
+    assert len(lines) == 2 + len(sqs.formats())
+    (nf4,) = (line for line in lines if line.startswith("| nf4 "))
+    assert nf4 == "| nf4 | 4 | codebook | 1 | 0.0795803 | QLoRA 4-bit NormalFloat |"
+
+
+def test_no_such_formats(run: Run) -> None:
+    told(run("formats", "e9m9"), "error: no format has 'e9m9' in its name, aliases, title or kind")
+
+
+def test_formats_of_ones_own(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nelement: {kind: int, bits: 3}\n")
+    assert run("formats", "mine", "--search", tmp_path, "--json", "-").json[0]["bits"] == 3
+    assert run("show", "mine", "--search", tmp_path, "--json", "-").json[0]["max"] == 3
+    (tmp_path / "broken.yaml").write_text("name: broken\n")
+    answer = run("formats", "--search", tmp_path)
+    assert answer.code == 1
+    assert "\nmine " in answer.out
+    assert answer.err == f"{tmp_path}/broken.yaml:1:1: required key 'element' is missing\n"
+    told(run("formats", "--search", tmp_path / "none"), "none: not a directory of formats")
+
+
+def test_show_as_json(run: Run) -> None:
+    (row,) = run("show", "e5m2", "--plan", "--json", "-").json
+    fmt = sqs.load_format("float8_e5m2")
+    assert (row["name"], row["max"], row["min_subnormal"], row["ulp_at_one"]) == ("float8_e5m2", 57344, 2**-16, 0.25)
+    assert row["element"]["exponent_bits"] == 5
+    assert row["encode"]["rounding"] == "nearest_even"
+    assert [float(value) for value in row["values"]] == pytest.approx(fmt.table().tolist(), rel=0, nan_ok=True)
+    assert row["values"][0x7C:0x7E] == ["inf", "nan"]
+    assert row["plans"]["encode"]["steps"] == len(row["plans"]["encode"]["program"]) - 1
+    (row,) = run("show", "float16", "--json", "-").json
+    assert "values" not in row
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e8m0fnu", "nf4", "int8", "uint1", "q7_8", "bfloat16"])
+def test_show(run: Run, name: str) -> None:
+    answer = run("show", name)
+    fmt = sqs.load_format(name)
+    lines = answer.out.splitlines()
+    assert lines[0].split() == ["name", name]
+    assert f"codes                {fmt.finite_codes} finite, {fmt.nan_codes} NaN, {fmt.inf_codes} Inf" in lines
+    if fmt.bits > 8:
+        assert "0x00" not in answer.out
+        return
+    table = [line.split() for line in lines if line.startswith("0x")]
+    assert [float(text) for row in table for text in row[1:]] == pytest.approx(fmt.table().tolist(), rel=0, nan_ok=True)
+    assert [int(row[0], 16) for row in table] == list(range(0, 1 << fmt.bits, len(table[0]) - 1))
+
+
+def test_show_the_plans(run: Run) -> None:
+    from statqat_sim.plan.lower import Purpose, lower
+
+    out = run("show", "int4", "--plan").out
+    for purpose in (Purpose.ENCODE, Purpose.DECODE):
+        plan = lower(sqs.load_format("int4"), purpose)
+        assert f"\n{purpose.value}: {len(plan.shape.steps)} steps\n{plan}\n" in out
+
+
+def test_show_what_is_no_format(run: Run) -> None:
+    told(run("show", "float8_e4m3f"), "error: no format is named 'float8_e4m3f'; did you mean 'float8_e4m3fn'?")
+    told(run("show", "missing.yaml"), "error: missing.yaml: No such file or directory")
+    told(run("show", BAD_SPECS / "kind_unknown.yaml"), "kind_unknown.yaml:3:17: element.kind: unknown kind")
+
+
+# --- check, new --------------------------------------------------------------------------------------------------
+
+
+def test_check(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "right.yaml").write_text("name: right\nelement: {kind: int, bits: 3}\n")
+    answer = run("check", "right.yaml")
+    assert (answer.code, answer.out, answer.err) == (0, "right.yaml: ok\n", "")
+    (tmp_path / "wrong.yaml").write_text("name: wrong\nelement: {kind: int, bits: 99, biss: 3}\n")
+    answer = run("check", "right.yaml", "wrong.yaml", "none.yaml", "right")
+    assert answer.code == 1
+    assert answer.out == "right.yaml: ok\n"
+    lines = answer.err.splitlines()
+    assert lines[0].startswith("wrong.yaml:2:28: element.bits: ")
+    assert lines[1].startswith("wrong.yaml:2:32: element.biss: ")
+    assert lines[2:] == ["error: none.yaml: No such file or directory", "error: right: No such file or directory"]
+    (tmp_path / "empty").mkdir()
+    told(run("check", "empty"), "error: empty: no .yaml file in this folder")
+    assert run("check", ".").out == "right.yaml: ok\n"
+
+
+@pytest.mark.parametrize("name", sqs.formats())
+def test_a_new_file_is_the_format_that_it_is_like(name: str) -> None:
+    fmt = sqs.load_format(name)
+    text = template("mine", fmt)
+    mine = sqs.parse_format(text)
+    assert mine.name == "mine"
+    assert mine.element == fmt.element
+    assert mine.encode == fmt.encode
+    assert mine.aliases == mine.oracle == ()
+    assert all(len(line) <= 120 for line in text.splitlines())
+    for key in (*type(fmt.element).model_fields, *EncodePolicy.model_fields):
+        assert f"\n  {key}: " in text or f"\n  # {key}: " in text
+
+
+def test_the_template_explains_every_key() -> None:
+    keys = {key for model in (*KINDS.values(), EncodePolicy) for key in model.model_fields}
+    assert set(MEANING) == keys
+
+
+def test_a_template_tells_what_is_allowed() -> None:
+    text = template("mine", sqs.load_format("int8"))
+    assert "twos_complement | unsigned | sign_magnitude | offset_binary\n  encoding: twos_complement\n" in text
+    assert "an integer\n  # max: 0\n" in text
+    assert "true | false\n  flush_inputs: false\n" in text
+    assert "nan | max | zero | error | a code\n  nan_input: max\n" in text
+    assert "exponent_bits - 1) - 1): -4096 to 4096\n  bias: 7\n" in template("mine", sqs.load_format("float8_e4m3fn"))
+
+
+def test_new_then_check(run: Run, tmp_path: Path) -> None:
+    answer = run("new", "mine", "--like", "e5m2", "--output", "a/b")
+    assert answer.out == "a/b/mine.yaml: written; change it, then: statqat-sim check a/b/mine.yaml\n"
+    assert run("check", "a").out == "a/b/mine.yaml: ok\n"
+    assert sqs.load_format(tmp_path / "a/b/mine.yaml").element == sqs.load_format("float8_e5m2").element
+    assert run("new", "again", "--like", "a/b/mine.yaml").code == 0
+    for name in ("1e5", "null", "on", "12"):  # words that YAML reads as something else
+        assert run("new", name).code == 0
+        assert run("check", f"{name}.yaml").code == 0
+
+
+def test_new_refuses(run: Run, tmp_path: Path) -> None:
+    for name in ("a b", "a/b", "", "-x" * 9, "ä", "../a"):
+        answer = run("new", "--", name)
+        told(answer, "is not a plain name; allowed: letters, digits, and . _ + -")
+    told(run("new", "int8"), "error: 'int8' is the name of another format")
+    told(run("new", "fp8_e4m3"), "error: 'fp8_e4m3' is the name of another format")
+    told(run("new", "mine.yaml"), "error: 'mine.yaml' is a file's name; write 'mine'")
+    told(run("new", "mine", "--like", "in8"), "did you mean 'int8'?")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine.yaml").write_text("precious")
+    told(run("new", "mine"), "error: mine.yaml: File exists")
+    assert (tmp_path / "mine.yaml").read_text() == "precious"
+    told(run("new", "other", "--output", "mine.yaml"), "error: mine.yaml: File exists")
+
+
+# --- backends, cache ---------------------------------------------------------------------------------------------
+
+
+def test_backends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {row["name"]: row for row in run("backends", "--json", "-").json}
+    assert rows["numba"]["available"] is True
+    assert rows["numba"]["reason"] is None
+    assert rows["numba"]["versions"]["numpy"] == np.__version__
+    assert "reference" in run("backends").out
+
+    class Missing:
+        name = "gpu"
+
+        def available(self) -> str | None:
+            return "no GPU; get one [soon]"
+
+        def versions(self) -> Mapping[str, str]:
+            raise RuntimeError
+
+    monkeypatch.setattr("statqat_sim.runtime.backends", lambda: {"gpu": Missing()})
+    row = {"name": "gpu", "available": False, "reason": "no GPU; get one [soon]", "versions": {}}
+    assert run("backends", "--json", "-").json == [row]
+    assert "no: no GPU; get one [soon]" in run("backends").out
+
+
+def test_cache(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATQAT_CACHE_DIR", str(tmp_path / "cache"))
+    assert run("cache").out == f"{tmp_path / 'cache'}: 0 files, 0.0 MB\n"
+    kernels = tmp_path / "cache" / "kernels"
+    kernels.mkdir(parents=True)
+    (kernels / "a.py").write_bytes(b"#" * 1_500_000)
+    (kernels.parent / "other").write_text("stays")
+    assert run("cache").out == f"{tmp_path / 'cache'}: 1 files, 1.5 MB\n"
+    assert run("cache", "--clear").out == f"{tmp_path / 'cache'}: 1 files deleted\n"
+    assert [path.name for path in kernels.parent.iterdir()] == ["other"]
+
+
+# --- measure -----------------------------------------------------------------------------------------------------
+
+
+def data(*shape: int) -> Any:
+    return np.random.default_rng(7).standard_normal(shape).astype(np.float32)
+
+
+def test_measure_standard_sources(run: Run) -> None:
+    rows = run("measure", "int8", "nf4", "--json", "-").json
+    assert [row["tensor"] for row in rows] == [name for name in SOURCES for _ in range(2)]
+    assert list(SOURCES) == ["normal", "laplace", "student_t5", "lognormal", "outliers"]
+    assert all(row["elements"] == COUNT == 1 << 20 for row in rows)
+    power = {row["tensor"]: row["power"] for row in rows}
+    # E[x^2]: 1, e^2 of a lognormal, and 0.999 + 0.001 * 900 with outliers
+    expected = {"normal": 1, "laplace": 1, "student_t5": 1, "lognormal": np.exp(2), "outliers": 1.899}
+    assert power == pytest.approx(expected, rel=0.05)
+    again = {tensor.name: tensor.load() for tensor in standard_sources()}
+    assert sqs.measure(again, ["int8", "nf4"]) == rows
+
+
+def test_measure_prints_a_table(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=data(4, 300), b=np.zeros(3, np.float32))
+    answer = run("measure", "int4", "int8", "float4_e2m1fn", "--data", "w.npz", "--per", "channel")
+    assert (answer.code, answer.err) == (0, "")
+    upper, lower, _, *lines = answer.out.splitlines()
+    assert upper.split() == ["SQNR", "max", "bits", "per", "entropy", "clipped", "flushed"]
+    assert lower.split() == ["tensor", "format", "(dB)", "MSE", "error", "element", "(bits)", "(%)", "(%)", "scale"]
+    cells = [line.split() for line in lines if line]
+    assert [row[:2] for row in cells[:3]] == [["a", "int8"], ["a", "int4"], ["a", "float4_e2m1fn"]]
+    ratios = [float(row[2]) for row in cells[:3]]
+    assert ratios == sorted(ratios, reverse=True)
+    assert [row[2] for row in cells[3:6]] == ["exact"] * 3
+    assert [row[:3] for row in cells[6:]] == [["all", "tensors", name] for name in ("int8", "int4", "float4_e2m1fn")]
+
+
+def test_measure_is_the_library_s_measure(run: Run, tmp_path: Path) -> None:
+    x = {"a": data(4, 30), "b": data(7)}
+    save_file(x, tmp_path / "w.safetensors")
+    ours = run("measure", "int4", "e4m3", "--data", "w.safetensors", "--per", "channel", "--json", "-").json
+    assert ours == sqs.measure(x, ["int4", "e4m3"], per="channel")
+    ours = run("measure", "int4", "--data", "w.safetensors", "--scale", "0.25", "--json", "-").json
+    assert ours == sqs.measure(x, "int4", scale=0.25)
+    answer = run("measure", "int4", "--data", "w.safetensors", "--json", "rows.json")
+    assert (answer.code, answer.out) == (0, "")
+    assert json.loads((tmp_path / "rows.json").read_text()) == sqs.measure(x, "int4")
+
+
+def test_measure_a_format_file(run: Run) -> None:
+    assert run("new", "mine", "--like", "int4").code == 0
+    rows = run("measure", "mine.yaml", "int4", "--json", "-").json
+    assert rows[0]["format"] == "mine"
+    assert rows[0] == {**rows[1], "format": "mine"}
+
+
+def save_all(folder: Path, x: Any) -> dict[str, str]:
+    """One tensor in every kind of file; the files, and what a row calls the tensor."""
+    (folder / "deep").mkdir()
+    np.save(folder / "one.npy", x)
+    np.savez(folder / "two.npz", w=x)
+    save_file({"w": x}, folder / "deep" / "three.safetensors")
+    torch.save({"epoch": 3, "state": {"w": torch.from_numpy(x)}, "list": [torch.from_numpy(x)]}, folder / "four.pt")
+    torch.save(torch.nn.Parameter(torch.from_numpy(x)), folder / "five.pth")
+    (folder / "README.txt").write_text("not data")
+    return {
+        "one.npy": "one",
+        "two.npz": "w",
+        "deep/three.safetensors": "w",
+        "four.pt": "state.w",
+        "five.pth": "five",
+    }
+
+
+def test_every_kind_of_file(run: Run, tmp_path: Path) -> None:
+    x = data(20, 3)
+    expected = sqs.measure(x, "int8")[0]
+    for file, name in save_all(tmp_path, x).items():
+        rows = run("measure", "int8", "--data", file, "--json", "-").json
+        assert rows[0] == {**expected, "tensor": name}
+
+
+def test_several_files_and_folders(run: Run, tmp_path: Path) -> None:
+    x = data(20, 3)
+    save_all(tmp_path, x)
+    rows = run("measure", "int8", "--data", ".", "--json", "-").json
+    names = ["deep/three.safetensors:w", "five.pth", "four.pt:state.w", "four.pt:list.0", "one.npy", "two.npz:w"]
+    assert sorted(row["tensor"] for row in rows) == sorted(names)
+    rows = run("measure", "int8", "--data", "one.npy", "--data", "deep", "--json", "-").json
+    assert [row["tensor"] for row in rows] == ["one.npy", "deep/three.safetensors:w"]
+
+
+def test_dtypes_of_files(run: Run, tmp_path: Path) -> None:
+    x = (np.arange(-60, 60) / 8).astype(np.float32)
+    expected = sqs.measure(x, "float8_e4m3fn")[0]
+    same = {"h": torch.from_numpy(x).half(), "b": torch.from_numpy(x).bfloat16(), "d": torch.from_numpy(x).double()}
+    save_tensors(same, tmp_path / "w.safetensors")
+    torch.save(same, tmp_path / "w.pt")
+    for file in ("w.safetensors", "w.pt"):
+        rows = run("measure", "float8_e4m3fn", "--data", file, "--json", "-").json
+        assert {row["tensor"]: row for row in rows} == {name: {**expected, "tensor": name} for name in same}
+
+
+def test_integers_are_skipped_with_a_note(run: Run, tmp_path: Path) -> None:
+    whole = {"i": np.arange(3), "u": np.arange(3, dtype=np.uint8), "t": np.array([True])}
+    save_file({**whole, "w": data(4)}, tmp_path / "w.safetensors")
+    answer = run("measure", "int8", "--data", "w.safetensors", "--json", "-")
+    assert [row["tensor"] for row in answer.json] == ["w"]
+    assert sorted(answer.err.splitlines()) == [f"note: {name}: integers, skipped" for name in sorted(whole)]
+    np.save(tmp_path / "i.npy", np.arange(3))
+    torch.save(torch.arange(3), tmp_path / "i.pt")
+    for file in ("i.npy", "i.pt"):
+        told(
+            run("measure", "int8", "--data", file), "note: i: integers", "error: nothing to measure: the data holds no"
+        )
+
+
+def test_nan_empty_and_zero_data(run: Run, tmp_path: Path) -> None:
+    x = np.float32([1, np.nan, np.inf, -2])
+    np.savez(tmp_path / "w.npz", some=x, all=x[1:3], empty=x[:0], zero=0 * x[:1], wide=np.float64([1e300, 1]))
+    answer = run("measure", "int8", "--data", "w.npz", "--json", "-")
+    rows = {row["tensor"]: row for row in answer.json}
+    assert rows["some"]["mse"] == sqs.measure(x[[0, 3]], "int8")[0]["mse"]
+    assert rows["all"]["mse"] is rows["empty"]["mse"] is None
+    assert (rows["zero"]["mse"], rows["zero"]["sqnr_db"]) == (0, None)
+    assert answer.err.splitlines() == [
+        "note: some: 2 of 4 values are NaN or Inf, left out",
+        "note: all: 2 of 2 values are NaN or Inf, left out",
+        "note: wide: 1 of 2 values are NaN or Inf, left out",
+    ]
+    table = run("measure", "int8", "--data", "w.npz")
+    assert table.code == 0
+    assert "exact" in table.out
+
+
+def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "pickled.npy", np.array([{}, None], object), allow_pickle=True)
+    np.savez(tmp_path / "pickled.npz", w=np.array([{}, None], object))
+    np.save(tmp_path / "text.npy", np.array(["a"]))
+    np.save(tmp_path / "complex.npy", np.ones(2, complex))
+    np.save(tmp_path / "bf16.npy", np.ones(2, ml_dtypes.bfloat16))
+    save_tensors({"w8": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "fp8.safetensors")
+    torch.save({"w8": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "fp8.pt")
+    torch.save({"w": torch.eye(2).to_sparse()}, tmp_path / "sparse.pt")
+    torch.save({"epoch": 3}, tmp_path / "none.pt")
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
+    (tmp_path / "folder").mkdir()
+    for suffix in ("npy", "npz", "safetensors", "pt"):
+        (tmp_path / f"junk.{suffix}").write_text("this is no data")
+        (tmp_path / f"empty.{suffix}").touch()
+    messages = {
+        "pickled.npy": "pickled.npy: Object arrays cannot be loaded when allow_pickle=False",
+        "pickled.npz": "pickled.npz: w: Object arrays cannot be loaded when allow_pickle=False",
+        "text.npy": "text.npy: holds str32; allowed: float16, bfloat16, float32, float64",
+        "complex.npy": "complex.npy: holds complex128; allowed",
+        "bf16.npy": "bf16.npy: holds void16 (numpy saves bfloat16 and float8 without their type); allowed",
+        "fp8.safetensors": "fp8.safetensors: w8: holds F8_E4M3; allowed: float16, bfloat16, float32, float64; decode",
+        "fp8.pt": "fp8.pt: w8: holds float8_e5m2; allowed",
+        "sparse.pt": "sparse.pt: w: is torch.sparse_coo; allowed: dense tensors",
+        "none.pt": "none.pt: holds no tensors",
+        "module.pt": "module.pt: not a file of tensors alone: Weights only load failed",
+        "junk.npy": "junk.npy: not a .npy file",
+        "empty.npy": "empty.npy: not a .npy file",
+        "junk.npz": "junk.npz: ",
+        "empty.npz": "empty.npz: ",
+        "junk.safetensors": "junk.safetensors: Error while deserializing header",
+        "empty.safetensors": "empty.safetensors: Error while deserializing header",
+        "junk.pt": "junk.pt: not a file of tensors alone: ",
+        "empty.pt": "empty.pt: not a file of tensors alone: ",
+        "missing.npy": "missing.npy: No such file or directory",
+        "missing.safetensors": "missing.safetensors: No such file or directory",
+        "fp8.onnx": "fp8.onnx: No such file or directory",
+        "folder": "folder: no data in this folder; allowed: .npy, .npz, .safetensors, .pt, .pth",
+    }
+    for file, message in messages.items():
+        answer = run("measure", "int8", "--data", file)
+        told(answer)
+        assert answer.err.startswith(f"error: {message}")
+        assert answer.err.count("\n") == 1
+    (tmp_path / "w.onnx").touch()
+    told(run("measure", "int8", "--data", "w.onnx"), "error: w.onnx: not a file of tensors; allowed: .npy, ")
+
+
+def test_torch_files_without_torch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save(torch.ones(2), tmp_path / "w.pt")
+    monkeypatch.setattr("statqat_sim.cli.tensors.find_spec", lambda _: None)
+    told(run("measure", "int8", "--data", "w.pt"), "w.pt: reading it needs torch: pip install 'statqat-sim[torch]'")
+
+
+def test_wrong_formats_and_scales(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", data(3))
+    told(run("measure", "nf5", "--data", "w.npy"), "no format is named 'nf5'; did you mean 'nf4'?")
+    told(run("measure", "nf4", "w.npy"), "error: w.npy is data, not a format; write --data before the files")
+    told(run("measure", BAD_SPECS / "kind_unknown.yaml"), "kind_unknown.yaml:3:17: element.kind: unknown kind")
+    for scale in ("0", "-1", "nan", "inf", "1e-60"):
+        told(run("measure", "nf4", "--data", "w.npy", "--scale", scale), "error: a scale is ")
+
+
+def test_measure_draws(run: Run, tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", a=data(40, 3), b=data(50))
+    for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        assert run("measure", "int4", "int8", "nf4", "--data", "w.npz", "--plot", f"a{suffix}").code == 0
+        assert (tmp_path / f"a{suffix}").read_bytes().startswith(magic)
+    told(run("measure", "int8", "--data", "w.npz", "--plot", "a.txt"), "a.txt: not a picture's name; allowed: .png")
+    answer = run("measure", "int8", "--data", "w.npz", "--plot", "none/a.png", "--json", "-")
+    assert answer.code == 1
+    assert "error: none" in answer.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.svg", "w.npz"]

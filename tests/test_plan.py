@@ -1,0 +1,493 @@
+"""Plans: the verifier, the builder, the interpreter op by op, the two lowerings, and how many shapes there are."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from inputs import accepted, edges, random_bits
+from strategies import number_specs
+
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.float32 import (
+    INFINITY,
+    LARGEST,
+    ceil_magnitude,
+    floor_magnitude,
+    nearest_bits,
+    nearest_magnitude,
+    power_of_two,
+)
+from statqat_sim.plan.lower import Lowering, Purpose, code_storage, lower
+from statqat_sim.plan.program import ARITY, CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.spec.catalog import formats, load_format, parse_format
+from statqat_sim.spec.encode import Rounding
+from statqat_sim.spec.number import NumberFormat
+
+X, BYTE = Stream("x", Storage.FLOAT32), Stream("codes", Storage.UINT8)
+READ = Step(Op.INPUT)
+
+
+def const(value: int) -> Step:
+    return Step(Op.CONST, value=value)
+
+
+def plan_of(
+    *steps: Step, stream: Stream = X, params: tuple[int, ...] = (), tables: tuple[bytes, ...] = ()
+) -> CodecPlan:
+    names = tuple(f"number {index}" for index in range(len(params)))
+    table_names = tuple(f"table {index}" for index in range(len(tables)))
+    return CodecPlan(PlanShape(steps, (stream,), names, table_names, Storage.UINT32), params, tables)
+
+
+# --- the verifier ------------------------------------------------------------------------------------------------
+
+
+FOUR_WORDS = bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([], "no result"),
+        ([READ, Step(Op.ADD, (0, 1))], "step 1: wrong operands"),  # itself
+        ([Step(Op.ADD, (1, 1)), READ], "step 0: wrong operands"),  # a later step
+        ([READ, Step(Op.ADD, (0, -1))], "step 1: wrong operands"),
+        ([READ, Step(Op.ADD, (0,))], "step 1: wrong operands"),
+        ([READ, Step(Op.SELECT, (0, 0))], "step 1: wrong operands"),
+        ([READ, Step(Op.CONST, (0,))], "step 1: wrong operands"),
+        ([Step(Op.INPUT, value=1)], "step 0: wrong value"),
+        ([Step(Op.INPUT, value=-1)], "step 0: wrong value"),
+        ([Step(Op.PARAM)], "step 0: wrong value"),
+        ([READ, Step(Op.TABLE, (0,))], "step 1: wrong value"),
+        ([const(1 << 32)], "step 0: wrong value"),
+        ([const(-1)], "step 0: wrong value"),
+        ([READ, Step(Op.ADD, (0, 0), 3)], "step 1: wrong value"),
+        ([READ, const(32), Step(Op.SHL, (0, 1))], "a shift by up to 32"),
+        ([READ, const(32), Step(Op.SHR, (0, 1))], "a shift by up to 32"),
+        ([READ, Step(Op.SHR, (0, 0))], "a shift by up to 4294967295"),
+        ([READ, const(31), Step(Op.SUB, (1, 0)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(31), Step(Op.MAX, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(31), const(1), Step(Op.ADD, (1, 2)), Step(Op.SHL, (0, 3))], "a shift by up to 32"),
+        ([READ, const(3), const(32), Step(Op.SELECT, (0, 1, 2)), Step(Op.SHL, (0, 3))], "a shift by up to 32"),
+    ],
+)
+def test_malformed_programs_are_refused(steps: list[Step], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        plan_of(*steps)
+
+
+def test_what_is_proven_is_accepted() -> None:
+    bounded = plan_of(READ, const(31), Step(Op.MIN, (0, 1)), Step(Op.SHL, (0, 2)))
+    assert interpret(bounded, [np.uint32([1, 40])]).tolist() == [2, 40 << 31 & 0xFFFF_FFFF]
+    plan_of(READ, const(31), Step(Op.AND, (0, 1)), Step(Op.SHR, (0, 2)))
+    plan_of(READ, const(27), Step(Op.SHR, (0, 1)), Step(Op.SHL, (0, 2)))
+    plan_of(READ, const(31), Step(Op.LT, (0, 1)), Step(Op.SHL, (0, 2)))
+    plan_of(READ, const(0), Step(Op.EQ, (0, 1)), const(30), Step(Op.ADD, (2, 3)), Step(Op.SHL, (0, 4)))
+
+
+@pytest.mark.parametrize(("mask", "accepted"), [(3, True), (4, False), (7, False)])
+def test_a_table_is_read_inside_its_bounds(mask: int, accepted: bool) -> None:
+    steps = READ, const(mask), Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,))
+    if accepted:
+        assert plan_of(*steps, tables=(FOUR_WORDS,))
+    else:
+        with pytest.raises(ValueError, match=f"table 0 is read at up to {mask}, outside its bounds"):
+            plan_of(*steps, tables=(FOUR_WORDS,))
+
+
+def test_bytes_need_a_table_of_256_words() -> None:
+    plan_of(READ, Step(Op.TABLE, (0,)), stream=BYTE, tables=(bytes(1024),))
+    with pytest.raises(ValueError, match="read at up to 255"):
+        plan_of(READ, Step(Op.TABLE, (0,)), stream=BYTE, tables=(bytes(1020),))
+
+
+def test_numbers_fit_the_shape() -> None:
+    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.ADD, (0, 1))), (X,), ("number",), (), Storage.UINT32)
+    assert CodecPlan(shape, (7,)).params == (7,)
+    for params, tables in (((), ()), ((1, 2), ()), ((1,), (FOUR_WORDS,))):
+        with pytest.raises(ValueError, match="do not match its shape"):
+            CodecPlan(shape, params, tables)
+    for word in (-1, 1 << 32):
+        with pytest.raises(ValueError, match="not a 32-bit word"):
+            CodecPlan(shape, (word,))
+    with pytest.raises(ValueError, match="not made of 32-bit words"):
+        plan_of(READ, const(0), Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), tables=(bytes(5),))
+
+
+def test_a_shift_by_a_parameter_is_checked_for_each_format() -> None:
+    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.SHR, (0, 1))), (X,), ("shift",), (), Storage.UINT32)
+    CodecPlan(shape, (31,))
+    with pytest.raises(ValueError, match="a shift by up to 32"):
+        CodecPlan(shape, (32,))
+
+
+INTEGER_OPS = [op for op in Op if op not in (Op.INPUT, Op.CONST, Op.PARAM) and not op.value.startswith("f")]
+NUMBERS = st.sampled_from([0, 1, 3, 7, 23, 31, 32, 0xFF, 0x8000_0000, 0xFFFF_FFFF])
+
+
+@st.composite
+def programs(draw: st.DrawFn) -> CodecPlan | None:
+    """Programs of any integer ops; None if the verifier refuses what was drawn."""
+    builder = Builder()
+    words = [builder.input("x", draw(st.sampled_from([Storage.UINT8, Storage.UINT32])))]
+    for step in range(draw(st.integers(2, 10))):
+        number = draw(NUMBERS)
+        words.append(builder.const(number) if draw(st.booleans()) else builder.param(f"p{step}", number))
+        picked = st.sampled_from(words)
+        op = draw(st.sampled_from(INTEGER_OPS))
+        args = [draw(picked) for _ in range(ARITY[op])]
+        if op in (Op.SHL, Op.SHR, Op.TABLE) and draw(st.integers(0, 3)):  # mostly within bounds
+            args[-1] = args[-1].min(draw(st.integers(0, 31)))
+        if op is Op.TABLE:
+            words.append(builder.table(f"t{step}", draw(st.binary(min_size=32, max_size=256).map(_whole)), *args))
+        else:
+            words.append(args[0]._on(op, *args[1:]))
+    try:
+        return builder.finish(words[-1], Storage.UINT32)
+    except ValueError:
+        return None
+
+
+def _whole(data: bytes) -> bytes:
+    return data[: len(data) // 4 * 4]
+
+
+@settings(max_examples=300)
+@given(plan=programs())
+def test_an_accepted_program_never_leaves_its_tables_nor_shifts_too_far(plan: CodecPlan | None) -> None:
+    """The interpreter, and Python's own unbounded integers, agree on whatever the verifier lets pass."""
+    assume(plan is not None)
+    largest = (1 << plan.shape.streams[0].storage.bits) - 1
+    x = np.minimum(np.array([0, 1, 2, 31, 32, 255, 1 << 31, M], np.uint32), np.uint32(largest))
+    assert interpret(plan, [x]).tolist() == [in_python(plan, word) for word in x.tolist()], str(plan)
+
+
+# --- the interpreter ---------------------------------------------------------------------------------------------
+
+
+M = 0xFFFF_FFFF
+MODEL: dict[Op, Callable[..., int]] = {
+    Op.ADD: lambda a, b: (a + b) & M,
+    Op.SUB: lambda a, b: (a - b) & M,
+    Op.AND: lambda a, b: a & b,
+    Op.OR: lambda a, b: a | b,
+    Op.XOR: lambda a, b: a ^ b,
+    Op.SHL: lambda a, b: (a << b) & M if b < 32 else 1 / 0,
+    Op.SHR: lambda a, b: a >> b if b < 32 else 1 / 0,
+    Op.MIN: min,
+    Op.MAX: max,
+    Op.EQ: lambda a, b: int(a == b),
+    Op.LT: lambda a, b: int(a < b),
+    Op.SELECT: lambda a, b, c: b if a else c,
+}
+
+
+def in_python(plan: CodecPlan, x: int) -> int:
+    """What a plan of integer ops gives for one word."""
+    results: list[int] = []
+    for step in plan.shape.steps:
+        args = [results[arg] for arg in step.args]
+        match step.op:
+            case Op.INPUT:
+                results.append(x)
+            case Op.CONST:
+                results.append(step.value)
+            case Op.PARAM:
+                results.append(plan.params[step.value])
+            case Op.TABLE:
+                word = plan.tables[step.value][4 * args[0] : 4 * args[0] + 4]
+                assert len(word) == 4
+                results.append(int.from_bytes(word, "little"))
+            case _:
+                results.append(MODEL[step.op](*args))
+    return results[-1]
+
+
+FLOAT_OPS: dict[Op, Callable[[Any, Any], Any]] = {
+    Op.FADD: lambda a, b: a + b,
+    Op.FSUB: lambda a, b: a - b,
+    Op.FMUL: lambda a, b: a * b,
+    Op.FDIV: lambda a, b: a / b,
+}
+
+
+@pytest.mark.parametrize("op", FLOAT_OPS)
+def test_float_operations_round_once_and_keep_subnormals(op: Op) -> None:
+    """Against exact rationals, rounded once to nearest even."""
+    a, b = random_bits(3000, 1), random_bits(3000, 2)
+    small = np.array([1, 3, 0x0000_FFFF, 0x007F_FFFF, 0x0080_0001, 0x2000_0001, 0x1F80_0003, 0x3F80_0000], np.uint32)
+    a, b = np.concatenate([a, np.repeat(small, 8)]), np.concatenate([b, np.tile(small, 8)])
+    usable = np.isfinite(a.view(np.float32)) & np.isfinite(b.view(np.float32)) & (b & np.uint32(0x7FFF_FFFF) != 0)
+    a, b = a[usable], b[usable]
+    shape = PlanShape(
+        (READ, Step(Op.INPUT, value=1), Step(op, (0, 1))), (X, Stream("y", Storage.FLOAT32)), (), (), Storage.UINT32
+    )
+    results = interpret(CodecPlan(shape), [a, b])
+    pairs = zip(a.view(np.float32).tolist(), b.view(np.float32).tolist(), results.tolist(), strict=True)
+    for left, right, result in pairs:
+        exact = FLOAT_OPS[op](Fraction(left), Fraction(right))
+        assert result & 0x7FFF_FFFF == nearest_magnitude(abs(exact)), (left, right)
+        if exact:
+            assert result >> 31 == (exact < 0), (left, right)
+
+
+@pytest.mark.parametrize("storage", [Storage.UINT8, Storage.UINT16, Storage.UINT32])
+def test_a_result_is_cut_to_its_storage(storage: Storage) -> None:
+    shape = PlanShape((READ,), (Stream("x", Storage.UINT32),), (), (), storage)
+    assert interpret(CodecPlan(shape), [np.uint32([0x1234_5678])]).tolist() == [0x1234_5678 & ((1 << storage.bits) - 1)]
+
+
+# --- the builder -------------------------------------------------------------------------------------------------
+
+
+def built(make: Callable[[Word], Word]) -> CodecPlan:
+    return Builder.finish((builder := Builder()), make(builder.input("x", Storage.UINT32)), Storage.UINT32)
+
+
+def test_a_step_is_recorded_once_and_unused_ones_are_left_out() -> None:
+    def make(x: Word) -> Word:
+        x.builder.param("unused", 9)
+        x.builder.table("unused", FOUR_WORDS, x & 3)
+        return (x + 1) ^ (x + 1) + x.builder.param("used", 5)
+
+    plan = built(make)
+    assert [step.op for step in plan.shape.steps] == ["input", "const", "add", "param", "add", "xor"]
+    assert (plan.shape.params, plan.params, plan.tables) == (("used",), (5,), ())
+
+
+def test_one_name_is_one_number() -> None:
+    builder = Builder()
+    builder.param("bias", 7)
+    builder.param("bias", 7)
+    with pytest.raises(ValueError, match="'bias' has two values"):
+        builder.param("bias", 8)
+
+
+def test_numbers_wrap_to_words() -> None:
+    assert built(lambda x: x + x.builder.param("minus one", -1) + -1).params == (M,)
+
+
+def test_a_plan_reads_well() -> None:
+    def make(x: Word) -> Word:
+        shifted = x >> x.builder.param("mantissa bits", 3)
+        return x.lt(4).where(x.builder.table("values", FOUR_WORDS, shifted & 3), shifted.above(1))
+
+    assert str(built(make)).splitlines() == [
+        "v0 =  input x                     # uint32",
+        "v1 =  0x3                         # mantissa bits",
+        "v2 =  shr v0, v1",
+        "v3 =  0x4",
+        "v4 =  lt v0, v3",
+        "v5 =  0x3",
+        "v6 =  and v2, v5",
+        "v7 =  table v6                    # values: 4 words",
+        "v8 =  0x1",
+        "v9 =  max v2, v8",
+        "v10 = sub v9, v8",
+        "v11 = select v4, v7, v10",
+        "return v11                        # uint32",
+    ]
+
+
+# --- equality, hashes, shapes ------------------------------------------------------------------------------------
+
+
+E4M3 = "{kind: float, exponent_bits: 4, mantissa_bits: 3, nan: all_ones}"
+
+
+def named(element: str, encode: str = "{}", name: str = "probe") -> NumberFormat:
+    return parse_format(f"name: {name}\nelement: {element}\nencode: {encode}\n")
+
+
+def test_equal_formats_have_one_plan() -> None:
+    plans = [lower(named(E4M3, name=name), Purpose.ENCODE) for name in ("one", "other")]
+    assert plans[0] is plans[1] is lower(load_format("float8_e4m3fn"), Purpose.ENCODE)
+
+
+def test_plans_are_values() -> None:
+    plan = lower(load_format("float8_e4m3fn"), Purpose.ENCODE)
+    copy = pickle.loads(pickle.dumps(plan))
+    assert (copy, hash(copy), hash(copy.shape)) == (plan, hash(plan), hash(plan.shape))
+    other = lower(load_format("float8_e5m2"), Purpose.ENCODE)
+    assert (other.shape, hash(other.shape)) == (plan.shape, hash(plan.shape))
+    assert other != plan
+    assert lower(load_format("float8_e4m3fn"), Purpose.DECODE).shape != plan.shape
+
+
+def test_a_plan_of_another_process_has_the_hash_of_this_one() -> None:
+    """Python salts the hashes of strings in each process: a plan must not bring its own along."""
+    code = (
+        "import pickle, sys; from statqat_sim import load_format\n"
+        "from statqat_sim.plan.lower import Purpose, lower\n"
+        "plan = lower(load_format('int4'), Purpose.ENCODE); hash(plan)\n"
+        "sys.stdout.buffer.write(pickle.dumps(plan))"
+    )
+    sent = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    here = lower(load_format("int4"), Purpose.ENCODE)
+    assert pickle.loads(sent) in {here}
+
+
+MOST_SHAPES = {  # found for 129 formats: 34, 26, 32, 32
+    Purpose.ENCODE: 37,
+    Purpose.DECODE: 29,
+    Purpose.FAKE_QUANTIZE: 35,
+    Purpose.FAKE_QUANTIZE_SCALED: 35,
+}
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_few_shapes_serve_the_catalog(purpose: Purpose) -> None:
+    assert len({lower(load_format(name), purpose).shape for name in formats()}) <= MOST_SHAPES[purpose]
+
+
+@pytest.mark.parametrize(
+    ("purpose", "family"),
+    [
+        (Purpose.ENCODE, ["float8_e4m3fn", "float8_e5m2", "float8_e4m3", "float8_e3m4"]),
+        (Purpose.ENCODE, ["float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float4_e1m2fn"]),
+        (Purpose.ENCODE, ["float8_e4m3fnuz", "float8_e5m2fnuz", "p3109_binary8p3se", "p3109_binary6p3sf"]),
+        (Purpose.ENCODE, ["int2", "int3", "int4", "int8"]),
+        (Purpose.DECODE, ["float8_e5m2", "float8_e4m3", "float8_e3m4"]),
+        (Purpose.DECODE, ["float8_e4m3fnuz", "float8_e5m2fnuz", "p3109_binary8p3sf"]),
+        (Purpose.DECODE, ["float4_e2m1fn", "float6_e2m3fn", "float4_e3m0fn"]),
+        (Purpose.DECODE, ["int2", "int3", "int4", "int8"]),
+        (Purpose.DECODE, ["uint1", "uint4", "uint8"]),
+        (Purpose.DECODE, ["nf4", "bnb_fp4"]),
+    ],
+)
+def test_a_family_has_one_shape(purpose: Purpose, family: list[str]) -> None:
+    assert len({lower(load_format(name), purpose).shape for name in family}) == 1
+
+
+@pytest.mark.parametrize(
+    ("bits", "storage"),
+    [(1, "uint8"), (8, "uint8"), (9, "uint16"), (16, "uint16"), (17, "uint32"), (32, "uint32")],
+)
+def test_a_code_is_held_by_the_narrowest_word(bits: int, storage: str) -> None:
+    format = named(f"{{kind: int, encoding: unsigned, bits: {bits}}}")
+    assert code_storage(format) == lower(format, Purpose.ENCODE).shape.result == storage
+    assert lower(format, Purpose.DECODE).shape.streams[0].storage == storage
+
+
+# --- the two lowerings -------------------------------------------------------------------------------------------
+
+
+def uses_the_fpu(plan: CodecPlan) -> bool:
+    return any(step.op is Op.FADD for step in plan.shape.steps)
+
+
+FAST = ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float16", "p3109_binary8p3se", "int8", "uint4", "q0_7"]
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_the_fpu_rounds_where_it_may(name: str) -> None:
+    assert uses_the_fpu(lower(load_format(name), Purpose.ENCODE))
+    assert not uses_the_fpu(lower(load_format(name), Purpose.ENCODE, Lowering.INTEGER))
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        "{kind: float, exponent_bits: 3, mantissa_bits: 0}",  # ties go by the exponent's parity
+        "{kind: float, exponent_bits: 4, mantissa_bits: 3, subnormals: flush}",
+        "{kind: float, exponent_bits: 8, mantissa_bits: 3}",  # the magic number is beyond the largest float32
+        "{kind: float, exponent_bits: 4, mantissa_bits: 3, bias: 125}",  # half a step is subnormal
+        "{kind: float, exponent_bits: 5, mantissa_bits: 23}",
+        "{kind: int, bits: 23}",  # the sum has no room for the sign of the rest
+        "{kind: int, bits: 32}",
+    ],
+)
+def test_the_fpu_does_not_round_where_it_would_be_wrong(element: str) -> None:
+    fastest, integer = (lower(named(element), Purpose.ENCODE, lowering) for lowering in Lowering)
+    assert fastest == integer
+    assert not uses_the_fpu(fastest)
+
+
+def check_lowerings(format: NumberFormat, bits: Any) -> None:
+    bits = accepted(format, bits)
+    for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE):
+        fastest, integer = (interpret(lower(format, purpose, lowering), [bits]) for lowering in Lowering)
+        wrong = np.flatnonzero(fastest != integer)
+        assert not len(wrong), [(hex(bits[i]), hex(fastest[i]), hex(integer[i])) for i in wrong[:5]]
+
+
+@pytest.mark.parametrize("mode", Rounding)
+def test_both_lowerings_agree_around_every_boundary(mode: Rounding) -> None:
+    for name in FAST:
+        policy = f"{{rounding: {mode.value}}}"
+        format = parse_format(f"name: mode\nextends: {name}\nencode: {policy}\n")
+        check_lowerings(format, edges(format, most=2000))
+
+
+@settings(max_examples=150)
+@given(text=number_specs(("float", "int")), seed=st.integers(0, 2**32 - 1))
+def test_both_lowerings_agree_on_any_format(text: str, seed: int) -> None:
+    format = parse_format(text)
+    check_lowerings(format, np.concatenate([edges(format, most=40), random_bits(200, seed)]))
+
+
+# --- exact float32 arithmetic ------------------------------------------------------------------------------------
+
+
+def value_of(magnitude: int) -> Fraction:
+    return Fraction(float(np.uint32(magnitude).view(np.float32)))
+
+
+nonnegative = st.one_of(
+    st.floats(0, 1e39),
+    st.floats(0, 1e-37),
+    st.fractions(0, 10),
+    st.integers(0, LARGEST).map(value_of),
+    st.tuples(st.integers(0, LARGEST - 1).map(value_of), st.fractions(0, 1)).map(lambda pair: pair[0] * (1 + pair[1])),
+).map(Fraction)
+
+
+@settings(max_examples=500)
+@given(value=nonnegative)
+def test_floor_and_ceil_are_the_neighbours(value: Fraction) -> None:
+    below, above = floor_magnitude(value), ceil_magnitude(value)
+    assert value_of(below) <= value
+    assert below == LARGEST or value_of(below + 1) > value
+    assert above == INFINITY or value_of(above) >= value
+    assert above == 0 or value_of(above - 1) < value
+    assert above == below + (value_of(below) != value)
+
+
+@settings(max_examples=500)
+@given(value=nonnegative)
+def test_nearest_is_the_nearer_neighbour_or_the_even_one(value: Fraction) -> None:
+    below, above, nearest = floor_magnitude(value), ceil_magnitude(value), nearest_magnitude(value)
+    high = value_of(above) if above < INFINITY else Fraction(2) ** 128
+    up, down = high - value, value - value_of(below)
+    even = below if below % 2 == 0 else above
+    assert nearest == (above if up < down else below if down < up else even)
+
+
+@settings(max_examples=500)
+@given(x=st.floats(allow_nan=False, allow_infinity=False))
+def test_nearest_bits_are_those_of_numpy(x: float) -> None:
+    with np.errstate(over="ignore"):
+        assert nearest_bits(x) == int(np.float32(x).view(np.uint32))
+
+
+def test_extremes() -> None:
+    assert [f(Fraction(2) ** 200) for f in (floor_magnitude, ceil_magnitude, nearest_magnitude)] == [
+        LARGEST,
+        INFINITY,
+        INFINITY,
+    ]
+    tiny = Fraction(1, 2**200)
+    assert [f(tiny) for f in (floor_magnitude, ceil_magnitude, nearest_magnitude)] == [0, 1, 0]
+    assert [nearest_magnitude(Fraction(n, 2**150)) for n in (1, 2, 3)] == [0, 1, 2]
+    assert [nearest_bits(x) for x in (0.0, -0.0, -1.0)] == [0, 0x8000_0000, 0xBF80_0000]
+    assert [power_of_two(n) for n in (-2, 0, 3)] == [Fraction(1, 4), 1, 8]

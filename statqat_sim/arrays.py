@@ -30,7 +30,9 @@ def as_numpy(array: Any, storage: Storage, what: str) -> Array:
     Raises:
         TypeError: unless it is a CPU array of the dtype that `storage` names.
     """
+    convert = f"{what}.astype(np.{storage.value})"
     if is_cpu_tensor(array):
+        convert = f"{what}.to(torch.{storage.value})"
         try:
             # not `.numpy()`, which marks the tensor's storage as not resizable for ever
             array = np.from_dlpack(array.detach())
@@ -39,7 +41,7 @@ def as_numpy(array: Any, storage: Storage, what: str) -> Array:
     if not isinstance(array, np.ndarray | np.generic):
         raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage.value} array")
     if array.dtype != storage.value:
-        hint = f"; convert it: {what}.astype(np.{storage.value})" if np.issubdtype(array.dtype, np.number) else ""
+        hint = f"; convert it: {convert}" if np.issubdtype(array.dtype, np.number) else ""
         raise TypeError(f"{what} is {array.dtype}; allowed: {storage.value}{hint}")
     return np.asarray(array)
 

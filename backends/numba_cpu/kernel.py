@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ from statqat_sim.plan.program import CodecPlan
 MIN_ROW = 256
 """Rows shorter than this get their scale element by element."""
 
-STREAMING_BYTES = (
-    os.sysconf("SC_LEVEL3_CACHE_SIZE") if "SC_LEVEL3_CACHE_SIZE" in os.sysconf_names else 0
-) // 2 or 16 << 20
-"""Half of the last-level cache, where the system tells its size."""
+STREAMING_BYTES = 16 << 20
+"""Half of a common last-level cache; what systems tell of their own, above all virtual ones, is often wrong."""
 
 NO_SCALE = np.zeros(1, np.float32)
 
@@ -76,7 +73,12 @@ class NumbaKernel:
         if not self.scaled:
             self._flat(x, NO_SCALE, out)
             return target
-        scales, length = _rows(as_scale(scale, source.shape), source.shape)
+        scale = as_scale(scale, source.shape)
+        if not source.size:
+            return target
+        if np.may_share_memory(scale, target):
+            scale = scale.copy()
+        scales, length = _rows(scale, source.shape)
         if scales.size == 1:
             self._flat(x, scales, out)
         elif length == 1:

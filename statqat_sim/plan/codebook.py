@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import reduce
 from itertools import pairwise
@@ -31,32 +32,57 @@ POSITIVE_ZERO: Final = SIGN
 
 def encode_codebook(word: Word, element: CodebookElement, policy: EncodePolicy) -> Word:
     """The code of a float32 word."""
-    source = take_apart(word, element, policy)
-    builder = word.builder
-    negative = source.sign >> 31
-    key = (source.sign | source.magnitude) ^ ((builder.const(0) - negative) | SIGN)
-    code = _search(key, *_steps(element, policy))
-    nan = element.nan_code or 0
-    if policy.inf_input is InfInput.NAN:
-        code = source.magnitude.eq(INFINITY).where(builder.param("NaN", nan), code)
-    if policy.zero_input is ZeroInput.NAN:
-        code = source.magnitude.eq(0).where(builder.param("NaN", nan), code)
-    if source.below_zero is not None:
-        instead = nan if policy.negative_input is NegativeInput.NAN else element.level_code(element.lowest)
-        code = source.below_zero.where(builder.param("below zero", instead), code)
-    if policy.nan_input is NanInput.NAN:
-        return source.is_nan.where(builder.param("NaN", nan), code)
-    return nan_instead(code, source, element, policy, element.level_code(element.highest))
+    return _encode(word, element, policy, lambda code: code)
+
+
+def has_value_shortcut(element: CodebookElement, policy: EncodePolicy) -> bool:
+    """Whether `round_to_level` may be used: values few enough to be selected, and no NaN told by its code."""
+    return element.bits <= SMALL_TABLE_BITS and isinstance(policy.nan_input, NanInput)
+
+
+def round_to_level(word: Word, element: CodebookElement, policy: EncodePolicy) -> Word:
+    """decode(encode(word)) without the code between, where `has_value_shortcut`."""
+    return _encode(word, element, policy, _words(element).__getitem__)
 
 
 def decode_codebook(code: Word, element: CodebookElement) -> Word:
     """The float32 word of a code."""
-    unused = [QUIET_NAN] * element.nan_count
-    words = [*map(nearest_bits, element.values), *unused]
+    words = _words(element)
     if element.bits <= SMALL_TABLE_BITS:
         options = [code.builder.param(f"value {index}", word) for index, word in enumerate(words)]
         return _choose([code & (1 << place) for place in reversed(range(element.bits))], options)
     return _look_up("values", words, code & code.builder.param("code mask", len(words) - 1))
+
+
+def _words(element: CodebookElement) -> list[int]:
+    """The float32 word of every code."""
+    return [*map(nearest_bits, element.values), *[QUIET_NAN] * element.nan_count]
+
+
+def _encode(word: Word, element: CodebookElement, policy: EncodePolicy, told: Callable[[int], int]) -> Word:
+    """A code, or what `told` makes of it."""
+    source, builder = take_apart(word, element, policy), word.builder
+    key = (source.sign | source.magnitude) ^ ((builder.const(0) - source.negative) | SIGN)
+    keys, codes = _steps(element, policy)
+    result = _search(key, keys, [told(code) for code in codes])
+
+    def nan_if(condition: Word, otherwise: Word) -> Word:
+        assert element.nan_code is not None, "the spec's rules have proven that NaN exists"
+        return condition.where(builder.param("NaN", told(element.nan_code)), otherwise)
+
+    if policy.inf_input is InfInput.NAN:
+        result = nan_if(source.magnitude.eq(INFINITY), result)
+    if policy.zero_input is ZeroInput.NAN:
+        result = nan_if(source.magnitude.eq(0), result)
+    if source.below_zero is not None and policy.negative_input is NegativeInput.NAN:
+        result = nan_if(source.below_zero, result)
+    elif source.below_zero is not None:
+        smallest = builder.param("smallest", told(element.level_code(element.lowest)))
+        result = source.below_zero.where(smallest, result)
+    if policy.nan_input is NanInput.NAN:
+        return nan_if(source.is_nan, result)
+    instead = element.zero_code if policy.nan_input is NanInput.ZERO else element.level_code(element.highest)
+    return nan_instead(result, source, element, policy, told(instead))
 
 
 def _steps(element: CodebookElement, policy: EncodePolicy) -> tuple[list[int], list[int]]:

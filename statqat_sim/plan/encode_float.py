@@ -19,7 +19,7 @@ from statqat_sim.plan.float32 import (
     nearest_magnitude,
     power_of_two,
 )
-from statqat_sim.plan.rounding import boundary, round_by_sum, round_up, shift_right, stops_at_end
+from statqat_sim.plan.rounding import Cut, boundary, round_by_sum, round_up, shift_right, stops_at_end
 from statqat_sim.plan.source import Source, nan_instead, take_apart
 from statqat_sim.spec.encode import (
     EncodePolicy,
@@ -55,7 +55,7 @@ class Domain:
 
 
 def encode_float(word: Word, element: FloatElement, policy: EncodePolicy, *, magic: bool) -> Word:
-    """The code of a float32 word; `magic` chooses the lowering, which `has_magic_encode` must allow."""
+    """The code of a float32 word; `magic` chooses the lowering, which `has_magic` must allow."""
     codes = Domain(element, values=False)
     source = take_apart(word, element, policy)
     if magic:
@@ -84,7 +84,7 @@ def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, 
     return _specials(result, source, domain, policy)
 
 
-def has_magic_encode(element: FloatElement) -> bool:
+def has_magic(element: FloatElement) -> bool:
     """Whether the FPU may do the rounding: onto steps whose halves are normal float32 numbers.
 
     With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
@@ -101,7 +101,7 @@ def has_magic_encode(element: FloatElement) -> bool:
 def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
     keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
-    return has_magic_encode(element) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
+    return has_magic(element) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
 
 def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
@@ -130,8 +130,22 @@ def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
 
 def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
     """The magnitude as if exponent field `emin` started a gradual underflow and the range had no end."""
-    builder, mantissa_bits = source.magnitude.builder, element.mantissa_bits
-    exponent, significand, first = _significand(source.magnitude, element)
+    if element.emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:  # a float32 cut short, as bfloat16
+        shift = source.sign.builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
+        cut = shift_right(source.magnitude, shift)
+        magnitude = cut.kept
+    else:
+        magnitude, cut = _cut_at_step(source.magnitude, element)
+    # with one significand bit parity is the exponent field's, which `none` and `raw` shift by one
+    odd = (magnitude if element.mantissa_bits else magnitude + _skipped(element)) & 1
+    magnitude = magnitude + round_up(policy.rounding, cut, odd, source.negative)
+    return magnitude if element.emin >= EMIN else source.magnitude.min(1).where(magnitude, 0)
+
+
+def _cut_at_step(float32: Word, element: FloatElement) -> tuple[Word, Cut]:
+    """A float32 magnitude cut off at the element's step there: as a magnitude code, and the cut itself."""
+    builder, mantissa_bits = float32.builder, element.mantissa_bits
+    exponent, significand, first = _significand(float32, element)
     below, above = first.above(exponent), exponent.above(first)
     if mantissa_bits <= MANTISSA_BITS:
         shift = below + builder.param("mantissa shift", MANTISSA_BITS - mantissa_bits)
@@ -140,11 +154,7 @@ def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
         significand = significand << extra.above(below).min(31)
         shift = below.above(extra)
     cut = shift_right(significand, shift.min(31))
-    magnitude = (above << builder.param("mantissa bits", mantissa_bits)) + cut.kept
-    # with one significand bit parity is the exponent field's, which `none` and `raw` shift by one
-    odd = (magnitude if mantissa_bits else magnitude + _skipped(element)) & 1
-    magnitude = magnitude + round_up(policy.rounding, cut, odd, source.negative)
-    return magnitude if element.emin >= EMIN else source.magnitude.min(1).where(magnitude, 0)
+    return (above << builder.param("mantissa bits", mantissa_bits)) + cut.kept, cut
 
 
 def _significand(magnitude: Word, element: FloatElement) -> tuple[Word, Word, Word]:
@@ -281,4 +291,5 @@ def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy
         result = result | sign
     if keeps_nan:
         return nan_if(source.is_nan, result) if signless_nan else result
-    return nan_instead(result, source, element, policy, domain.word(element.max_magnitude))
+    instead = 0 if policy.nan_input is NanInput.ZERO else element.max_magnitude
+    return nan_instead(result, source, element, policy, domain.word(instead))

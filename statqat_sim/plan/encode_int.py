@@ -14,12 +14,12 @@ from statqat_sim.plan.float32 import (
 )
 from statqat_sim.plan.rounding import round_by_sum, round_up, shift_right
 from statqat_sim.plan.source import Source, nan_instead, take_apart
-from statqat_sim.spec.encode import EncodePolicy, Overflow, Underflow
+from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Underflow
 from statqat_sim.spec.integer import Encoding, IntElement
 
 
 def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
-    """The code of a float32 word; `magic` chooses the lowering, which `has_magic_int` must allow."""
+    """The code of a float32 word; `magic` chooses the lowering, which `has_magic` must allow."""
     source = take_apart(word, element, policy)
     low, high = element.range
     ends = {False: high, True: -low}
@@ -34,10 +34,11 @@ def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: 
         wraps = policy.overflow is Overflow.WRAP
         over = source.magnitude.eq(INFINITY) if wraps else last.lt(source.magnitude)
         integer = over.where(source.per_sign("end of range", ends.__getitem__), integer)
-    return nan_instead(_integer_code(integer, source, element), source, element, policy, element.code(high))
+    instead = element.zero_code if policy.nan_input is NanInput.ZERO else element.code(high)
+    return nan_instead(_integer_code(integer, source, element), source, element, policy, instead)
 
 
-def has_magic_int(element: IntElement, policy: EncodePolicy) -> bool:
+def has_magic(element: IntElement, policy: EncodePolicy) -> bool:
     """Whether the FPU may do the rounding: of integers that float32 holds."""
     return policy.overflow is Overflow.SATURATE and element.bits < MANTISSA_BITS
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import lru_cache
 
+from statqat_sim.plan import codebook, encode_float, encode_int
 from statqat_sim.plan.builder import Builder, Word
-from statqat_sim.plan.codebook import decode_codebook, encode_codebook
 from statqat_sim.plan.decode import decode_float, decode_int
-from statqat_sim.plan.encode_float import encode_float, has_magic_encode, has_value_shortcut, round_to_value
-from statqat_sim.plan.encode_int import encode_int, has_magic_int
 from statqat_sim.plan.float32 import MAGNITUDE
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.codebook import CodebookElement
@@ -61,21 +59,25 @@ def _lower(element: Element, policy: EncodePolicy, codes: Storage, purpose: Purp
 
 
 def _round_trip(word: Word, element: Element, policy: EncodePolicy, lowering: Lowering) -> Word:
-    if lowering is Lowering.FASTEST and isinstance(element, FloatElement) and has_value_shortcut(element, policy):
-        return round_to_value(word, element, policy)
+    if lowering is Lowering.FASTEST:
+        match element:
+            case FloatElement() if encode_float.has_value_shortcut(element, policy):
+                return encode_float.round_to_value(word, element, policy)
+            case CodebookElement() if codebook.has_value_shortcut(element, policy):
+                return codebook.round_to_level(word, element, policy)
     return _decode(_encode(word, element, policy, lowering), element)
 
 
 def _encode(word: Word, element: Element, policy: EncodePolicy, lowering: Lowering) -> Word:
     match element:
         case FloatElement():
-            magic = lowering is Lowering.FASTEST and has_magic_encode(element)
-            return encode_float(word, element, policy, magic=magic)
+            magic = lowering is Lowering.FASTEST and encode_float.has_magic(element)
+            return encode_float.encode_float(word, element, policy, magic=magic)
         case IntElement():
-            magic = lowering is Lowering.FASTEST and has_magic_int(element, policy)
-            return encode_int(word, element, policy, magic=magic)
+            magic = lowering is Lowering.FASTEST and encode_int.has_magic(element, policy)
+            return encode_int.encode_int(word, element, policy, magic=magic)
         case CodebookElement():
-            return encode_codebook(word, element, policy)
+            return codebook.encode_codebook(word, element, policy)
 
 
 def _decode(code: Word, element: Element) -> Word:
@@ -85,4 +87,4 @@ def _decode(code: Word, element: Element) -> Word:
         case IntElement():
             return decode_int(code, element)
         case CodebookElement():
-            return decode_codebook(code, element)
+            return codebook.decode_codebook(code, element)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import INFINITY, MAGNITUDE, MIN_NORMAL, SIGN
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy, NanInput, NegativeInput, Via
+from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,14 @@ def _nearest_bfloat16(magnitude: Word) -> Word:
     return (magnitude + 0x7FFF + odd) & 0x7FFF_0000
 
 
-def nan_instead(code: Word, source: Source, element: Element, policy: EncodePolicy, largest: int) -> Word:
-    """What NaN becomes where it does not become NaN: the largest value's code, zero's, or a code of the user's.
+def nan_instead(result: Word, source: Source, element: Element, policy: EncodePolicy, instead: int) -> Word:
+    """What NaN becomes where it does not become NaN: `instead`, or a code of the user's.
 
     Under `error` no NaN comes here: the caller has raised.
     """
-    builder, rule = code.builder, policy.nan_input
-    if isinstance(rule, NanInput):
-        instead = builder.param("for NaN", element.zero_code if rule is NanInput.ZERO else largest)
-    else:
-        top = 1 << (element.bits - 1) if element.has_negative else 0
-        instead = builder.param("for NaN", rule or 0) ^ source.negative.where(builder.param("sign of NaN", top), 0)
-    return source.is_nan.where(instead, code)
+    builder, code = result.builder, policy.nan_input
+    if not isinstance(code, int):
+        return source.is_nan.where(builder.param("for NaN", instead), result)
+    top = 1 << (element.bits - 1) if element.has_negative else 0
+    chosen = builder.param("for NaN", code) ^ source.negative.where(builder.param("sign of NaN", top), 0)
+    return source.is_nan.where(chosen, result)

@@ -64,17 +64,17 @@ def compiled(shape: PlanShape, variant: Variant = PLAIN) -> Any:
 
 
 def _load(shape: PlanShape, variant: Variant) -> Any:
-    name = _name(shape, variant)
+    name, directory = _name(shape, variant), kernel_directory()
     try:
-        path = _written(kernel_directory(), name, _text(shape, on_disk=True))
-    except OSError as error:
-        _warn_once(f"kernels are compiled anew in each process: {error}")
-        module, code = ModuleType(name), compile(_text(shape, on_disk=False), f"<{name}>", "exec")
-    else:
+        path = _written(directory, name, _text(shape, on_disk=True))
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None
         module, code = importlib.util.module_from_spec(spec), compile(path.read_bytes(), str(path), "exec")
-    return _run_of(module, code, shape, variant)
+        return _run_of(module, code, shape, variant)
+    except Exception as error:  # whatever is wrong with files must not stop a kernel; any other error comes again below
+        run = _run_of(ModuleType(name), compile(_text(shape, on_disk=False), f"<{name}>", "exec"), shape, variant)
+        _warn_once(directory, error)
+        return run
 
 
 def _run_of(module: ModuleType, code: Any, shape: PlanShape, variant: Variant) -> Any:
@@ -106,17 +106,22 @@ def _printer() -> str:
 
 def _written(directory: Path, name: str, text: str) -> Path:
     """The generated file, written at once or not at all; one that is there is left alone, so that its kernel stays."""
-    path = directory / f"{name}.py"
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    path, content = directory / f"{name}.py", text.encode()
+    if path.exists() and path.read_bytes() == content:
         return path
     directory.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=directory, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
     Path(temporary).replace(path)
     return path
 
 
-@cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
+_warned: set[Path] = set()
+
+
+def _warn_once(directory: Path, error: Exception) -> None:
+    if directory not in _warned:
+        _warned.add(directory)
+        message = f"kernels are compiled anew in each process, not kept in {directory}: {error}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)

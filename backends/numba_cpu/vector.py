@@ -17,12 +17,14 @@ cgutils: Any = untyped_cgutils
 LANES = 64
 """Elements per step of the loop: four AVX-512 registers of words, legal on every target."""
 
+CROWDED_LANES = 16
+MANY_PARAMS = 24
+"""Plans with more parameters than this would keep them on the stack; they get one register of words at a time."""
+
 ALIGNMENT = 64
 """Of streaming stores, in bytes."""
 
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
-WORDS = ir.VectorType(I32, LANES)
-FLOATS = ir.VectorType(ir.FloatType(), LANES)
 
 _INFIX: dict[Op, str] = {
     Op.ADD: "add",
@@ -81,6 +83,9 @@ class _Printer:
 
     def __init__(self, builder: Any, shape: PlanShape, variant: Variant) -> None:
         self.b, self.shape, self.variant = builder, shape, variant
+        self.lanes = CROWDED_LANES if len(shape.params) > MANY_PARAMS else LANES
+        self.words = ir.VectorType(I32, self.lanes)
+        self.floats = ir.VectorType(ir.FloatType(), self.lanes)
         self.fixed: dict[int, Any] = {}
 
     def loop(self, x: Any, scale: Any, out: Any, count: Any, params: Any, tables: Any) -> None:
@@ -93,16 +98,16 @@ class _Printer:
             b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(self.shape.tables))
         ]
         self._fix(params, scale)
-        rest = b.and_(count, _word(LANES - 1, I64))
+        rest = b.and_(count, _word(self.lanes - 1, I64))
         whole = b.sub(count, rest)
         buffers = [self._buffer() for _ in sources]
         result_size = self.shape.result.bits // 8
         result_buffer = self._buffer()
         for (source, size), buffer in zip(sources, buffers, strict=True):
             self._copy(buffer, self._at(source, whole, size), rest, size)
-        blocks = b.udiv(b.add(count, _word(LANES - 1, I64)), _word(LANES, I64))
+        blocks = b.udiv(b.add(count, _word(self.lanes - 1, I64)), _word(self.lanes, I64))
         with cgutils.for_range(b, blocks) as block:
-            start = b.mul(block.index, _word(LANES, I64))
+            start = b.mul(block.index, _word(self.lanes, I64))
             is_whole = b.icmp_unsigned("<", start, whole)
             inputs = [
                 self._load(b.select(is_whole, self._at(source, start, size), buffer), size)
@@ -119,7 +124,7 @@ class _Printer:
         b = self.b
         for index, step in enumerate(self.shape.steps):
             if step.op is Op.CONST:
-                self.fixed[index] = ir.Constant(WORDS, [step.value] * LANES)
+                self.fixed[index] = ir.Constant(self.words, [step.value] * self.lanes)
             elif step.op is Op.PARAM:
                 self.fixed[index] = self._splat(b.load(b.gep(self._pointer(params, I32), [_word(step.value, I64)])))
             elif step.op is Op.INPUT and step.value == 1 and not self.variant.scale_per_element:
@@ -142,56 +147,56 @@ class _Printer:
         if op is Op.SELECT:
             condition = args[0]
             if condition.type.element != I1:
-                condition = b.icmp_unsigned("!=", condition, ir.Constant(WORDS, [0] * LANES))
+                condition = b.icmp_unsigned("!=", condition, ir.Constant(self.words, [0] * self.lanes))
             return b.select(condition, *map(self._as_words, args[1:]))
         words = [self._as_words(arg) for arg in args]
         if op in _INFIX:
             return getattr(b, _INFIX[op])(*words)
         if op in _INTRINSIC:
-            kind = ir.FunctionType(WORDS, [WORDS, WORDS])
-            return b.call(b.module.declare_intrinsic(f"llvm.{_INTRINSIC[op]}.v{LANES}i32", (), kind), words)
+            kind = ir.FunctionType(self.words, [self.words, self.words])
+            return b.call(b.module.declare_intrinsic(f"llvm.{_INTRINSIC[op]}.v{self.lanes}i32", (), kind), words)
         if op in _COMPARE:
             return b.icmp_unsigned(_COMPARE[op], *words)
         if op in _FLOAT:
-            floats = [b.bitcast(word, FLOATS) for word in words]
-            return b.bitcast(getattr(b, _FLOAT[op])(*floats), WORDS)
+            floats = [b.bitcast(word, self.floats) for word in words]
+            return b.bitcast(getattr(b, _FLOAT[op])(*floats), self.words)
         return self._gather(self.tables[value], words[0])
 
     def _gather(self, table: Any, index: Any) -> Any:
         """Lane by lane: scalar loads are no slower than the gather instructions of today's processors."""
-        b, result = self.b, ir.Constant(WORDS, ir.Undefined)
+        b, result = self.b, ir.Constant(self.words, ir.Undefined)
         pointer = self._pointer(table, I32)
-        for lane in range(LANES):
+        for lane in range(self.lanes):
             place = b.zext(b.extract_element(index, _word(lane, I32)), I64)
             result = b.insert_element(result, b.load(b.gep(pointer, [place])), _word(lane, I32))
         return result
 
     def _as_words(self, value: Any) -> Any:
-        return self.b.zext(value, WORDS) if value.type.element == I1 else value
+        return self.b.zext(value, self.words) if value.type.element == I1 else value
 
     def _load(self, address: Any, size: int) -> Any:
-        kind = ir.VectorType(ir.IntType(8 * size), LANES)
+        kind = ir.VectorType(ir.IntType(8 * size), self.lanes)
         value = self.b.load(self._pointer(address, kind), align=size)
-        return value if size == 4 else self.b.zext(value, WORDS)
+        return value if size == 4 else self.b.zext(value, self.words)
 
     def _store(self, words: Any, address: Any, size: int) -> None:
-        kind = ir.VectorType(ir.IntType(8 * size), LANES)
+        kind = ir.VectorType(ir.IntType(8 * size), self.lanes)
         value = words if size == 4 else self.b.trunc(words, kind)
         if not self.variant.streaming:
             self.b.store(value, self._pointer(address, kind), align=size)
             return
-        store = self.b.store(value, self._pointer(address, kind), align=ALIGNMENT)
+        store = self.b.store(value, self._pointer(address, kind), align=min(ALIGNMENT, size * self.lanes))
         store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
 
     def _splat(self, word: Any) -> Any:
-        undefined = ir.Constant(WORDS, ir.Undefined)
+        undefined = ir.Constant(self.words, ir.Undefined)
         first = self.b.insert_element(undefined, word, _word(0, I32))
-        return self.b.shuffle_vector(first, undefined, ir.Constant(WORDS, [0] * LANES))
+        return self.b.shuffle_vector(first, undefined, ir.Constant(self.words, [0] * self.lanes))
 
     def _buffer(self) -> Any:
-        place = cgutils.alloca_once(self.b, ir.ArrayType(I32, LANES))
+        place = cgutils.alloca_once(self.b, ir.ArrayType(I32, self.lanes))
         place.align = ALIGNMENT
-        self.b.store(ir.Constant(ir.ArrayType(I32, LANES), [0] * LANES), place)
+        self.b.store(ir.Constant(ir.ArrayType(I32, self.lanes), [0] * self.lanes), place)
         return self.b.ptrtoint(place, I64)
 
     def _copy(self, target: Any, source: Any, count: Any, size: int) -> None:

@@ -1,0 +1,591 @@
+"""The numba backend: arrays of any shape, strides and kind; overlapping memory; threads, forks and copies."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import multiprocessing
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from inputs import edges, random_bits
+from numpy.lib.stride_tricks import as_strided
+from statqat_sim.backends.numba_cpu import cache, kernel, threads
+from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+
+from statqat_sim import runtime
+from statqat_sim.codec import Codec
+from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.spec.catalog import load_format, parse_format
+from statqat_sim.testing import assert_bit_exact
+
+Array = Any
+E4M3 = load_format("float8_e4m3fn")
+CODEC, REFERENCE = Codec(E4M3, "numba"), Codec(E4M3, "reference")
+SPLIT = threads.MIN_ELEMENTS
+
+
+def normal(*shape: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _default_threads() -> Iterator[None]:
+    yield
+    runtime.set_threads(None)
+
+
+# --- every operation, one by one ---------------------------------------------------------------------------------
+
+
+X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
+BINARY = [Op.ADD, Op.SUB, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT, Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
+
+
+def words(op: Op) -> tuple[Array, Array]:
+    """Pairs of operands; numbers where NaN would be anyone's."""
+    a, b = random_bits(3000, 1), random_bits(3000, 2)
+    ends = np.array([0, 1, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x0040_0000, 0x2000_0001, 0x1F80_0003], np.uint32)
+    a, b = (np.concatenate([random, extreme]) for random, extreme in ((a, np.repeat(ends, 8)), (b, np.tile(ends, 8))))
+    if not op.value.startswith("f"):
+        return a, b
+    finite = np.isfinite(a.view(np.float32)) & np.isfinite(b.view(np.float32)) & (b << np.uint32(1) != 0)
+    return a[finite], b[finite]
+
+
+@pytest.mark.parametrize("op", BINARY)
+def test_a_binary_operation(op: Op) -> None:
+    plan = CodecPlan(
+        PlanShape((Step(Op.INPUT), Step(Op.INPUT, (), 1), Step(op, (0, 1))), (X, Y), (), (), Storage.UINT32)
+    )
+    a, b = words(op)
+    assert_bit_exact(NumbaKernel(plan)(a.view(np.float32), scale=b.view(np.float32)), interpret(plan, [a, b]))
+
+
+@pytest.mark.parametrize("op", [Op.SHL, Op.SHR])
+def test_a_shift(op: Op) -> None:
+    steps = Step(Op.INPUT), Step(Op.INPUT, (), 1), Step(Op.CONST, (), 31), Step(Op.AND, (1, 2)), Step(op, (0, 3))
+    plan = CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32))
+    a, b = words(op)
+    assert_bit_exact(NumbaKernel(plan)(a.view(np.float32), scale=b.view(np.float32)), interpret(plan, [a, b]))
+
+
+def test_a_selection_and_two_tables() -> None:
+    mask, parity = Step(Op.CONST, (), 255), Step(Op.PARAM)
+    steps = [Step(Op.INPUT), mask, Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), Step(Op.TABLE, (2,), 1), parity]
+    steps += [Step(Op.AND, (0, 5)), Step(Op.SELECT, (6, 3, 4))]
+    tables = [np.random.default_rng(seed).integers(0, 1 << 32, 256, dtype=np.uint32).tobytes() for seed in (0, 1)]
+    plan = CodecPlan(PlanShape(tuple(steps), (X,), ("one bit",), ("a", "b"), Storage.UINT32), (0x100,), tuple(tables))
+    x = random_bits(3000)
+    assert_bit_exact(NumbaKernel(plan)(x.view(np.float32)), interpret(plan, [x]))
+
+
+@pytest.mark.parametrize("storage", [Storage.UINT8, Storage.UINT16, Storage.UINT32, Storage.FLOAT32])
+def test_words_of_every_width_are_read_and_written(storage: Storage) -> None:
+    widened = PlanShape((Step(Op.INPUT),), (Stream("x", storage),), (), (), Storage.UINT32)
+    cut = PlanShape((Step(Op.INPUT),), (Stream("x", Storage.UINT32),), (), (), storage)
+    x = np.arange(1 << 16, dtype=np.uint32) * np.uint32(0x0101_0101)
+    narrow = (x & np.uint32((1 << storage.bits) - 1)).astype(f"u{storage.bits // 8}").view(storage.value)
+    assert_bit_exact(NumbaKernel(CodecPlan(cut))(x), narrow)
+    assert_bit_exact(NumbaKernel(CodecPlan(widened))(narrow), narrow.view(f"u{storage.bits // 8}").astype(np.uint32))
+
+
+# --- sizes, shapes, strides --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("purpose", ["encode", "fake_quantize"])
+def test_every_small_size_writes_its_elements_and_no_others(purpose: str) -> None:
+    x = edges(E4M3)[:200].view(np.float32)
+    expected = getattr(REFERENCE, purpose)(x)
+    for size in range(201):
+        padded = np.full(size + 64, 99, expected.dtype)
+        getattr(CODEC, purpose)(x[:size], out=padded[:size])
+        assert_bit_exact(padded[:size], expected[:size])
+        assert (padded[size:] == 99).all()
+        assert_bit_exact(getattr(CODEC, purpose)(x[:size].copy()), expected[:size])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_sizes_around_the_split_into_threads(count: int) -> None:
+    runtime.set_threads(count)
+    x = normal(5 * SPLIT)
+    expected = REFERENCE.encode(x)
+    pieces = [count * piece * threads.ALIGNMENT for piece in (1, 65, 80)]
+    for size in (SPLIT - 1, SPLIT, SPLIT + 1, SPLIT + 63, 2 * SPLIT + 4097, *(SPLIT + size for size in pieces), len(x)):
+        padded = np.full(size + 64, 0xAA, np.uint8)
+        CODEC.encode(x[:size], out=padded[:size])
+        assert_bit_exact(padded[:size], expected[:size])
+        assert (padded[size:] == 0xAA).all()
+
+
+def views(x: Array) -> dict[str, Array]:
+    """Arrays that lie in memory in every possible way."""
+    return {
+        "plain": x,
+        "transposed": x.T,
+        "permuted": x.transpose(2, 0, 1),
+        "reversed": x[::-1, ::-1, ::-1],
+        "every other": x[::2, :, ::3],
+        "inner part": x[1:-1, :, 5:-5],
+        "broadcast": np.broadcast_to(x[:, :1], x.shape),
+        "one value": np.broadcast_to(np.float32(1.3), (7, 5)),
+        "new axes": x[:, np.newaxis, :, :, np.newaxis],
+        "0-d": x[1, 2, 3],
+        "0-d array": x[1, 2, 3, ...],
+        "empty": x[:0],
+        "empty inside": x[:, :0, :],
+        "Fortran order": np.asfortranarray(x),
+        "misaligned": misaligned(x),
+        "a subclass": np.ascontiguousarray(x).view(np.memmap),
+    }
+
+
+def misaligned(x: Array) -> Array:
+    memory = np.empty(x.nbytes + 1, np.uint8)
+    array = np.ndarray(x.shape, x.dtype, buffer=memory[1:])
+    array[...] = x
+    return array
+
+
+VIEWS = views(normal(8, 6, 40) * 100)
+
+
+@pytest.mark.parametrize("kind", VIEWS)
+def test_any_view_is_read(kind: str) -> None:
+    x = VIEWS[kind]
+    plain = np.array(x)
+    for purpose in ("encode", "fake_quantize"):
+        assert_bit_exact(getattr(CODEC, purpose)(x), getattr(REFERENCE, purpose)(plain))
+    codes = CODEC.encode(x)
+    assert codes.shape == x.shape
+    assert_bit_exact(CODEC.decode(codes), REFERENCE.decode(codes))
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind, view in VIEWS.items() if kind not in ("broadcast", "one value", "0-d")]
+)
+def test_any_view_is_written(kind: str) -> None:
+    base = np.zeros((8, 6, 40), np.float32)
+    out = views(base)[kind]
+    x = normal(*out.shape, seed=1)
+    untouched = np.array(base)
+    assert CODEC.fake_quantize(x, out=out) is out
+    assert_bit_exact(np.array(out), REFERENCE.fake_quantize(x))
+    if np.shares_memory(base, out):
+        views(untouched)[kind][...] = np.array(out)
+        assert_bit_exact(base, untouched)
+
+
+def test_read_only_inputs_are_read() -> None:
+    x = normal(100)
+    x.flags.writeable = False
+    scale = np.full(100, 0.5, np.float32)
+    scale.flags.writeable = False
+    assert_bit_exact(CODEC.encode(x), REFERENCE.encode(x))
+    assert_bit_exact(CODEC.fake_quantize(x, scale=scale), REFERENCE.fake_quantize(x, scale=scale))
+    assert_bit_exact(CODEC.encode(np.frombuffer(x.tobytes(), np.float32)), REFERENCE.encode(x))
+
+
+# --- out ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        (np.zeros(10, np.int8), TypeError, "out is int8; allowed: uint8"),
+        (np.zeros(10, np.float32), TypeError, "out is float32; allowed: uint8"),
+        (np.zeros(10, np.uint16), TypeError, "out is uint16; allowed: uint8"),
+        ([0] * 10, TypeError, "out is a list; allowed: a uint8 array"),
+        (np.zeros(9, np.uint8), ValueError, r"out has shape \(9,\); allowed: \(10,\)"),
+        (np.zeros((10, 1), np.uint8), ValueError, r"out has shape \(10, 1\)"),
+        (np.zeros((), np.uint8), ValueError, r"out has shape \(\)"),
+        (np.frombuffer(bytes(10), np.uint8), ValueError, "out is read-only"),
+        (np.broadcast_to(np.uint8(0), 10), ValueError, "out is read-only"),
+        (torch.zeros(10), TypeError, "out is float32; allowed: uint8"),
+    ],
+)
+def test_an_unfit_out_is_refused(out: Any, error: type[Exception], message: str) -> None:
+    for codec in (CODEC, REFERENCE):
+        with pytest.raises(error, match=message):
+            codec.encode(normal(10), out=out)
+
+
+def test_out_is_returned() -> None:
+    x, out = normal(10), np.empty(10, np.uint8)
+    assert CODEC.encode(x, out=out) is out
+    assert CODEC.encode(x[::-1], out=out) is out
+    tensor = torch.empty(10, dtype=torch.uint8)
+    assert CODEC.encode(x, out=tensor) is tensor
+    assert tensor.numpy().tolist() == REFERENCE.encode(x).tolist()
+
+
+# --- memory that overlaps ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [10, 1000, SPLIT + 5000])
+def test_fake_quantize_in_place(size: int) -> None:
+    for scale in (None, 0.3, normal(size, seed=3) + 5):
+        x = normal(size)
+        expected = REFERENCE.fake_quantize(x, scale=scale)
+        assert CODEC.fake_quantize(x, scale=scale, out=x) is x
+        assert_bit_exact(x, expected)
+
+
+@pytest.mark.parametrize("shift", [-65, -1, 1, 3, 64])
+@pytest.mark.parametrize("size", [500, SPLIT + 5000])
+def test_shifted_overlap(size: int, shift: int) -> None:
+    memory = normal(size + abs(shift))
+    x, out = (memory[:size], memory[shift:]) if shift > 0 else (memory[-shift:], memory[:size])
+    expected = REFERENCE.fake_quantize(x.copy())
+    CODEC.fake_quantize(x, out=out)
+    assert_bit_exact(out, expected)
+
+
+def test_codes_over_the_floats_that_they_are_of() -> None:
+    """`out` starts where x does, with elements of another width."""
+    for size in (300, SPLIT + 5000):
+        memory = normal(size)
+        expected = REFERENCE.encode(memory.copy())
+        codes = memory.view(np.uint8)[:size]
+        CODEC.encode(memory, out=codes)
+        assert_bit_exact(codes, expected)
+
+
+@pytest.mark.parametrize("view", [lambda a: a[::-1], lambda a: a.T, lambda a: a[:, ::-1]])
+def test_reversed_and_transposed_overlap(view: Callable[[Array], Array]) -> None:
+    memory = normal(70, 70)
+    expected = REFERENCE.fake_quantize(view(memory).copy())
+    CODEC.fake_quantize(view(memory), out=memory)
+    assert_bit_exact(memory, expected)
+
+
+@pytest.mark.parametrize("size", [500, SPLIT + 5000])
+def test_out_over_the_scales(size: int) -> None:
+    x, scales = normal(size), np.abs(normal(size, seed=2)) + 1
+    expected = REFERENCE.fake_quantize(x, scale=scales)
+    for scale_at, out_at in ((0, 0), (0, 1), (1, 0), (64, 0)):
+        memory = np.zeros(size + 64, np.float32)
+        scale, out = memory[scale_at : scale_at + size], memory[out_at : out_at + size]
+        scale[:] = scales
+        assert_bit_exact(CODEC.fake_quantize(x, scale=scale, out=out), expected)
+    memory[0] = scales[0]
+    expected = REFERENCE.fake_quantize(x, scale=scales[:1])
+    assert_bit_exact(CODEC.fake_quantize(x, scale=memory[:1], out=memory[:size]), expected)
+
+
+# --- scales ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale_shape"),
+    [((0,), (0,)), ((0, 300), (0, 1)), ((3, 0), (3, 1)), ((0, 3, 300), (3, 1)), ((0,), (1,)), ((0,), ())],
+)
+def test_empty_arrays_take_scales(shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> None:
+    result = CODEC.fake_quantize(np.zeros(shape, np.float32), scale=np.ones(scale_shape, np.float32))
+    assert (result.shape, result.dtype) == (shape, np.float32)
+
+
+@pytest.mark.parametrize("length", [1, 2, kernel.MIN_ROW - 1, kernel.MIN_ROW, kernel.MIN_ROW + 1, 1000])
+def test_rows_of_every_length_have_scales_of_their_own(length: int) -> None:
+    x, scale = normal(9, 4, length), np.exp2(normal(9, 4, 1, seed=1))
+    for s in (scale, scale[:1], scale[:, :1], np.broadcast_to(scale, x.shape), scale[::-1]):
+        assert_bit_exact(CODEC.fake_quantize(x, scale=s), REFERENCE.fake_quantize(x, scale=s))
+        assert_bit_exact(CODEC.fake_quantize(x.T, scale=s.T), REFERENCE.fake_quantize(x.T, scale=s.T))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_many_rows_are_split_between_threads(count: int) -> None:
+    runtime.set_threads(count)
+    for shape in ((5, SPLIT // 4), (700, 400), (SPLIT + 100, 1), (2, SPLIT)):
+        x, scale = normal(*shape), np.exp2(normal(shape[0], 1, seed=1))
+        assert_bit_exact(CODEC.fake_quantize(x, scale=scale), REFERENCE.fake_quantize(x, scale=scale))
+
+
+# --- large outputs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 1, 15, 16, 63])
+def test_large_outputs_are_streamed_from_any_address(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streaming stores need 64-byte alignment, which `out` rarely has."""
+    monkeypatch.setattr(kernel, "STREAMING_BYTES", 1)
+    x = normal(SPLIT + 9000)
+    for size in (0, 1, 5, 64, 65, 200, 5000, SPLIT + 8000):
+        for purpose in ("encode", "fake_quantize"):
+            expected = getattr(REFERENCE, purpose)(x[:size])
+            padded = np.full(first + size + 64, 99, expected.dtype)
+            getattr(CODEC, purpose)(x[:size], out=padded[first : first + size])
+            assert_bit_exact(padded[first : first + size], expected)
+            assert (padded[:first] == 99).all()
+            assert (padded[first + size :] == 99).all()
+
+
+def test_an_array_larger_than_the_cache() -> None:
+    x = np.tile(normal(1 << 16), 2 + kernel.STREAMING_BYTES // (1 << 18))
+    expected = np.tile(REFERENCE.fake_quantize(x[: 1 << 16]), len(x) >> 16)
+    assert_bit_exact(CODEC.fake_quantize(x), expected)
+    CODEC.fake_quantize(x, out=x)
+    assert_bit_exact(x, expected)
+
+
+# --- threads, forks, copies --------------------------------------------------------------------------------------
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    x = edges(load_format("bfloat16")).view(np.float32)
+    x = np.tile(x, 1 + 2 * SPLIT // len(x))
+    expected = REFERENCE.encode(x)
+    for count in (1, 2, 3, 7):
+        runtime.set_threads(count)
+        assert_bit_exact(CODEC.encode(x), expected)
+
+
+def test_pieces_cover_everything_once() -> None:
+    for workers in (1, 2, 3, 5):
+        runtime.set_threads(workers)
+        for count, unit in (
+            (1, SPLIT),
+            (2, SPLIT),
+            (5, SPLIT),
+            (SPLIT, 1),
+            (SPLIT + 1, 1),
+            (3 * SPLIT + 5, 1),
+            (10, 1),
+        ):
+            seen = []
+            threads.run_in_pieces(count, unit, lambda start, stop, seen=seen: seen.append((start, stop)))
+            seen.sort()
+            assert seen[0][0] == 0
+            assert seen[-1][1] == count
+            assert all(a[1] == b[0] < b[1] for a, b in zip(seen, seen[1:], strict=False))
+            assert len(seen) <= workers
+
+
+def test_an_error_in_a_piece_is_raised() -> None:
+    def fail(start: int, stop: int) -> None:
+        if start:
+            raise MemoryError("in a thread")
+
+    runtime.set_threads(2)
+    with pytest.raises(MemoryError, match="in a thread"):
+        threads.run_in_pieces(4 * SPLIT, 1, fail)
+
+
+def test_several_threads_at_once() -> None:
+    """One codec, arrays small and large, first compilations included."""
+    formats = [load_format(name) for name in ("float6_e3m2fn", "float8_e5m2", "int5", "nf4")]
+    codecs = [Codec(format, "numba") for format in formats]
+    x = normal(SPLIT + 1000)
+    expected = [Codec(format, "reference").fake_quantize(x) for format in formats]
+
+    def work(turn: int) -> bool:
+        which, size = turn % len(codecs), len(x) if turn % 3 else 500
+        return bool(np.array_equal(codecs[which].fake_quantize(x[:size]), expected[which][:size]))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(96)))
+
+
+FORKED = """
+import multiprocessing, numpy as np, statqat_sim as sqs
+codec = sqs.Codec(sqs.load_format("float8_e4m3fn"), "numba")
+x = np.random.default_rng(0).standard_normal(1 << 20, np.float32)
+expected = codec.encode(x)  # starts the pool of threads
+
+def work(queue):
+    other = sqs.Codec(sqs.load_format("float4_e2m1fn"), "numba")  # loads a kernel in the child
+    queue.put((np.array_equal(codec.encode(x), expected), int(other.encode(x[:10]).max()) < 16))
+
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+workers = [context.Process(target=work, args=(queue,)) for _ in range(2)]
+for worker in workers:
+    worker.start()
+assert [queue.get(timeout=60) for _ in workers] == [(True, True)] * 2
+for worker in workers:
+    worker.join(60)
+    assert worker.exitcode == 0
+assert np.array_equal(codec.encode(x), expected)
+"""
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+def test_a_forked_child_computes_the_same() -> None:
+    subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=180)
+
+
+def test_a_copy_stands_on_its_own() -> None:
+    """A kernel holds addresses: neither a copy nor its original may read the other's numbers."""
+    x = normal(1000)
+    for name in ("nf4", "float8_e4m3fn", "p3109_binary8p3se"):
+        codec = Codec(load_format(name), "numba")
+        expected = codec.encode(x)
+        twins = [copy.deepcopy(codec), copy.copy(codec), pickle.loads(pickle.dumps(codec))]
+        (its,) = codec._kernels.values()
+        (deep,) = twins[0]._kernels.values()
+        assert its._numbers[0] == its._params.ctypes.data
+        assert deep._numbers[0] == deep._params.ctypes.data != its._params.ctypes.data
+        del codec, its
+        gc.collect()
+        for twin in twins:
+            assert_bit_exact(twin.encode(x), expected)
+
+
+def test_a_codec_is_sent_to_another_process(tmp_path: Path) -> None:
+    x, codec = normal(1000), Codec(load_format("nf4"), "numba")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "codes.npy", codec.encode(x))
+    (tmp_path / "codec.pickle").write_bytes(pickle.dumps(codec))
+    code = (
+        "import pickle, numpy as np, pathlib; here = pathlib.Path()\n"
+        "codec = pickle.loads((here / 'codec.pickle').read_bytes())\n"
+        "assert np.array_equal(codec.encode(np.load('x.npy')), np.load('codes.npy'))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=180)
+
+
+# --- kernels are shared ------------------------------------------------------------------------------------------
+
+
+NEW = "name: new\nelement: {kind: float, exponent_bits: 2, mantissa_bits: 5, bias: 3, nan: all_ones}\n"
+
+
+def test_a_new_format_of_a_known_shape_compiles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, scale = normal(100), normal(100, seed=1)
+    for purpose in (Purpose.ENCODE, Purpose.DECODE, Purpose.FAKE_QUANTIZE, Purpose.FAKE_QUANTIZE_SCALED):
+        NumbaKernel(lower(E4M3, purpose))
+    CODEC.fake_quantize(x, scale=scale)
+    loaded = dict(cache._loaded)
+    monkeypatch.setattr(cache, "_load", lambda *_: pytest.fail("compiled"))
+    new = parse_format(NEW)
+    codec, reference = Codec(new, "numba"), Codec(new, "reference")
+    assert_bit_exact(codec.encode(x), reference.encode(x))
+    assert_bit_exact(codec.decode(codec.encode(x)), reference.fake_quantize(x))
+    assert_bit_exact(codec.fake_quantize(x), reference.fake_quantize(x))
+    assert_bit_exact(codec.fake_quantize(x, scale=scale), reference.fake_quantize(x, scale=scale))
+    assert loaded == cache._loaded
+    assert all(len(run.signatures) == 1 for run in loaded.values())  # nor did numba, for other types
+
+
+def test_an_unknown_shape_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_loaded", {})
+    monkeypatch.setattr(cache, "_load", lambda *_: pytest.fail("compiled"))
+    with pytest.raises(pytest.fail.Exception, match="compiled"):
+        Codec(E4M3, "numba").encode(normal(10))
+
+
+# --- tensors -----------------------------------------------------------------------------------------------------
+
+
+def test_tensors_come_back_as_tensors() -> None:
+    x = torch.from_numpy(normal(20, 30))
+    codes = CODEC.encode(x)
+    assert (type(codes), codes.dtype, codes.shape) == (torch.Tensor, torch.uint8, x.shape)
+    assert_bit_exact(codes, REFERENCE.encode(x.numpy()))
+    assert_bit_exact(CODEC.decode(codes), REFERENCE.decode(codes.numpy()))
+    assert_bit_exact(CODEC.fake_quantize(x, scale=torch.full((20, 1), 0.3)), CODEC.fake_quantize(x.numpy(), scale=0.3))
+    assert Codec(E4M3, "reference").encode(x).equal(codes)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "int16", "float8_e4m3fn"])
+def test_codes_of_every_width_are_tensors(name: str) -> None:
+    codec, x = Codec(load_format(name)), torch.from_numpy(normal(100))
+    codes = codec.encode(x)
+    assert codes.dtype == getattr(torch, f"uint{8 if codec.format.bits <= 8 else 16}")
+    assert_bit_exact(codec.decode(codes), codec.fake_quantize(x))
+
+
+def test_tensors_of_any_strides() -> None:
+    x = torch.from_numpy(normal(6, 8, 10))
+    for view in (x.mT, x[::2, 1:], x.permute(2, 0, 1), x[:, :1].expand(6, 8, 10), x[0, 0, 0], x[:0], x.flip(0)):
+        assert_bit_exact(CODEC.encode(view), REFERENCE.encode(view.numpy()))
+    out = torch.zeros(10, 8, 6, dtype=torch.uint8)
+    assert CODEC.encode(x, out=out.permute(2, 1, 0)).shape == x.shape
+    assert_bit_exact(out, REFERENCE.encode(x.numpy().T))
+
+
+def test_a_tensor_that_requires_a_gradient_is_read_without_one() -> None:
+    x = torch.nn.Parameter(torch.from_numpy(normal(50)))
+    y = CODEC.fake_quantize(x)
+    assert not y.requires_grad
+    assert_bit_exact(y, REFERENCE.fake_quantize(x.detach().numpy()))
+    z = (x * 2).tanh()
+    assert_bit_exact(CODEC.encode(z), REFERENCE.encode(z.detach().numpy()))
+
+
+def test_tensors_in_place() -> None:
+    x = torch.from_numpy(normal(50).copy())
+    expected = REFERENCE.fake_quantize(x.numpy())
+    assert CODEC.fake_quantize(x, out=x) is x
+    assert_bit_exact(x, expected)
+
+
+def test_a_tensors_storage_can_still_be_resized() -> None:
+    x, out = torch.randn(50), torch.empty(50)
+    CODEC.fake_quantize(x, out=out)
+    codes = CODEC.encode(x)
+    for tensor in (x, out):
+        tensor.untyped_storage().resize_(4 * 100)
+        tensor.untyped_storage().resize_(0)
+    gc.collect()
+    assert codes.shape == (50,)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros(3), "x is float64; allowed: float32; convert it: x.astype"),
+        (np.zeros(3, np.float16), "x is float16; allowed: float32"),
+        (np.zeros(3, ">f4"), "x is >f4; allowed: float32"),
+        (np.zeros(3, np.int32), "x is int32; allowed: float32"),
+        (np.zeros(3, np.complex64), "x is complex64; allowed: float32"),
+        (np.zeros(3, bool), "x is bool; allowed: float32"),
+        (np.zeros(3, object), "x is object; allowed: float32"),
+        (np.array(["1"]), "x is <U1; allowed: float32"),
+        (np.float64(1), "x is float64; allowed: float32"),
+        (torch.zeros(3, dtype=torch.bfloat16), "x is torch.bfloat16; allowed: float32"),
+        (torch.zeros(3, dtype=torch.float64), r"x is float64; allowed: float32; convert it: x.to\(torch.float32\)"),
+        (torch.zeros(3, dtype=torch.int32), "x is int32; allowed: float32"),
+        (torch.zeros(3).to_sparse(), "x is torch.float32; allowed: float32"),
+        ([1.0, 2.0], "x is a list; allowed: a float32 array"),
+        (1.0, "x is a float; allowed: a float32 array"),
+        (None, "x is a NoneType; allowed: a float32 array"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+@pytest.mark.parametrize("codec", [CODEC, REFERENCE], ids=["numba", "reference"])
+def test_other_inputs_are_refused(codec: Codec, x: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        codec.encode(x)
+    with pytest.raises(TypeError, match=message):
+        codec.fake_quantize(x, scale=1.0)
+
+
+@pytest.mark.parametrize("codes", [np.zeros(3, np.float32), np.zeros(3, np.int64), np.zeros(3, np.uint16), [1]])
+def test_other_codes_are_refused(codes: Any) -> None:
+    with pytest.raises(TypeError, match="codes is .*; allowed: "):
+        CODEC.decode(codes)
+
+
+def test_codes_beyond_the_width_of_the_format_are_cut() -> None:
+    codec = Codec(load_format("float4_e2m1fn"), "numba")
+    codes = np.arange(256, dtype=np.uint8)
+    assert_bit_exact(codec.decode(codes), codec.decode(codes & 15))
+
+
+def test_memory_that_is_its_own_neighbour_can_be_read() -> None:
+    x = normal(20)
+    windows = as_strided(x, (16, 5), (4, 4))
+    assert_bit_exact(CODEC.encode(windows), REFERENCE.encode(windows.copy()))

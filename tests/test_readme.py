@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+
+from bench.readme import TABLES, printed, stands
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,18 +16,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-
-
-def between(marker: str) -> str:
-    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", README, re.DOTALL)
-    assert found, marker
-    return found[1].strip()
-
-
-def printed(*arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def test_the_python_blocks_run_in_order(capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,10 +35,11 @@ def test_the_yaml_block_is_a_format() -> None:
 def test_the_errors_shown_are_the_errors_given() -> None:
     import statqat_sim as sqs
 
-    text = (
-        "name: my_format\nelement: {kind: float, bias: 3, exponent_bit: 3, exponent_bits: 3, mantissa_bits: 4, nan: all_one}\n"
-        "encode: {rounding: stochastic_a}\n"
-    )
+    text = """
+name: my_format
+element: {kind: float, exponent_bits: 3, exponent_bit: 3, mantissa_bits: 4, nan: all_one}
+encode: {rounding: stochastic_a}
+"""
     with pytest.raises(sqs.SpecError) as error:
         sqs.parse_format(text, file="my_format.yaml")
     told = [re.sub(r":\d+:\d+:", ":", line) for line in str(error.value).splitlines()]
@@ -59,12 +48,9 @@ def test_the_errors_shown_are_the_errors_given() -> None:
         assert line.startswith(example.removesuffix("…)"))
 
 
-def test_the_format_table_is_what_the_command_prints() -> None:
-    assert between("format-table") == printed("statqat_sim.cli", "formats", "--markdown")
-
-
-def test_the_speed_table_is_what_the_results_say() -> None:
-    assert between("speed-table") == printed("bench.table")
+@pytest.mark.parametrize("marker", TABLES)
+def test_the_tables_are_what_the_commands_print(marker: str) -> None:
+    assert stands(marker, README) == printed(marker), "python -m bench.readme writes it anew"
 
 
 @pytest.mark.parametrize("name", ["main-command", "test-command"])

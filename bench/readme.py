@@ -1,0 +1,49 @@
+"""Writes the README's tables anew: the formats from the catalog, the speeds from `bench/results/codec.json`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TABLES = {
+    "format-table": ("statqat_sim.cli", "formats", "--markdown"),
+    "speed-table": ("bench.table",),
+}
+
+
+def printed(marker: str) -> str:
+    """What the command behind a table prints."""
+    command = [sys.executable, "-m", *TABLES[marker]]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def stands(marker: str, text: str) -> str:
+    """The table that stands in the README's text.
+
+    Raises:
+        LookupError: if the marker is missing.
+    """
+    found = _pattern(marker).search(text)
+    if found is None:
+        raise LookupError(f"README.md has no marker {marker!r}")
+    return found[2].strip()
+
+
+def updated(text: str) -> str:
+    """The README's text with all tables anew."""
+    for marker in TABLES:
+        table = printed(marker)
+        text = _pattern(marker).sub(lambda found, table=table: f"{found[1]}\n{table}\n{found[3]}", text)
+    return text
+
+
+def _pattern(marker: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {marker} -->)\n(.*?)(<!-- /{marker} -->)", re.DOTALL)
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text(encoding="utf-8")), encoding="utf-8")

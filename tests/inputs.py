@@ -1,13 +1,18 @@
-"""Float32 inputs that find mistakes: every special pattern, and a format's values, midpoints and their neighbours."""
+"""Inputs that find mistakes: every special pattern, a format's values, midpoints and their neighbours; unusual specs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from strategies import KINDS, ROUNDINGS, number_mappings, to_yaml
 
+from statqat_sim.errors import SpecError
 from statqat_sim.reference import exact
+from statqat_sim.spec.catalog import parse_format
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
 
@@ -79,3 +84,36 @@ def exact_codes(format: NumberFormat, bits: Words) -> Words:
 def exact_values(format: NumberFormat, codes: Any) -> Words:
     """The bits of the float32 values that the oracle gives these codes."""
     return np.array([exact.decode_float32(format, code) for code in codes.tolist()], np.uint32)
+
+
+# --- specs -------------------------------------------------------------------------------------------------------
+
+RARE: dict[str, tuple[str | bool, ...]] = {
+    "overflow": ("inf", "nan", "wrap"),
+    "inf_input": ("inf", "nan", "saturate"),
+    "nan_input": ("nan", "max", "zero"),
+    "zero_input": ("nan",),
+    "underflow": ("min",),
+    "negative_input": ("nan", "abs"),
+    "flush_inputs": (True,),
+    "via": ("bfloat16",),
+}
+
+
+@st.composite
+def specs(draw: st.DrawFn, kinds: Sequence[str] = KINDS, roundings: Sequence[str] = ROUNDINGS, **limits: Any) -> str:
+    """`number_specs` with every rounding mode as likely as the others, and rare policies where the element allows them."""
+    spec = draw(number_mappings(kinds, roundings=(draw(st.sampled_from(list(roundings))),), **limits))
+    for key, words in RARE.items():
+        if draw(st.integers(0, 3)) == 0:
+            changed = spec | {"encode": spec.get("encode", {}) | {key: draw(st.sampled_from(words))}}
+            spec = changed if is_valid(changed) else spec
+    return to_yaml(spec)
+
+
+def is_valid(spec: Mapping[str, Any]) -> bool:
+    try:
+        parse_format(to_yaml(spec))
+    except SpecError:
+        return False
+    return True

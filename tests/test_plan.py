@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from inputs import accepted, edges, random_bits
-from strategies import number_specs
+from inputs import accepted, edges, random_bits, specs
 
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.float32 import (
@@ -79,6 +78,14 @@ FOUR_WORDS = bytes(16)
         ([READ, const(31), Step(Op.MAX, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         ([READ, const(31), const(1), Step(Op.ADD, (1, 2)), Step(Op.SHL, (0, 3))], "a shift by up to 32"),
         ([READ, const(3), const(32), Step(Op.SELECT, (0, 1, 2)), Step(Op.SHL, (0, 3))], "a shift by up to 32"),
+        ([READ, const(31), Step(Op.OR, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(31), Step(Op.XOR, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(1), Step(Op.SHL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(1), Step(Op.FMUL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        (
+            [READ, const(28), const(1), Step(Op.AND, (0, 2)), Step(Op.SHR, (0, 3)), Step(Op.SHL, (0, 4))],
+            "a shift by up",
+        ),
     ],
 )
 def test_malformed_programs_are_refused(steps: list[Step], message: str) -> None:
@@ -430,7 +437,7 @@ def test_both_lowerings_agree_around_every_boundary(mode: Rounding) -> None:
 
 
 @settings(max_examples=150)
-@given(text=number_specs(("float", "int")), seed=st.integers(0, 2**32 - 1))
+@given(text=specs(("float", "int")), seed=st.integers(0, 2**32 - 1))
 def test_both_lowerings_agree_on_any_format(text: str, seed: int) -> None:
     format = parse_format(text)
     check_lowerings(format, np.concatenate([edges(format, most=40), random_bits(200, seed)]))

@@ -9,7 +9,9 @@ import pytest
 
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
+from statqat_sim.plan.lower import Lowering, Purpose, lower
 from statqat_sim.reference.prove import BLOCK, Encoder, prove
+from statqat_sim.runtime import backend_named
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import NanInput, Overflow
 from statqat_sim.spec.number import NumberFormat
@@ -60,6 +62,15 @@ def test_every_input_of_a_built_in_format(name: str) -> None:
 @pytest.mark.parametrize("name", MADE_UP)
 def test_every_input_of_a_made_up_format(name: str) -> None:
     check(made_up(name))
+
+
+@pytest.mark.parametrize("format", [load_format("float8_e4m3fn"), made_up("unusual_floats")], ids=lambda f: f.name)
+def test_every_input_of_the_integer_lowering(format: NumberFormat) -> None:
+    """The other way to round these: both are the oracle's encoder, so each is the other's equal."""
+    plan = lower(format, Purpose.ENCODE, Lowering.INTEGER)
+    assert plan != lower(format, Purpose.ENCODE)
+    proof = prove(format, backend_named("numba").compile(plan))
+    assert proof.holds, "\n".join(map(str, proof.mismatches))
 
 
 @pytest.mark.long
@@ -126,14 +137,15 @@ def test_the_first_wrong_inputs_are_named_and_all_are_counted() -> None:
     assert proof.change_points == 0
 
 
-def test_steps_that_come_early_are_wrong_from_there_on() -> None:
+def test_steps_at_other_places_are_wrong() -> None:
     """An encoder that takes ties away from zero differs from one that takes them to even at every second tie."""
-    away = parse_format("name: away\nextends: float4_e2m1fn\nencode: {rounding: nearest_away}\n")
-    proof = prove(SMALL, Codec(away).encode)
-    ties = [0.25, 1.25, 2.5, 5.0]
-    positive = [int(np.float32(tie).view(np.uint32)) for tie in ties]
-    assert [mismatch.bits for mismatch in proof.mismatches] == [*positive, *(2**31 + bits for bits in positive)]
-    assert proof.wrong == 8
+    even = load_format("float8_e4m3fn")
+    away = parse_format("name: away\nextends: float8_e4m3fn\nencode: {rounding: nearest_away}\n")
+    proof = prove(even, Codec(away).encode)
+    ties = [2.0**-10, 5 * 2.0**-10, 9 * 2.0**-10, 13 * 2.0**-10]  # from code 0 to 1, 2 to 3, 4 to 5, 6 to 7
+    assert [mismatch.bits for mismatch in proof.mismatches[:4]] == np.float32(ties).view(np.uint32).tolist()
+    assert [mismatch.expected for mismatch in proof.mismatches] == list(range(0, 20, 2))
+    assert proof.wrong == 2 * 63  # up to the tie from 0x7c to 0x7d, of both signs
 
 
 def test_an_encoder_may_return_codes_of_its_own_and_progress_is_told() -> None:

@@ -1,0 +1,172 @@
+"""What users call: arguments, errors, and which backend answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inputs import edges, random_bits
+
+from statqat_sim import Codec, NumberFormat, UnsupportedError, formats, load_format, parse_format
+from statqat_sim.spec.encode import NanInput
+from statqat_sim.testing import assert_bit_exact
+
+E4M3, INT4 = load_format("float8_e4m3fn"), load_format("int4")
+REFUSES = parse_format("name: strict\nelement: {kind: int, bits: 4}\nencode: {nan_input: error}\n")
+X = np.float32([1.0, -0.3, 1e9, -np.inf, np.nan, 0.0, -0.0])
+
+
+def inputs(format: NumberFormat) -> Any:
+    x = np.concatenate([edges(format, most=300), random_bits(1000)]).view(np.float32)
+    return x[~np.isnan(x)] if format.encode.nan_input is NanInput.ERROR else x
+
+
+# --- results -----------------------------------------------------------------------------------------------------
+
+
+def test_the_example_of_the_docstring() -> None:
+    codec = Codec(E4M3)
+    assert codec.encode(X[:3]).tolist() == [0x38, 0xAA, 0x7E]
+    assert codec.decode(codec.encode(X[:3])).tolist() == codec.fake_quantize(X[:3]).tolist() == [1.0, -0.3125, 448.0]
+
+
+@pytest.mark.parametrize("name", formats())
+def test_fake_quantize_is_decode_after_encode(name: str) -> None:
+    codec = Codec(load_format(name))
+    x = inputs(codec.format)
+    assert_bit_exact(codec.fake_quantize(x), codec.decode(codec.encode(x)))
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "int4", "bfloat16", "nf4"])
+def test_dtypes_and_shapes(name: str) -> None:
+    codec = Codec(load_format(name))
+    x = np.zeros((3, 1, 5), np.float32)
+    codes = codec.encode(x)
+    assert (codes.dtype, codes.shape) == (np.uint8 if codec.format.bits <= 8 else np.uint16, x.shape)
+    for y in (codec.decode(codes), codec.fake_quantize(x), codec.fake_quantize(x, scale=2.0)):
+        assert (y.dtype, y.shape) == (np.float32, x.shape)
+
+
+def test_codes_of_more_than_16_bits_are_uint32() -> None:
+    codec = Codec(parse_format("name: int20\nelement: {kind: int, bits: 20}\n"))
+    codes = codec.encode(np.float32([-1, 7]))
+    assert (codes.dtype, codes.tolist()) == (np.uint32, [0xFFFFF, 7])
+    assert codec.decode(codes).tolist() == [-1, 7]
+
+
+def test_a_seed_and_an_axis_change_nothing_where_nothing_is_random_or_in_blocks() -> None:
+    codec = Codec(E4M3)
+    assert_bit_exact(codec.encode(X, seed=1), codec.encode(X))
+    assert_bit_exact(codec.fake_quantize(X, seed=1, axis=0), codec.fake_quantize(X))
+
+
+def test_inputs_are_left_alone() -> None:
+    x, scale = X.copy(), np.full(1, 3, np.float32)
+    codec = Codec(E4M3)
+    codec.encode(x)
+    codec.fake_quantize(x)
+    codec.fake_quantize(x, scale=scale)
+    assert_bit_exact(x, X)
+    assert scale.tolist() == [3]
+
+
+@settings(max_examples=100)
+@given(
+    x=st.lists(st.floats(width=32), max_size=20),
+    scale=st.floats(width=32, min_value=2.0**-100, max_value=2.0**100),
+    name=st.sampled_from(["float8_e4m3fn", "float8_e5m2", "int8", "nf4", "float4_e3m0fn"]),
+)
+def test_a_scale_divides_then_multiplies_and_each_step_is_rounded(x: list[float], scale: float, name: str) -> None:
+    codec, array = Codec(load_format(name)), np.array(x, np.float32)
+    with np.errstate(all="ignore"):
+        expected = codec.decode(codec.encode(array / np.float32(scale))) * np.float32(scale)
+    assert_bit_exact(codec.fake_quantize(array, scale=scale), expected)
+
+
+# --- backends ----------------------------------------------------------------------------------------------------
+
+
+def test_a_codec_says_what_it_is() -> None:
+    assert repr(Codec(E4M3)) == "Codec(float8_e4m3fn, backend=auto)"
+    assert repr(Codec(INT4, backend="reference")) == "Codec(int4, backend=reference)"
+    assert Codec(E4M3).format is E4M3
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba", "reference"])
+def test_every_backend_gives_the_same_bits(backend: str) -> None:
+    assert_bit_exact(Codec(E4M3, backend=backend).encode(X), Codec(E4M3).encode(X))
+
+
+def test_an_unknown_backend_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(LookupError, match="no backend is named 'nubma'; did you mean 'numba'.*allowed: auto, numba"):
+        Codec(E4M3, backend="nubma")
+
+
+def test_one_codec_takes_arrays_and_tensors_by_turns() -> None:
+    codec = Codec(E4M3)
+    for _ in range(2):
+        assert isinstance(codec.encode(X), np.ndarray)
+        assert isinstance(codec.encode(torch.from_numpy(X)), torch.Tensor)
+        assert codec.encode(np.float32(1)).shape == ()
+
+
+def test_an_array_that_no_backend_owns_is_refused() -> None:
+    for array in ([1.0], 1.0, torch.zeros(3, device="meta"), object()):
+        with pytest.raises(TypeError, match=f"no backend owns .*{type(array).__name__}; allowed: numpy arrays"):
+            Codec(E4M3).encode(array)
+
+
+# --- arguments ---------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there_yet_is_refused() -> None:
+    codec = Codec(E4M3)
+    codes = codec.encode(X)
+    for refused in (
+        lambda: codec.encode(X, packed=True),
+        lambda: codec.decode(codes, packed=True),
+        lambda: codec.decode(codes, shape=(7,)),
+        lambda: codec.decode(codes, dtype="float64"),
+    ):
+        with pytest.raises(UnsupportedError, match="not yet"):
+            refused()
+
+
+def test_a_new_array_is_not_the_one_of_the_call_before() -> None:
+    codec = Codec(E4M3)
+    first = codec.encode(X)
+    kept = first.copy()
+    codec.encode(np.zeros_like(X))
+    assert_bit_exact(first, kept)
+
+
+# --- nan_input: error --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["auto", "numba", "reference"])
+def test_a_nan_that_the_format_refuses_is_named_by_its_place(backend: str) -> None:
+    codec = Codec(REFUSES, backend=backend)
+    x = np.zeros((3, 4, 5), np.float32)
+    assert codec.encode(x).shape == codec.fake_quantize(x, scale=1.0).shape == x.shape
+    x[1, 3, 2] = x[2, 0, 0] = np.nan
+    for call in (codec.encode, codec.fake_quantize):
+        with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN, which strict refuses \(nan_input: error\)"):
+            call(x)
+        with pytest.raises(ValueError, match=r"x\[0, 0, 2\] is NaN"):
+            call(x.transpose(1, 2, 0))
+        with pytest.raises(ValueError, match=r"x\[\] is NaN"):
+            call(np.float32(np.nan))
+        with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN"):
+            call(torch.from_numpy(x))
+        with pytest.raises(TypeError, match="x is float64"):
+            call(x.astype(np.float64))
+    assert codec.encode(x[:0]).shape == (0, 4, 5)
+
+
+def test_other_formats_take_nan() -> None:
+    assert Codec(E4M3).encode(np.float32([np.nan])).tolist() == [0x7F]
+    assert Codec(INT4).encode(np.float32([np.nan])).tolist() == [7]

@@ -1,0 +1,164 @@
+"""Backends are found by their entry points and chosen by the type of an array; threads are counted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from statqat_sim import Codec, UnsupportedError, load_format, runtime
+from statqat_sim.plan.program import CodecPlan
+
+
+class Mine:
+    """A third party's list of numbers."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = list(values)
+
+
+class ThirdParty:
+    """Owns `Mine`; its kernel counts the steps of the plan."""
+
+    name = "third"
+    reason: str | None = None
+
+    def available(self) -> str | None:
+        return self.reason
+
+    def versions(self) -> Mapping[str, str]:
+        return {"third": "1.0"}
+
+    def owns(self, array: object) -> bool:
+        return isinstance(array, Mine)
+
+    def compile(self, plan: CodecPlan) -> Any:
+        return lambda x, *, out=None, scale=None: (self.name, len(x.values), len(plan.shape.steps), scale)
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[ThirdParty]]:
+    """Installed beside the house's own backends."""
+    module = ModuleType("third_party_backend")
+    module.__dict__["Backend"] = ThirdParty
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    mine = EntryPoint("third", "third_party_backend:Backend", runtime.GROUP)
+    monkeypatch.setattr(runtime, "entry_points", lambda group: [*entry_points(group=group), mine])
+    runtime.backends.cache_clear()
+    yield ThirdParty
+    runtime.backends.cache_clear()
+
+
+# --- backends ----------------------------------------------------------------------------------------------------
+
+
+def test_the_house_has_two_backends_and_both_run_here() -> None:
+    found = runtime.backends()
+    assert found.keys() >= {"numba", "reference"}
+    for name in ("numba", "reference"):
+        assert isinstance(found[name], runtime.Backend)
+        assert found[name].name == name
+        assert found[name].available() is None
+        assert found[name].versions()["numpy"] == np.__version__
+
+
+def test_a_backend_owns_its_arrays_by_type() -> None:
+    for array in (
+        np.zeros(3),
+        np.float32(1),
+        torch.zeros(3),
+        torch.nn.Parameter(torch.zeros(3)),
+        np.zeros(3).view(np.memmap),
+    ):
+        assert runtime.backend_for(array).name == "numba"
+    for array in ([1.0], 1.0, None, torch.zeros(3, device="meta"), Mine()):
+        with pytest.raises(TypeError, match="no backend owns"):
+            runtime.backend_for(array)
+
+
+def test_names_are_looked_up() -> None:
+    assert runtime.backend_named("reference") is runtime.backends()["reference"]
+    with pytest.raises(LookupError, match="no backend is named 'refrence'; did you mean 'reference'?.*allowed: auto, "):
+        runtime.backend_named("refrence")
+    with pytest.raises(LookupError, match="no backend is named 'auto'"):
+        runtime.backend_named("auto")
+
+
+def test_a_third_party_plugs_in(third_party: type[ThirdParty]) -> None:
+    codec = Codec(load_format("int4"))
+    name, count, steps, scale = codec.fake_quantize(Mine(1, 2), scale=0.5)
+    assert (name, count, scale) == ("third", 2, 0.5)
+    assert steps > 5
+    assert Codec(load_format("int4"), "third").encode(Mine(1))[:2] == ("third", 1)
+    assert isinstance(codec.encode(np.zeros(3, np.float32)), np.ndarray)
+
+
+def test_there_is_no_silent_fall_back(third_party: type[ThirdParty], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(third_party, "reason", "no such device; pip install third")
+    monkeypatch.setattr(third_party, "owns", lambda self, array: True)
+    monkeypatch.setattr(runtime.backends()["numba"], "owns", lambda array: False)
+    with pytest.raises(UnsupportedError, match="backend 'third': no such device; pip install third"):
+        Codec(load_format("int4")).encode(np.zeros(3, np.float32))
+    with pytest.raises(UnsupportedError, match="backend 'third'"):
+        Codec(load_format("int4"), "third")
+
+
+# --- threads -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv(runtime.THREADS_VARIABLE, raising=False)
+    runtime._default_threads.cache_clear()
+    yield
+    runtime.set_threads(None)
+    runtime._default_threads.cache_clear()
+
+
+@pytest.mark.usefixtures("_unset")
+def test_threads_are_the_processors_at_hand_unless_set() -> None:
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert runtime.get_threads() == here
+    runtime.set_threads(5)
+    assert runtime.get_threads() == 5
+    runtime.set_threads(None)
+    assert runtime.get_threads() == here
+
+
+@pytest.mark.usefixtures("_unset")
+def test_the_environment_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runtime.THREADS_VARIABLE, "3")
+    assert runtime.get_threads() == 3
+    runtime.set_threads(2)
+    assert runtime.get_threads() == 2
+
+
+@pytest.mark.usefixtures("_unset")
+@pytest.mark.parametrize("count", [0, -1])
+def test_a_count_below_one_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=f"{count} threads; allowed: at least 1"):
+        runtime.set_threads(count)
+    assert runtime.get_threads() >= 1
+
+
+@pytest.mark.usefixtures("_unset")
+@pytest.mark.parametrize("text", ["0", "-1", "many", "2.0", " 2"])
+def test_an_unreadable_count_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runtime.THREADS_VARIABLE, text)
+    with pytest.raises(ValueError, match="allowed: a whole number of at least 1"):
+        runtime.get_threads()
+
+
+def test_a_process_reads_the_environment() -> None:
+    environment = os.environ | {runtime.THREADS_VARIABLE: "7"}
+    code = "import statqat_sim as sqs; print(sqs.get_threads()); sqs.set_threads(2); print(sqs.get_threads())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["7", "2"]

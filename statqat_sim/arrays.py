@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.errors import shown
 from statqat_sim.plan.program import Storage
 
 Array: TypeAlias = NDArray[Any]
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def is_cpu_tensor(array: object) -> bool:
@@ -85,6 +89,8 @@ def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
         ValueError: if it does not broadcast.
     """
     if isinstance(scale, int | float) and not isinstance(scale, np.generic):
+        if scale not in (math.inf, -math.inf) and abs(scale) > LARGEST_FLOAT32:
+            raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {LARGEST_FLOAT32:.8g}")
         return np.asarray(scale, np.float32)
     if hasattr(scale, "__array__") and not is_cpu_array(scale):
         scale = np.asarray(scale)
@@ -96,3 +102,19 @@ def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
     if not fits:
         raise ValueError(f"scale has shape {array.shape}; allowed: shapes that broadcast to {shape}")
     return array
+
+
+def real_array(array: Any, what: str) -> Array:
+    """A numpy view of an array, a CPU tensor, or a sequence of real numbers; bfloat16 tensors are widened to float32.
+
+    Raises:
+        TypeError: if it is something else, or has another dtype.
+    """
+    detach = getattr(array, "detach", None)  # numpy reads tensors only outside their graph
+    array = detach() if callable(detach) else array
+    if str(getattr(array, "dtype", "")) == "torch.bfloat16":
+        array = array.float()
+    view = np.asarray(array)
+    if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
+        raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
+    return view

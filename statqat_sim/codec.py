@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from statqat_sim.arrays import as_numpy
+import numpy as np
+
+from statqat_sim.arrays import as_numpy, as_scale
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named
 from statqat_sim.spec.encode import NanInput
-from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.number import NumberFormat, checked_format
 
 
 class Codec:
@@ -22,6 +24,7 @@ class Codec:
             numba.
 
     Raises:
+        TypeError: if `format` is not a NumberFormat.
         LookupError: if no backend has this name.
         UnsupportedError: if the backend cannot run here.
 
@@ -34,7 +37,7 @@ class Codec:
     """
 
     def __init__(self, format: NumberFormat, backend: str = "auto") -> None:
-        self.format = format
+        self.format = checked_format(format)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
         self._kernels: dict[tuple[type, object, Purpose], Kernel] = {}
         self._refuses_nan = format.encode.nan_input is NanInput.ERROR
@@ -101,7 +104,7 @@ class Codec:
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
         """
         if self._refuses_nan:
-            _refuse_nan(x, self.format.name)
+            _refuse_nan(x, self.format.name, scale)
         if scale is None:
             return self._kernel(x, Purpose.FAKE_QUANTIZE)(x, out=out)
         return self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)(x, out=out, scale=scale)
@@ -115,10 +118,14 @@ class Codec:
         return kernel
 
 
-def _refuse_nan(x: Any, name: str) -> None:
-    import numpy as np
-
-    nan = np.isnan(as_numpy(x, Storage.FLOAT32, "x"))
+def _refuse_nan(x: Any, name: str, scale: Any = None) -> None:
+    """Raises ValueError for the first NaN of x, or of x / scale."""
+    values, what = as_numpy(x, Storage.FLOAT32, "x"), "x"
+    if scale is not None:
+        divisor = as_scale(scale, values.shape)
+        with np.errstate(all="ignore"):
+            values, what = np.where(divisor == 0, np.float32(0), values / divisor), "(x / scale)"
+    nan = np.isnan(values)
     if nan.any():
-        place = tuple(int(index) for index in np.unravel_index(int(nan.argmax()), nan.shape))
-        raise ValueError(f"x[{', '.join(map(str, place))}] is NaN, which {name} refuses (nan_input: error)")
+        place = ", ".join(str(index) for index in np.unravel_index(int(nan.argmax()), nan.shape))
+        raise ValueError(f"{what}[{place}] is NaN, which {name} refuses (nan_input: error)")

@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import real_array
 from statqat_sim.codec import Codec
-from statqat_sim.metrics import decibels, real_array
+from statqat_sim.metrics import decibels
 from statqat_sim.quantizer import Quantizer, Scale, quantizer_named
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.catalog import load_format

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import real_array
+
 BLOCK = 1 << 16
 """Elements that are looked at together: their float64 copies fit a core's cache."""
 
@@ -64,22 +66,6 @@ def decibels(power: float, noise: float) -> float:
     if power == 0 or math.isinf(noise):
         return -math.inf
     return 10 * (math.log10(power) - math.log10(noise))
-
-
-def real_array(array: Any, what: str) -> NDArray[Any]:
-    """A numpy view of an array, a CPU tensor, or a sequence of real numbers; bfloat16 tensors are widened to float32.
-
-    Raises:
-        TypeError: if it is something else, or has another dtype.
-    """
-    detach = getattr(array, "detach", None)  # numpy reads tensors only outside their graph
-    array = detach() if callable(detach) else array
-    if str(getattr(array, "dtype", "")) == "torch.bfloat16":
-        array = array.float()
-    view = np.asarray(array)
-    if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
-        raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
-    return view
 
 
 def _sums(x: Any, y: Any) -> tuple[float, float, int]:

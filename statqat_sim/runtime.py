@@ -70,8 +70,8 @@ def set_threads(count: int | None) -> None:
         ValueError: unless `count` is at least 1.
     """
     global _threads
-    if count is not None and count < 1:
-        raise ValueError(f"{count} threads; allowed: at least 1")
+    if count is not None and (type(count) is not int or count < 1):
+        raise ValueError(f"{count!r} threads; allowed: a whole number of at least 1, or None")
     _threads = count
 
 

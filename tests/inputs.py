@@ -1,4 +1,4 @@
-"""Inputs that find mistakes: every special pattern, a format's values, midpoints and their neighbours; unusual specs."""
+"""Inputs that find mistakes: special patterns, a format's values, midpoints and their neighbours; unusual specs."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ RARE: dict[str, tuple[str | bool, ...]] = {
 
 @st.composite
 def specs(draw: st.DrawFn, kinds: Sequence[str] = KINDS, roundings: Sequence[str] = ROUNDINGS, **limits: Any) -> str:
-    """`number_specs` with every rounding mode as likely as the others, and rare policies where the element allows them."""
+    """`number_specs` where all rounding modes are equally likely, and policies that few elements allow are frequent."""
     spec = draw(number_mappings(kinds, roundings=(draw(st.sampled_from(list(roundings))),), **limits))
     for key, words in RARE.items():
         if draw(st.integers(0, 3)) == 0:

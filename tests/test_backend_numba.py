@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import gc
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,10 +21,10 @@ import pytest
 import torch
 from inputs import edges, random_bits
 from numpy.lib.stride_tricks import as_strided
-from statqat_sim.backends.numba_cpu import cache, kernel, threads
-from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 
 from statqat_sim import runtime
+from statqat_sim.backends.numba_cpu import cache, kernel, threads
+from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 from statqat_sim.codec import Codec
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
@@ -589,3 +592,40 @@ def test_memory_that_is_its_own_neighbour_can_be_read() -> None:
     x = normal(20)
     windows = as_strided(x, (16, 5), (4, 4))
     assert_bit_exact(CODEC.encode(windows), REFERENCE.encode(windows.copy()))
+
+
+@pytest.mark.parametrize("size", [1000, (1 << 22) + 5])  # the second is streamed past the caches
+@pytest.mark.parametrize("place", ["x", "out", "both"])
+def test_misaligned_arrays(size: int, place: str) -> None:
+    def array(misaligned: bool) -> Array:
+        room = np.zeros(4 * size + 1, np.uint8)
+        return room[int(misaligned) :][: 4 * size].view(np.float32)
+
+    x, out = array(place != "out"), array(place != "x")
+    x[:] = np.linspace(-9, 9, size, dtype=np.float32)
+    codec = Codec(load_format("float8_e4m3fn"), "numba")
+    expected = codec.fake_quantize(x.copy())
+    assert np.array_equal(codec.fake_quantize(x, out=out), expected)
+    assert np.array_equal(out, expected)
+
+
+def test_a_fork_waits_for_a_kernel_that_is_being_compiled() -> None:
+    """The child gets the lock free, whatever another thread of the parent does at that moment."""
+    held, release = threading.Event(), threading.Event()
+
+    def compile_slowly() -> None:
+        with cache._lock:
+            held.set()
+            release.wait(10)
+
+    thread = threading.Thread(target=compile_slowly)
+    thread.start()
+    held.wait(10)
+    threading.Timer(0.2, release.set).start()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, from Python 3.12 on
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if cache._lock.acquire(timeout=5) else 1)
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from statqat_sim.backends.numba_cpu import cache as kernels
 
 from statqat_sim import Codec, cache, load_format
+from statqat_sim.backends.numba_cpu import cache as kernels
 from statqat_sim.plan.lower import Purpose, lower
 
 PROGRAM = """
@@ -262,3 +262,12 @@ def test_a_codec_loads_its_compiler_when_it_runs_and_no_more() -> None:
     run_too = loaded_by(f"{program}; codec.encode(np.zeros(3, np.float32))")
     assert "numba" in run_too
     assert not run_too & (LIBRARIES - {"numba", "llvmlite", "scipy"})  # scipy: numba's own
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_a_damaged_kernel_is_compiled_once_more_and_kept(warm: Path, suffix: str) -> None:
+    for path in (warm / "kernels").rglob(f"*.{suffix}"):
+        path.write_bytes(b"damaged")
+    first, second = run(warm, "float8_e4m3fn"), run(warm, "float8_e4m3fn")
+    assert (first["hits"], first["warned"], first["right"]) == (0, [], True)
+    assert (second["hits"], second["misses"], second["warned"]) == (LOADED, 0, [])

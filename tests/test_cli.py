@@ -492,8 +492,8 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
         (tmp_path / f"junk.{suffix}").write_text("this is no data")
         (tmp_path / f"empty.{suffix}").touch()
     messages = {
-        "pickled.npy": "pickled.npy: Object arrays cannot be loaded when allow_pickle=False",
-        "pickled.npz": "pickled.npz: w: Object arrays cannot be loaded when allow_pickle=False",
+        "pickled.npy": "pickled.npy: holds Python objects, which are never loaded; save plain tensors",
+        "pickled.npz": "pickled.npz: w: holds Python objects, which are never loaded; save plain tensors",
         "text.npy": "text.npy: holds str32; allowed: float16, bfloat16, float32, float64",
         "complex.npy": "complex.npy: holds complex128; allowed",
         "bf16.npy": "bf16.npy: holds void16 (numpy saves bfloat16 and float8 without their type); allowed",
@@ -501,7 +501,7 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
         "fp8.pt": "fp8.pt: w8: holds float8_e5m2; allowed",
         "sparse.pt": "sparse.pt: w: is torch.sparse_coo; allowed: dense tensors",
         "none.pt": "none.pt: holds no tensors",
-        "module.pt": "module.pt: not a file of tensors alone: Weights only load failed",
+        "module.pt": "module.pt: not a file of tensors alone: holds Python objects, which are never loaded",
         "junk.npy": "junk.npy: not a .npy file",
         "empty.npy": "empty.npy: not a .npy file",
         "junk.npz": "junk.npz: ",
@@ -549,3 +549,27 @@ def test_measure_draws(run: Run, tmp_path: Path) -> None:
     assert answer.code == 1
     assert "error: none" in answer.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.svg", "w.npz"]
+
+
+def test_a_folder_with_a_format_s_name_is_that_format(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "int8").mkdir()
+    np.save(tmp_path / "int8" / "a.npy", np.float32([1, 2]))
+    np.save(tmp_path / "one.npy", np.float32([1, 2, 3]))
+    rows = run("measure", "nf4", "int8", "--data", "one.npy", "--json", "-").json
+    assert {(row["format"], row["tensor"]) for row in rows} == {("nf4", "one"), ("int8", "one")}
+    rows = run("measure", "nf4", "--data", "one.npy", "./int8", "--json", "-").json
+    assert len({row["tensor"] for row in rows}) == 2
+
+
+def test_a_tensor_of_another_kind_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2), "q": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "m.pt")
+    answer = run("measure", "int8", "--data", "m.pt", "--json", "-")
+    assert [row["tensor"] for row in answer.json] == ["w"]
+    assert "m.pt: q: holds float8_e5m2" in answer.err
+    assert "skipped" in answer.err
+
+
+@pytest.mark.parametrize("option", ["--plot", "--json"])
+def test_a_missing_folder_is_told_before_anything_is_measured(run: Run, option: str) -> None:
+    answer = run("measure", "int8", option, "nowhere/out.png")
+    assert (answer.code, answer.err) == (1, "error: nowhere: no such folder\n")

@@ -170,3 +170,22 @@ def test_a_nan_that_the_format_refuses_is_named_by_its_place(backend: str) -> No
 def test_other_formats_take_nan() -> None:
     assert Codec(E4M3).encode(np.float32([np.nan])).tolist() == [0x7F]
     assert Codec(INT4).encode(np.float32([np.nan])).tolist() == [7]
+
+
+def test_a_name_is_no_format() -> None:
+    with pytest.raises(TypeError, match=r"format is a str; allowed: a NumberFormat; .*load_format\('int8'\)"):
+        Codec("int8")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("x", "scale"), [(np.inf, np.inf), (1.0, np.nan), (np.nan, 1.0)])
+def test_a_quotient_that_is_nan_is_refused_as_nan_is(x: float, scale: float) -> None:
+    codec = Codec(parse_format("name: strict\nelement: {kind: int, bits: 8}\nencode: {nan_input: error}"))
+    with pytest.raises(ValueError, match=r"\(x / scale\)\[1\] is NaN"):
+        codec.fake_quantize(np.float32([1, x]), scale=np.float32([1, scale]))
+    assert codec.fake_quantize(np.float32([1, 2]), scale=np.float32(0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("scale", [1e300, -1e39, 10**400])
+def test_a_scale_beyond_float32_is_refused(scale: float) -> None:
+    with pytest.raises(ValueError, match="scale is .*; allowed: what float32 holds"):
+        Codec(load_format("int8")).fake_quantize(np.float32([1]), scale=scale)

@@ -81,6 +81,7 @@ FOUR_WORDS = bytes(16)
         ([READ, const(31), Step(Op.OR, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         ([READ, const(31), Step(Op.XOR, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         ([READ, const(1), Step(Op.SHL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(1), Step(Op.AND, (0, 1)), const(63), Step(Op.SHR, (3, 2)), Step(Op.SHL, (0, 4))], "by up to 63"),
         ([READ, const(1), Step(Op.FMUL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         (
             [READ, const(28), const(1), Step(Op.AND, (0, 2)), Step(Op.SHR, (0, 3)), Step(Op.SHL, (0, 4))],
@@ -455,6 +456,7 @@ nonnegative = st.one_of(
     st.floats(0, 1e-37),
     st.fractions(0, 10),
     st.integers(0, LARGEST).map(value_of),
+    st.integers(0, LARGEST - 1).map(lambda bits: (value_of(bits) + value_of(bits + 1)) / 2),
     st.tuples(st.integers(0, LARGEST - 1).map(value_of), st.fractions(0, 1)).map(lambda pair: pair[0] * (1 + pair[1])),
 ).map(Fraction)
 

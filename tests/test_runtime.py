@@ -142,9 +142,9 @@ def test_the_environment_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_unset")
-@pytest.mark.parametrize("count", [0, -1])
-def test_a_count_below_one_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match=f"{count} threads; allowed: at least 1"):
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+def test_what_is_no_count_is_refused(count: Any) -> None:
+    with pytest.raises(ValueError, match=f"{count!r} threads; allowed: a whole number of at least 1"):
         runtime.set_threads(count)
     assert runtime.get_threads() >= 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ class NumbaBackend:
             version("numba")
         except PackageNotFoundError:
             return "numba is not installed; pip install numba"
+        if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+            return "$NUMBA_DISABLE_JIT keeps numba from compiling; unset it"
         return None
 
     def versions(self) -> Mapping[str, str]:

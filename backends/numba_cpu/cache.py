@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import Any
 
 from statqat_sim.backends.numba_cpu.vector import PLAIN, Variant, loop, signature
-
 from statqat_sim.cache import kernel_directory
 from statqat_sim.plan.program import PlanShape
 
@@ -47,6 +46,9 @@ def run(x, scale, out, rows, count, params, tables):
 _lock = Lock()
 _loaded: dict[tuple[PlanShape, Variant], Any] = {}
 
+if hasattr(os, "register_at_fork"):  # no fork while a kernel is compiled: the child would wait for it for ever
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
 
 def compiled(shape: PlanShape, variant: Variant = PLAIN) -> Any:
     """`run(x, scale, out, rows, count, params, tables)` over one-dimensional arrays; releases the GIL.
@@ -64,17 +66,42 @@ def compiled(shape: PlanShape, variant: Variant = PLAIN) -> Any:
 
 
 def _load(shape: PlanShape, variant: Variant) -> Any:
+    """From the disk, from there after what was damaged is gone, or else in memory alone.
+
+    Whatever is wrong with files must not stop a kernel; any other error comes again in memory.
+    """
     name, directory = _name(shape, variant), kernel_directory()
     try:
-        path = _written(directory, name, _text(shape, on_disk=True))
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        module, code = importlib.util.module_from_spec(spec), compile(path.read_bytes(), str(path), "exec")
-        return _run_of(module, code, shape, variant)
-    except Exception as error:  # whatever is wrong with files must not stop a kernel; any other error comes again below
-        run = _run_of(ModuleType(name), compile(_text(shape, on_disk=False), f"<{name}>", "exec"), shape, variant)
-        _warn_once(directory, error)
-        return run
+        return _from_disk(name, directory, shape, variant)
+    except Exception as error:
+        reason = error
+    if _removed(directory, name):
+        try:
+            return _from_disk(name, directory, shape, variant)
+        except Exception as error:
+            reason = error
+    run = _run_of(ModuleType(name), compile(_text(shape, on_disk=False), f"<{name}>", "exec"), shape, variant)
+    _warn_once(directory, reason)
+    return run
+
+
+def _removed(directory: Path, name: str) -> bool:
+    """Remove what numba keeps of a kernel; whether there was anything that could be removed."""
+    kept = list(directory.glob(f"__pycache__/{name}.*"))
+    try:
+        for path in kept:
+            path.unlink()
+    except OSError:
+        return False
+    return bool(kept)
+
+
+def _from_disk(name: str, directory: Path, shape: PlanShape, variant: Variant) -> Any:
+    path = _written(directory, name, _text(shape, on_disk=True))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    module, code = importlib.util.module_from_spec(spec), compile(path.read_bytes(), str(path), "exec")
+    return _run_of(module, code, shape, variant)
 
 
 def _run_of(module: ModuleType, code: Any, shape: PlanShape, variant: Variant) -> Any:

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+
+from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.backends.numba_cpu.cache import compiled
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
 from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Variant
-
-from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.plan.program import CodecPlan
 
 MIN_ROW = 256
@@ -47,7 +47,7 @@ class NumbaKernel:
             return out
         source = as_numpy(x, self.input.storage, self.input.name)
         target = result_array(out, source.shape, self.result)
-        if target.flags.c_contiguous:
+        if target.flags.carray:
             self._fill(separate(source, target), target, scale)
         else:
             target[...] = self._fill(source, np.empty(target.shape, target.dtype), scale)
@@ -65,11 +65,12 @@ class NumbaKernel:
             and x.base is None is out.base  # each owns its memory: no overlap
             and x is not out
             and x.flags.c_contiguous
+            and x.flags.aligned
             and out.flags.carray
         )
 
     def _fill(self, source: Array, target: Array, scale: Any) -> Array:
-        x, out = np.ascontiguousarray(source).reshape(-1), target.reshape(-1)
+        x, out = np.require(source, requirements="CA").reshape(-1), target.reshape(-1)  # C order, aligned
         if not self.scaled:
             self._flat(x, NO_SCALE, out)
             return target
@@ -110,7 +111,8 @@ class NumbaKernel:
 
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:
-    """Flat scales, and how many consecutive elements of an array of this shape each of them serves."""
+    """Flat, aligned scales, and how many consecutive elements of an array of this shape each of them serves."""
+    scale = np.require(scale, requirements="A")
     if scale.size == 1:
         return scale.reshape(1), math.prod(shape)
     aligned = scale.reshape((1,) * (len(shape) - scale.ndim) + scale.shape)

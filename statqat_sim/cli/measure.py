@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -65,11 +66,14 @@ def measure(
     """
     from statqat_sim.report.errors import error_table
     from statqat_sim.report.plot import check_suffix, plot_errors
-    from statqat_sim.spec.catalog import load_format
+    from statqat_sim.spec.catalog import catalog, load_format
 
     if plot:
         check_suffix(plot)
-    names, files = _sorted_out(formats, data or [])
+    for target in (plot, Path(json) if json and json != "-" else None):
+        if target and not target.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
+    names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
     rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale)
     if json:
         write_json(rows, json)
@@ -79,15 +83,17 @@ def measure(
         plot_errors(rows, plot)
 
 
-def _sorted_out(words: list[str], data: list[Path]) -> tuple[list[str], list[Path]]:
+def _sorted_out(words: list[str], data: list[Path], known: Container[str]) -> tuple[list[str], list[Path]]:
     """Names of formats, and files of data: `--data` takes one word, the files after it come among the formats.
+
+    A folder that has a format's name is that format; `./name` is the folder.
 
     Raises:
         LookupError: if there are no formats, or data without `--data`.
     """
     from statqat_sim.cli.tensors import READERS
 
-    files = [word for word in words if Path(word).suffix in READERS or Path(word).is_dir()]
+    files = [word for word in words if word not in known and (Path(word).suffix in READERS or Path(word).is_dir())]
     names = [word for word in words if word not in files]
     if files and not data:
         raise LookupError(f"{files[0]} is data, not a format; write --data before the files")
@@ -105,13 +111,20 @@ def _tensors(data: list[Path]) -> list[Tensor]:
 
 def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: float | None) -> list[Row]:
     """The rows of all tensors, with a progress bar and notes on the standard error."""
+    from statqat_sim.cli.tensors import NotMeasured
     from statqat_sim.measurement import measure
 
     rows: list[Row] = []
     notes: list[str] = []
     with _progress() as progress:
         for tensor in progress.track(tensors, description="measuring"):
-            array = tensor.load()
+            try:
+                array = tensor.load()
+            except NotMeasured as error:
+                if len(tensors) == 1:
+                    raise
+                notes.append(f"{error}; skipped")
+                continue
             if array is None:
                 notes.append(f"{tensor.name}: integers, skipped")
                 continue

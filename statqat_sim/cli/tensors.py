@@ -19,8 +19,15 @@ SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F6
     f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
 }
 
+UNSAFE_ADVICE = ("allow_pickle", "weights_only")
+"""Words of libraries that advise to load pickled objects."""
+
 Load: TypeAlias = Callable[[], Any]
 """Reads one tensor: an array or a torch tensor; None if it holds integers."""
+
+
+class NotMeasured(ValueError):
+    """A tensor of a kind that is not measured: float8, complex, sparse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,10 @@ def _told(where: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, OSError) and error.filename is not None:
             raise
+        if any(unsafe in str(error) for unsafe in UNSAFE_ADVICE):
+            raise ValueError(f"{where}: holds Python objects, which are never loaded; save plain tensors") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{where}: {reason}") from error
+        raise (NotMeasured if isinstance(error, NotMeasured) else ValueError)(f"{where}: {reason}") from error
 
 
 def _is_measured(dtype: str) -> bool:
@@ -91,7 +100,7 @@ def _is_measured(dtype: str) -> bool:
     if dtype in FLOATS:
         return True
     hint = " (numpy saves bfloat16 and float8 without their type)" if dtype.startswith("void") else ""
-    raise ValueError(f"holds {dtype}{hint}; allowed: {', '.join(FLOATS)}; decode other formats first")
+    raise NotMeasured(f"holds {dtype}{hint}; allowed: {', '.join(FLOATS)}; decode other formats first")
 
 
 # --- numpy -----------------------------------------------------------------------------------------------------
@@ -184,7 +193,7 @@ def _checked(tensor: Any, where: str) -> Any:
         if not _is_measured(str(tensor.dtype).removeprefix("torch.")):
             return None
         if str(tensor.layout) != "torch.strided":
-            raise ValueError(f"is {tensor.layout}; allowed: dense tensors")
+            raise NotMeasured(f"is {tensor.layout}; allowed: dense tensors")
         return tensor
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.float32 import BIAS, EMIN, INFINITY, MANTISSA_BITS, QUIET_NAN, SIGN
 from statqat_sim.plan.rounding import round_up, shift_right
+from statqat_sim.spec.base import MAX_BIAS
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
 from statqat_sim.spec.integer import Encoding, IntElement
@@ -17,8 +18,8 @@ ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
 WIDE: Final = 26
 """Bits of a significand that is rounded to 24: two more, the last of them sticky, so that one rounding is enough."""
 
-LIFT: Final = 4096 + 64
-"""Added to exponents so that they stay positive: biases go to ±4096."""
+LIFT: Final = MAX_BIAS + 64
+"""Added to exponents so that they stay positive."""
 
 
 def decode_float(code: Word, element: FloatElement) -> Word:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Array
 from statqat_sim.spec.number import NumberFormat
-
-Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,12 +47,12 @@ class Scale:
 class Quantizer(Protocol):
     """Chooses scales for data and a format; never encodes."""
 
-    def fit(self, x: Any, fmt: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """The scale of x: one for all of it, or one for each slice along `channel_axis`.
 
         Args:
             x: an array or CPU tensor of real numbers, any shape.
-            fmt: the format that x / scale is to be encoded in.
+            format: the format that x / scale is to be encoded in.
             channel_axis: the axis that keeps its own scales; negative counts from the end.
 
         Returns:

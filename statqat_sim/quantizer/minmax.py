@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.metrics import real_array
-from statqat_sim.quantizer.base import Array, Scale, reduced_axes
+from statqat_sim.arrays import Array, real_array
+from statqat_sim.quantizer.base import Scale, reduced_axes
 from statqat_sim.spec.encode import NegativeInput
-from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.number import NumberFormat, checked_format
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 
@@ -22,9 +22,9 @@ class MinMax:
     """The smallest float32 scale that puts every finite value inside the range of the format's grid.
 
     That is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
-    scale · c_min <= min x hold exactly; c_max and c_min are `fmt.max` and `fmt.min`. A side that the format lacks is
-    ignored: values below zero where `fmt.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has no
-    scale large enough (max x / c_max above 3.4e38), the scale is float32's largest and the extremes are clipped.
+    scale · c_min <= min x hold exactly; c_max and c_min are `format.max` and `format.min`. A side that the format lacks
+    is ignored: values below zero where `format.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has
+    no scale large enough (max x / c_max above 3.4e38), it is float32's largest and the extremes are clipped.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
@@ -32,17 +32,17 @@ class MinMax:
            [0.07142857]], dtype=float32)
     """
 
-    def fit(self, x: Any, fmt: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
-        x = real_array(x, "x")
+        x, format = real_array(x, "x"), checked_format(format)
         low, high = _extremes(x, reduced_axes(x.ndim, channel_axis))
-        if fmt.min >= 0 and fmt.encode.negative_input is NegativeInput.ABS:
+        if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
             high = np.maximum(high, -low)
         needed = np.zeros(high.shape, np.float32)
-        if fmt.max > 0:
-            needed = np.maximum(needed, _smallest_scale(high, fmt.max))
-        if fmt.min < 0:
-            needed = np.maximum(needed, _smallest_scale(-low, -fmt.min))
+        if format.max > 0:
+            needed = np.maximum(needed, _smallest_scale(high, format.max))
+        if format.min < 0:
+            needed = np.maximum(needed, _smallest_scale(-low, -format.min))
         return Scale(np.where(needed > 0, needed, np.float32(1)))
 
 

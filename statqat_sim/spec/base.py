@@ -11,6 +11,9 @@ MAX_BITS = 32
 MAX_TABLE_BITS = 16
 """Up to this width every code can be listed; codebooks are never wider."""
 
+MAX_BIAS = 4096
+"""Of a float, in magnitude; float64 holds no format's values much sooner."""
+
 KeyProblem: TypeAlias = tuple[str, str]
 """The key that is wrong, and the message."""
 

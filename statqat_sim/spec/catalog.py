@@ -12,9 +12,9 @@ from typing import TypeAlias
 
 from statqat_sim.errors import SpecError, did_you_mean, shown
 from statqat_sim.spec.inherit import Resolve
-from statqat_sim.spec.located import MAX_BYTES, Document, read_document
+from statqat_sim.spec.located import MAX_BYTES, Document, Located, read_document
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.reader import read_format
+from statqat_sim.spec.reader import NAME, read_format
 
 Search: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -71,7 +71,8 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberForm
     """A format by name, by alias, or from a file.
 
     Args:
-        name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`.
+        name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`. What a file extends
+            is looked up beside it first.
         search: directories of further formats; they come before `$STATQAT_FORMATS` and the built-in ones.
 
     Raises:
@@ -82,7 +83,8 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberForm
     text = os.fsdecode(name)
     is_path = text.endswith((".yaml", ".yml")) or os.sep in text
     known = catalog(search)
-    return _load(Path(text) if is_path else known.path(text), known)
+    path = Path(text) if is_path else known.path(text)
+    return read_format(_read(path), _resolver(known, beside=path))
 
 
 def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> NumberFormat:
@@ -104,12 +106,17 @@ def builtin_directory() -> Path:
     return Path(str(files("statqat_sim.formats")))
 
 
-def _load(path: Path, known: Catalog) -> NumberFormat:
-    return read_format(_read(path), _resolver(known))
+def _resolver(known: Catalog, beside: Path | None = None) -> Resolve:
+    """Finds parents: in the folder of the file `beside`, then in the catalog."""
 
+    def resolve(name: str) -> Located:
+        if beside is not None and NAME.fullmatch(name):
+            sibling = beside.with_name(f"{name}.yaml")
+            if sibling != beside and sibling.is_file():
+                return _read(sibling).sound()
+        return _read(known.path(name)).sound()
 
-def _resolver(known: Catalog) -> Resolve:
-    return lambda name: _read(known.path(name)).sound()
+    return resolve
 
 
 def _read(path: Path) -> Document:

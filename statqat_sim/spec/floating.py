@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from statqat_sim.spec.base import MAX_BITS, KeyProblem, Spec, Worded
+from statqat_sim.spec.base import MAX_BIAS, MAX_BITS, KeyProblem, Spec, Worded
 
 
 class Subnormals(StrEnum):
@@ -67,7 +67,7 @@ class FloatElement(Spec):
     exponent_bits: Annotated[int, Field(ge=1, le=31)]
     mantissa_bits: Annotated[int, Field(ge=0, le=31)]
     signed: bool = True
-    bias: Annotated[int, Field(ge=-4096, le=4096)] = Field(default_factory=_default_bias)
+    bias: Annotated[int, Field(ge=-MAX_BIAS, le=MAX_BIAS)] = Field(default_factory=_default_bias)
     subnormals: Worded[Subnormals] = Subnormals.GRADUAL
     nan: Worded[NanCodes] = NanCodes.NONE
     inf: Worded[InfCodes] = InfCodes.NONE

@@ -9,7 +9,9 @@ from typing import TypeAlias
 from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.located import UNREADABLE, Located
 
-INHERITED = ("title", "source", "element", "encode")
+INHERITED = {"extends": ("title", "source", "element", "encode"), "element": ("element", "encode")}
+"""What the format that a key names bequeaths."""
+
 MAX_GENERATIONS = 16
 
 Resolve: TypeAlias = Callable[[str], Located]
@@ -50,7 +52,7 @@ class Heritage:
                 continue
             parent = self._parent(named, problems, (*line, own)) if isinstance(named.value, str) else None
             heir = node if key == "extends" else without(node, "element")
-            node = _overlay(parent, heir) if parent else heir
+            node = _overlay(subset(parent, INHERITED[key]), heir) if parent else heir
             whole = whole and parent is not None
         return Merged(node, own, whole)
 
@@ -79,7 +81,7 @@ class Heritage:
         problems: list[Problem] = []
         merged = self.merge(parent, problems, line)
         self.check(merged, problems)
-        return subset(merged.node, INHERITED)
+        return subset(merged.node, INHERITED["extends"])
 
 
 def subset(node: Located, keys: Collection[str]) -> Located:

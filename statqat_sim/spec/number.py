@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def checked_format(format: object) -> NumberFormat:
+    """`format` itself.
+
+    Raises:
+        TypeError: unless it is a NumberFormat.
+    """
+    if not isinstance(format, NumberFormat):
+        hint = f"; statqat_sim.load_format({format!r}) gives one" if isinstance(format, str) else ""
+        raise TypeError(f"format is a {type(format).__name__}; allowed: a NumberFormat{hint}")
+    return format
+
+
 class NumberFormat(Spec):
     """A validated scalar format. Every fact of it is derived from `element` and `encode`."""
 

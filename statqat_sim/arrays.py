@@ -13,8 +13,8 @@ from statqat_sim.errors import shown
 from statqat_sim.plan.program import Storage
 
 Array: TypeAlias = NDArray[Any]
-
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+BEYOND_FLOAT32 = 2.0**128 - 2.0**103
+"""The least number that rounds to Inf."""
 
 
 def is_cpu_tensor(array: object) -> bool:
@@ -86,12 +86,10 @@ def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
 
     Raises:
         TypeError: if it is an array of another dtype.
-        ValueError: if it does not broadcast.
+        ValueError: if it does not broadcast, or is a number beyond float32's range.
     """
     if isinstance(scale, int | float) and not isinstance(scale, np.generic):
-        if scale not in (math.inf, -math.inf) and abs(scale) > LARGEST_FLOAT32:
-            raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {LARGEST_FLOAT32:.8g}")
-        return np.asarray(scale, np.float32)
+        return _rounded(scale)
     if hasattr(scale, "__array__") and not is_cpu_array(scale):
         scale = np.asarray(scale)
     array = as_numpy(scale, Storage.FLOAT32, "scale")
@@ -118,3 +116,16 @@ def real_array(array: Any, what: str) -> Array:
     if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
         raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
     return view
+
+
+def _rounded(scale: float) -> Array:
+    """A plain number as float32."""
+    try:
+        with np.errstate(over="ignore"):
+            rounded = np.asarray(float(scale), np.float64).astype(np.float32)
+        overflows = bool(np.isinf(rounded)) and not math.isinf(scale)
+    except OverflowError:  # an integer beyond float64
+        overflows = True
+    if overflows:
+        raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
+    return rounded

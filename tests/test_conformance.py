@@ -256,7 +256,8 @@ def test_fake_quantize_twice_is_once(text: str, seed: int) -> None:
     format = without(parse_format(text))
     assume(format.encode.overflow is not Overflow.WRAP)
     plan = lower(format, Purpose.FAKE_QUANTIZE)
-    bits = accepted(format, np.concatenate([edges(format, most=40), random_bits(40, seed)]))
+    bits = np.concatenate([edges(format, most=40), random_bits(40, seed)])
+    bits = bits[~np.isnan(bits.view(np.float32))]  # NaN may be told to become a code that nothing else does
     once = interpret(plan, [bits])
     finite = once[np.isfinite(once.view(np.float32))]
     assert interpret(plan, [finite]).tolist() == finite.tolist(), text
@@ -269,7 +270,7 @@ SYMMETRIC = (Rounding.NEAREST_EVEN, Rounding.NEAREST_AWAY, Rounding.NEAREST_ZERO
 @given(text=specs(("float",), roundings=[mode.value for mode in SYMMETRIC]), seed=SEEDS)
 def test_signed_floats_are_symmetric(text: str, seed: int) -> None:
     """The codes of x and -x differ in the sign bit alone; zeros and NaN aside, whose sign some formats do not have."""
-    format = parse_format(text)
+    format = without(parse_format(text))
     assume(format.element.signed)
     bits = np.concatenate([edges(format, most=40), random_bits(40, seed)])
     positive = bits[bits < 0x7F80_0001]

@@ -35,17 +35,13 @@ def test_the_yaml_block_is_a_format() -> None:
 def test_the_errors_shown_are_the_errors_given() -> None:
     import statqat_sim as sqs
 
-    text = """
-name: my_format
+    text = """name: my_format
 element: {kind: float, exponent_bits: 3, exponent_bit: 3, mantissa_bits: 4, nan: all_one}
 encode: {rounding: stochastic_a}
 """
     with pytest.raises(sqs.SpecError) as error:
         sqs.parse_format(text, file="my_format.yaml")
-    told = [re.sub(r":\d+:\d+:", ":", line) for line in str(error.value).splitlines()]
-    shown = [re.sub(r":\d+:\d+:", ":", line) for line in blocks("text")[0].strip().splitlines()]
-    for line, example in zip(told, shown, strict=True):
-        assert line.startswith(example.removesuffix("…)"))
+    assert str(error.value) == blocks("text")[0].strip()
 
 
 @pytest.mark.parametrize("marker", TABLES)

@@ -70,7 +70,7 @@ class NumbaKernel:
         )
 
     def _fill(self, source: Array, target: Array, scale: Any) -> Array:
-        x, out = np.require(source, requirements="CA").reshape(-1), target.reshape(-1)  # C order, aligned
+        x, out = np.require(source, requirements=("C", "A")).reshape(-1), target.reshape(-1)  # C order, aligned
         if not self.scaled:
             self._flat(x, NO_SCALE, out)
             return target

@@ -106,23 +106,16 @@ def codes_of(bits: list[int]) -> list[int]:
     return Codec(SMALL).encode(np.array(bits, np.uint32).view(np.float32)).tolist()
 
 
-def test_one_wrong_input_is_found() -> None:
-    proof = prove(SMALL, spoiled({0x3F80_0001: 7}))
-    assert not proof.holds
-    assert proof.wrong == 1
-    (mismatch,) = proof.mismatches
-    assert (mismatch.bits, mismatch.code, mismatch.expected) == (0x3F80_0001, 7, 2)
-    assert str(mismatch) == "1.0000001192092896 (0x3f800001): code 0x7, expected 0x2"
-
-
 def test_a_wrong_input_is_found_wherever_it_is() -> None:
     ends_of_blocks = [7 * BLOCK - 1, 7 * BLOCK]
     nans = [0x7F80_0001, 0x7FFF_FFFF, 0xFF80_0001, 0xFFFF_FFFF]
     bits = sorted([0, *ends_of_blocks, 0x3F80_0001, 0x7F80_0000, 0x8000_0000, *nans])
     right = codes_of(bits)
     proof = prove(SMALL, spoiled({place: code ^ 1 for place, code in zip(bits, right, strict=True)}))
+    assert not proof.holds
     assert proof.wrong == len(bits)
     assert [(m.bits, m.expected, m.code ^ 1) for m in proof.mismatches] == list(zip(bits, right, right, strict=True))
+    assert str(proof.mismatches[3]) == "1.0000001192092896 (0x3f800001): code 0x3, expected 0x2"
 
 
 def test_the_first_wrong_inputs_are_named_and_all_are_counted() -> None:

@@ -89,7 +89,9 @@ def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
         ValueError: if it does not broadcast, or is a number beyond float32's range.
     """
     if isinstance(scale, int | float) and not isinstance(scale, np.generic):
-        return _rounded(scale)
+        if abs(scale) != math.inf and abs(scale) >= BEYOND_FLOAT32:
+            raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
+        return np.asarray(scale, np.float32)
     if hasattr(scale, "__array__") and not is_cpu_array(scale):
         scale = np.asarray(scale)
     array = as_numpy(scale, Storage.FLOAT32, "scale")
@@ -116,16 +118,3 @@ def real_array(array: Any, what: str) -> Array:
     if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
         raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
     return view
-
-
-def _rounded(scale: float) -> Array:
-    """A plain number as float32."""
-    try:
-        with np.errstate(over="ignore"):
-            rounded = np.asarray(float(scale), np.float64).astype(np.float32)
-        overflows = bool(np.isinf(rounded)) and not math.isinf(scale)
-    except OverflowError:  # an integer beyond float64
-        overflows = True
-    if overflows:
-        raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
-    return rounded

@@ -169,7 +169,7 @@ def _cells(key: Word, keys: list[int], codes: list[int], shift: int) -> Word:
     low, high = outcomes[below], outcomes[beyond]
     turn = np.where(beyond > below, turns[beyond - 1] - first, 0)
     inside = key & key.builder.param("cell mask", (1 << shift) - 1)
-    if max(codes) < 1 << 8 and shift <= 16:
+    if max(codes) < 1 << 8:
         entry = _look_up("cells", turn << np.uint64(16) | high << np.uint64(8) | low, cell)
         return (inside.lt(entry >> 16).where(entry, entry >> 8)) & 0xFF
     pair = _look_up("codes of cell", high << np.uint64(16) | low, cell)

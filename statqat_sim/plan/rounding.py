@@ -1,6 +1,6 @@
 """Rounding, in its two forms: a step of a plan, and the exact boundary between two neighbours.
 
-A rounding mode is one case in each function here, and nothing anywhere else.
+A rounding mode is one case in `round_up`, `boundary` and `boundary_around_zero`, and nothing anywhere else.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Source:
 def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
     """Steps 8 (`flush_inputs`, `via`) and 10 (`negative_input`) of the language's Definitions.
 
-    A NaN's magnitude is meaningless, but not zero: whoever uses it selects by `is_nan` at the end.
+    A NaN's magnitude is meaningless: whoever uses it selects by `is_nan` at the end.
     """
     sign, magnitude = word & SIGN, word & MAGNITUDE
     is_nan = word.builder.const(INFINITY).lt(magnitude)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.errors import shown
-from statqat_sim.plan.program import Storage
+from statqat_sim.plan.program import Packed, Storage
 
 Array: TypeAlias = NDArray[Any]
 BEYOND_FLOAT32 = 2.0**128 - 2.0**103
@@ -28,29 +28,89 @@ def is_cpu_array(array: object) -> bool:
     return isinstance(array, np.ndarray | np.generic) or is_cpu_tensor(array)
 
 
-def as_numpy(array: Any, storage: Storage, what: str) -> Array:
-    """A view of a CPU array.
+HALVES = (Storage.FLOAT16, Storage.BFLOAT16)
+
+
+def dtype_name(array: Any) -> str:
+    """The name of an array's dtype, as numpy and ml_dtypes call it; of what has none, its type's name."""
+    return str(getattr(array, "dtype", type(array).__name__)).removeprefix("torch.")
+
+
+def float_storage(array: Any, what: str) -> Storage:
+    """How encoders read an array: integers as floats that hold them.
+
+    Raises:
+        TypeError: for other dtypes.
+    """
+    name = dtype_name(array)
+    if name in FLOATS:
+        return Storage(name)
+    if name in INTEGERS:
+        return INTEGERS[name]
+    allowed = ", ".join((*FLOATS, "integers"))
+    raise TypeError(f"{what} is {name}; allowed: an array of {allowed}")
+
+
+FLOATS = tuple(storage.value for storage in (*HALVES, Storage.FLOAT32, Storage.FLOAT64))
+INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) | dict.fromkeys(
+    ("int32", "uint32", "int64", "uint64"), Storage.FLOAT64
+)
+
+
+def word_type(storage: Storage | Packed) -> str:
+    """The dtype of arrays that kernels work on; what numpy alone does not have is seen as its bits."""
+    if isinstance(storage, Packed):
+        return Storage.UINT8.value
+    return Storage.UINT16.value if storage in HALVES else storage.value
+
+
+def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
+    """A view of a CPU array, of the storage's `word_type`; integers where floats are read are converted.
 
     Raises:
         TypeError: unless it is a CPU array of the dtype that `storage` names.
     """
-    convert = f"{what}.astype(np.{storage.value})"
+    wanted = storage.value if isinstance(storage, Storage) else Storage.UINT8.value
+    name, view = dtype_name(array), _numpy_view(array, wanted, what)
+    if name == wanted:
+        return view.view(word_type(storage))
+    if name in INTEGERS and INTEGERS[name] is storage:
+        return _floats(view, storage)
+    library = "torch" if is_cpu_tensor(array) else "np"
+    convert = f"{what}.to(torch.{wanted})" if library == "torch" else f"{what}.astype(np.{wanted})"
+    hint = f"; convert it: {convert}" if np.issubdtype(view.dtype, np.number) else ""
+    raise TypeError(f"{what} is {name}; allowed: {wanted}{hint}")
+
+
+def _numpy_view(array: Any, wanted: str, what: str) -> Array:
+    """A numpy view of a CPU array of any dtype; of a bfloat16 tensor, of its bits."""
     if is_cpu_tensor(array):
-        convert = f"{what}.to(torch.{storage.value})"
+        tensor = array.detach()
+        if str(array.dtype) == "torch.bfloat16":
+            tensor = tensor.view(sys.modules["torch"].uint16)
         try:
             # not `.numpy()`, which marks the tensor's storage as not resizable for ever
-            array = np.from_dlpack(array.detach())
+            return np.from_dlpack(tensor)
         except (BufferError, RuntimeError, TypeError) as error:
-            raise TypeError(f"{what} is {array.dtype}; allowed: {storage.value} ({error})") from None
+            raise TypeError(f"{what} is {array.dtype}; allowed: {wanted} ({error})") from None
     if not isinstance(array, np.ndarray | np.generic):
-        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage.value} array")
-    if array.dtype != storage.value:
-        hint = f"; convert it: {convert}" if np.issubdtype(array.dtype, np.number) else ""
-        raise TypeError(f"{what} is {array.dtype}; allowed: {storage.value}{hint}")
+        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {wanted} array")
     return np.asarray(array)
 
 
-def result_array(out: Any, shape: tuple[int, ...], storage: Storage) -> Array:
+def _floats(integers: Array, storage: Storage) -> Array:
+    """Integers as floats; what float64 does not hold is rounded to odd, and stays on its side of any boundary."""
+    floats = integers.astype(storage.value)
+    if integers.itemsize < 8:
+        return floats
+    magnitude = np.where(integers < 0, 0 - integers.astype(np.uint64), integers.astype(np.uint64))
+    excess = np.maximum(np.frexp(magnitude.astype(np.float64))[1] - 53, 0).astype(np.uint64)
+    kept = magnitude >> excess
+    odd = kept | (kept << excess != magnitude)
+    return np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)
+
+
+def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) -> Array:
     """`out` as a numpy array to write to, or a new one.
 
     Raises:
@@ -58,10 +118,10 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage) -> Array:
         ValueError: if it has another shape or is read-only.
     """
     if out is None:
-        return np.empty(shape, storage.value)
+        return np.empty(shape, word_type(storage))
     target = as_numpy(out, storage, "out")
     if target.shape != shape:
-        raise ValueError(f"out has shape {target.shape}; allowed: {shape}, the input's")
+        raise ValueError(f"out has shape {target.shape}; allowed: {shape}")
     if not target.flags.writeable:
         raise ValueError("out is read-only")
     return target

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_numpy, as_scale
-from statqat_sim.errors import UnsupportedError
+from statqat_sim.arrays import as_scale, float_storage, real_array
+from statqat_sim.errors import shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat, checked_format
 
+SEED_BITS = 64
+
 
 class Codec:
-    """Bit-exact conversion between float32 arrays and a format's codes. Results are of the input's kind.
+    """Bit-exact conversion between arrays of numbers and a format's codes. Results are of the input's kind.
 
     Args:
         format: a number format.
@@ -39,65 +42,83 @@ class Codec:
     def __init__(self, format: NumberFormat, backend: str = "auto") -> None:
         self.format = checked_format(format)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
-        self._kernels: dict[tuple[type, object, Purpose], Kernel] = {}
+        self._kernels: dict[tuple[object, ...], Kernel] = {}
         self._refuses_nan = format.encode.nan_input is NanInput.ERROR
+        self._is_stochastic = format.encode.rounding.is_stochastic
 
     def __repr__(self) -> str:
         return f"Codec({self.format.name}, backend={self._backend.name if self._backend else 'auto'})"
 
-    def encode(self, x: Any, *, out: Any = None, seed: int | None = None, packed: bool = False) -> Any:
-        """The code of each element.
+    def encode(self, x: Any, *, out: Any = None, seed: int | None = None, offset: int = 0, packed: bool = False) -> Any:
+        """The code of each element. A float64 is rounded once.
 
         Args:
-            x: float32, any shape and strides.
+            x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             out: where the codes go: x's shape, uint8, uint16 or uint32 by the format's width.
-            seed: for stochastic rounding; other formats do not use it.
-            packed: dense bits; not yet.
+            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time. Other formats do
+                not use it.
+            offset: the index of x's first element among the random bits, so that parts of an array get what the whole
+                gets.
+            packed: dense codes of up to 8 bits as bytes: each row, along the last axis, begins with a byte of its own.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
+            UnsupportedError: if codes of more than 8 bits shall be packed.
         """
-        if packed:
-            raise UnsupportedError("packed codes: not yet")
         if self._refuses_nan:
             _refuse_nan(x, self.format.name)
-        return self._kernel(x, Purpose.ENCODE)(x, out=out)
+        kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
+        return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
 
     def decode(
-        self, codes: Any, *, out: Any = None, dtype: str = "float32", packed: bool = False, shape: Any = None
+        self,
+        codes: Any,
+        *,
+        out: Any = None,
+        dtype: str = "float32",
+        packed: bool = False,
+        shape: tuple[int, ...] | None = None,
     ) -> Any:
         """The value of each code, rounded once to float32 where float32 is coarser.
 
         Args:
-            codes: uint8, uint16 or uint32 by the format's width; bits above that width are ignored.
-            out: where the values go: float32, of the codes' shape.
-            dtype: `"float32"`; others not yet.
-            packed: dense bits; not yet.
-            shape: of packed codes; not yet.
+            codes: uint8, uint16 or uint32 by the format's width; bits above that width are ignored. Packed: uint8.
+            out: where the values go: of `dtype`, of the codes' shape.
+            dtype: `"float32"`, or `"float64"`, which holds every value.
+            packed: whether `codes` are dense, as `encode` packs them.
+            shape: of packed codes, where rows end with padding; the bytes may then be flat.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit.
+            UnsupportedError: if packed codes have more than 8 bits.
         """
-        if packed or shape is not None:
-            raise UnsupportedError("packed codes: not yet")
-        if dtype != "float32":
-            raise UnsupportedError(f"decode to {dtype}: not yet; allowed: float32")
-        return self._kernel(codes, Purpose.DECODE)(codes, out=out)
+        if shape is not None and not packed:
+            raise ValueError("shape says how packed codes lie; allowed: with packed=True")
+        kernel = self._kernel(codes, Purpose.UNPACK if packed else Purpose.DECODE, _value_storage(dtype))
+        return kernel(codes, out=out, shape=shape) if packed else kernel(codes, out=out)
 
     def fake_quantize(
-        self, x: Any, *, scale: Any = None, axis: int = -1, out: Any = None, seed: int | None = None
+        self,
+        x: Any,
+        *,
+        scale: Any = None,
+        axis: int = -1,
+        out: Any = None,
+        seed: int | None = None,
+        offset: int = 0,
     ) -> Any:
-        """decode(encode(x / scale)) × scale, each operation rounded to float32.
+        """decode(encode(x)); with a scale decode(encode(x / scale)) × scale, each operation rounded to float32.
 
         Args:
-            x: float32, any shape and strides.
+            x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             scale: a number or a float32 array that broadcasts against x; None: no scaling. A scale of 0 gives the
                 codes of 0.
             axis: where blocks run; scalar formats do not use it.
-            out: where the values go: float32, x's shape; may be x.
-            seed: for stochastic rounding; other formats do not use it.
+            out: where the values go: of x's shape, float64 for float64 or wide integers, else float32; may be x.
+            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
+            offset: the index of x's first element among the random bits.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
@@ -106,25 +127,44 @@ class Codec:
         if self._refuses_nan:
             _refuse_nan(x, self.format.name, scale)
         if scale is None:
-            return self._kernel(x, Purpose.FAKE_QUANTIZE)(x, out=out)
-        return self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)(x, out=out, scale=scale)
+            kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
+            return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
+        kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
+        return kernel(x, out=out, scale=scale, **self._random(seed, offset))
 
-    def _kernel(self, array: Any, purpose: Purpose) -> Kernel:
-        key = (type(array), getattr(array, "device", None), purpose)
+    def _random(self, seed: int | None, offset: int) -> dict[str, int]:
+        """What a kernel's random bits depend on."""
+        seed = secrets.randbits(SEED_BITS) if seed is None else seed
+        for name, number in (("seed", seed), ("offset", offset)):
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number >> SEED_BITS:
+                raise ValueError(f"{name} is {shown(number)}; allowed: 0 to 2^{SEED_BITS} - 1")
+        return {"seed": int(seed), "offset": int(offset)}
+
+    def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
+        """The kernel for arrays of this kind; `values`: what a decoder gives."""
+        key = (type(array), getattr(array, "dtype", None), getattr(array, "device", None), purpose, values)
         kernel = self._kernels.get(key)
         if kernel is None:
             backend = self._backend or backend_for(array)
-            kernel = self._kernels[key] = backend.compile(lower(self.format, purpose))
+            plan = lower(self.format, purpose, floats=values or float_storage(array, "x"))
+            kernel = self._kernels[key] = backend.compile(plan)
         return kernel
+
+
+def _value_storage(dtype: Any) -> Storage:
+    name = str(getattr(dtype, "__name__", dtype)).removeprefix("torch.")
+    if name not in (Storage.FLOAT32, Storage.FLOAT64):
+        raise ValueError(f"dtype is {shown(name)}; allowed: 'float32', 'float64'")
+    return Storage(name)
 
 
 def _refuse_nan(x: Any, name: str, scale: Any = None) -> None:
     """Raises ValueError for the first NaN of x, or of x / scale."""
-    values, what = as_numpy(x, Storage.FLOAT32, "x"), "x"
+    values, what = real_array(x, "x"), "x"
     if scale is not None:
         divisor = as_scale(scale, values.shape)
         with np.errstate(all="ignore"):
-            values, what = np.where(divisor == 0, np.float32(0), values / divisor), "(x / scale)"
+            values, what = np.where(divisor == 0, np.float32(0), values.astype(np.float32) / divisor), "(x / scale)"
     nan = np.isnan(values)
     if nan.any():
         place = ", ".join(str(index) for index in np.unravel_index(int(nan.argmax()), nan.shape))

@@ -18,13 +18,18 @@ GROUP = "statqat_sim.backends"
 class Kernel(Protocol):
     """A compiled elementwise plan. Arrays are the backend's own kind, of any shape and strides."""
 
-    def __call__(self, x: Any, *, out: Any = None, scale: Any = None) -> Any:
+    def __call__(
+        self, x: Any, *, out: Any = None, scale: Any = None, seed: int = 0, offset: int = 0, shape: Any = None
+    ) -> Any:
         """The result, in `out` if given.
 
         Args:
-            x: the first stream, of the plan's width.
-            out: an array of x's shape and of the result's width.
+            x: the first stream, of the plan's width; integers where it reads floats are converted.
+            out: an array of the result's width, of x's shape or of its packed codes'.
             scale: for plans with a scale stream: a number or an array that broadcasts against x.
+            seed: for plans with random bits, below 2^64.
+            offset: the index of x's first element among the random bits.
+            shape: of the elements, where x is packed.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.

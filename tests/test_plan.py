@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from inputs import accepted, edges, random_bits, specs
 
 from statqat_sim.plan.builder import Builder, Word
-from statqat_sim.plan.float32 import (
+from statqat_sim.plan.layout import (
+    FLOAT32,
     INFINITY,
     LARGEST,
     ceil_magnitude,
     floor_magnitude,
-    nearest_bits,
     nearest_magnitude,
     power_of_two,
 )
@@ -45,7 +45,7 @@ def plan_of(
 ) -> CodecPlan:
     names = tuple(f"number {index}" for index in range(len(params)))
     table_names = tuple(f"table {index}" for index in range(len(tables)))
-    return CodecPlan(PlanShape(steps, (stream,), names, table_names, Storage.UINT32), params, tables)
+    return CodecPlan(PlanShape(steps, (stream,), names, table_names, Storage.UINT32, (len(steps) - 1,)), params, tables)
 
 
 # --- the verifier ------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ FOUR_WORDS = bytes(16)
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([], "no result"),
+        ([], "outputs are steps of it"),
         ([READ, Step(Op.ADD, (0, 1))], "step 1: wrong operands"),  # itself
         ([Step(Op.ADD, (1, 1)), READ], "step 0: wrong operands"),  # a later step
         ([READ, Step(Op.ADD, (0, -1))], "step 1: wrong operands"),
@@ -120,7 +120,7 @@ def test_bytes_need_a_table_of_256_words() -> None:
 
 
 def test_numbers_fit_the_shape() -> None:
-    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.ADD, (0, 1))), (X,), ("number",), (), Storage.UINT32)
+    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.ADD, (0, 1))), (X,), ("number",), (), Storage.UINT32, (2,))
     assert CodecPlan(shape, (7,)).params == (7,)
     for params, tables in (((), ()), ((1, 2), ()), ((1,), (FOUR_WORDS,))):
         with pytest.raises(ValueError, match="do not match its shape"):
@@ -133,13 +133,13 @@ def test_numbers_fit_the_shape() -> None:
 
 
 def test_a_shift_by_a_parameter_is_checked_for_each_format() -> None:
-    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.SHR, (0, 1))), (X,), ("shift",), (), Storage.UINT32)
+    shape = PlanShape((READ, Step(Op.PARAM), Step(Op.SHR, (0, 1))), (X,), ("shift",), (), Storage.UINT32, (2,))
     CodecPlan(shape, (31,))
     with pytest.raises(ValueError, match="a shift by up to 32"):
         CodecPlan(shape, (32,))
 
 
-INTEGER_OPS = [op for op in Op if op not in (Op.INPUT, Op.CONST, Op.PARAM) and not op.value.startswith("f")]
+INTEGER_OPS = [op for op in Op if ARITY[op] and not op.value.startswith("f")]
 NUMBERS = st.sampled_from([0, 1, 3, 7, 23, 31, 32, 0xFF, 0x8000_0000, 0xFFFF_FFFF])
 
 
@@ -187,6 +187,8 @@ M = 0xFFFF_FFFF
 MODEL: dict[Op, Callable[..., int]] = {
     Op.ADD: lambda a, b: (a + b) & M,
     Op.SUB: lambda a, b: (a - b) & M,
+    Op.MUL: lambda a, b: a * b & M,
+    Op.MULHI: lambda a, b: a * b >> 32,
     Op.AND: lambda a, b: a & b,
     Op.OR: lambda a, b: a | b,
     Op.XOR: lambda a, b: a ^ b,
@@ -238,7 +240,7 @@ def test_float_operations_round_once_and_keep_subnormals(op: Op) -> None:
     usable = np.isfinite(a.view(np.float32)) & np.isfinite(b.view(np.float32)) & (b & np.uint32(0x7FFF_FFFF) != 0)
     a, b = a[usable], b[usable]
     shape = PlanShape(
-        (READ, Step(Op.INPUT, value=1), Step(op, (0, 1))), (X, Stream("y", Storage.FLOAT32)), (), (), Storage.UINT32
+        (READ, Step(Op.INPUT, value=1), Step(op, (0, 1))), (X, Stream("y", Storage.FLOAT32)), (), (), Storage.UINT32, (2,)
     )
     results = interpret(CodecPlan(shape), [a, b])
     pairs = zip(a.view(np.float32).tolist(), b.view(np.float32).tolist(), results.tolist(), strict=True)
@@ -251,7 +253,7 @@ def test_float_operations_round_once_and_keep_subnormals(op: Op) -> None:
 
 @pytest.mark.parametrize("storage", [Storage.UINT8, Storage.UINT16, Storage.UINT32])
 def test_a_result_is_cut_to_its_storage(storage: Storage) -> None:
-    shape = PlanShape((READ,), (Stream("x", Storage.UINT32),), (), (), storage)
+    shape = PlanShape((READ,), (Stream("x", Storage.UINT32),), (), (), storage, (0,))
     assert interpret(CodecPlan(shape), [np.uint32([0x1234_5678])]).tolist() == [0x1234_5678 & ((1 << storage.bits) - 1)]
 
 
@@ -486,7 +488,7 @@ def test_nearest_is_the_nearer_neighbour_or_the_even_one(value: Fraction) -> Non
 @given(x=st.floats(allow_nan=False, allow_infinity=False))
 def test_nearest_bits_are_those_of_numpy(x: float) -> None:
     with np.errstate(over="ignore"):
-        assert nearest_bits(x) == int(np.float32(x).view(np.uint32))
+        assert FLOAT32.pattern(x) == int(np.float32(x).view(np.uint32))
 
 
 def test_extremes() -> None:
@@ -498,5 +500,5 @@ def test_extremes() -> None:
     tiny = Fraction(1, 2**200)
     assert [f(tiny) for f in (floor_magnitude, ceil_magnitude, nearest_magnitude)] == [0, 1, 0]
     assert [nearest_magnitude(Fraction(n, 2**150)) for n in (1, 2, 3)] == [0, 1, 2]
-    assert [nearest_bits(x) for x in (0.0, -0.0, -1.0)] == [0, 0x8000_0000, 0xBF80_0000]
+    assert [FLOAT32.pattern(x) for x in (0.0, -0.0, -1.0)] == [0, 0x8000_0000, 0xBF80_0000]
     assert [power_of_two(n) for n in (-2, 0, 3)] == [Fraction(1, 4), 1, 8]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
-from statqat_sim.backends.numba_cpu.cache import compiled
+from statqat_sim.arrays import HALVES, Array, as_numpy, as_scale, in_kind, result_array, separate, word_type
+from statqat_sim.backends.numba_cpu.cache import compiled, has_random
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
-from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Variant
-from statqat_sim.plan.program import CodecPlan
+from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Feed, Variant
+from statqat_sim.packing import array_shape, element_shape, row_bytes, rows_of, span
+from statqat_sim.plan.program import CodecPlan, Packed, Storage
 
 MIN_ROW = 256
 """Rows shorter than this get their scale element by element."""
@@ -28,36 +30,45 @@ class NumbaKernel:
     def __init__(self, plan: CodecPlan) -> None:
         self.plan = plan
         self.input, self.result = plan.shape.streams[0], plan.shape.result
-        self.scaled = len(plan.shape.streams) > 1
-        self._dtypes = np.dtype(self.input.storage.value), np.dtype(self.result.value)
+        self.random = has_random(plan.shape)
+        self.scaled = len(plan.shape.streams) - self.random > 1
+        storages = self.input.storage, self.result
+        self._dtypes = tuple(np.dtype(word_type(storage)) for storage in storages)
+        self._may_be_plain = not (self.scaled or self.random or any(map(_is_seen_otherwise, storages)))
         self._params = np.array(plan.params, np.uint32)
         self._tables = [np.frombuffer(table, np.uint32) for table in plan.tables]
         self._table_places = np.array([table.ctypes.data for table in self._tables], np.uint64)
-        self._numbers = self._params.ctypes.data, self._table_places.ctypes.data
-        self._run = compiled(plan.shape)
+        self.numbers = self._params.ctypes.data, self._table_places.ctypes.data
+        self.run = self.compiled()
 
     def __reduce__(self) -> tuple[type[NumbaKernel], tuple[CodecPlan]]:
         """A copy, be it in another process, has numbers at addresses of its own."""
         return NumbaKernel, (self.plan,)
 
-    def __call__(self, x: Any, *, out: Any = None, scale: Any = None) -> Any:
+    def __call__(
+        self, x: Any, *, out: Any = None, scale: Any = None, seed: int = 0, offset: int = 0, shape: Any = None
+    ) -> Any:
         """See `runtime.Kernel`."""
         if self._is_plain(x, out):
-            self._run(x, NO_SCALE, out, 1, x.size, *self._numbers)
+            self.run(x, NO_SCALE, out, 1, x.size, 0, 0, *self.numbers)
             return out
         source = as_numpy(x, self.input.storage, self.input.name)
-        target = result_array(out, source.shape, self.result)
+        shape = element_shape(source.shape, self.input.storage, shape, self.input.name)
+        target = result_array(out, array_shape(shape, self.result), self.result)
+        work = _Work(self, shape, (seed, offset) if self.random else ())
         if target.flags.carray:
-            self._fill(separate(source, target), target, scale)
+            work.fill(separate(source, target), target, scale)
         else:
-            target[...] = self._fill(source, np.empty(target.shape, target.dtype), scale)
+            fresh = np.empty(target.shape, target.dtype)
+            work.fill(source, fresh, scale)
+            target[...] = fresh
         return in_kind(target, x) if out is None else out
 
     def _is_plain(self, x: Any, out: Any) -> bool:
         """Whether nothing has to be looked at twice: small, flat numpy arrays of the right types, no scale."""
         return (
             type(x) is type(out) is np.ndarray
-            and not self.scaled
+            and self._may_be_plain
             and x.dtype is self._dtypes[0]
             and out.dtype is self._dtypes[1]
             and x.ndim == out.ndim == 1
@@ -69,45 +80,85 @@ class NumbaKernel:
             and out.flags.carray
         )
 
-    def _fill(self, source: Array, target: Array, scale: Any) -> Array:
-        x, out = np.require(source, requirements=("C", "A")).reshape(-1), target.reshape(-1)  # C order, aligned
-        if not self.scaled:
-            self._flat(x, NO_SCALE, out)
-            return target
-        scale = as_scale(scale, source.shape)
-        if not source.size:
-            return target
-        if np.may_share_memory(scale, target):
-            scale = scale.copy()
-        scales, length = _rows(scale, source.shape)
-        if scales.size == 1:
-            self._flat(x, scales, out)
-        elif length == 1:
-            run = compiled(self.plan.shape, Variant(scale_per_element=True))
-            run_in_pieces(x.size, 1, lambda a, b: run(x[a:b], scales[a:b], out[a:b], 1, b - a, *self._numbers))
+    def compiled(self, scale: Feed = Feed.SINGLE, *, streaming: bool = False) -> Callable[..., None]:
+        """The loop, for scales that come so."""
+        feeds = (Feed.ARRAY, *[scale] * self.scaled, *[Feed.ARRAY] * self.random)
+        run: Callable[..., None] = compiled(self.plan.shape, Variant(feeds, streaming))
+        return run
+
+
+def _is_seen_otherwise(storage: Storage | Packed) -> bool:
+    return isinstance(storage, Packed) or storage in HALVES
+
+
+class _Work:
+    """One call of a kernel, on elements of a shape."""
+
+    def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], random: tuple[int, ...]) -> None:
+        self.kernel, self.shape, self.random = kernel, shape, random
+
+    def fill(self, source: Array, target: Array, scale: Any) -> None:
+        """Run over `source` in C order into `target`, which is contiguous."""
+        x, out = np.require(source, requirements=("C", "A")).reshape(-1), target.reshape(-1)
+        kernel, size = self.kernel, math.prod(self.shape)
+        scales, length = NO_SCALE, size
+        if kernel.scaled:
+            scales, length = self._scales(scale, target)
+        if not size:
+            return
+        if length == 1 and len(scales) > 1:
+            run = kernel.compiled(Feed.ARRAY)
+            run_in_pieces(size, 1, lambda a, b: self._run(run, x, scales[a:b], out, a, b))
+            return
+        rows, row_length = rows_of(self.shape, kernel.input.storage, kernel.result)
+        if len(scales) > 1 or rows > 1:
+            length = min(length, row_length) if rows > 1 else length
+            self._by_rows(x, scales, out, size // length, length)
         else:
-            x_rows, out_rows = x.reshape(-1, length), out.reshape(-1, length)
+            self._flat(x, scales, out, size)
 
-            def piece(a: int, b: int) -> None:
-                rows = x_rows[a:b].reshape(-1), scales[a:b], out_rows[a:b].reshape(-1)
-                self._run(*rows, b - a, length, *self._numbers)
+    def _scales(self, scale: Any, target: Array) -> tuple[Array, int]:
+        array = as_scale(scale, self.shape)
+        if np.may_share_memory(array, target):
+            array = array.copy()
+        return _rows(array, self.shape) if math.prod(self.shape) else (NO_SCALE, 0)
 
-            run_in_pieces(len(scales), length, piece)
-        return target
-
-    def _flat(self, x: Array, scale: Array, out: Array) -> None:
+    def _flat(self, x: Array, scale: Array, out: Array, size: int) -> None:
         """One scale for all; outputs that no cache holds are streamed past it."""
-        streams = out.nbytes >= STREAMING_BYTES and not np.may_share_memory(x, out)
-        stream = compiled(self.plan.shape, Variant(streaming=True)) if streams else self._run
+        kernel, width = self.kernel, self.kernel.result.bits
+        streams = out.nbytes >= STREAMING_BYTES and not np.may_share_memory(x, out) and ALIGNMENT * 8 % width == 0
+        stream = kernel.compiled(streaming=True) if streams else kernel.run
 
         def piece(start: int, stop: int) -> None:
             aligned = start
             if streams:
-                aligned = min(stop, start + -out[start:].ctypes.data % ALIGNMENT // out.itemsize)
-                self._run(x[start:aligned], scale, out[start:aligned], 1, aligned - start, *self._numbers)
-            stream(x[aligned:stop], scale, out[aligned:stop], 1, stop - aligned, *self._numbers)
+                misplaced = -(out.ctypes.data + start * width // 8) % ALIGNMENT
+                aligned = min(stop, start + misplaced * 8 // width)
+                self._run(kernel.run, x, scale, out, start, aligned)
+            self._run(stream, x, scale, out, aligned, stop)
 
-        run_in_pieces(x.size, 1, piece)
+        run_in_pieces(size, 1, piece)
+
+    def _by_rows(self, x: Array, scales: Array, out: Array, rows: int, length: int) -> None:
+        """Rows that are padded to bytes, or that have a scale each."""
+        kernel = self.kernel
+        x_row, out_row = (row_bytes(storage, length) for storage in (kernel.input.storage, kernel.result))
+        x_items, out_items = x_row // x.itemsize, out_row // out.itemsize
+        x_rows, out_rows = x.reshape(rows, x_items), out.reshape(rows, out_items)
+
+        def piece(a: int, b: int) -> None:
+            arrays = x_rows[a:b].reshape(-1), scales[a:b] if len(scales) > 1 else scales, out_rows[a:b].reshape(-1)
+            random = (self.random[0], self.random[1] + a * length) if self.random else ()
+            kernel.run(*arrays, b - a, length, x_row, out_row, *kernel.numbers, *random)
+
+        run_in_pieces(rows, length, piece)
+
+    def _run(self, run: Callable[..., None], x: Array, scale: Array, out: Array, start: int, stop: int) -> None:
+        """One row: the elements from `start` to `stop`, which begin with a byte of their own."""
+        kernel = self.kernel
+        x, out = span(x, kernel.input.storage, start, stop), span(out, kernel.result, start, stop)
+        random = (self.random[0], self.random[1] + start) if self.random else ()
+        run(x, scale, out, 1, stop - start, 0, 0, *kernel.numbers, *random)
 
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils as untyped_cgutils
 from numba.extending import intrinsic
 
-from statqat_sim.plan.program import Op, PlanShape, Storage
+from statqat_sim.backends.numba_cpu.dense import Dense
+from statqat_sim.plan.program import Op, Packed, PlanShape, Storage
 
 cgutils: Any = untyped_cgutils
 
@@ -29,6 +31,7 @@ I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 _INFIX: dict[Op, str] = {
     Op.ADD: "add",
     Op.SUB: "sub",
+    Op.MUL: "mul",
     Op.AND: "and_",
     Op.OR: "or_",
     Op.XOR: "xor",
@@ -40,40 +43,40 @@ _COMPARE = {Op.EQ: "==", Op.LT: "<"}
 _FLOAT = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
 
 
-def signature(shape: PlanShape) -> Any:
-    """Numba's signature of a compiled loop's entry; inputs may be read-only arrays."""
-    kinds = [getattr(types, storage.value) for storage in (shape.streams[0].storage, Storage.FLOAT32)]
-    inputs = [types.Array(kind, 1, "C", readonly=True) for kind in kinds]
-    out = types.Array(getattr(types, shape.result.value), 1, "C")
-    return types.void(*inputs, out, *[types.uintp] * 4)
+class Feed(StrEnum):
+    """Where a loop gets a stream's elements from; what an address means."""
+
+    ARRAY = "array"  # one for each element, from this address on
+    SINGLE = "single"  # the same for the whole loop, at this address
+    COUNTER = "counter"  # this number, and those that follow it
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """How a loop treats its arrays."""
 
-    scale_per_element: bool = False
-    """Whether the scale stream has one word per element; otherwise one for the whole loop."""
+    feeds: tuple[Feed, ...]
+    """Of the plan's streams."""
 
     streaming: bool = False
     """Whether stores go past the caches, which large outputs would only flush. `out` must be aligned to 64 bytes."""
 
 
-PLAIN = Variant()
+Words: TypeAlias = list[Any]
+"""The low and high words of a stream's elements, or the low ones alone."""
 
 
 def loop(shape: PlanShape, variant: Variant) -> Any:
-    """An intrinsic `(x, scale, out, count, params, tables) -> None` over addresses."""
+    """An intrinsic that takes one tuple of addresses and numbers: (*streams, out, count, params, tables)."""
 
     @intrinsic
-    def run(_: Any, x: Any, scale: Any, out: Any, count: Any, params: Any, tables: Any) -> Any:
-        signature = types.void(*[types.uintp] * 6)
-
+    def run(_: Any, addresses: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _Printer(builder, shape, variant).loop(*arguments)
+            *streams, out, count, params, tables = cgutils.unpack_tuple(builder, arguments[0])
+            _Printer(builder, shape, variant).loop(streams, out, count, params, tables)
             return context.get_dummy_value()
 
-        return signature, generate
+        return types.void(addresses), generate
 
     return run
 
@@ -88,58 +91,74 @@ class _Printer:
         self.floats = ir.VectorType(ir.FloatType(), self.lanes)
         self.fixed: dict[int, Any] = {}
 
-    def loop(self, x: Any, scale: Any, out: Any, count: Any, params: Any, tables: Any) -> None:
+    def loop(self, streams: list[Any], out: Any, count: Any, params: Any, tables: Any) -> None:
         """Whole vectors from the arrays; a last, partial one through buffers, so that the body stands once."""
-        b = self.b
-        sizes = [stream.storage.bits // 8 for stream in self.shape.streams]
-        per_element = len(sizes) if self.variant.scale_per_element else 1
-        sources = list(zip([x, scale], sizes, strict=False))[:per_element]
-        self.tables = [
-            b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(self.shape.tables))
-        ]
-        self._fix(params, scale)
-        rest = b.and_(count, _word(self.lanes - 1, I64))
-        whole = b.sub(count, rest)
-        buffers = [self._buffer() for _ in sources]
-        result_size = self.shape.result.bits // 8
-        result_buffer = self._buffer()
-        for (source, size), buffer in zip(sources, buffers, strict=True):
-            self._copy(buffer, self._at(source, whole, size), rest, size)
-        blocks = b.udiv(b.add(count, _word(self.lanes - 1, I64)), _word(self.lanes, I64))
+        b, shape, lanes = self.b, self.shape, self.lanes
+        self.tables = [b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(shape.tables))]
+        self._fix(params, streams)
+        whole = b.sub(count, self._in_buffers(count))
+        rest = b.sub(count, whole)
+        result = _Place(shape.result, len(shape.outputs), lanes)
+        result_buffer = self._buffer(result)
+        sources = {}
+        for index, (stream, feed) in enumerate(zip(shape.streams, self.variant.feeds, strict=True)):
+            if feed is Feed.ARRAY:
+                place = _Place(stream.storage, 1, lanes)
+                buffer = self._buffer(place)
+                self._copy(buffer, self._at(streams[index], whole, place), rest, place)
+                sources[index] = place, streams[index], buffer
+        blocks = b.udiv(b.add(count, _word(lanes - 1, I64)), _word(lanes, I64))
         with cgutils.for_range(b, blocks) as block:
-            start = b.mul(block.index, _word(self.lanes, I64))
+            start = b.mul(block.index, _word(lanes, I64))
             is_whole = b.icmp_unsigned("<", start, whole)
-            inputs = [
-                self._load(b.select(is_whole, self._at(source, start, size), buffer), size)
-                for (source, size), buffer in zip(sources, buffers, strict=True)
-            ]
-            target = b.select(is_whole, self._at(out, start, result_size), result_buffer)
-            self._store(self._body(inputs), target, result_size)
-        self._copy(self._at(out, whole, result_size), result_buffer, rest, result_size)
+            inputs = {
+                index: self._load(b.select(is_whole, self._at(source, start, place), buffer), place)
+                for index, (place, source, buffer) in sources.items()
+            }
+            inputs |= {
+                index: self._counted(b.add(streams[index], start))
+                for index, feed in enumerate(self.variant.feeds)
+                if feed is Feed.COUNTER
+            }
+            target = b.select(is_whole, self._at(out, start, result), result_buffer)
+            self._store(self._body(inputs), target, result, b.sub(count, start))
+        self._copy(self._at(out, whole, result), result_buffer, rest, result)
         if self.variant.streaming:
             b.fence("seq_cst")  # streaming stores are not ordered with what another thread reads next
 
-    def _fix(self, params: Any, scale: Any) -> None:
-        """What does not change inside the loop."""
+    def _in_buffers(self, count: Any) -> Any:
+        """How many elements go through buffers: those of a partial vector, or of any last one that overhangs."""
         b = self.b
+        kinds = [self.shape.result, *(stream.storage for stream in self.shape.streams)]
+        overhangs = any(isinstance(kind, Packed) and Dense(kind, self.lanes).overhang for kind in kinds)
+        if not overhangs:
+            return b.and_(count, _word(self.lanes - 1, I64))
+        last = b.add(b.and_(b.sub(count, _word(1, I64)), _word(self.lanes - 1, I64)), _word(1, I64))
+        return b.select(b.icmp_unsigned("==", count, _word(0, I64)), count, last)
+
+    def _fix(self, params: Any, streams: list[Any]) -> None:
+        """What does not change inside the loop."""
         for index, step in enumerate(self.shape.steps):
             if step.op is Op.CONST:
                 self.fixed[index] = ir.Constant(self.words, [step.value] * self.lanes)
             elif step.op is Op.PARAM:
-                self.fixed[index] = self._splat(b.load(b.gep(self._pointer(params, I32), [_word(step.value, I64)])))
-            elif step.op is Op.INPUT and step.value == 1 and not self.variant.scale_per_element:
-                self.fixed[index] = self._splat(b.load(self._pointer(scale, I32)))
+                self.fixed[index] = self._splat(self._word_at(params, step.value))
+            elif step.op in (Op.INPUT, Op.INPUT_HIGH) and self.variant.feeds[step.value] is Feed.SINGLE:
+                self.fixed[index] = self._splat(self._word_at(streams[step.value], int(step.op is Op.INPUT_HIGH)))
 
-    def _body(self, inputs: list[Any]) -> Any:
+    def _word_at(self, address: Any, index: int) -> Any:
+        return self.b.load(self.b.gep(self._pointer(address, I32), [_word(index, I64)]))
+
+    def _body(self, inputs: dict[int, Words]) -> Words:
         results: list[Any] = []
         for index, step in enumerate(self.shape.steps):
             if index in self.fixed:
                 results.append(self.fixed[index])
-            elif step.op is Op.INPUT:
-                results.append(inputs[step.value])
+            elif step.op in (Op.INPUT, Op.INPUT_HIGH):
+                results.append(inputs[step.value][int(step.op is Op.INPUT_HIGH)])
             else:
                 results.append(self._step(step.op, step.value, [results[arg] for arg in step.args]))
-        return self._as_words(results[-1])
+        return [self._as_words(results[output]) for output in self.shape.outputs]
 
     def _step(self, op: Op, value: int, args: list[Any]) -> Any:
         """Truth values stay one bit wide until a word is asked for."""
@@ -155,6 +174,8 @@ class _Printer:
         if op in _INTRINSIC:
             kind = ir.FunctionType(self.words, [self.words, self.words])
             return b.call(b.module.declare_intrinsic(f"llvm.{_INTRINSIC[op]}.v{self.lanes}i32", (), kind), words)
+        if op is Op.MULHI:
+            return self._high_product(*words)
         if op in _COMPARE:
             return b.icmp_unsigned(_COMPARE[op], *words)
         if op in _FLOAT:
@@ -174,37 +195,104 @@ class _Printer:
     def _as_words(self, value: Any) -> Any:
         return self.b.zext(value, self.words) if value.type.element == I1 else value
 
-    def _load(self, address: Any, size: int) -> Any:
-        kind = ir.VectorType(ir.IntType(8 * size), self.lanes)
-        value = self.b.load(self._pointer(address, kind), align=size)
-        return value if size == 4 else self.b.zext(value, self.words)
+    def _high_product(self, left: Any, right: Any) -> Any:
+        b, wide = self.b, ir.VectorType(I64, self.lanes)
+        product = b.mul(b.zext(left, wide), b.zext(right, wide))
+        return b.trunc(b.lshr(product, ir.Constant(wide, [32] * self.lanes)), self.words)
 
-    def _store(self, words: Any, address: Any, size: int) -> None:
-        kind = ir.VectorType(ir.IntType(8 * size), self.lanes)
-        value = words if size == 4 else self.b.trunc(words, kind)
-        if not self.variant.streaming:
-            self.b.store(value, self._pointer(address, kind), align=size)
+    def _counted(self, first: Any) -> Words:
+        """The words of consecutive 64-bit numbers."""
+        b, wide = self.b, ir.VectorType(I64, self.lanes)
+        undefined = ir.Constant(wide, ir.Undefined)
+        start = b.shuffle_vector(
+            b.insert_element(undefined, first, _word(0, I32)), undefined, ir.Constant(self.words, [0] * self.lanes)
+        )
+        numbers = b.add(start, ir.Constant(wide, list(range(self.lanes))))
+        high = b.lshr(numbers, ir.Constant(wide, [32] * self.lanes))
+        return [b.trunc(numbers, self.words), b.trunc(high, self.words)]
+
+    def _load(self, address: Any, place: _Place) -> Words:
+        b, storage = self.b, place.storage
+        if isinstance(storage, Packed):
+            return [b.zext(Dense(storage, self.lanes).load(b, address), self.words)]
+        if storage.bits == 64:
+            both = b.load(self._pointer(address, ir.VectorType(I32, 2 * self.lanes)), align=8)
+            return [
+                b.shuffle_vector(both, both, ir.Constant(self.words, list(range(odd, 2 * self.lanes, 2))))
+                for odd in (0, 1)
+            ]
+        size = storage.bits // 8
+        value = b.load(self._pointer(address, ir.VectorType(ir.IntType(8 * size), self.lanes)), align=size)
+        return [value if size == 4 else b.zext(value, self.words)]
+
+    def _store(self, words: Words, address: Any, place: _Place, left: Any) -> None:
+        b, storage = self.b, place.storage
+        if isinstance(storage, Packed):
+            dense = Dense(storage, self.lanes)
+            self._stream(dense.store(b, self._dense_codes(words[0], left), address), dense.overhang == 0, place)
             return
-        store = self.b.store(value, self._pointer(address, kind), align=min(ALIGNMENT, size * self.lanes))
-        store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
+        value = self._interleaved(words)
+        if storage.bits < 32:
+            value = b.trunc(value, ir.VectorType(ir.IntType(storage.bits), self.lanes))
+        self._stream(b.store(value, self._pointer(address, value.type), align=storage.bits // 8), True, place)
+
+    def _stream(self, store: Any, is_whole: bool, place: _Place) -> None:
+        """Let a store of a whole vector go past the caches, where this loop does."""
+        if self.variant.streaming and is_whole:
+            store.align = min(ALIGNMENT, place.bytes)
+            store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
+
+    def _dense_codes(self, words: Any, left: Any) -> Any:
+        """Codes as bytes, zero beyond the last element: the padding of a row."""
+        b, kind = self.b, ir.VectorType(I8, self.lanes)
+        codes = b.trunc(words, kind)
+        most = b.select(b.icmp_unsigned("<", left, _word(self.lanes, I64)), left, _word(self.lanes, I64))
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = b.insert_element(undefined, b.trunc(most, I8), _word(0, I32))
+        limit = b.shuffle_vector(first, undefined, ir.Constant(self.words, [0] * self.lanes))
+        inside = b.icmp_unsigned("<", ir.Constant(kind, list(range(self.lanes))), limit)
+        return b.select(inside, codes, ir.Constant(kind, [0] * self.lanes))
+
+    def _interleaved(self, words: Words) -> Any:
+        """The words of each element one after the other."""
+        if len(words) == 1:
+            return words[0]
+        b, bits, pairs = self.b, 32, words
+        while len(pairs) > 1:
+            order = [place for lane in range(self.lanes) for place in (lane, self.lanes + lane)]
+            mask = ir.Constant(ir.VectorType(I32, 2 * self.lanes), order)
+            bits *= 2
+            joined = [b.shuffle_vector(low, high, mask) for low, high in zip(pairs[::2], pairs[1::2], strict=True)]
+            pairs = [b.bitcast(pair, ir.VectorType(ir.IntType(bits), self.lanes)) for pair in joined]
+        return pairs[0]
 
     def _splat(self, word: Any) -> Any:
         undefined = ir.Constant(self.words, ir.Undefined)
         first = self.b.insert_element(undefined, word, _word(0, I32))
         return self.b.shuffle_vector(first, undefined, ir.Constant(self.words, [0] * self.lanes))
 
-    def _buffer(self) -> Any:
-        place = cgutils.alloca_once(self.b, ir.ArrayType(I32, self.lanes))
-        place.align = ALIGNMENT
-        self.b.store(ir.Constant(ir.ArrayType(I32, self.lanes), [0] * self.lanes), place)
-        return self.b.ptrtoint(place, I64)
+    def _buffer(self, place: _Place) -> Any:
+        """Zeros for one vector."""
+        kind = ir.ArrayType(I64, -(-place.bytes // 8))
+        buffer = cgutils.alloca_once(self.b, kind)
+        buffer.align = ALIGNMENT
+        self.b.store(ir.Constant(kind, [0] * kind.count), buffer)
+        return self.b.ptrtoint(buffer, I64)
 
-    def _copy(self, target: Any, source: Any, count: Any, size: int) -> None:
+    def _copy(self, target: Any, source: Any, count: Any, place: _Place) -> None:
         pointers = [self._pointer(address, I8) for address in (target, source)]
-        cgutils.raw_memcpy(self.b, *pointers, count, size)
+        cgutils.raw_memcpy(self.b, *pointers, self._bytes(count, place), 1)
 
-    def _at(self, address: Any, index: Any, size: int) -> Any:
-        return self.b.add(address, self.b.mul(index, _word(size, I64)))
+    def _at(self, address: Any, index: Any, place: _Place) -> Any:
+        return self.b.add(address, self._bytes(index, place))
+
+    def _bytes(self, count: Any, place: _Place) -> Any:
+        """Of dense codes, those of the last, partial byte included."""
+        b = self.b
+        if isinstance(place.storage, Packed):
+            bits = b.mul(count, _word(place.storage.bits, I64))
+            return b.lshr(b.add(bits, _word(7, I64)), _word(3, I64))
+        return b.mul(count, _word(place.size, I64))
 
     def _pointer(self, address: Any, kind: Any) -> Any:
         return self.b.inttoptr(address, kind.as_pointer())
@@ -212,3 +300,26 @@ class _Printer:
 
 def _word(value: int, kind: Any) -> Any:
     return ir.Constant(kind, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How an array holds the vectors of a loop."""
+
+    storage: Storage | Packed
+    outputs: int
+    lanes: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element; dense codes have none of their own."""
+        if isinstance(self.storage, Packed):
+            return 0
+        return self.outputs * 4 if self.outputs > 1 else self.storage.bits // 8
+
+    @property
+    def bytes(self) -> int:
+        """Of one vector, and what lies beside it is touched."""
+        if isinstance(self.storage, Packed):
+            return self.lanes * self.storage.bits // 8 + Dense(self.storage, self.lanes).overhang
+        return self.lanes * self.size

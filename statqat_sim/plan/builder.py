@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from statqat_sim.plan.program import WORD, CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import WORD, CodecPlan, Op, Packed, PlanShape, Step, Storage, Stream
 
 Number = TypeVar("Number", int, bytes)
 
@@ -18,11 +20,24 @@ class Builder:
         self._streams: list[Stream] = []
         self._params: dict[str, int] = {}
         self._tables: dict[str, bytes] = {}
+        self._scope = ""
 
-    def input(self, name: str, storage: Storage) -> Word:
-        """The next stream."""
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Parameters made inside carry this name before their own: they are another part's."""
+        outer, self._scope = self._scope, f"{self._scope}{name}: "
+        yield
+        self._scope = outer
+
+    def input(self, name: str, storage: Storage | Packed) -> Word:
+        """The next stream, of up to 32 bits."""
         self._streams.append(Stream(name, storage))
         return self._emit(Op.INPUT, value=len(self._streams) - 1)
+
+    def input_pair(self, name: str, storage: Storage) -> tuple[Word, Word]:
+        """The next stream, of 64 bits: its high and low words."""
+        low = self.input(name, storage)
+        return self._emit(Op.INPUT_HIGH, value=len(self._streams) - 1), low
 
     def const(self, value: int) -> Word:
         """A number that the lowering fixes: part of the shape."""
@@ -30,6 +45,7 @@ class Builder:
 
     def param(self, name: str, value: int) -> Word:
         """A number that the format fixes: not part of the shape. One name, one number."""
+        name = self._scope + name
         if self._params.setdefault(name, value & WORD) != value & WORD:
             raise ValueError(f"parameter {name!r} has two values")
         return self._emit(Op.PARAM, value=list(self._params).index(name))
@@ -39,10 +55,11 @@ class Builder:
         self._tables[name] = words
         return self._emit(Op.TABLE, index, value=list(self._tables).index(name))
 
-    def finish(self, result: Word, storage: Storage) -> CodecPlan:
-        """The plan that gives `result`, stored so; steps and numbers that it does not need are left out."""
+    def finish(self, results: Word | tuple[Word, ...], storage: Storage | Packed) -> CodecPlan:
+        """The plan that gives `results`, low words first; steps and numbers that they do not need are left out."""
+        outputs = [word.index for word in (results if isinstance(results, tuple) else (results,))]
         recorded = list(self._steps)
-        order = _needed(recorded, result.index)
+        order = _needed(recorded, outputs)
         place = {old: new for new, old in enumerate(order)}
         params, tables = (
             sorted({recorded[i].value for i in order if recorded[i].op is op}) for op in (Op.PARAM, Op.TABLE)
@@ -54,7 +71,8 @@ class Builder:
             steps.append(Step(step.op, tuple(place[arg] for arg in step.args), value))
         names, numbers = _kept(self._params, params)
         table_names, table_words = _kept(self._tables, tables)
-        shape = PlanShape(tuple(steps), tuple(self._streams), names, table_names, storage)
+        ends = tuple(place[index] for index in outputs)
+        shape = PlanShape(tuple(steps), tuple(self._streams), names, table_names, storage, ends)
         return CodecPlan(shape, numbers, table_words)
 
     def _emit(self, op: Op, *args: Word, value: int = 0) -> Word:
@@ -68,10 +86,10 @@ def _kept(named: dict[str, Number], indices: list[int]) -> tuple[tuple[str, ...]
     return tuple(names[i] for i in indices), tuple(numbers[i] for i in indices)
 
 
-def _needed(steps: list[Step], result: int) -> list[int]:
-    """The steps that `result` depends on, in order."""
-    needed = {result}
-    for index in range(result, -1, -1):
+def _needed(steps: list[Step], results: list[int]) -> list[int]:
+    """The steps that `results` depend on, in order."""
+    needed = set(results)
+    for index in range(max(results), -1, -1):
         if index in needed:
             needed.update(steps[index].args)
     return sorted(needed)
@@ -93,6 +111,13 @@ class Word:
 
     def __sub__(self, other: Operand) -> Word:
         return self._on(Op.SUB, other)
+
+    def __mul__(self, other: Operand) -> Word:
+        return self._on(Op.MUL, other)
+
+    def mul_high(self, other: Operand) -> Word:
+        """The high word of the product."""
+        return self._on(Op.MULHI, other)
 
     def __and__(self, other: Operand) -> Word:
         return self._on(Op.AND, other)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.float32 import BIAS, EMIN, INFINITY, MANTISSA_BITS, QUIET_NAN, SIGN
+from statqat_sim.plan.layout import BIAS, EMIN, INFINITY, MANTISSA_BITS, QUIET_NAN, SIGN
 from statqat_sim.plan.rounding import round_up, shift_right
-from statqat_sim.spec.base import MAX_BIAS
+from statqat_sim.plan.significand import LIFT, leading_bit
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
 from statqat_sim.spec.integer import Encoding, IntElement
 
-ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
-"""The float whose step is 1: 2^23."""
-
 WIDE: Final = 26
 """Bits of a significand that is rounded to 24: two more, the last of them sticky, so that one rounding is enough."""
 
-LIFT: Final = MAX_BIAS + 64
-"""Added to exponents so that they stay positive."""
+
+@dataclass(frozen=True, slots=True)
+class Specials:
+    """The highest words of a result's Inf and quiet NaN."""
+
+    infinity: int
+    nan: int
+
+
+FLOAT32_SPECIALS: Final = Specials(INFINITY, QUIET_NAN)
 
 
 def decode_float(code: Word, element: FloatElement) -> Word:
@@ -35,8 +41,8 @@ def decode_float(code: Word, element: FloatElement) -> Word:
     if element.subnormals is Subnormals.NONE and element.has_zero:
         value = magnitude.where(value, 0)
     if element.max_magnitude < (1 << element.magnitude_bits) - 1:
-        value = _finite_or_special(magnitude, value, element)
-    return _signed(code, magnitude, value, element) if element.signed else value
+        value = finite_or_special(magnitude, value, element, FLOAT32_SPECIALS)
+    return signed(code, magnitude, value, element, FLOAT32_SPECIALS) if element.signed else value
 
 
 def _is_float32_aligned(element: FloatElement) -> bool:
@@ -86,6 +92,17 @@ def _magic(magnitude: Word, element: FloatElement) -> Word:
 
 def _convert(magnitude: Word, element: FloatElement) -> Word:
     """Any float to float32 by integers: normalise, cut to float32's step, round once, overflow to Inf."""
+    significand, step = taken_apart(magnitude, element)
+    if element.mantissa_bits < WIDE:
+        return _to_float32(significand, step)
+    excess = leading_bit(significand).above(WIDE - 1).min(31)
+    kept = significand >> excess
+    lost = significand - (kept << excess)
+    return _to_float32(kept | lost.min(1), step + excess)
+
+
+def taken_apart(magnitude: Word, element: FloatElement) -> tuple[Word, Word]:
+    """Significand and step: the magnitude's value is significand × 2^(step - LIFT)."""
     builder = magnitude.builder
     field = magnitude >> builder.param("mantissa bits", element.mantissa_bits)
     mantissa = magnitude & builder.param("mantissa mask", (1 << element.mantissa_bits) - 1)
@@ -99,19 +116,13 @@ def _convert(magnitude: Word, element: FloatElement) -> Word:
             significand, exponent = mantissa | hidden, field
         case Subnormals.RAW:
             significand, exponent = mantissa | field.where(hidden, 0), field
-    step = exponent + builder.param("exponent of step", LIFT - element.bias - element.mantissa_bits)
-    if element.mantissa_bits < WIDE:
-        return _to_float32(significand, step)
-    excess = _leading_bit(significand).above(WIDE - 1).min(31)
-    kept = significand >> excess
-    lost = significand - (kept << excess)
-    return _to_float32(kept | lost.min(1), step + excess)
+    return significand, exponent + builder.param("exponent of step", LIFT - element.bias - element.mantissa_bits)
 
 
 def _to_float32(significand: Word, step: Word) -> Word:
     """`significand` (below 2^26) × 2^(step - LIFT), rounded once to nearest even."""
     builder = significand.builder
-    leading = _leading_bit(significand)
+    leading = leading_bit(significand)
     first = builder.const(EMIN + LIFT)
     exponent = step + leading
     target_step = exponent.max(first) - MANTISSA_BITS
@@ -123,24 +134,17 @@ def _to_float32(significand: Word, step: Word) -> Word:
     return significand.where(word, 0)
 
 
-def _leading_bit(significand: Word) -> Word:
-    """Index of the highest bit of a word that is not 0; an exact conversion to float holds it as its exponent."""
-    builder = significand.builder
-    high = significand >> 16
-    part = high.where(high, significand)
-    exponent = (part | ONE_AS_STEP).fsub(builder.const(ONE_AS_STEP)) >> MANTISSA_BITS
-    return exponent - high.where(BIAS - 16, BIAS)
-
-
-def _finite_or_special(magnitude: Word, value: Word, element: FloatElement) -> Word:
+def finite_or_special(magnitude: Word, value: Word, element: FloatElement, specials: Specials) -> Word:
+    """The value of a magnitude, or Inf or NaN if the magnitude stands for these."""
     builder = magnitude.builder
-    special: Word | int = QUIET_NAN
+    special: Word | int = specials.nan
     if element.inf_code is not None:
-        special = magnitude.eq(builder.param("Inf", element.inf_code)).where(INFINITY, QUIET_NAN)
+        special = magnitude.eq(builder.param("Inf", element.inf_code)).where(specials.infinity, specials.nan)
     return builder.param("largest magnitude", element.max_magnitude).lt(magnitude).where(special, value)
 
 
-def _signed(code: Word, magnitude: Word, value: Word, element: FloatElement) -> Word:
+def signed(code: Word, magnitude: Word, value: Word, element: FloatElement, specials: Specials) -> Word:
+    """The value of a magnitude with its code's sign."""
     builder = code.builder
     sign = (code << builder.param("sign place", 31 - element.magnitude_bits)) & SIGN
     word = value | sign
@@ -150,14 +154,14 @@ def _signed(code: Word, magnitude: Word, value: Word, element: FloatElement) -> 
             nonzero = magnitude >> builder.param("mantissa bits", element.mantissa_bits)
         word = nonzero.where(word, 0)
     if element.nan is NanCodes.NEGATIVE_ZERO:
-        word = (magnitude | sign).eq(SIGN).where(QUIET_NAN, word)
+        word = (magnitude | sign).eq(SIGN).where(specials.nan, word)
     return word
 
 
 def decode_int(code: Word, element: IntElement) -> Word:
     """The float32 word of a code; code bits above the format's width are ignored."""
     builder = code.builder
-    negative, magnitude = _sign_and_magnitude(code, element)
+    negative, magnitude = sign_and_magnitude(code, element)
     low, width = element.full_range[0], element.bits
     step = (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS
     magic = builder.param("magic", step)
@@ -170,7 +174,8 @@ def decode_int(code: Word, element: IntElement) -> Word:
     return value if low == 0 else value | (negative << 31)
 
 
-def _sign_and_magnitude(code: Word, element: IntElement) -> tuple[Word, Word]:
+def sign_and_magnitude(code: Word, element: IntElement) -> tuple[Word, Word]:
+    """1 for a negative integer, and its magnitude."""
     builder, top = code.builder, element.bits - 1
     code = code & builder.param("code mask", (1 << element.bits) - 1)
     match element.encoding:

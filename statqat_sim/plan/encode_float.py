@@ -1,4 +1,4 @@
-"""Encoders of floats: float32 word -> code."""
+"""Encoders of floats: source -> code."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.float32 import (
+from statqat_sim.plan.layout import (
     BIAS,
     EMIN,
-    HIDDEN_BIT,
     INFINITY,
     LARGEST,
     MANTISSA_BITS,
     QUIET_NAN,
-    ceil_magnitude,
+    Layout,
     floor_magnitude,
     nearest_magnitude,
     power_of_two,
 )
-from statqat_sim.plan.rounding import Cut, boundary, round_by_sum, round_up, shift_right, stops_at_end
-from statqat_sim.plan.source import Source, nan_instead, take_apart
+from statqat_sim.plan.rounding import boundary, round_by_sum, round_up, shift_right, stops_at_end
+from statqat_sim.plan.significand import LIFT, TOP, significand
+from statqat_sim.plan.source import Source, nan_instead
 from statqat_sim.spec.encode import (
     EncodePolicy,
     InfInput,
@@ -54,10 +54,9 @@ class Domain:
         return 0 if self.values else 31 - self.element.magnitude_bits
 
 
-def encode_float(word: Word, element: FloatElement, policy: EncodePolicy, *, magic: bool) -> Word:
-    """The code of a float32 word; `magic` chooses the lowering, which `has_magic` must allow."""
+def encode_float(source: Source, element: FloatElement, policy: EncodePolicy, *, magic: bool) -> Word:
+    """The code of an input; `magic` chooses the lowering, which `has_magic` must allow."""
     codes = Domain(element, values=False)
-    source = take_apart(word, element, policy)
     if magic:
         code = _magic(source, codes, policy)
     else:
@@ -65,10 +64,9 @@ def encode_float(word: Word, element: FloatElement, policy: EncodePolicy, *, mag
     return _finish(code, source, codes, policy, clamped=magic and _saturates_exactly(element, policy))
 
 
-def round_to_value(word: Word, element: FloatElement, policy: EncodePolicy) -> Word:
-    """decode(encode(word)) without the code between, where `has_value_shortcut`."""
+def round_to_value(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
+    """decode(encode(input)) without the code between, where `has_value_shortcut`."""
     values = Domain(element, values=True)
-    source = take_apart(word, element, policy)
     value = _magic(source, values, policy)
     return _finish(value, source, values, policy, clamped=_saturates_exactly(element, policy))
 
@@ -78,30 +76,42 @@ def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, 
     element = domain.element
     if policy.underflow is Underflow.MIN and element.has_zero:
         least = source.sign.builder.param("least", domain.word(element.min_magnitude))
-        result = result.max(source.magnitude.where(least, 0))
+        result = result.max(source.nonzero.where(least, 0))
     if not clamped:
         result = _overflow(result, source, domain, policy)
     return _specials(result, source, domain, policy)
 
 
-def has_magic(element: FloatElement) -> bool:
-    """Whether the FPU may do the rounding: onto steps whose halves are normal float32 numbers.
+def has_magic(element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether the FPU may round a float32: onto steps whose halves are normal float32 numbers.
 
     With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
     """
     emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
+    precision = element.mantissa_bits + policy.drawn_bits
     return (
         element.subnormals is Subnormals.GRADUAL
-        and 1 <= element.mantissa_bits < MANTISSA_BITS  # the sum must stay in the binade of the float added
+        and element.mantissa_bits >= 1
+        and precision < MANTISSA_BITS  # the sum must stay in the binade of the float added
         and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
-        and element.emin - element.mantissa_bits > EMIN
+        and element.emin - precision > EMIN
     )
+
+
+def fits_float32(element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit.
+
+    Then a float64 may be rounded to float32 first, to odd: it stays on its side of each of them.
+    """
+    emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
+    precision = element.mantissa_bits + policy.drawn_bits
+    return precision + 3 < MANTISSA_BITS and emax + 1 < BIAS and element.emin - precision > EMIN
 
 
 def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
     keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
-    return has_magic(element) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
+    return has_magic(element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
 
 def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
@@ -114,7 +124,7 @@ def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     binade = (magnitude & INFINITY).max(first)
     magic = binade + builder.param("to magic", coarser << MANTISSA_BITS)
     half = binade - builder.param("to half a step", (element.mantissa_bits + 1) << MANTISSA_BITS)
-    rounded = round_by_sum(policy.rounding, magnitude, magic, half, source.negative)
+    rounded = round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw)
     if domain.values:
         return rounded.fsub(magic)
     return (rounded - magic) + ((binade - first) >> builder.param("mantissa shift", coarser))
@@ -130,50 +140,23 @@ def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
 
 def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
     """The magnitude as if exponent field `emin` started a gradual underflow and the range had no end."""
-    if element.emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:  # a float32 cut short, as bfloat16
-        shift = source.sign.builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
-        cut = shift_right(source.magnitude, shift)
-        magnitude = cut.kept
-    else:
-        magnitude, cut = _cut_at_step(source.magnitude, element)
-    # with one significand bit parity is the exponent field's, which `none` and `raw` shift by one
-    odd = (magnitude if element.mantissa_bits else magnitude + _skipped(element)) & 1
-    magnitude = magnitude + round_up(policy.rounding, cut, odd, source.negative)
-    return magnitude if element.emin >= EMIN else source.magnitude.min(1).where(magnitude, 0)
+    builder, mode = source.sign.builder, policy.rounding
+    if source.low is None and source.draw is None and element.emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:
+        # a float32 cut short, as bfloat16
+        cut = shift_right(source.magnitude, builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits))
+        return cut.kept + round_up(mode, cut, _odd(cut.kept, element), source.negative)
+    found = significand(source, element.emin)
+    first = builder.param("first exponent", element.emin + LIFT)
+    long_cut = found.cut(first.above(found.exponent) + builder.param("bits below step", TOP - element.mantissa_bits))
+    binades = found.exponent.above(first) << builder.param("mantissa bits", element.mantissa_bits)
+    magnitude = binades + long_cut.kept
+    magnitude = magnitude + long_cut.rounded_up(mode, _odd(magnitude, element), source.negative, source.draw)
+    return magnitude if element.emin >= source.layout.emin else source.nonzero.where(magnitude, 0)
 
 
-def _cut_at_step(float32: Word, element: FloatElement) -> tuple[Word, Cut]:
-    """A float32 magnitude cut off at the element's step there: as a magnitude code, and the cut itself."""
-    builder, mantissa_bits = float32.builder, element.mantissa_bits
-    exponent, significand, first = _significand(float32, element)
-    below, above = first.above(exponent), exponent.above(first)
-    if mantissa_bits <= MANTISSA_BITS:
-        shift = below + builder.param("mantissa shift", MANTISSA_BITS - mantissa_bits)
-    else:  # the target is finer than float32 until `below` uses the difference up
-        extra = builder.param("extra bits", mantissa_bits - MANTISSA_BITS)
-        significand = significand << extra.above(below).min(31)
-        shift = below.above(extra)
-    cut = shift_right(significand, shift.min(31))
-    return (above << builder.param("mantissa bits", mantissa_bits)) + cut.kept, cut
-
-
-def _significand(magnitude: Word, element: FloatElement) -> tuple[Word, Word, Word]:
-    """Exponent field, 24-bit significand, and the exponent field of the element's first binade.
-
-    Where the element is finer than float32's subnormals, these are normalised and all exponents are lifted.
-    """
-    builder, field = magnitude.builder, magnitude >> MANTISSA_BITS
-    fraction = magnitude & (HIDDEN_BIT - 1)
-    if element.emin >= EMIN:
-        first = builder.param("first exponent", element.emin + BIAS)
-        return field.max(1), fraction | (field.min(1) << MANTISSA_BITS), first
-    lift = max(64, -(element.emin + BIAS))
-    one = builder.const((BIAS + MANTISSA_BITS) << MANTISSA_BITS)  # as a float its step is 1
-    normal = (magnitude | one).fsub(one)  # the integer `magnitude`, exactly, as a normal float
-    subnormal_exponent = (normal >> MANTISSA_BITS) + builder.param("subnormal lift", lift + EMIN - MANTISSA_BITS)
-    exponent = field.where(field + builder.param("lift", lift), subnormal_exponent)
-    significand = field.where(fraction, normal & (HIDDEN_BIT - 1)) | HIDDEN_BIT
-    return exponent, significand, builder.param("first exponent", element.emin + BIAS + lift)
+def _odd(magnitude: Word, element: FloatElement) -> Word:
+    """Parity; with one significand bit it is the exponent field's, which `none` and `raw` shift by one."""
+    return (magnitude if element.mantissa_bits else magnitude + _skipped(element)) & 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,21 +193,31 @@ def _close_gap(code: Word, source: Source, element: FloatElement, policy: Encode
         return code
     builder, low, high = code.builder, *(Fraction(element.magnitude_value(c)) for c in (gap.low, gap.high))
     above = code - builder.param("skipped codes", gap.skipped)
-    below_high = source.magnitude.lt(builder.param("above gap", ceil_magnitude(high)))
-    above = below_high.where(builder.param("high side of gap", gap.high), above)
+    beyond = source.above("inside gap", lambda _: source.layout.ceil_magnitude(high) - 1)
+    above = beyond.where(above, builder.param("high side of gap", gap.high))
     if not element.has_zero:  # no value lies below the smallest one
         return above
 
-    def turn(negative: bool) -> int:
-        return boundary(policy.rounding, low, high, bool(gap.low & 1), negative).first
+    def last(negative: bool) -> int:
+        return boundary(policy.rounding, low, high, bool(gap.low & 1), negative).first(source.layout) - 1
 
-    below = source.magnitude.lt(source.per_sign("turn of gap", turn))
-    return below.where(code.min(builder.param("low side of gap", gap.low)), above)
+    goes_up = (
+        source.above("below turn of gap", last) if source.draw is None else beyond | _drawn(source, element, policy)
+    )
+    return goes_up.where(above, code.min(builder.param("low side of gap", gap.low)))
+
+
+def _drawn(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
+    """Whether a magnitude below the smallest normal number becomes that, and not 0, by its random bits."""
+    builder, found = source.sign.builder, significand(source, element.emin)
+    below = builder.param("first exponent", element.emin + LIFT).above(found.exponent)
+    zero = builder.const(0)
+    return found.cut(below + TOP).rounded_up(policy.rounding, zero, zero, source.draw)
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The end of the range on one side: above float32 magnitude `last` the result is magnitude code `code`."""
+    """The end of the range on one side: above the source's magnitude `last` the result is magnitude code `code`."""
 
     last: int
     code: int
@@ -233,25 +226,34 @@ class Limit:
 def _overflow(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     """The overflow rule, and ±Inf where its rule differs."""
     element = domain.element
-    limits = {negative: _float_limit(element, policy, negative) for negative in (False, True)}
-    last = source.per_sign("last in range", lambda negative: limits[negative].last)
-    over = source.per_sign("overflow", lambda negative: domain.word(limits[negative].code))
-    result = last.lt(source.magnitude).where(over, result)
+    limits = {negative: _limit(element, policy, source.layout, negative) for negative in (False, True)}
+    over = source.above("last in range", lambda negative: limits[negative].last)
+    if source.draw is not None:  # the successor may have been drawn
+        over = over | result.builder.param("largest magnitude", domain.word(element.max_magnitude)).lt(result)
+    instead = source.per_sign("overflow", lambda negative: domain.word(limits[negative].code))
+    result = over.where(instead, result)
     at_infinity = _inf_magnitude(element, policy)
     if all(limits[negative].code == at_infinity for negative in source.signs):
         return result
-    return source.magnitude.eq(INFINITY).where(result.builder.param("for Inf", domain.word(at_infinity)), result)
+    return source.is_infinite.where(result.builder.param("for Inf", domain.word(at_infinity)), result)
 
 
-def _float_limit(element: FloatElement, policy: EncodePolicy, negative: bool) -> Limit:
+def _limit(element: FloatElement, policy: EncodePolicy, layout: Layout, negative: bool) -> Limit:
     largest, odd = Fraction(element.highest), bool(element.max_magnitude & 1)
     if policy.overflow is Overflow.SATURATE or stops_at_end(policy.rounding, odd, negative):
-        return Limit(floor_magnitude(largest), element.max_magnitude)
-    if largest >= power_of_two(BIAS + 1):  # no finite float32 is beyond it
-        return Limit(LARGEST, _special(element, policy.overflow))
-    successor = Fraction(element.magnitude_value(element.max_magnitude + 1))
-    turn = boundary(policy.rounding, largest, successor, odd, negative)
-    return Limit(turn.first - 1, _special(element, policy.overflow))
+        return Limit(layout.floor_magnitude(largest), element.max_magnitude)
+    special, successor = _special(element, policy.overflow), _successor(element)
+    if policy.rounding.is_stochastic:
+        return Limit(layout.ceil_magnitude(successor) - 1, special)
+    return Limit(boundary(policy.rounding, largest, successor, odd, negative).first(layout) - 1, special)
+
+
+def _successor(element: FloatElement) -> Fraction:
+    """The value of the magnitude after the largest finite one, if that were finite."""
+    exponent, mantissa = divmod(element.max_magnitude + 1, 1 << element.mantissa_bits)
+    if not exponent:
+        return Fraction(element.magnitude_value(mantissa))
+    return ((1 << element.mantissa_bits) + mantissa) * power_of_two(exponent - element.bias - element.mantissa_bits)
 
 
 def _inf_magnitude(element: FloatElement, policy: EncodePolicy) -> int:
@@ -275,7 +277,7 @@ def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy
         return condition.where(builder.param("NaN", domain.word(_special(element, Overflow.NAN))), otherwise)
 
     if policy.zero_input is ZeroInput.NAN:
-        result = nan_if(source.magnitude.eq(0), result)
+        result = nan_if(source.nonzero.eq(0), result)
     if source.below_zero is not None and policy.negative_input is NegativeInput.NAN:
         result = nan_if(source.below_zero, result)
     elif source.below_zero is not None:
@@ -287,7 +289,7 @@ def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy
     if element.signed:
         sign = source.sign_shifted(domain.sign_shift)
         if element.zero is not Zero.SIGNED:  # +0 alone, or no zero: then -0 counts as +0
-            sign = (result if element.has_zero else source.magnitude).where(sign, 0)
+            sign = (result if element.has_zero else source.nonzero).where(sign, 0)
         result = result | sign
     if keeps_nan:
         return nan_if(source.is_nan, result) if signless_nan else result

@@ -1,68 +1,70 @@
-"""Encoders of integers and fixed-point numbers: float32 word -> code."""
+"""Encoders of integers and fixed-point numbers: source -> code."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.float32 import (
-    BIAS,
-    HIDDEN_BIT,
-    INFINITY,
-    MANTISSA_BITS,
-    ceil_magnitude,
-    floor_magnitude,
-    power_of_two,
-)
-from statqat_sim.plan.rounding import round_by_sum, round_up, shift_right
-from statqat_sim.plan.source import Source, nan_instead, take_apart
+from statqat_sim.plan.layout import BIAS, EMIN, MANTISSA_BITS, power_of_two
+from statqat_sim.plan.rounding import round_by_sum
+from statqat_sim.plan.significand import LIFT, TOP, significand
+from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
 from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Underflow
 from statqat_sim.spec.integer import Encoding, IntElement
 
 
-def encode_int(word: Word, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
-    """The code of a float32 word; `magic` chooses the lowering, which `has_magic` must allow."""
-    source = take_apart(word, element, policy)
+def encode_int(source: Source, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
+    """The code of an input; `magic` chooses the lowering, which `has_magic` must allow."""
     low, high = element.range
     ends = {False: high, True: -low}
-    step = power_of_two(-element.fraction_bits)
-    last = source.per_sign("last in range", lambda negative: floor_magnitude(ends[negative] * step))
+    layout, step = source.layout, power_of_two(-element.fraction_bits)
+
+    def last(negative: bool) -> int:
+        return layout.floor_magnitude(ends[negative] * step)
+
     integer = _magic(source, last, element, policy) if magic else _round(source, element, policy)
     if policy.underflow is Underflow.MIN:
         least = source.per_sign("least", lambda negative: min(ends[negative], 1))
-        below_step = source.magnitude.lt(word.builder.param("step", ceil_magnitude(step)))
-        integer = below_step.where(integer.max(source.magnitude.where(least, 0)), integer)
+        reaches_step = source.above("below step", lambda _: layout.ceil_magnitude(step) - 1)
+        integer = reaches_step.where(integer, integer.max(source.nonzero.where(least, 0)))
     if policy.underflow is Underflow.MIN or not magic:
         wraps = policy.overflow is Overflow.WRAP
-        over = source.magnitude.eq(INFINITY) if wraps else last.lt(source.magnitude)
+        over = source.is_infinite if wraps else source.above("last in range", last)
         integer = over.where(source.per_sign("end of range", ends.__getitem__), integer)
     instead = element.zero_code if policy.nan_input is NanInput.ZERO else element.code(high)
     return nan_instead(_integer_code(integer, source, element), source, element, policy, instead)
 
 
 def has_magic(element: IntElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may do the rounding: of integers that float32 holds."""
-    return policy.overflow is Overflow.SATURATE and element.bits < MANTISSA_BITS
+    """Whether the FPU may round a float32: to integers that float32 holds."""
+    return policy.overflow is Overflow.SATURATE and element.bits + policy.drawn_bits < MANTISSA_BITS
 
 
-def _magic(source: Source, last: Word, element: IntElement, policy: EncodePolicy) -> Word:
+def fits_float32(element: IntElement, policy: EncodePolicy) -> bool:
+    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit."""
+    precision = element.bits + policy.drawn_bits
+    in_range = -element.fraction_bits - policy.drawn_bits > EMIN and element.bits - element.fraction_bits < BIAS
+    return policy.overflow is Overflow.SATURATE and precision + 2 < MANTISSA_BITS and in_range
+
+
+def _magic(source: Source, last: Callable[[bool], int], element: IntElement, policy: EncodePolicy) -> Word:
     """Add the float whose step is the format's: the sum's low bits are the integer."""
     builder, one = source.magnitude.builder, BIAS - element.fraction_bits
     magic = builder.param("magic", (one + MANTISSA_BITS) << MANTISSA_BITS)
     half = builder.param("half a step", (one - 1) << MANTISSA_BITS)
-    return round_by_sum(policy.rounding, source.magnitude.min(last), magic, half, source.negative) - magic
+    magnitude = source.magnitude.min(source.per_sign("last in range", last))
+    return round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw) - magic
 
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
-    """|x|·2^fraction_bits, rounded to an integer; its low 32 bits."""
-    builder, field = source.magnitude.builder, source.magnitude >> MANTISSA_BITS
-    significand = (source.magnitude & (HIDDEN_BIT - 1)) | (field.min(1) << MANTISSA_BITS)
-    one = builder.param("exponent of 1 as a step", BIAS + MANTISSA_BITS - element.fraction_bits)
-    exponent = field.max(1)
-    left = exponent.above(one)
-    scaled = significand << left.min(31)
+    """|x|·2^fraction_bits, rounded to an integer; its low 32 bits. Of one beyond 32 bits only where it wraps."""
+    found = significand(source, source.layout.emin)
+    place = source.sign.builder.param("place of step", LIFT + TOP - element.fraction_bits)
     if policy.overflow is Overflow.WRAP:
-        scaled = left.lt(32).where(scaled, 0)
-    cut = shift_right(scaled, one.above(exponent).min(31))
-    return cut.kept + round_up(policy.rounding, cut, cut.kept & 1, source.negative)
+        cut = found.cut_wrapping((place + WORD_BITS).above(found.exponent))
+    else:
+        cut = found.cut(place.above(found.exponent).max(WORD_BITS))
+    return cut.kept + cut.rounded_up(policy.rounding, cut.kept & 1, source.negative, source.draw)
 
 
 def _integer_code(magnitude: Word, source: Source, element: IntElement) -> Word:

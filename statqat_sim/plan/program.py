@@ -12,17 +12,22 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
+import numpy as np
+
 WORD: Final = 0xFFFF_FFFF
 
 
 class Op(StrEnum):
     """What a step computes. Words are unsigned and wrap; a truth value is 0 or 1."""
 
-    INPUT = "input"  # stream `value`, zero-extended to a word
+    INPUT = "input"  # stream `value`, zero-extended to a word; of a 64-bit stream the low word
+    INPUT_HIGH = "input_high"  # the high word of 64-bit stream `value`
     CONST = "const"  # the word `value`, the same in every plan of this shape
     PARAM = "param"  # parameter `value` of the plan: a number of the format
     ADD = "add"
     SUB = "sub"
+    MUL = "mul"  # the low word of the product
+    MULHI = "mulhi"  # its high word
     AND = "and"
     OR = "or"
     XOR = "xor"
@@ -40,7 +45,8 @@ class Op(StrEnum):
     FDIV = "fdiv"
 
 
-ARITY: Final = dict.fromkeys(Op, 2) | {Op.INPUT: 0, Op.CONST: 0, Op.PARAM: 0, Op.TABLE: 1, Op.SELECT: 3}
+NULLARY: Final = (Op.INPUT, Op.INPUT_HIGH, Op.CONST, Op.PARAM)
+ARITY: Final = dict.fromkeys(Op, 2) | dict.fromkeys(NULLARY, 0) | {Op.TABLE: 1, Op.SELECT: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +59,32 @@ class Step:
 
 
 class Storage(StrEnum):
-    """How an array holds its words; the names are numpy's. A float32 is read as its bit pattern."""
+    """How an array holds its elements; the names are numpy's, and ml_dtypes'. Floats are read as bit patterns."""
 
     UINT8 = "uint8"
     UINT16 = "uint16"
     UINT32 = "uint32"
+    UINT64 = "uint64"
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
+    FLOAT64 = "float64"
 
     @property
     def bits(self) -> int:
-        return {"uint8": 8, "uint16": 16}.get(self.value, 32)
+        return int(self.value[-2:].lstrip("t"))
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Dense codes in bytes, rows padded to a whole one: a little-endian bit string, or a big-endian one."""
+
+    bits: int
+    big_endian: bool = False
+
+    def row_bytes(self, count: int) -> int:
+        """How many bytes a row of `count` codes takes."""
+        return -(-count * self.bits // 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +92,38 @@ class Stream:
     """A named array that a plan reads one element at a time, zero-extended to a word."""
 
     name: str
-    storage: Storage
+    storage: Storage | Packed
 
 
 @dataclass(frozen=True)
 class PlanShape:
-    """What is compiled: everything but the format's own numbers. The last step is the result."""
+    """What is compiled: everything but the format's own numbers.
+
+    An element of the result is the words of `outputs`, low ones first, cut to the width of `result`: one word, or
+    the two of a float64. A plan may also give several words of its own.
+    """
 
     steps: tuple[Step, ...]
     streams: tuple[Stream, ...]
     params: tuple[str, ...]
     tables: tuple[str, ...]
-    result: Storage
+    result: Storage | Packed
+    outputs: tuple[int, ...]
 
     def __hash__(self) -> int:
         return self._hash
 
     @cached_property
+    def _key(self) -> tuple[object, ...]:
+        return self.steps, self.streams, self.params, self.tables, self.result, self.outputs
+
+    @cached_property
     def _hash(self) -> int:
-        return hash((self.steps, self.streams, self.params, self.tables, self.result))
+        return hash(self._key)
 
     def __reduce__(self) -> tuple[type[PlanShape], tuple[object, ...]]:
         """Without the hash, which another process computes anew: it salts strings otherwise."""
-        return PlanShape, (self.steps, self.streams, self.params, self.tables, self.result)
+        return PlanShape, self._key
 
 
 @dataclass(frozen=True)
@@ -123,8 +154,8 @@ def _verify(plan: CodecPlan) -> None:
         raise ValueError("a parameter is not a 32-bit word")
     if any(len(table) % 4 for table in plan.tables):
         raise ValueError("a table is not made of 32-bit words")
-    if not shape.steps:
-        raise ValueError("a plan without steps has no result")
+    if not shape.outputs or not all(0 <= step < len(shape.steps) for step in shape.outputs):
+        raise ValueError("a plan's outputs are steps of it, one at least")
     limits: list[int] = []  # an upper bound of every step's result
     for index, step in enumerate(shape.steps):
         if len(step.args) != ARITY[step.op] or any(not 0 <= arg < index for arg in step.args):
@@ -137,15 +168,16 @@ def _verify(plan: CodecPlan) -> None:
 
 def _values(shape: PlanShape, op: Op) -> int:
     """How many values a step of this kind chooses from; 1 where its value says nothing."""
-    counts = {Op.INPUT: len(shape.streams), Op.PARAM: len(shape.params), Op.TABLE: len(shape.tables)}
-    return (counts | {Op.CONST: WORD + 1}).get(op, 1)
+    counts = dict.fromkeys((Op.INPUT, Op.INPUT_HIGH), len(shape.streams))
+    counts |= {Op.PARAM: len(shape.params), Op.TABLE: len(shape.tables), Op.CONST: WORD + 1}
+    return counts.get(op, 1)
 
 
 def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> int:
     """The largest word that a step can give, from the largest operands; a fixed operand has no other value."""
     match step.op:
         case Op.INPUT:
-            return (1 << plan.shape.streams[step.value].storage.bits) - 1
+            return min((1 << plan.shape.streams[step.value].storage.bits) - 1, WORD)
         case Op.CONST:
             return step.value
         case Op.PARAM:
@@ -156,16 +188,24 @@ def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> i
             return min(args)
         case Op.MAX:
             return max(args)
+        case Op.OR | Op.XOR:
+            return (1 << max(args).bit_length()) - 1
         case Op.SELECT:
             return max(args[1:])
         case Op.ADD:
-            return WORD if sum(args) > WORD else sum(args)
+            return min(sum(args), WORD)
+        case Op.MUL:
+            return min(args[0] * args[1], WORD)
+        case Op.MULHI:
+            return args[0] * args[1] >> 32
         case Op.SHL | Op.SHR if args[1] > 31:
             raise ValueError(f"a shift by up to {args[1]}; allowed: 31")
         case Op.SHR:
             return args[0] >> args[1] if fixed[1] else args[0]
         case Op.TABLE if 4 * args[0] >= len(plan.tables[step.value]):
             raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
+        case Op.TABLE:
+            return int(np.frombuffer(plan.tables[step.value], "<u4").max())
         case _:
             return WORD
 
@@ -174,10 +214,9 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
     shape = plan.shape
     for index, step in enumerate(shape.steps):
         match step.op:
-            case Op.INPUT:
-                text = (
-                    f"input {shape.streams[step.value].name}".ljust(28) + f"# {shape.streams[step.value].storage.value}"
-                )
+            case Op.INPUT | Op.INPUT_HIGH:
+                stream = shape.streams[step.value]
+                text = f"{step.op.value} {stream.name}".ljust(28) + f"# {_name(stream.storage)}"
             case Op.CONST:
                 text = f"{step.value:#x}"
             case Op.PARAM:
@@ -188,4 +227,11 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
             case _:
                 text = f"{step.op.value} " + ", ".join(f"v{arg}" for arg in step.args)
         yield f"v{index} = ".ljust(6) + text
-    yield f"return v{len(shape.steps) - 1}".ljust(34) + f"# {shape.result.value}"
+    results = ", ".join(f"v{step}" for step in shape.outputs)
+    yield f"return {results}".ljust(34) + f"# {_name(shape.result)}"
+
+
+def _name(storage: Storage | Packed) -> str:
+    if isinstance(storage, Storage):
+        return storage.value
+    return f"{storage.bits} bits, dense{', big-endian' if storage.big_endian else ''}"

@@ -1,16 +1,33 @@
 """Rounding, in its two forms: a step of a plan, and the exact boundary between two neighbours.
 
-A rounding mode is one case in `round_up`, `boundary` and `boundary_around_zero`, and nothing anywhere else.
+A deterministic mode is one case in `round_up`, `boundary` and `boundary_around_zero`, and nothing anywhere else. A
+stochastic mode is the deterministic one that rounds the fraction to the random bits' width: `FRACTION_MODES`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.float32 import ceil_magnitude, floor_magnitude
+from statqat_sim.plan.layout import Layout
 from statqat_sim.spec.encode import Rounding
+
+FRACTION_MODES: Final = {
+    Rounding.STOCHASTIC_A: Rounding.TOWARD_ZERO,
+    Rounding.STOCHASTIC_B: Rounding.NEAREST_AWAY,
+    Rounding.STOCHASTIC_C: Rounding.NEAREST_EVEN,
+}
+"""How the fraction between two neighbours is rounded to the random bits' width, before it is compared with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """An element's random bits: an integer below 2^bits."""
+
+    word: Word
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,44 @@ class Cut:
     half: Word
 
 
+@dataclass(frozen=True, slots=True)
+class LongCut:
+    """A magnitude cut off at the target's step, with every bit of the rest.
+
+    `fraction` counts 2^-32 steps; `more` is the fraction of one of these, in the same unit, its last bit sticky.
+    """
+
+    kept: Word
+    fraction: Word
+    more: Word
+
+    def rounded_up(self, mode: Rounding, odd: Word, negative: Word, draw: Draw | None) -> Word:
+        """1 where the magnitude takes the neighbour farther from zero, in any mode."""
+        if draw is None:
+            return round_up(mode, _short(self.kept, self.fraction, self.more), odd, negative)
+        whole, part = _split(self.fraction, self.more, draw.bits)
+        up = round_up(FRACTION_MODES[mode], part, whole & 1, negative)
+        limit = _ones(draw) - draw.word
+        return limit.lt(whole) | (limit.eq(whole) & up)
+
+
+def _short(kept: Word, fraction: Word, more: Word) -> Cut:
+    """The rest in 31 bits, the last of them sticky."""
+    return Cut(kept, (fraction >> 1) | (fraction & 1) | more.min(1), kept.builder.const(1 << 30))
+
+
+def _split(fraction: Word, more: Word, bits: int) -> tuple[Word, Cut]:
+    """The first bits of a fraction, and the cut that rounding it to them makes."""
+    if bits == 32:
+        return fraction, _short(fraction, more, more.builder.const(0))
+    whole = fraction >> (32 - bits)
+    return whole, _short(whole, fraction << bits, more)
+
+
+def _ones(draw: Draw) -> Word:
+    return draw.word.builder.const((1 << draw.bits) - 1)
+
+
 def shift_right(significand: Word, shift: Word) -> Cut:
     """Cut `shift` (below 32) bits off; `significand` must be below 2^31 unless `shift` is 0."""
     kept = significand >> shift
@@ -33,18 +88,26 @@ def shift_right(significand: Word, shift: Word) -> Cut:
     return Cut(kept, dropped + dropped, significand.builder.const(1) << shift)
 
 
-def round_by_sum(mode: Rounding, magnitude: Word, magic: Word, half: Word, negative: Word) -> Word:
+def round_by_sum(
+    mode: Rounding, magnitude: Word, magic: Word, half: Word, negative: Word, draw: Draw | None = None
+) -> Word:
     """The float `magic` + magnitude, rounded at the step of `magic` in any mode; its low bits count steps.
 
     The FPU rounds to nearest even. Where another mode is asked for, its result is corrected by the exact remainder.
+    Stochastic modes round at a step that is finer by the random bits, and add these: the carry is the result.
 
     Args:
         mode: the rounding mode.
-        magnitude: a float32 word without sign; the sum must stay in the binade of `magic`.
+        magnitude: a float32 word without sign; the sum must stay in the binade of `magic`, or of the finer magic.
         magic: a power of two whose step is the target's.
         half: half of that step, as a float32 word.
         negative: 1 for negative inputs.
+        draw: random bits, for a stochastic mode.
     """
+    if draw is not None:
+        finer = draw.bits << 23
+        fine = round_by_sum(FRACTION_MODES[mode], magnitude, magic - finer, half - finer, negative)
+        return magic + ((fine - (magic - finer) + draw.word) >> draw.bits)
     nearest = magnitude.fadd(magic)
     if mode is Rounding.NEAREST_EVEN:
         return nearest
@@ -57,7 +120,7 @@ def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:
     """1 where the magnitude takes the neighbour farther from zero.
 
     Args:
-        mode: the rounding mode.
+        mode: a deterministic rounding mode.
         cut: the magnitude at the target's step.
         odd: parity of the neighbour nearer zero.
         negative: 1 for negative inputs.
@@ -85,6 +148,8 @@ def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:
             return inexact & negative
         case Rounding.TO_ODD:
             return inexact & (odd ^ 1)
+        case _:
+            raise ValueError(f"{mode.value} is not deterministic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +159,17 @@ class Boundary:
     value: Fraction
     included: bool
 
-    @property
-    def first(self) -> int:
-        """The least float32 magnitude on the far side."""
-        return ceil_magnitude(self.value) if self.included else floor_magnitude(self.value) + 1
+    def first(self, layout: Layout) -> int:
+        """The least magnitude on the far side, of the floats of this layout."""
+        return layout.ceil_magnitude(self.value) if self.included else layout.floor_magnitude(self.value) + 1
 
 
-def boundary(mode: Rounding, near: Fraction, far: Fraction, near_is_odd: bool, negative: bool) -> Boundary:
-    """Where magnitudes between the neighbours `near` < `far` (both at least 0) change sides."""
-    middle = Boundary((near + far) / 2, included=True)
-    beyond_middle = Boundary((near + far) / 2, included=False)
+def boundary(
+    mode: Rounding, near: Fraction, far: Fraction, near_is_odd: bool, negative: bool, tie: Fraction | None = None
+) -> Boundary:
+    """Where magnitudes between the neighbours `near` < `far` (both at least 0) change sides; `tie`: if not half way."""
+    middle = Boundary((near + far) / 2 if tie is None else tie, included=True)
+    beyond_middle = Boundary(middle.value, included=False)
     always, never = Boundary(near, included=False), Boundary(far, included=True)
     match mode:
         case Rounding.NEAREST_EVEN:
@@ -122,10 +188,14 @@ def boundary(mode: Rounding, near: Fraction, far: Fraction, near_is_odd: bool, n
             return always if negative else never
         case Rounding.TO_ODD:
             return never if near_is_odd else always
+        case _:
+            raise ValueError(f"{mode.value} is not deterministic")
 
 
 def stops_at_end(mode: Rounding, largest_is_odd: bool, negative: bool) -> bool:
     """Whether a mode never leaves the range on this side (IEEE 754-2019, section 7.4)."""
+    if mode.is_stochastic:
+        return False
     return boundary(mode, Fraction(0), Fraction(1), largest_is_odd, negative) == Boundary(Fraction(1), included=True)
 
 
@@ -152,3 +222,5 @@ def boundary_around_zero(mode: Rounding, below: Fraction, above: Fraction, below
             return above, True
         case Rounding.TO_ODD:
             return (above, True) if below_is_odd else (below, False)
+        case _:
+            raise ValueError(f"{mode.value} is not deterministic")

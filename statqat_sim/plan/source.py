@@ -1,38 +1,141 @@
-"""What all encoders share: a float32 word taken apart by its policies, and what NaN becomes at the end."""
+"""What all encoders share: an input's bits, taken apart by the policies, and what NaN becomes at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-from statqat_sim.plan.builder import Word
-from statqat_sim.plan.float32 import INFINITY, MAGNITUDE, MIN_NORMAL, SIGN
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.layout import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    INFINITY,
+    LARGEST,
+    MAGNITUDE,
+    SIGN,
+    Layout,
+    power_of_two,
+)
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.rounding import Draw
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput, Via
+from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput
+
+LAYOUTS: Final = {
+    Storage.FLOAT16: FLOAT16,
+    Storage.BFLOAT16: BFLOAT16,
+    Storage.FLOAT32: FLOAT32,
+    Storage.FLOAT64: FLOAT64,
+}
+"""What encoders read."""
+
+WORD_BITS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Real:
+    """The bits of a float32 in one word, or of a float64 in two."""
+
+    word: Word  # with the sign in bit 31
+    low: Word | None = None  # the low word of a float64
+
+    @property
+    def layout(self) -> Layout:
+        return FLOAT32 if self.low is None else FLOAT64
+
+
+def read(builder: Builder, name: str, storage: Storage) -> Real:
+    """The next stream, whose floats of 16 bits become the float32 of the same value."""
+    if storage is Storage.FLOAT64:
+        return Real(*builder.input_pair(name, storage))
+    word = builder.input(name, storage)
+    match storage:
+        case Storage.FLOAT16:
+            return Real(_widened(word))
+        case Storage.BFLOAT16:
+            return Real(word << 16)
+    return Real(word)
+
+
+def _widened(half: Word) -> Word:
+    """A float16 as float32: an exact product moves its exponent, of subnormals too."""
+    magnitude = half & 0x7FFF
+    shift, rebias = FLOAT32.mantissa_bits - FLOAT16.mantissa_bits, 2 * FLOAT32.bias - FLOAT16.bias
+    value = (magnitude << shift).fmul(half.builder.const(rebias << FLOAT32.mantissa_bits))
+    value = magnitude.lt(FLOAT16.infinity).where(value, value | INFINITY)
+    return value | ((half & 0x8000) << 16)
+
+
+def flushed(real: Real, layout: Layout) -> Real:
+    """`real` with the subnormals of `layout`, which it came in, made ±0."""
+    least = real.layout.ceil_magnitude(power_of_two(layout.emin))
+    tiny = (real.word & MAGNITUDE).lt(least if real.low is None else least >> WORD_BITS)
+    low = None if real.low is None else tiny.where(0, real.low)
+    return Real(tiny.where(real.word & SIGN, real.word), low)
+
+
+def narrowed(real: Real) -> Real:
+    """A float64 as float32, rounded to odd, so that it stays on its side of every normal float32 with an even last bit.
+
+    What lies below the normal float32 becomes the least magnitude, what lies above the finite ones the largest.
+    """
+    assert real.low is not None
+    builder, high, low = real.word.builder, real.word & MAGNITUDE, real.low
+    spare = FLOAT32.mantissa_bits + WORD_BITS - FLOAT64.mantissa_bits
+    rebias = (FLOAT64.bias - FLOAT32.bias) << (FLOAT32.mantissa_bits - spare)
+    least, beyond = rebias + (1 << 20), rebias + (0xFF << 20)
+    top, sticky = builder.const(FLOAT64.infinity >> WORD_BITS), high | low.min(1)
+    normal = ((high - rebias) << spare) | (low >> (WORD_BITS - spare)) | (low << spare).min(1)
+    special = sticky.lt(top).where(LARGEST, top.lt(sticky) + INFINITY)
+    finite = high.lt(least).where((high | low).min(1), normal)
+    return Real((real.word & SIGN) | high.lt(beyond).where(finite, special))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input word and what its policies made of it."""
+    """An input and what its policies made of it.
 
-    word: Word
+    The magnitude of a NaN is meaningless: whoever uses it selects by `is_nan` at the end.
+    """
+
+    real: Real
     sign: Word  # bit 31; 0 where the format has one sign
-    magnitude: Word
+    magnitude: Word  # a float32's, or the high word of a float64's
+    low: Word | None  # the low word of a float64's
     is_nan: Word
     signs: tuple[bool, ...]  # that inputs have by now: False for positive, True for negative
     below_zero: Word | None  # inputs that `negative_input` gives a code of its own: NaN, or the smallest of all
+    draw: Draw | None  # random bits, for stochastic rounding
+
+    @property
+    def layout(self) -> Layout:
+        return self.real.layout
 
     @property
     def negative(self) -> Word:
         """1 for a negative input."""
         return self.sign >> 31
 
+    @property
+    def nonzero(self) -> Word:
+        """A word that is 0 for zero alone."""
+        return self.magnitude if self.low is None else self.magnitude | self.low
+
+    @property
+    def is_infinite(self) -> Word:
+        if self.low is None:
+            return self.magnitude.eq(INFINITY)
+        return self.magnitude.eq(FLOAT64.infinity >> WORD_BITS) & self.low.eq(0)
+
     def sign_shifted(self, shift: int) -> Word:
         """The sign bit `shift` bits below bit 31, for formats with negative values; 0 for others."""
         if self.signs == (False,):
             return self.sign
-        builder = self.word.builder
-        return (self.word >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
+        builder = self.sign.builder
+        return (self.real.word >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
 
     def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
         """A number of the format that may depend on the input's sign."""
@@ -41,36 +144,38 @@ class Source:
             return builder.param(name, numbers[0])
         return self.negative.where(builder.param(f"{name} (negative)", numbers[1]), builder.param(name, numbers[0]))
 
+    def above(self, name: str, last: Callable[[bool], int]) -> Word:
+        """1 for magnitudes above a pattern of the source's layout that may depend on the sign."""
+        if self.low is None:
+            return self.per_sign(name, last).lt(self.magnitude)
+        high = self.per_sign(f"{name}, high", lambda negative: last(negative) >> WORD_BITS)
+        low = self.per_sign(f"{name}, low", lambda negative: last(negative) & ((1 << WORD_BITS) - 1))
+        return high.lt(self.magnitude) | (high.eq(self.magnitude) & low.lt(self.low))
 
-def take_apart(word: Word, element: Element, policy: EncodePolicy) -> Source:
-    """Steps 8 (`flush_inputs`, `via`) and 10 (`negative_input`) of the language's Definitions.
 
-    A NaN's magnitude is meaningless: whoever uses it selects by `is_nan` at the end.
-    """
-    sign, magnitude = word & SIGN, word & MAGNITUDE
-    is_nan = word.builder.const(INFINITY).lt(magnitude)
-    if policy.flush_inputs:
-        magnitude = magnitude.lt(MIN_NORMAL).where(0, magnitude)
-    if policy.via is Via.BFLOAT16:
-        magnitude = _nearest_bfloat16(magnitude)
+def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | None) -> Source:
+    """Step 10 (`negative_input`) of the language's Definitions; `flush_inputs` and `via` have been before."""
+    sign, magnitude, low = real.word & SIGN, real.word & MAGNITUDE, real.low
+    is_nan = _is_nan(magnitude, low)
     if element.has_negative:
-        return Source(word, sign, magnitude, is_nan, (False, True), None)
-    is_negative = (sign >> 31) & word.builder.const(0).lt(magnitude)
+        return Source(real, sign, magnitude, low, is_nan, (False, True), None, draw)
+    is_negative = (sign >> 31) & sign.builder.const(0).lt(magnitude if low is None else magnitude | low)
     if policy.negative_input is NegativeInput.ABS:
         sign = is_negative.where(0, sign)
     else:
         magnitude = is_negative.where(0, magnitude)
+        low = None if low is None else is_negative.where(0, low)
     if not isinstance(element, CodebookElement):  # whose entry -0.0 serves inputs with the sign bit
-        sign = word.builder.const(0)
+        sign = sign.builder.const(0)
     becomes_zero = policy.negative_input is NegativeInput.CLAMP and element.has_zero
     keeps_value = policy.negative_input is NegativeInput.ABS or becomes_zero
-    return Source(word, sign, magnitude, is_nan, (False,), None if keeps_value else is_negative)
+    return Source(real, sign, magnitude, low, is_nan, (False,), None if keeps_value else is_negative, draw)
 
 
-def _nearest_bfloat16(magnitude: Word) -> Word:
-    magnitude = magnitude.min(INFINITY)
-    odd = (magnitude >> 16) & 1
-    return (magnitude + 0x7FFF + odd) & 0x7FFF_0000
+def _is_nan(magnitude: Word, low: Word | None) -> Word:
+    if low is None:
+        return magnitude.builder.const(INFINITY).lt(magnitude)
+    return magnitude.builder.const(FLOAT64.infinity >> WORD_BITS).lt(magnitude | low.min(1))
 
 
 def nan_instead(result: Word, source: Source, element: Element, policy: EncodePolicy, instead: int) -> Word:

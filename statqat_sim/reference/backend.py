@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_numpy, as_scale, in_kind, result_array, separate
-from statqat_sim.plan.program import CodecPlan
+from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
+from statqat_sim.packing import array_shape, element_shape
+from statqat_sim.plan.philox import BLOCK_BITS, philox
+from statqat_sim.plan.program import CodecPlan, Packed, Storage
+from statqat_sim.reference.dense import pack, unpack
 from statqat_sim.reference.interpret import interpret
 
 
@@ -20,16 +23,22 @@ class ReferenceKernel:
 
     plan: CodecPlan
 
-    def __call__(self, x: Any, *, out: Any = None, scale: Any = None) -> Any:
+    def __call__(
+        self, x: Any, *, out: Any = None, scale: Any = None, seed: int = 0, offset: int = 0, shape: Any = None
+    ) -> Any:
         """See `runtime.Kernel`."""
-        shape = self.plan.shape
-        source = as_numpy(x, shape.streams[0].storage, shape.streams[0].name)
-        target = result_array(out, source.shape, shape.result)
-        source = separate(source, target)
-        streams = [_words(source)]
-        if len(shape.streams) > 1:
-            streams.append(_words(np.broadcast_to(as_scale(scale, source.shape), source.shape)))
-        target[...] = interpret(self.plan, streams).astype(f"u{target.itemsize}").view(target.dtype)
+        plan = self.plan.shape
+        stream = plan.streams[0]
+        source = as_numpy(x, stream.storage, stream.name)
+        shape = element_shape(source.shape, stream.storage, shape, stream.name)
+        target = result_array(out, array_shape(shape, plan.result), plan.result)
+        streams = [_elements(separate(source, target), stream.storage, shape)]
+        for other in plan.streams[1:]:
+            if other.name == "random":
+                streams.append(random_fields(seed, offset, shape, other.storage))
+            else:
+                streams.append(_words(np.broadcast_to(as_scale(scale, shape), shape)))
+        target[...] = _stored(interpret(self.plan, streams), plan.result, target)
         return in_kind(target, x) if out is None else out
 
 
@@ -51,5 +60,32 @@ class ReferenceBackend:
         return ReferenceKernel(plan)
 
 
-def _words(array: Any) -> Any:
-    return np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape).astype(np.uint32)
+def random_fields(seed: int, offset: int, shape: tuple[int, ...], storage: Storage | Packed) -> Array:
+    """The random field of each element of an array of this shape, whose first element has the index `offset`."""
+    index = offset + np.arange(int(np.prod(shape)), dtype=np.uint64)
+    per_block = BLOCK_BITS // storage.bits
+    blocks, places = np.unique(index // np.uint64(per_block), return_inverse=True)
+    words = interpret(philox(), [blocks, np.full(1, seed, np.uint64)])
+    fields = words.astype("<u4").view(f"<u{storage.bits // 8}").reshape(-1, per_block)
+    return fields[places.reshape(-1), (index % np.uint64(per_block)).astype(np.int64)].astype(np.uint32).reshape(shape)
+
+
+def _elements(array: Array, storage: Storage | Packed, shape: tuple[int, ...]) -> Array:
+    """A stream's elements as unsigned integers."""
+    if not isinstance(storage, Packed):
+        return _words(array).reshape(shape)
+    flat = array.reshape(array_shape(shape or (1,), storage))
+    return unpack(flat, storage, (shape or (1,))[-1]).astype(np.uint32).reshape(shape)
+
+
+def _stored(words: Array, storage: Storage | Packed, target: Array) -> Array:
+    if isinstance(storage, Packed):
+        return pack(np.atleast_1d(words), storage)
+    if words.ndim > target.ndim:
+        return words.view(target.dtype)[..., 0]
+    return words.astype(f"u{target.itemsize}").view(target.dtype)
+
+
+def _words(array: Any) -> Array:
+    bits = np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape)
+    return bits if bits.itemsize == 8 else bits.astype(np.uint32)

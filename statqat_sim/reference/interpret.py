@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.plan.program import CodecPlan, Op
 
-Words = NDArray[np.uint32]
+Words = NDArray[Any]
 
 
 def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
@@ -17,19 +18,23 @@ def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
 
     Args:
         plan: the program.
-        streams: one array of words for each of its streams; they broadcast against each other.
+        streams: one array of unsigned integers for each of its streams; they broadcast against each other.
 
     Returns:
-        The result words; of 8- and 16-bit results the value in a whole word.
+        The result words; of 8- and 16-bit results the value in a whole word. Several outputs lie along a last axis.
     """
+    shape = plan.shape
     tables = [np.frombuffer(table, "<u4") for table in plan.tables]
+    lengths = np.broadcast_shapes(*(np.shape(stream) for stream in streams))
     results: list[Words] = []
     with np.errstate(all="ignore"):
-        for step in plan.shape.steps:
+        for step in shape.steps:
             args = [results[arg] for arg in step.args]
             results.append(_execute(step.op, step.value, args, plan.params, tables, streams))
-    result: Words = np.broadcast_arrays(results[-1], *streams)[0].astype(np.uint32)
-    return result & np.uint32((1 << plan.shape.result.bits) - 1)
+    outputs = [np.broadcast_to(results[index], lengths).astype(np.uint32) for index in shape.outputs]
+    if len(outputs) > 1:
+        return np.stack(outputs, axis=-1)
+    return outputs[0] & np.uint32((1 << min(shape.result.bits, 32)) - 1)
 
 
 def _execute(
@@ -37,7 +42,9 @@ def _execute(
 ) -> Words:
     match op:
         case Op.INPUT:
-            return streams[value]
+            return streams[value].astype(np.uint32)  # the low word
+        case Op.INPUT_HIGH:
+            return (streams[value] >> np.uint64(32)).astype(np.uint32)
         case Op.CONST:
             return np.uint32(value)  # type: ignore[return-value]  # a scalar broadcasts like an array
         case Op.PARAM:
@@ -46,6 +53,10 @@ def _execute(
             return a[0] + a[1]
         case Op.SUB:
             return a[0] - a[1]
+        case Op.MUL:
+            return a[0] * a[1]
+        case Op.MULHI:
+            return (a[0].astype(np.uint64) * a[1] >> np.uint64(32)).astype(np.uint32)
         case Op.AND:
             return a[0] & a[1]
         case Op.OR:

@@ -21,6 +21,9 @@ Search: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 SEARCH_VARIABLE = "STATQAT_FORMATS"
 """Environment variable: directories of a user's own formats, separated like PATH."""
 
+WIDER = frozenset({"float64", "fp64", "double", "binary64"})
+"""What people ask for and no file can describe."""
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -42,13 +45,16 @@ class Catalog:
         """The file of a name or alias.
 
         Raises:
-            LookupError: with the nearest names.
+            LookupError: with the nearest names, or why there is none.
         """
         if name in self.files:
             return self.files[name]
         aliases = self.aliases
         if name in aliases:
             return self.files[aliases[name]]
+        if name in WIDER:
+            what = "it is what every value is told in, and wider than any format; allowed: codes of up to 32 bits"
+            raise LookupError(f"{name} is not in the catalog: {what}")
         hint = did_you_mean(name, (*self.files, *aliases))
         raise LookupError(f"no format is named {shown(name)}{hint} (`statqat-sim formats` lists them all)")
 

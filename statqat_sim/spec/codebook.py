@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from statqat_sim.errors import shown
-from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem, Spec
+from statqat_sim.spec.base import KeyProblem
+from statqat_sim.spec.listed import ListedElement
 
 
-class CodebookElement(Spec):
+class CodebookElement(ListedElement):
     """At most 2^bits finite values, in any order. Codes beyond the list read NaN and are the format's NaN."""
 
     kind: Literal["codebook"]
-    bits: Annotated[int, Field(ge=1, le=MAX_TABLE_BITS)]
     values: Annotated[tuple[float, ...], Field(min_length=1, strict=False)]
 
     def __eq__(self, other: object) -> bool:
@@ -31,30 +31,13 @@ class CodebookElement(Spec):
     def _identity(self) -> tuple[int, tuple[str, ...]]:
         return self.bits, tuple(map(float.hex, self.values))
 
-    @property
-    def sign_bit(self) -> int:
-        return 0
-
     def value(self, code: int) -> float:
         """The listed value, or NaN for an unused code."""
         return self.values[code] if code < len(self.values) else math.nan
 
-    @cached_property
-    def levels(self) -> tuple[float, ...]:
-        """The distinct values in ascending order; -0.0 and 0.0 are one level."""
-        return tuple(sorted({value + 0.0 for value in self.values}))
-
-    def level_code(self, level: float, *, negative_zero: bool = False) -> int:
-        """The lowest code of a level; of level 0 the lowest code of -0.0 or of 0.0, where both exist."""
-        codes = [code for code, value in enumerate(self.values) if value == level]
-        if level == 0:
-            sign = -1.0 if negative_zero else 1.0
-            codes = [code for code in codes if math.copysign(1.0, self.values[code]) == sign] or codes
-        return codes[0]
-
-    @property
-    def inf_code(self) -> None:
-        return None
+    def is_odd(self, index: int) -> bool:
+        """The parity of `levels[index]`: of its index."""
+        return bool(index & 1)
 
     @property
     def nan_code(self) -> int | None:
@@ -62,57 +45,16 @@ class CodebookElement(Spec):
         return len(self.values) if self.nan_count else None
 
     @property
-    def signed_nan(self) -> bool:
-        return False
-
-    @property
-    def zero_code(self) -> int:
-        """Code of +0, where the format has one."""
-        return self.level_code(0.0)
-
-    @property
     def has_zero(self) -> bool:
         return 0.0 in self.values
 
     @property
     def has_negative(self) -> bool:
-        return self.lowest < 0
-
-    @property
-    def highest(self) -> float:
-        return self.levels[-1]
-
-    @property
-    def lowest(self) -> float:
-        return self.levels[0]
-
-    @property
-    def smallest(self) -> float:
-        """The smallest value above zero; of a codebook without one, the least magnitude but zero."""
-        positive = [level for level in self.levels if level > 0]
-        return positive[0] if positive else max((level for level in self.levels if level < 0), default=0.0)
-
-    @property
-    def min_normal(self) -> float:
-        return self.smallest
-
-    @property
-    def min_subnormal(self) -> None:
-        return None
-
-    @property
-    def ulp_at_one(self) -> float | None:
-        """Distance from 1 to the next larger value, if both exist."""
-        above = [level for level in self.levels if level > 1]
-        return above[0] - 1 if above and 1.0 in self.levels else None
+        return min(self.values) < 0
 
     @property
     def nan_count(self) -> int:
         return (1 << self.bits) - len(self.values)
-
-    @property
-    def inf_count(self) -> int:
-        return 0
 
     def produces(self, code: int) -> bool:
         return code < len(self.values)

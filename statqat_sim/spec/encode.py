@@ -10,10 +10,18 @@ from pydantic import Field
 
 from statqat_sim.spec.base import KeyProblem, Spec, Worded
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.floating import FloatElement, Subnormals
 from statqat_sim.spec.integer import Encoding, IntElement
+from statqat_sim.spec.listed import ListedElement, TwosComplementElement
+from statqat_sim.spec.listed import TieDomain as TieDomain  # a word of this language
+from statqat_sim.spec.lns import LnsElement
+from statqat_sim.spec.posit import PositElement
+from statqat_sim.spec.takum import TakumElement
+from statqat_sim.spec.tapered import TaperedElement
 
-Element: TypeAlias = FloatElement | IntElement | CodebookElement
+Element: TypeAlias = (
+    FloatElement | IntElement | CodebookElement | PositElement | TakumElement | LnsElement | TaperedElement
+)
 
 
 class Rounding(StrEnum):
@@ -27,6 +35,14 @@ class Rounding(StrEnum):
     TOWARD_POSITIVE = "toward_positive"
     TOWARD_NEGATIVE = "toward_negative"
     TO_ODD = "to_odd"
+    STOCHASTIC_A = "stochastic_a"
+    STOCHASTIC_B = "stochastic_b"
+    STOCHASTIC_C = "stochastic_c"
+
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether the result depends on random bits."""
+        return self in (Rounding.STOCHASTIC_A, Rounding.STOCHASTIC_B, Rounding.STOCHASTIC_C)
 
 
 class Overflow(StrEnum):
@@ -86,16 +102,19 @@ class Via(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
-class TieDomain(StrEnum):
-    """Where the midpoint between neighbours lies."""
-
-    ARITHMETIC = "arithmetic"
+POSIT_DEFAULTS: Mapping[str, StrEnum] = {
+    "tie_domain": TieDomain.BITSTRING,
+    "underflow": Underflow.MIN,
+    "inf_input": InfInput.NAN,
+}
+"""What the Posit Standard says; other kinds, and other keys, have the first word of each list."""
 
 
 class EncodePolicy(Spec):
     """The `encode` part of a spec. `nan_input` may also be a code."""
 
     rounding: Worded[Rounding] = Rounding.NEAREST_EVEN
+    random_bits: Annotated[int, Field(ge=1, le=32)] = 16
     tie_domain: Worded[TieDomain] = TieDomain.ARITHMETIC
     overflow: Worded[Overflow] = Overflow.SATURATE
     inf_input: Worded[InfInput] = InfInput.OVERFLOW
@@ -106,16 +125,22 @@ class EncodePolicy(Spec):
     flush_inputs: bool = False
     via: Worded[Via] = Via.EXACT
 
+    @property
+    def drawn_bits(self) -> int:
+        """How many random bits each element takes: none where the rounding is not stochastic."""
+        return self.random_bits if self.rounding.is_stochastic else 0
+
     def resolved(self, element: Element) -> EncodePolicy:
-        """The policy with the default that depends on the element filled in."""
-        if self.nan_input is not None:
-            return self
-        default = NanInput.MAX if element.nan_code is None else NanInput.NAN
-        return self.model_copy(update={"nan_input": default})
+        """The policy with the defaults that depend on the element filled in where their keys are not written."""
+        nan_input = NanInput.MAX if element.nan_code is None else NanInput.NAN
+        defaults: dict[str, StrEnum] = {"nan_input": nan_input} if self.nan_input is None else {}
+        if isinstance(element, PositElement):
+            defaults |= {key: word for key, word in POSIT_DEFAULTS.items() if key not in self.model_fields_set}
+        return self.model_copy(update=defaults)
 
     def problems(self, element: Element) -> Iterator[KeyProblem]:
         """The keys that ask for what the element does not have."""
-        for key, refused in _refusals(element).items():
+        for key, refused in refusals(element).items():
             asked = getattr(self, key)
             if why := refused.get(asked):
                 allowed = ", ".join(word for word in type(asked) if not refused.get(word))
@@ -125,23 +150,48 @@ class EncodePolicy(Spec):
             yield "nan_input", f"code {self.nan_input} has more than {element.bits} bits; allowed: 0 to {most}"
 
 
-def _refusals(element: Element) -> Mapping[str, Mapping[StrEnum, str | None]]:
+def refusals(element: Element) -> Mapping[str, Mapping[StrEnum, str | None]]:
     """The words that an element may have no use for, each with the reason, or None where it is allowed."""
     nan = None if element.nan_code is not None else "'nan' needs a format with NaN"
     inf = None if element.inf_code is not None else "'inf' needs a format with Inf"
     zero = None if element.has_zero else "'zero' needs a format with a zero"
-    end = "beyond the end of a codebook is its end" if isinstance(element, CodebookElement) else None
+    end = _end(element)
     wrap = None if _can_wrap(element) else "'wrap' needs an int without min and max, not in sign and magnitude"
     no_zero = "only a format without a zero has this choice" if element.has_zero else nan
     negative = "only a format without negative values has this choice"
     has_negative = negative if element.has_negative else None
+    stochastic = _without_random_bits(element)
+    bitstring = None if isinstance(element, TwosComplementElement) else "'bitstring' needs kind posit or takum"
+    log = None if isinstance(element, LnsElement) else "'log' needs kind lns"
     return {
+        "rounding": {rounding: stochastic for rounding in Rounding if rounding.is_stochastic},
+        "tie_domain": {TieDomain.BITSTRING: bitstring, TieDomain.LOG: log},
         "overflow": {Overflow.INF: end or inf, Overflow.NAN: end or nan, Overflow.WRAP: end or wrap},
         "inf_input": {InfInput.INF: inf, InfInput.NAN: nan},
         "nan_input": {NanInput.NAN: nan, NanInput.ZERO: zero},
         "zero_input": {ZeroInput.NAN: no_zero},
         "negative_input": {NegativeInput.NAN: has_negative or nan, NegativeInput.ABS: has_negative},
     }
+
+
+def _end(element: Element) -> str | None:
+    """Why nothing overflows, where the largest value has no successor."""
+    if not isinstance(element, ListedElement) or element.successor is not None:
+        return None
+    name = {"lns": "an lns", "tapered": "a tapered format without Inf"}.get(element.kind, f"a {element.kind}")
+    return f"beyond the end of {name} is its end"
+
+
+def _without_random_bits(element: Element) -> str | None:
+    """Why an element is not rounded by random bits: only where all gaps are powers of two is that exact."""
+    if isinstance(element, ListedElement):
+        return f"stochastic rounding needs kind float or int, not {element.kind}"
+    if isinstance(element, IntElement):
+        return None
+    if element.subnormals is Subnormals.RAW or (element.subnormals is Subnormals.NONE and element.has_zero):
+        what = f"subnormals: {element.subnormals.value}"
+        return f"stochastic rounding needs gaps that are powers of two, not the one above {what}"
+    return None
 
 
 def _can_wrap(element: Element) -> bool:

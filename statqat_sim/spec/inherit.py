@@ -9,7 +9,7 @@ from typing import TypeAlias
 from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.located import UNREADABLE, Located
 
-INHERITED = {"extends": ("title", "source", "element", "encode"), "element": ("element", "encode")}
+INHERITED = {"extends": ("title", "source", "element", "encode", "pack"), "element": ("element", "encode")}
 """What the format that a key names bequeaths."""
 
 MAX_GENERATIONS = 16

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.spec.base import MAX_TABLE_BITS, Spec
 from statqat_sim.spec.encode import Element, EncodePolicy
+from statqat_sim.spec.listed import ListedElement
+from statqat_sim.spec.pack import Pack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,6 +35,7 @@ class NumberFormat(Spec):
     name: str
     element: Element
     encode: EncodePolicy
+    pack: Pack = Pack()
     aliases: tuple[str, ...] = ()
     title: str = ""
     source: str = ""
@@ -112,6 +115,8 @@ class NumberFormat(Spec):
         """
         import numpy as np
 
+        if isinstance(self.element, ListedElement):
+            return np.array(self.element.levels, np.float64)
         produced = [value for code, value in enumerate(self._values) if self.element.produces(code)]
         return np.unique(np.array(produced, np.float64) + 0.0)
 
@@ -120,4 +125,6 @@ class NumberFormat(Spec):
         if self.bits > MAX_TABLE_BITS:
             what = f"{self.name}: a table of 2^{self.bits} values; allowed: formats of up to {MAX_TABLE_BITS} bits"
             raise UnsupportedError(what)
+        if isinstance(self.element, ListedElement):
+            return self.element.values_by_code
         return tuple(map(self.element.value, range(1 << self.bits)))

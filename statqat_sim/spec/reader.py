@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated
 
 from pydantic import Field
@@ -11,32 +11,38 @@ from pydantic import Field
 from statqat_sim.errors import Problem, SpecError, did_you_mean, nearest, shown
 from statqat_sim.spec.base import KeyProblem, Spec
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy, Rounding, TieDomain
+from statqat_sim.spec.encode import Element, EncodePolicy
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.inherit import Heritage, Merged, Resolve, without
 from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.lns import LnsElement
 from statqat_sim.spec.located import UNREADABLE, Document, Located
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.validate import meant, placed, validate
+from statqat_sim.spec.pack import Nibbles, Pack
+from statqat_sim.spec.posit import PositElement
+from statqat_sim.spec.takum import TakumElement
+from statqat_sim.spec.tapered import TaperedElement
+from statqat_sim.spec.validate import Validated, meant, placed, validate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 KINDS: Mapping[str, type[Element]] = {
     "float": FloatElement,
     "int": IntElement,
     "codebook": CodebookElement,
+    "posit": PositElement,
+    "takum": TakumElement,
+    "lns": LnsElement,
+    "tapered": TaperedElement,
 }
 
 # The language has these, and this version does not: refused, so that nothing is read as something else.
-NOT_YET_KINDS = frozenset({"posit", "takum", "lns", "tapered"})
-NOT_YET_KEYS = frozenset({"scales", "offset", "pack"})
-NOT_YET_ENCODE = {
-    "rounding": (frozenset({"stochastic_a", "stochastic_b", "stochastic_c"}), Rounding),
-    "tie_domain": (frozenset({"bitstring", "log"}), TieDomain),
-}
-NOT_YET_ENCODE_KEYS = frozenset({"random_bits"})
+NOT_YET_KEYS = frozenset({"scales", "offset"})
+NOT_YET_PACK_KEYS = frozenset({"layout", "fields", "swizzle"})
+NOT_YET_NIBBLES = frozenset({"half_split"})
+NOT_YET = "block formats: not yet supported"
 
 
-class _Header(Spec):
+class Header(Spec):
     """The descriptive keys of a file."""
 
     name: str
@@ -47,7 +53,7 @@ class _Header(Spec):
     extends: str | None = None
 
 
-TOP_KEYS = (*_Header.model_fields, "element", "encode")
+TOP_KEYS = (*Header.model_fields, "element", "encode", "pack")
 
 
 def read_format(document: Document, resolve: Resolve) -> NumberFormat:
@@ -65,16 +71,19 @@ def _format(merged: Merged, problems: list[Problem]) -> NumberFormat:
     """The format, or SpecError with `problems` and all that is found here."""
     header = _header(merged.node, problems) if isinstance(merged.own.value, dict) else None
     element = _element(merged, problems)
-    policy = _encode(merged, problems)
+    policy = _part(merged, "encode", EncodePolicy, problems)
+    pack = _pack(merged, problems)
     if element is not None:
         impossible = _impossible(merged, "element", element.problems())
         if policy is not None and not impossible:
             policy = policy.resolved(element)
             impossible = _impossible(merged, "encode", policy.problems(element))
+        if pack is not None:
+            impossible += _impossible(merged, "pack", pack.problems(element.bits))
         problems += impossible
-    if problems or header is None or element is None or policy is None:
+    if problems or header is None or element is None or policy is None or pack is None:
         raise SpecError(problems)
-    return NumberFormat(element=element, encode=policy, **header.model_dump(exclude={"extends"}))
+    return NumberFormat(element=element, encode=policy, pack=pack, **header.model_dump(exclude={"extends"}))
 
 
 def _impossible(merged: Merged, key: str, found: Iterator[KeyProblem]) -> list[Problem]:
@@ -84,10 +93,10 @@ def _impossible(merged: Merged, key: str, found: Iterator[KeyProblem]) -> list[P
     return list(placed(merged.node.value.get(key, anchor), found, anchor))
 
 
-def _header(node: Located, problems: list[Problem]) -> _Header | None:
-    problems += [node.key_problem(key, "block formats: not yet supported") for key in node.value if key in NOT_YET_KEYS]
+def _header(node: Located, problems: list[Problem]) -> Header | None:
+    problems += [node.key_problem(key, NOT_YET) for key in node.value if key in NOT_YET_KEYS]
     problems += _names(node)
-    return validate(_Header, without(node, "element", "encode", *NOT_YET_KEYS), problems, allowed=TOP_KEYS)
+    return validate(Header, without(node, "element", "encode", "pack", *NOT_YET_KEYS), problems, allowed=TOP_KEYS)
 
 
 def _names(node: Located) -> Iterator[Problem]:
@@ -129,37 +138,39 @@ def _model(element: Located, problems: list[Problem], *, whole: bool) -> type[El
     if not isinstance(kind.value, str):
         problems.append(kind.problem(f"expected one of {allowed}, got {shown(kind.value)}"))
         return None
-    if kind.value in NOT_YET_KINDS:
-        problems.append(kind.problem(f"kind {kind.value!r}: not yet supported; allowed: {allowed}"))
-    elif kind.value not in KINDS:
+    if kind.value not in KINDS:
         hint = did_you_mean(kind.value, KINDS)
         problems.append(kind.problem(f"unknown kind {shown(kind.value)}{hint} (allowed: {allowed})"))
     return KINDS.get(kind.value)
 
 
-# --- encode ----------------------------------------------------------------------------------------------------
+# --- encode and pack -------------------------------------------------------------------------------------------
 
 
-def _encode(merged: Merged, problems: list[Problem]) -> EncodePolicy | None:
-    node = merged.node.value.get("encode")
+def _part(
+    merged: Merged, key: str, model: type[Validated], problems: list[Problem], *, leave_out: Collection[str] = ()
+) -> Validated | None:
+    """The mapping under `key`, without some of its keys; all defaults where the file has none."""
+    node = merged.node.value.get(key)
     if node is None:
-        return EncodePolicy()
+        return model()
     if not isinstance(node.value, dict):
         if node.value is not UNREADABLE:
             problems.append(node.problem(f"expected a mapping of keys, got {shown(node.value)}"))
         return None
-    told = {key: message for key, entry in node.value.items() if (message := _not_yet(key, entry.value))}
-    for key, message in told.items():
-        is_key = key in NOT_YET_ENCODE_KEYS
-        problems.append(node.key_problem(key, message) if is_key else node.value[key].problem(message))
-    return validate(EncodePolicy, without(node, *told), problems)
+    return validate(model, without(node, *leave_out), problems)
 
 
-def _not_yet(key: str, value: object) -> str | None:
-    """What this version does not do, if it is that."""
-    if key in NOT_YET_ENCODE_KEYS:
-        return "stochastic rounding: not yet supported"
-    words, allowed = NOT_YET_ENCODE.get(key, (frozenset(), ()))
-    if isinstance(value, str) and value in words:
-        return f"{value!r}: not yet supported; allowed: {', '.join(allowed)}"
-    return None
+def _pack(merged: Merged, problems: list[Problem]) -> Pack | None:
+    """The pack part; those of its words that are about blocks are refused by name."""
+    node = merged.node.value.get("pack")
+    told: set[str] = set()
+    for key, entry in node.value.items() if node and isinstance(node.value, dict) else ():
+        if key in NOT_YET_PACK_KEYS:
+            problems.append(node.key_problem(key, NOT_YET))
+        elif key == "nibbles" and entry.value in NOT_YET_NIBBLES:
+            problems.append(entry.problem(f"{entry.value!r}: {NOT_YET}; allowed: {', '.join(Nibbles)}"))
+        else:
+            continue
+        told.add(key)
+    return _part(merged, "pack", Pack, problems, leave_out=told)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, get_args
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from statqat_sim.errors import Problem, did_you_mean, nearest, shown
@@ -31,14 +33,12 @@ def validate(
     Keys that seem to be missing from a node that is not `whole` may be inherited. `allowed`: all the keys that may
     stand here, where the model has only some of them.
     """
-    allowed = allowed or model.model_fields
-    empty = [key for key, entry in node.value.items() if entry.value is None and key in model.model_fields]
-    told = [_wrong(model, node, (key,)) for key in empty]  # a key without a value is not a way to say its default
+    place = _Place(model, node, allowed or model.model_fields, whole)
+    told = list(_without_value(place))
     try:
         value = TypeAdapter(model).validate_python(node.plain())
     except ValidationError as error:
-        known = meant(node, allowed) if whole else set(allowed)
-        told += [_problem(model, node, detail, allowed) for detail in _innermost(error) if _is_new(node, detail, known)]
+        told += [problem for detail in _innermost(error) if (problem := _problem(place, detail))]
         problems.extend(dict.fromkeys(told))
         return None
     problems.extend(told)
@@ -64,43 +64,77 @@ def meant(node: Located, allowed: Collection[str]) -> set[str | None]:
     return {nearest(key, allowed) for key in node.value if key not in allowed}
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A mapping and the model that it is read as."""
+
+    model: type[Spec]
+    node: Located
+    allowed: Collection[str]
+    whole: bool = True
+
+    def item(self, key: str, index: int) -> _Place | None:
+        """The place of one item of a list of models."""
+        model = _item_model(self.model, key)
+        node = self.node.find((key, index))
+        return _Place(model, node, model.model_fields) if model and isinstance(node.value, dict) else None
+
+
+def _item_model(model: type[Spec], key: str) -> type[Spec] | None:
+    """What the list under a key holds, if those are mappings."""
+    inner = get_args(model.model_fields[key].annotation) if key in model.model_fields else ()
+    return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, Spec)), None)
+
+
+def _without_value(place: _Place) -> Iterator[Problem]:
+    """The keys that are followed by nothing, which is not a way to say their defaults."""
+    for key, entry in place.node.value.items():
+        if key in place.model.model_fields and entry.value is None:
+            yield _wrong(place, (key,))
+        for index in range(len(entry.value) if isinstance(entry.value, list) else 0):
+            if item := place.item(key, index):
+                yield from _without_value(item)
+
+
 def _innermost(error: ValidationError) -> Iterator[ErrorDetails]:
     """Without the errors of a list whose items have errors of their own: it seems too short without those."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    lists = {detail["loc"][:-1] for detail in details if isinstance(detail["loc"][-1], int)}
+    lists = {
+        detail["loc"][:depth] for detail in details for depth, step in enumerate(detail["loc"]) if isinstance(step, int)
+    }
     return (detail for detail in details if detail["loc"] not in lists)
 
 
-def _is_new(node: Located, detail: ErrorDetails, written: Collection[str | None]) -> bool:
-    """Whether nothing else tells this error: an unreadable value, a misspelt key, the error that it follows from."""
+def _problem(place: _Place, detail: ErrorDetails) -> Problem | None:
+    """What an error says; None if that is told already: an unreadable value, a misspelt key, what follows from it."""
+    path = detail["loc"]
+    while len(path) > 2 and isinstance(path[1], int) and (item := place.item(str(path[0]), path[1])):
+        place, path = item, path[2:]
+    key = str(path[0])
     match detail["type"]:
         case "missing":
-            return detail["loc"][0] not in written
+            known = meant(place.node, place.allowed) if place.whole else place.allowed
+            return None if key in known else place.node.problem(f"required key {key!r} is missing")
         case "extra_forbidden":
-            return True
+            hint, allowed = did_you_mean(key, place.allowed), ", ".join(sorted(place.allowed))
+            return place.node.key_problem(key, f"unknown key{hint} (allowed: {allowed})")
         case "default_factory_not_called":
-            return False
-    return node.find(detail["loc"]).value is not UNREADABLE
+            return None
+    return None if place.node.find(path).value is UNREADABLE else _wrong(place, path)
 
 
-def _problem(model: type[Spec], node: Located, detail: ErrorDetails, allowed: Collection[str]) -> Problem:
-    key = str(detail["loc"][0])
-    if detail["type"] == "missing":
-        return node.problem(f"required key {key!r} is missing")
-    if detail["type"] == "extra_forbidden":
-        return node.key_problem(key, f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(sorted(allowed))})")
-    return _wrong(model, node, detail["loc"])
-
-
-def _wrong(model: type[Spec], node: Located, path: tuple[str | int, ...]) -> Problem:
-    culprit, key = node.find(path), str(path[0])
-    words = _words(model, key)
-    expected = _expected_item(model, key) if culprit is not node.find(path[:1]) else _expected(model, key, words)
+def _wrong(place: _Place, path: tuple[str | int, ...]) -> Problem:
+    culprit, key = place.node.find(path), str(path[0])
+    words = words_of(place.model, key)
+    is_item = culprit is not place.node.find(path[:1])
+    expected = _expected_item(place.model, key) if is_item else _expected(place.model, key, words)
     hint = did_you_mean(culprit.value, words) if isinstance(culprit.value, str) else ""
-    return culprit.problem(f"expected {expected}, got {shown(culprit.value)}{hint}")
+    is_length = expected.startswith("a list of") and isinstance(culprit.value, list) and culprit.value
+    got = str(len(culprit.value)) if is_length else shown(culprit.value)
+    return culprit.problem(f"expected {expected}, got {got}{hint}")
 
 
-def _words(model: type[Spec], key: str) -> tuple[str, ...]:
+def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
     """The words that a key takes."""
     stack, words = [model.model_fields[key].annotation], []
     while stack:
@@ -118,14 +152,31 @@ def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
         return f"one of {', '.join(words)}{or_code}"
     field = model.model_fields[key]
     kind = str(field.annotation)
-    low = next((bound.ge for bound in field.metadata if isinstance(bound, Ge)), None)
-    high = next((bound.le for bound in field.metadata if isinstance(bound, Le)), None)
     if "tuple" in kind:
-        return f"a list of {'numbers' if 'float' in kind else 'texts'}"
+        return f"a list of {_expected_length(field)}{_expected_item(model, key).removeprefix('a ')}s"
     if "int" in kind:
-        return "an integer" if low is None else f"an integer from {low} to {high}"
+        return _expected_integer(field)
+    if field.examples:
+        return f"a quoted text like {field.examples[0]!r}"
     return "true or false" if "bool" in kind else "text"
 
 
+def _expected_length(field: FieldInfo) -> str:
+    low = next((bound.min_length for bound in field.metadata if isinstance(bound, MinLen)), None)
+    high = next((bound.max_length for bound in field.metadata if isinstance(bound, MaxLen)), None)
+    return f"{low} to {high} " if high else ""
+
+
+def _expected_integer(field: FieldInfo) -> str:
+    """An integer and its bounds; those of a key that may be left out stand inside of its type."""
+    inner = [bound for kind in get_args(field.annotation) for bound in getattr(kind, "__metadata__", ())]
+    bounds = [*field.metadata, *(bound for info in inner for bound in getattr(info, "metadata", (info,)))]
+    low = next((bound.ge for bound in bounds if isinstance(bound, Ge)), None)
+    high = next((bound.le for bound in bounds if isinstance(bound, Le)), None)
+    return "an integer" if low is None else f"an integer from {low} to {high}"
+
+
 def _expected_item(model: type[Spec], key: str) -> str:
+    if _item_model(model, key):
+        return "a mapping"
     return "a number" if "float" in str(model.model_fields[key].annotation) else "text"

@@ -1,0 +1,110 @@
+"""Dense codes in LLVM vectors: `lanes` codes of w bits are lanes·w/8 bytes, in groups that end with a byte.
+
+A group of g codes is gathered in one integer of 8·g bits, by joining halves: bytes to pairs, pairs to fours, …
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from statqat_sim.plan.program import Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """Reads and writes vectors of bytes, one code in each, at addresses of dense codes."""
+
+    packed: Packed
+    lanes: int
+
+    @property
+    def group(self) -> int:
+        """How many codes fill whole bytes: 1, 2, 4 or 8."""
+        return next(group for group in (1, 2, 4, 8) if group * self.packed.bits % 8 == 0)
+
+    @property
+    def group_bytes(self) -> int:
+        return self.group * self.packed.bits // 8
+
+    @property
+    def overhang(self) -> int:
+        """Bytes beyond a vector's own that reading or writing it touches."""
+        return 0 if self.group_bytes == 1 else self.group - self.group_bytes
+
+    def load(self, b: Any, address: Any) -> Any:
+        """A vector of bytes from the dense codes at an address."""
+        return self._split(b, self._swapped(b, self._load_groups(b, address), loaded=True))
+
+    def store(self, b: Any, codes: Any, address: Any) -> Any:
+        """Write a vector of bytes, whose bits above the width are zero, as dense codes; the last store is returned."""
+        groups = self._swapped(b, self._joined(b, codes), loaded=False)
+        count = self.lanes // self.group
+        if self.group_bytes == 1:
+            narrow = b.trunc(groups, ir.VectorType(ir.IntType(8), count))
+            return b.store(narrow, _pointer(b, address, narrow.type), align=1)
+        last = None
+        for index in range(count):  # each overwrites what its predecessor wrote too much
+            word = b.extract_element(groups, ir.Constant(ir.IntType(32), index))
+            last = b.store(word, _pointer(b, self._at(b, address, index), word.type), align=1)
+        return last
+
+    def _load_groups(self, b: Any, address: Any) -> Any:
+        count, word = self.lanes // self.group, ir.IntType(8 * self.group)
+        wide = ir.VectorType(word, count)
+        if self.group_bytes == 1:
+            narrow = ir.VectorType(ir.IntType(8), count)
+            loaded = b.load(_pointer(b, address, narrow), align=1)
+            return loaded if self.group == 1 else b.zext(loaded, wide)
+        groups = ir.Constant(wide, ir.Undefined)
+        for index in range(count):
+            loaded = b.load(_pointer(b, self._at(b, address, index), word), align=1)
+            groups = b.insert_element(groups, loaded, ir.Constant(ir.IntType(32), index))
+        return groups
+
+    def _at(self, b: Any, address: Any, index: int) -> Any:
+        return b.add(address, ir.Constant(ir.IntType(64), index * self.group_bytes))
+
+    def _swapped(self, b: Any, groups: Any, *, loaded: bool) -> Any:
+        """Groups with their bytes in the other order, where that is the format's; nothing else but the group counts."""
+        if not self.packed.big_endian or self.group_bytes == 1:
+            return groups
+        kind, spare = groups.type, 8 * self.overhang
+        bswap = b.module.declare_intrinsic("llvm.bswap", [kind])
+        places = _splat(kind, spare)
+        return b.lshr(b.call(bswap, [groups]), places) if loaded else b.call(bswap, [b.shl(groups, places)])
+
+    def _split(self, b: Any, groups: Any) -> Any:
+        codes = self.group
+        while codes > 1:
+            half = codes // 2
+            kind, low_bits = groups.type, half * self.packed.bits
+            low = b.and_(groups, _splat(kind, (1 << low_bits) - 1))
+            high = b.and_(b.lshr(groups, _splat(kind, low_bits)), _splat(kind, (1 << low_bits) - 1))
+            first, second = (high, low) if self.packed.big_endian else (low, high)
+            both = b.or_(first, b.shl(second, _splat(kind, 8 * half)))
+            groups = b.bitcast(both, ir.VectorType(ir.IntType(8 * half), kind.count * 2))
+            codes = half
+        return groups
+
+    def _joined(self, b: Any, codes: Any) -> Any:
+        groups, half = codes, 1
+        while half < self.group:
+            kind = ir.VectorType(ir.IntType(16 * half), groups.type.count // 2)
+            both = b.bitcast(groups, kind)
+            first = b.and_(both, _splat(kind, (1 << 8 * half) - 1))
+            second = b.lshr(both, _splat(kind, 8 * half))
+            low, high = (second, first) if self.packed.big_endian else (first, second)
+            groups = b.or_(low, b.shl(high, _splat(kind, half * self.packed.bits)))
+            half *= 2
+        return groups
+
+
+def _splat(kind: Any, value: int) -> Any:
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _pointer(b: Any, address: Any, kind: Any) -> Any:
+    return b.inttoptr(address, kind.as_pointer())

@@ -1,0 +1,67 @@
+"""Shapes of arrays whose codes lie densely in bytes, row by row along the last axis."""
+
+from __future__ import annotations
+
+import math
+
+from statqat_sim.arrays import Array
+from statqat_sim.plan.program import Packed, Storage
+
+
+def array_shape(shape: tuple[int, ...], storage: Storage | Packed) -> tuple[int, ...]:
+    """The shape of the array that holds elements of this shape; a single dense code is a row of its own."""
+    if isinstance(storage, Storage):
+        return shape
+    return (*shape[:-1], storage.row_bytes(shape[-1])) if shape else (1,)
+
+
+def element_shape(
+    array: tuple[int, ...], storage: Storage | Packed, shape: tuple[int, ...] | None, what: str
+) -> tuple[int, ...]:
+    """The shape of the elements that an array of this shape holds.
+
+    Args:
+        array: the array's shape.
+        storage: how it holds them.
+        shape: what the caller says it is; needed for dense codes whose rows are padded. The array may then be flat.
+        what: the array's name.
+
+    Raises:
+        ValueError: if they do not fit.
+    """
+    if shape is None:
+        return array if isinstance(storage, Storage) else _whole_codes(array, storage, what)
+    wanted = array_shape(tuple(shape), storage)
+    if array not in (wanted, (math.prod(wanted),)):
+        raise ValueError(f"{what} has shape {array}; allowed: {wanted}, the bytes of {storage.bits}-bit codes {shape}")
+    return tuple(shape)
+
+
+def _whole_codes(array: tuple[int, ...], packed: Packed, what: str) -> tuple[int, ...]:
+    """The shape of dense codes that fill their rows."""
+    bits = 8 * array[-1] if array else 8
+    if bits % packed.bits:
+        told = f"{what} has rows of {bits} bits, not a whole number of {packed.bits}-bit codes"
+        raise ValueError(f"{told}; say their shape, without the padding: shape=(..., {bits // packed.bits})")
+    return (*array[:-1], bits // packed.bits)
+
+
+def rows_of(shape: tuple[int, ...], *storages: Storage | Packed) -> tuple[int, int]:
+    """(rows, elements in each) that lie one after the other in whole bytes: one row where nothing is padded."""
+    size = math.prod(shape)
+    length = shape[-1] if shape else 1
+    if any(isinstance(storage, Packed) and length * storage.bits % 8 for storage in storages):
+        return size // max(length, 1), length
+    return 1, size
+
+
+def row_bytes(storage: Storage | Packed, count: int) -> int:
+    """The bytes of `count` elements that begin with a byte of their own."""
+    return storage.row_bytes(count) if isinstance(storage, Packed) else count * storage.bits // 8
+
+
+def span(array: Array, storage: Storage | Packed, start: int, stop: int) -> Array:
+    """The part of a flat array that holds these elements, of which `start` begins with a byte of its own."""
+    if isinstance(storage, Packed):
+        return array[start * storage.bits // 8 : storage.row_bytes(stop)]
+    return array[start:stop]

@@ -1,0 +1,99 @@
+"""Exact arithmetic between rationals and IEEE bit patterns. A *magnitude* is a pattern without its sign."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An IEEE interchange format: sign, exponent field, mantissa field."""
+
+    exponent_bits: int
+    mantissa_bits: int
+
+    @cached_property
+    def bias(self) -> int:
+        return (1 << (self.exponent_bits - 1)) - 1
+
+    @cached_property
+    def emin(self) -> int:
+        return 1 - self.bias
+
+    @cached_property
+    def infinity(self) -> int:
+        return ((1 << self.exponent_bits) - 1) << self.mantissa_bits
+
+    @cached_property
+    def min_normal(self) -> int:
+        return 1 << self.mantissa_bits
+
+    def floor_magnitude(self, value: Fraction) -> int:
+        """The greatest finite magnitude whose value is at most `value`, which must not be negative."""
+        steps, exponent = self._in_steps(value)
+        return min(self._magnitude(steps.numerator // steps.denominator, exponent), self.infinity - 1)
+
+    def ceil_magnitude(self, value: Fraction) -> int:
+        """The least magnitude whose value is at least `value`; Inf beyond the largest finite one."""
+        steps, exponent = self._in_steps(value)
+        return min(self._magnitude(-(-steps.numerator // steps.denominator), exponent), self.infinity)
+
+    def nearest_magnitude(self, value: Fraction) -> int:
+        """`value` rounded once to the nearest float, ties to even; it may become Inf."""
+        steps, exponent = self._in_steps(value)
+        return min(self._magnitude(round(steps), exponent), self.infinity)
+
+    def pattern(self, value: float) -> int:
+        """The bits of a float64, rounded once to nearest even; the sign of zero is kept, NaN is the quiet one."""
+        sign = (math.copysign(1.0, value) < 0) << (self.exponent_bits + self.mantissa_bits)
+        if math.isnan(value):
+            return self.infinity | 1 << (self.mantissa_bits - 1)
+        if math.isinf(value):
+            return sign | self.infinity
+        return sign | self.nearest_magnitude(abs(Fraction(value)))
+
+    def _in_steps(self, value: Fraction) -> tuple[Fraction, int]:
+        """`value` in units of the step of its binade, and the binade's exponent (at least `emin`)."""
+        if value == 0:
+            return value, self.emin
+        exponent = max(floor_log2(value), self.emin)
+        return value * power_of_two(self.mantissa_bits - exponent), exponent
+
+    def _magnitude(self, steps: int, exponent: int) -> int:
+        """The pattern of `steps` steps in a binade; a carry walks into the exponent field by itself."""
+        return ((exponent - self.emin) << self.mantissa_bits) + steps
+
+
+FLOAT16: Final = Layout(5, 10)
+BFLOAT16: Final = Layout(8, 7)
+FLOAT32: Final = Layout(8, 23)
+FLOAT64: Final = Layout(11, 52)
+
+# Of float32, the layout that most plans compute in.
+SIGN: Final = 0x8000_0000
+MAGNITUDE: Final = 0x7FFF_FFFF
+INFINITY: Final = 0x7F80_0000
+LARGEST: Final = 0x7F7F_FFFF
+QUIET_NAN: Final = 0x7FC0_0000
+BIAS: Final = 127
+MANTISSA_BITS: Final = 23
+EMIN: Final = -126
+
+nearest_magnitude = FLOAT32.nearest_magnitude
+floor_magnitude = FLOAT32.floor_magnitude
+ceil_magnitude = FLOAT32.ceil_magnitude
+
+
+def power_of_two(exponent: int) -> Fraction:
+    """2^exponent, exactly."""
+    return Fraction(1 << exponent) if exponent >= 0 else Fraction(1, 1 << -exponent)
+
+
+def floor_log2(value: Fraction) -> int:
+    """The exponent of a positive value."""
+    exponent = value.numerator.bit_length() - value.denominator.bit_length()
+    return exponent - (power_of_two(exponent) > value)

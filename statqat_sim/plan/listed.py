@@ -1,0 +1,191 @@
+"""Formats whose codes are listed one by one: encoders search the boundaries of their levels, decoders read a table."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from math import isqrt
+
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two
+from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
+from statqat_sim.plan.search import SMALL_TABLE_BITS, choose, key_of, look_up, search
+from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
+from statqat_sim.spec.encode import EncodePolicy, InfInput, NanInput, NegativeInput, Overflow, Underflow, ZeroInput
+from statqat_sim.spec.listed import ListedElement, Tie
+
+
+def encode_listed(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
+    """The code of an input."""
+    return _encode(source, element, policy, lambda code: code)
+
+
+def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
+    """Whether `round_to_level` may be used: values few enough to be selected, and no NaN told by its code."""
+    return element.bits <= SMALL_TABLE_BITS and isinstance(policy.nan_input, NanInput)
+
+
+def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
+    """decode(encode(input)) without the code between, where `has_value_shortcut`."""
+    return _encode(source, element, policy, _float32_words(element).__getitem__)
+
+
+def decode_listed(code: Word, element: ListedElement) -> Word:
+    """The float32 word of a code."""
+    return _entry("value", _float32_words(element), code)
+
+
+def decode_listed_exactly(code: Word, element: ListedElement) -> tuple[Word, Word]:
+    """The low and high words of a code's float64."""
+    words = [int.from_bytes(struct.pack("<d", value), "little") for value in element.values_by_code]
+    low, high = ([word >> shift & (1 << WORD_BITS) - 1 for word in words] for shift in (0, WORD_BITS))
+    return _entry("low value", low, code), _entry("value", high, code)
+
+
+def _float32_words(element: ListedElement) -> list[int]:
+    return [FLOAT32.pattern(value) for value in element.values_by_code]
+
+
+def _entry(name: str, words: list[int], code: Word) -> Word:
+    bits = (len(words) - 1).bit_length()
+    if bits <= SMALL_TABLE_BITS:
+        options = [code.builder.param(f"{name} {index}", word) for index, word in enumerate(words)]
+        return choose([code & (1 << place) for place in reversed(range(bits))], options)
+    return look_up(f"{name}s", words, code & code.builder.param("code mask", len(words) - 1))
+
+
+def _encode(source: Source, element: ListedElement, policy: EncodePolicy, told: Callable[[int], int]) -> Word:
+    """A code, or what `told` makes of it."""
+    builder = source.sign.builder
+    keys, codes = steps(element, policy, source.layout)
+    result = search(key_of(source), keys, [told(code) for code in codes])
+
+    def nan_if(condition: Word, otherwise: Word) -> Word:
+        return condition.where(builder.param("NaN", told(_special(element, Overflow.NAN, negative=False))), otherwise)
+
+    at_infinity = {negative: _infinite(element, policy, negative) for negative in source.signs}
+    if any(code != codes[0 if negative else -1] for negative, code in at_infinity.items()):
+        instead = source.per_sign("for Inf", lambda negative: told(at_infinity[negative]))
+        result = source.is_infinite.where(instead, result)
+    if policy.zero_input is ZeroInput.NAN:
+        result = nan_if(source.nonzero.eq(0), result)
+    if source.below_zero is not None and policy.negative_input is NegativeInput.NAN:
+        result = nan_if(source.below_zero, result)
+    elif source.below_zero is not None:
+        smallest = builder.param("smallest", told(element.level_code(element.lowest)))
+        result = source.below_zero.where(smallest, result)
+    if policy.nan_input is NanInput.NAN:
+        return nan_if(source.is_nan, result)
+    instead_of_nan = element.zero_code if policy.nan_input is NanInput.ZERO else element.level_code(element.highest)
+    return nan_instead(result, source, element, policy, told(instead_of_nan))
+
+
+def _infinite(element: ListedElement, policy: EncodePolicy, negative: bool) -> int:
+    """The code of ±Inf; `overflow` knows no direction here."""
+    rule = policy.overflow if policy.inf_input is InfInput.OVERFLOW else Overflow(policy.inf_input.value)
+    if rule is Overflow.SATURATE:
+        return element.level_code(element.lowest if negative else element.highest)
+    return _special(element, rule, negative)
+
+
+def _special(element: ListedElement, rule: Overflow, negative: bool) -> int:
+    """The code of Inf or NaN, which the spec's rules have proven to exist."""
+    code = element.inf_code if rule is Overflow.INF else element.nan_code
+    assert code is not None, rule
+    return code | element.sign_bit if negative and rule is Overflow.INF else code
+
+
+# --- the encoder as a step function ----------------------------------------------------------------------------
+
+
+def fits_float32(element: ListedElement, policy: EncodePolicy) -> bool:
+    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit.
+
+    Then a float64 may be rounded to float32 first, to odd: it stays on its side of each of them.
+    """
+    keys, _ = steps(element, policy, FLOAT64)
+    sign, spare = 1 << 63, (1 << FLOAT64.mantissa_bits - FLOAT32.mantissa_bits + 1) - 1
+    least, most = (FLOAT64.pattern(2.0**exponent) for exponent in (FLOAT32.emin, FLOAT32.bias))
+    for key in keys:  # a boundary lies between two neighbouring magnitudes
+        upper = key - sign if key >= sign else sign - key
+        even = upper if upper & spare == 0 else upper - 1
+        if upper > 1 and not (even & spare == 0 and least <= even <= most):
+            return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A value that inputs become; of the successors beyond either end, the special code they stand for."""
+
+    value: float
+    code: int
+    odd: bool
+
+
+def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
+    """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order inputs, -0.0 just below +0.0."""
+    levels = _levels(element, policy)
+    sign = 1 << (layout.exponent_bits + layout.mantissa_bits)
+    keys = [_first_key(*_turn(element, policy, *pair), layout, sign) for pair in pairwise(levels)]
+    codes = [level.code for level in levels]
+    if element.has_zero:
+        zero = next(index for index, level in enumerate(levels) if level.value == 0)
+        negative_zero = element.level_code(0.0, negative_zero=True)
+        if negative_zero != codes[zero]:
+            keys.insert(zero, sign)
+            codes.insert(zero, negative_zero)
+    last_of_key = dict(zip(keys, codes[1:], strict=True))  # between equal keys no input lies
+    return list(last_of_key), [codes[0], *last_of_key.values()]
+
+
+def _levels(element: ListedElement, policy: EncodePolicy) -> list[_Level]:
+    levels = [
+        _Level(value, element.level_code(value), element.is_odd(index)) for index, value in enumerate(element.levels)
+    ]
+    if element.successor is None or policy.overflow is Overflow.SATURATE:
+        return levels
+    below, above = (
+        [] if stops_at_end(policy.rounding, end.odd, negative) else [_beyond(element, policy, negative)]
+        for end, negative in ((levels[0], True), (levels[-1], False))
+    )
+    return [*below, *levels, *above]
+
+
+def _beyond(element: ListedElement, policy: EncodePolicy, negative: bool) -> _Level:
+    assert element.successor is not None
+    value = -element.successor if negative else element.successor
+    return _Level(value, _special(element, policy.overflow, negative), odd=False)
+
+
+def _turn(element: ListedElement, policy: EncodePolicy, low: _Level, high: _Level) -> tuple[Fraction, bool]:
+    """Where the real line passes from one level to the next, and whether that value itself does."""
+    if policy.underflow is Underflow.MIN and 0.0 in (low.value, high.value):
+        return Fraction(0), high.value == 0
+    below, above, mode = Fraction(low.value), Fraction(high.value), policy.rounding
+    if below < 0 < above:
+        return boundary_around_zero(mode, below, above, low.odd)
+    negative = below < 0
+    near, far = (-above, -below) if negative else (below, above)
+    middle = _rational(element.tie(low.value, high.value, policy.tie_domain))
+    turn = boundary(mode, near, far, high.odd if negative else low.odd, negative, middle)
+    return (-turn.value, not turn.included) if negative else (turn.value, turn.included)
+
+
+def _rational(tie: Tie) -> Fraction:
+    """A rational that every float64 is below, at, or above as it is of the tie."""
+    if not tie.squared:
+        return tie.value
+    places = 2 * FLOAT64.mantissa_bits - floor_log2(tie.value) // 2
+    root = isqrt(int(tie.value * power_of_two(2 * places))) * power_of_two(-places)
+    return root if root * root == tie.value else root + power_of_two(-places - 1)
+
+
+def _first_key(value: Fraction, included: bool, layout: Layout, sign: int) -> int:
+    """The key of the first float above `value`, or at it if `included`."""
+    if value > 0 or (value == 0 and not included):
+        return sign + (layout.ceil_magnitude(value) if included else layout.floor_magnitude(value) + 1)
+    return sign - 1 - (layout.floor_magnitude(-value) if included else layout.ceil_magnitude(-value) - 1)

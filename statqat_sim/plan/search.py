@@ -1,0 +1,147 @@
+"""A step function of an input as part of a plan: by selects, by one look-up and one compare, or by bisection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import SIGN
+from statqat_sim.plan.program import WORD
+from statqat_sim.plan.source import WORD_BITS, Source
+
+SMALL_TABLE_BITS: Final = 4
+"""Up to 2^4 words are chosen by selects; longer tables are read."""
+
+MIN_CELL_BITS: Final = 16
+MAX_CELL_BITS: Final = 20
+"""How many top bits of a key may choose a cell: tables of 256 KiB to 4 MiB, of which data touches a small part."""
+
+Integers: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An input as unsigned words in the order of its value, -0.0 just below +0.0."""
+
+    high: Word
+    low: Word | None  # of a float64
+
+    def exceeds(self, high: Word, low: Word | None) -> Word:
+        """Whether this key is above another."""
+        if self.low is None or low is None:
+            return high.lt(self.high)
+        return high.lt(self.high) | (high.eq(self.high) & low.lt(self.low))
+
+
+def key_of(source: Source) -> Key:
+    """The key of an input; of one below zero every bit is turned."""
+    ones = source.sign.builder.const(0) - source.negative
+    high = (source.sign | source.magnitude) ^ (ones | SIGN)
+    return Key(high, None if source.low is None else source.low ^ ones)
+
+
+def search(key: Key, keys: list[int], results: list[int]) -> Word:
+    """results[0] below keys[0], then results[i + 1] from keys[i] on.
+
+    Args:
+        key: the input.
+        keys: in ascending order, of the key's width.
+        results: words; those of more than 16 steps must be below 2^16.
+    """
+    if len(results) <= 1 << SMALL_TABLE_BITS:
+        return _by_selects(key, keys, results)
+    if key.low is None:
+        for bits in range(MIN_CELL_BITS, MAX_CELL_BITS + 1):
+            cells = np.unique(np.array(keys, np.uint32)) >> np.uint32(WORD_BITS - bits)
+            if len(np.unique(cells)) == len(cells):
+                return _by_cell(key.high, keys, results, WORD_BITS - bits)
+    return _by_bisection(key, keys, results)
+
+
+def choose(bits: list[Word], options: list[Word]) -> Word:
+    """One of 2^len(bits) words by its index, most significant bit first: faster on vectors than reading a table."""
+    for bit in bits:
+        half = len(options) // 2
+        options = [bit.where(high, low) for low, high in zip(options[:half], options[half:], strict=True)]
+    return options[0]
+
+
+def look_up(name: str, words: ArrayLike, index: Word) -> Word:
+    """The word at `index` of a table that the format fixes."""
+    return index.builder.table(name, np.asarray(words, "<u4").tobytes(), index)
+
+
+def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
+    """Bisection with the thresholds as parameters; padded to a power of two, so that few shapes serve all."""
+    builder = key.high.builder
+    size = 1 << len(keys).bit_length()
+    lasts = [turn - 1 for turn in keys]  # above them: the next step
+    most = WORD if key.low is None else WORD << WORD_BITS | WORD
+    padded = lasts + [most] * (size - len(results))
+
+    def params(name: str, shift: int) -> list[Word]:
+        return [builder.param(f"{name} {index}", last >> shift & WORD) for index, last in enumerate(padded)]
+
+    highs = params("threshold", 0 if key.low is None else WORD_BITS)
+    lows = None if key.low is None else params("low threshold", 0)
+    bits: list[Word] = []
+    step = size >> 1
+    while step:
+        places = slice(step - 1, None, 2 * step)
+        low = None if lows is None else choose(bits, lows[places])
+        bits.append(key.exceeds(choose(bits, highs[places]), low))
+        step >>= 1
+    if results == list(range(len(results))):
+        places_of_bits = [bit.where(size >> (index + 1), 0) for index, bit in enumerate(bits)]
+        return reduce(Word.__or__, places_of_bits, builder.const(0))
+    filled = results + results[-1:] * (size - len(results))
+    return choose(bits, [builder.param(f"code {index}", code) for index, code in enumerate(filled)])
+
+
+def _by_cell(key: Word, keys: list[int], results: list[int], shift: int) -> Word:
+    """The top bits choose a cell that holds one threshold at most; narrow results share a word with it."""
+    cell = key >> key.builder.param("cell shift", shift)
+    inside = key & key.builder.param("cell mask", (1 << shift) - 1)
+    turn, low, high = _cells(keys, results, shift)
+    if max(results) < 1 << 8:
+        entry = look_up("cells", turn << 16 | high << 8 | low, cell)
+        return (inside.lt(entry >> 16).where(entry, entry >> 8)) & 0xFF
+    mask = (1 << max(results).bit_length()) - 1
+    if ((low == high) | (low == (high - 1) & mask)).all():  # as in two's complement: the results count up
+        entry = look_up("cells", turn << 16 | high, cell)
+        return (entry - inside.lt(entry >> 16)) & key.builder.param("code mask", mask)
+    pair = look_up("codes of cell", high << 16 | low, cell)
+    return (inside.lt(look_up("threshold of cell", turn, cell)).where(pair, pair >> 16)) & 0xFFFF
+
+
+def _cells(keys: list[int], results: list[int], shift: int) -> tuple[Integers, Integers, Integers]:
+    """Of every cell the place of its threshold, 0 without one, and the results below it and from it on."""
+    turns, outcomes = np.array(keys, np.int64), np.array(results, np.int64)
+    first = np.arange(0, 1 << WORD_BITS, 1 << shift, dtype=np.int64)
+    below = np.searchsorted(turns, first, side="right")
+    beyond = np.searchsorted(turns, first + (1 << shift) - 1, side="right")
+    turn = np.where(beyond > below, turns[beyond - 1] - first, 0)
+    return turn, np.where(turn > 0, outcomes[below], outcomes[beyond]), outcomes[beyond]
+
+
+def _by_bisection(key: Key, keys: list[int], results: list[int]) -> Word:
+    """Branch-free bisection among the thresholds of a cell of the key's top bits."""
+    shift = WORD_BITS - MIN_CELL_BITS
+    lasts = np.array([turn - 1 for turn in keys], np.uint64)
+    highs = lasts if key.low is None else lasts >> np.uint64(WORD_BITS)
+    before = np.searchsorted(highs >> np.uint64(shift), np.arange((1 << MIN_CELL_BITS) + 1, dtype=np.uint64))
+    depth = int(np.diff(before).max()).bit_length()
+    padding = np.full(1 << depth, WORD, np.uint64)
+    place = look_up("thresholds before cell", before[:-1], key.high >> shift)
+    high_table = np.concatenate((highs, padding))
+    low_table = np.concatenate((lasts & np.uint64(WORD), padding))
+    for step in reversed([1 << power for power in range(depth)]):
+        at = place + (step - 1)
+        low = None if key.low is None else look_up("low thresholds", low_table, at)
+        place = place + key.exceeds(look_up("thresholds", high_table, at), low).where(step, 0)
+    return look_up("codes", results + results[-1:] * len(padding), place)

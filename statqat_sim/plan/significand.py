@@ -1,0 +1,107 @@
+"""An input's significand in 64 bits, cut off at any step with nothing lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import BIAS, MANTISSA_BITS
+from statqat_sim.plan.rounding import LongCut
+from statqat_sim.plan.source import WORD_BITS, Source
+
+TOP: Final = 63
+"""Place of a normal number's leading bit."""
+
+LIFT: Final = 4096 + 1074 + TOP
+"""Added to exponents so that they stay positive: the largest bias of a format, and the smallest float64."""
+
+MOST_DROPPED: Final = 4 * WORD_BITS - 1
+"""Cutting off more leaves no other result."""
+
+ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
+"""The float32 whose step is 1: 2^23."""
+
+Window: TypeAlias = tuple[Word, Word, Word, Word]
+"""Words of a long bit string around a cut: above its word, its word, and two below."""
+
+
+@dataclass(frozen=True, slots=True)
+class Significand:
+    """The magnitude (high·2^32 + low)·2^(exponent - LIFT - 63)."""
+
+    exponent: Word
+    high: Word
+    low: Word
+
+    def cut(self, drop: Word) -> LongCut:
+        """Without its `drop` lowest bits, of which there are at least 32."""
+        return _cut(self._windows()[2:], (drop - WORD_BITS).min(MOST_DROPPED - WORD_BITS))
+
+    def cut_wrapping(self, drop: Word) -> LongCut:
+        """Without its `drop - 32` lowest bits, and multiplied by a power of two if that is negative, modulo 2^32."""
+        return _cut(self._windows(), drop.min(MOST_DROPPED))
+
+    def _windows(self) -> list[Window]:
+        """For cuts in five words: the one below this significand, its own two, and the two above it."""
+        zero, high, low = self.high.builder.const(0), self.high, self.low
+        return [
+            (low, zero, zero, zero),
+            (high, low, zero, zero),
+            (zero, high, low, zero),
+            (zero, zero, high, low),
+            (zero, zero, zero, high | low.min(1)),
+        ]
+
+
+def _cut(windows: list[Window], place: Word) -> LongCut:
+    """The cut at a place counted from the first window's lowest bit."""
+    index, shift = place >> 5, place & 31
+    above, at, below, rest = windows[-1]
+    for number in reversed(range(len(windows) - 1)):
+        here = index.eq(number)
+        above, at, below, rest = (
+            here.where(mine, other) for mine, other in zip(windows[number], (above, at, below, rest), strict=True)
+        )
+
+    def joined(left: Word, right: Word) -> Word:
+        """32 bits from the end of `left` and the beginning of `right`."""
+        return (right >> shift) | ((left << 1) << (shift ^ 31))
+
+    lost = (rest << 1) << (shift ^ 31)
+    return LongCut(joined(above, at), joined(at, below), joined(below, rest) | lost.min(1))
+
+
+def significand(source: Source, emin: int) -> Significand:
+    """The significand of a source; normalised where a target's first binade lies below the source's.
+
+    Elsewhere the significand of a subnormal has the exponent of the first binade, and no leading bit.
+    """
+    layout, builder = source.layout, source.sign.builder
+    bits_in_word = layout.mantissa_bits - (0 if source.low is None else WORD_BITS)
+    field = source.magnitude >> bits_in_word
+    fraction = source.magnitude & ((1 << bits_in_word) - 1)
+    high, low = (field.min(1) << 31) | (fraction << (31 - bits_in_word)), builder.const(0)
+    if source.low is not None:
+        high, low = high | (source.low >> (bits_in_word + 1)), source.low << (31 - bits_in_word)
+    found = Significand(field.max(1) + (LIFT - layout.bias), high, low)
+    return found if emin >= layout.emin else _normalised(found)
+
+
+def _normalised(found: Significand) -> Significand:
+    """With the leading bit in its place; 0 stays 0, of no exponent in particular."""
+    builder = found.high.builder
+    high, low = found.high.where(found.high, found.low), found.high.where(found.low, 0)
+    skipped = found.high.where(builder.const(0), WORD_BITS)
+    shift = (builder.const(31) - leading_bit(high)) & 31
+    joined = (high << shift) | ((low >> 1) >> (shift ^ 31))
+    return Significand(found.exponent - skipped - shift, joined, low << shift)
+
+
+def leading_bit(word: Word) -> Word:
+    """Index of the highest bit of a word that is not 0; an exact conversion to float holds it as its exponent."""
+    builder = word.builder
+    high = word >> 16
+    part = high.where(high, word)
+    exponent = (part | ONE_AS_STEP).fsub(builder.const(ONE_AS_STEP)) >> MANTISSA_BITS
+    return exponent - high.where(builder.const(BIAS - 16), BIAS)

@@ -1,0 +1,37 @@
+"""Elements that are posits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem
+from statqat_sim.spec.listed import TwosComplementElement
+
+
+class PositElement(TwosComplementElement):
+    """Posit Standard (2022), with `es` exponent bits as given; the standard's own posits have es 2."""
+
+    kind: Literal["posit"]
+    bits: Annotated[int, Field(ge=2, le=MAX_TABLE_BITS)]
+    es: Annotated[int, Field(ge=0, le=8)]
+
+    def magnitude(self, code: int, bits: int) -> Fraction:
+        """Regime, exponent and fraction of a positive code; exponent bits that a short code lacks are zeros."""
+        body = bits - 1
+        first = code >> (body - 1)
+        run = body - (code ^ ((1 << body) - 1) if first else code).bit_length()
+        regime = run - 1 if first else -run
+        width = max(body - run - 1, 0)
+        rest = (code & ((1 << width) - 1)) << self.es  # so that the exponent is whole
+        exponent, fraction = divmod(rest, 1 << width)
+        return Fraction((1 << width) + fraction, 1 << width) * Fraction(2) ** ((regime << self.es) + exponent)
+
+    def problems(self) -> Iterator[KeyProblem]:
+        """The keys that are impossible together."""
+        largest = (self.bits - 2) << self.es
+        if largest > 1023:
+            yield "es", f"the largest value is 2^{largest}, beyond float64; use fewer bits or a smaller es"

@@ -1,0 +1,227 @@
+"""Which words do not go together, as conditions of a JSON Schema; found by asking the reader's own rules.
+
+Every way to write the words of a kind is tried out on samples of it. So each rule stands in one place, the element's
+`problems` and the policy's `refusals`, and the schema repeats what they say of words. What they say of numbers is
+left to the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from itertools import combinations, permutations, product
+from typing import Any, Final, TypeAlias
+
+from statqat_sim.spec.base import MAX_BITS, Spec
+from statqat_sim.spec.encode import Element, refusals
+from statqat_sim.spec.pack import Pack
+from statqat_sim.spec.reader import KINDS
+from statqat_sim.spec.tapered import MAX_EXPONENT_BITS
+from statqat_sim.spec.validate import words_of
+
+Schema: TypeAlias = dict[str, Any]
+
+
+class Presence(Enum):
+    """Whether a key is written whose values are no words."""
+
+    ABSENT = "absent"
+    PRESENT = "present"
+
+
+Label: TypeAlias = str | bool | Presence
+"""How a key is written: a word, any number, or not at all."""
+
+Labels: TypeAlias = Mapping[str, Label]
+Choices: TypeAlias = Mapping[str, Sequence[tuple[Label, Any]]]
+"""For each key the labels, and a value that they stand for."""
+
+SAMPLES: Final[Mapping[str, tuple[Schema, ...]]] = {
+    "float": ({"exponent_bits": 4, "mantissa_bits": 3},),
+    "int": ({"bits": 8},),
+    "codebook": tuple({"bits": 2, "values": values} for values in ((-1.0, 1.0), (1.0,), (-1.0, 0.0, 1.0, 2.0))),
+    "posit": ({"bits": 8, "es": 2},),
+    "takum": ({"bits": 8},),
+    "lns": ({"bits": 8, "fraction_bits": 3},),
+    "tapered": (
+        {
+            "bits": 5,
+            "regimes": (
+                {"prefix": "0", "mantissa_bits": 3, "subnormal_exponent": -9},
+                {"prefix": "1", "mantissa_bits": 2, "exponent_bits": 1},
+            ),
+        },
+    ),
+}
+"""Elements that lack words only."""
+
+NUMBERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {"int": {"offset": (0, 128), "min": (-4, 0), "max": (4,)}}
+"""Keys whose presence matters to some word, and values that differ in what they allow."""
+
+
+ZERO: Final[Schema] = {"required": ["subnormal_exponent"]}
+"""True of the regime of a tapered format's zero."""
+
+KEYS: Final[Mapping[tuple[str, str], Schema]] = {
+    ("IntElement", "offset"): {"minimum": 0},
+    ("IntElement", "min"): {"maximum": 0},
+    ("IntElement", "max"): {"minimum": 0},
+    ("CodebookElement", "values"): {"contains": {"not": {"const": 0}}},
+    ("TaperedElement", "regimes"): {
+        "uniqueItems": True,
+        "contains": ZERO,
+        "maxContains": 1,
+        "allOf": [
+            {"contains": {"required": ["exponent_bits"], "properties": {"exponent_bits": {"const": width}}}}
+            | {"minContains": 0, "maxContains": 1}
+            for width in range(MAX_EXPONENT_BITS + 1)
+        ],
+    },
+}
+"""What `problems` says of single keys."""
+
+MODELS: Final[Mapping[str, Schema]] = {
+    "Regime": {"oneOf": [{"required": ["exponent_bits"]}, ZERO]},
+    "TaperedElement": {
+        "if": {"required": ["nan"], "properties": {"nan": {"const": "negative_zero"}}},
+        "then": {"properties": {"regimes": {"contains": ZERO | {"properties": {"prefix": {"pattern": "^0+$"}}}}}},
+    },
+}
+"""What it says of lists of mappings."""
+
+
+# --- what is allowed -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to write the words of a kind, and the elements that are written so."""
+
+    labels: Labels
+    elements: tuple[Element, ...]
+
+    def refuses(self, key: str, word: StrEnum) -> bool:
+        """Whether no such element allows this word of the encode part."""
+        return all(refusals(element)[key].get(word) for element in self.elements)
+
+
+def _choices(model: type[Spec], numbers: Mapping[str, Iterable[int]]) -> Choices:
+    written: dict[str, list[tuple[Label, Any]]] = {}
+    for key, field in model.model_fields.items():
+        words = (True, False) if field.annotation is bool else words_of(model, key)
+        written[key] = [(word, word) for word in words] + [
+            (Presence.PRESENT, number) for number in numbers.get(key, ())
+        ]
+    return {key: [(Presence.ABSENT, None), *ways] for key, ways in written.items() if ways}
+
+
+def _written(choices: Choices) -> Iterator[tuple[Labels, Schema]]:
+    for chosen in product(*choices.values()):
+        labels = {key: label for key, (label, _) in zip(choices, chosen, strict=True)}
+        yield labels, {key: value for key, (_, value) in zip(choices, chosen, strict=True) if value is not None}
+
+
+def _ways(kind: str) -> list[Way]:
+    """The ways that some sample allows."""
+    found: dict[frozenset[tuple[str, Label]], list[Element]] = {}
+    for labels, keys in _written(_choices(KINDS[kind], NUMBERS.get(kind, {}))):
+        elements = [KINDS[kind].model_validate({"kind": kind, **sample, **keys}) for sample in SAMPLES[kind]]
+        found.setdefault(frozenset(labels.items()), []).extend(
+            element for element in elements if not any(element.problems())
+        )
+    return [Way(dict(labels), tuple(elements)) for labels, elements in found.items() if elements]
+
+
+# --- conditions ------------------------------------------------------------------------------------------------
+
+Condition: TypeAlias = tuple[tuple[str, frozenset[Label]], ...]
+"""Some keys, and how each of them is written: in one of these ways."""
+
+
+def _holds(condition: Condition) -> Schema:
+    """True of the mappings that are written so."""
+    properties: Schema = {}
+    for key, labels in condition:
+        words = sorted((label for label in labels if not isinstance(label, Presence)), key=str)
+        properties[key] = True if Presence.PRESENT in labels else {"enum": words} if words else False
+    required = [key for key, labels in condition if Presence.ABSENT not in labels]
+    return {"properties": properties} | ({"required": required} if required else {})
+
+
+def _agreements(ways: Sequence[Labels], choices: Choices) -> Iterator[Schema]:
+    """For each word that is written: how the other keys may be, where that leaves any out."""
+    for key, other in permutations(choices, 2):
+        every = {label for label, _ in choices[other]}
+        for word in {label for label, _ in choices[key]} - {Presence.ABSENT}:
+            allowed = frozenset(way[other] for way in ways if way[key] == word)
+            if allowed and allowed != every:
+                yield {"if": _holds(((key, frozenset({word})),)), "then": _holds(((other, allowed),))}
+
+
+def _refusing(ways: Sequence[Way], key: str, word: StrEnum) -> Iterator[Condition]:
+    """The least conditions on the element under which this word of the encode part is refused."""
+    accepted = [way.labels for way in ways if not way.refuses(key, word)]
+    if not accepted:
+        yield ()
+        return
+    told: dict[str, frozenset[Label]] = {}
+    for name in ways[0].labels:
+        told[name] = frozenset(way.labels[name] for way in ways) - {labels[name] for labels in accepted}
+        if told[name]:
+            yield ((name, told[name]),)
+    for one, other in combinations(told, 2):
+        allowed = {(labels[one], labels[other]) for labels in accepted}
+        for label in {labels[one] for labels in accepted}:
+            met = {way.labels[other] for way in ways if way.labels[one] == label} - told[other]
+            if refused := frozenset(met - {second for first, second in allowed if first == label}):
+                yield ((one, frozenset({label})), (other, refused))
+
+
+# --- schemas ---------------------------------------------------------------------------------------------------
+
+
+def element_rules(kind: str) -> list[Schema]:
+    """What the words of a kind ask of each other."""
+    return list(_agreements([way.labels for way in _ways(kind)], _choices(KINDS[kind], NUMBERS.get(kind, {}))))
+
+
+def pack_rules() -> list[Schema]:
+    """What the words of the pack part ask of each other, whatever the width of the codes."""
+    choices = _choices(Pack, {})
+    allowed = [labels for labels, keys in _written(choices) if not any(Pack(**keys).problems(bits=4))]
+    return list(_agreements(allowed, choices))
+
+
+def pack_widths() -> list[Schema]:
+    """The words of the pack part that need codes of some width, where an element says its bits: of the whole file."""
+    rules = []
+    for labels, keys in _written(_choices(Pack, {})):
+        allowed = [bits for bits in range(1, MAX_BITS + 1) if not any(Pack(**keys).problems(bits))]
+        if 0 < len(allowed) < MAX_BITS:
+            pack = _holds(tuple((key, frozenset({label})) for key, label in labels.items()))
+            then = {"properties": {"element": {"properties": {"bits": {"enum": allowed}}}}}
+            rules.append({"if": {"required": ["pack"], "properties": {"pack": pack}}, "then": then})
+    return rules
+
+
+def encode_rules(kind: str) -> list[Schema]:
+    """What an element of this kind refuses of the encode part: conditions on the whole file."""
+    ways = _ways(kind)
+    refused: dict[Condition, dict[str, list[StrEnum]]] = {}
+    for key, words in refusals(ways[0].elements[0]).items():
+        for word in words:
+            for condition in _refusing(ways, key, word):
+                refused.setdefault(condition, {}).setdefault(key, []).append(word)
+    return [_file_rule((("kind", frozenset({kind})), *condition), words) for condition, words in refused.items()]
+
+
+def _file_rule(condition: Condition, refused: Mapping[str, Sequence[StrEnum]]) -> Schema:
+    """An element like this allows the other words only."""
+    allowed = {key: [word.value for word in type(words[0]) if word not in words] for key, words in refused.items()}
+    keys = {key: {"if": {"type": "string"}, "then": {"enum": words}} for key, words in allowed.items()}
+    element = {"type": "object"} | _holds(condition)
+    return {
+        "if": {"properties": {"element": element}, "required": ["element"]},
+        "then": {"properties": {"encode": {"properties": keys}}},
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import (
@@ -31,6 +32,9 @@ from statqat_sim.spec.encode import (
     ZeroInput,
 )
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
+
+CODE_MASK: Final = 0xFFFF
+"""Of the codes that the FPU's sums hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ def has_magic(element: FloatElement, policy: EncodePolicy) -> bool:
     return (
         element.subnormals is Subnormals.GRADUAL
         and element.mantissa_bits >= 1
-        and precision < MANTISSA_BITS  # the sum must stay in the binade of the float added
+        and element.bits <= CODE_MASK.bit_length()
+        and precision < MANTISSA_BITS - 1  # the sum must stay in the binade of the float added
         and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
         and element.emin - precision > EMIN
     )
@@ -115,19 +120,23 @@ def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
 
 
 def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
-    """Add a float whose step is the target's step here: the FPU rounds. The sum's low bits are the mantissa."""
+    """Add a float whose step is the target's step here: the FPU rounds. The sum's low bits count steps.
+
+    The float added has so many steps too many that the binade's own bits, shifted into place, make the sum's low bits
+    the code.
+    """
     element, magnitude = domain.element, source.magnitude
     builder, coarser = magnitude.builder, MANTISSA_BITS - element.mantissa_bits
     if _saturates_exactly(element, policy):
         magnitude = magnitude.min(builder.param("largest", floor_magnitude(Fraction(element.highest))))
-    first = builder.param("first binade", (element.emin + BIAS) << MANTISSA_BITS)
-    binade = (magnitude & INFINITY).max(first)
-    magic = binade + builder.param("to magic", coarser << MANTISSA_BITS)
+    first = (element.emin + BIAS) << MANTISSA_BITS
+    binade = (magnitude & INFINITY).max(builder.param("first binade", first))
+    magic = binade + builder.param("to magic", (coarser << MANTISSA_BITS) + (-(first >> coarser) & CODE_MASK))
     half = binade - builder.param("to half a step", (element.mantissa_bits + 1) << MANTISSA_BITS)
     rounded = round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw)
     if domain.values:
         return rounded.fsub(magic)
-    return (rounded - magic) + ((binade - first) >> builder.param("mantissa shift", coarser))
+    return (rounded + (binade >> builder.param("mantissa shift", coarser))) & CODE_MASK
 
 
 def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
@@ -140,23 +149,23 @@ def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
 
 def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
     """The magnitude as if exponent field `emin` started a gradual underflow and the range had no end."""
-    builder, mode = source.sign.builder, policy.rounding
-    if source.low is None and source.draw is None and element.emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:
+    builder, mode, emin = source.sign.builder, policy.rounding, _first_binade(element)
+    if source.low is None and source.draw is None and emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:
         # a float32 cut short, as bfloat16
         cut = shift_right(source.magnitude, builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits))
-        return cut.kept + round_up(mode, cut, _odd(cut.kept, element), source.negative)
-    found = significand(source, element.emin)
-    first = builder.param("first exponent", element.emin + LIFT)
+        return cut.kept + round_up(mode, cut, cut.kept & 1, source.negative)
+    found = significand(source, emin)
+    first = builder.param("first exponent", emin + LIFT)
     long_cut = found.cut(first.above(found.exponent) + builder.param("bits below step", TOP - element.mantissa_bits))
     binades = found.exponent.above(first) << builder.param("mantissa bits", element.mantissa_bits)
     magnitude = binades + long_cut.kept
-    magnitude = magnitude + long_cut.rounded_up(mode, _odd(magnitude, element), source.negative, source.draw)
-    return magnitude if element.emin >= source.layout.emin else source.nonzero.where(magnitude, 0)
+    magnitude = magnitude + long_cut.rounded_up(mode, magnitude & 1, source.negative, source.draw)
+    return magnitude if emin >= source.layout.emin else source.nonzero.where(magnitude, 0)
 
 
-def _odd(magnitude: Word, element: FloatElement) -> Word:
-    """Parity; with one significand bit it is the exponent field's, which `none` and `raw` shift by one."""
-    return (magnitude if element.mantissa_bits else magnitude + _skipped(element)) & 1
+def _first_binade(element: FloatElement) -> int:
+    """Exponent of the binade from which codes count on; with `mantissa_bits: 0` exponent field 0 has no binade."""
+    return element.emin if element.mantissa_bits else 1 - element.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,22 +177,20 @@ class Gap:
     skipped: int
 
 
-def _skipped(element: FloatElement) -> int:
-    """Codes of a gradual underflow that `none` and `raw` do not have: the binade below exponent field 1."""
-    return 1 << element.mantissa_bits if element.subnormals in (Subnormals.NONE, Subnormals.RAW) else 0
-
-
 def _gap(element: FloatElement) -> Gap | None:
     first_normal = 1 << element.mantissa_bits
+    skipped = first_normal if element.mantissa_bits else 0
     match element.subnormals:
         case Subnormals.GRADUAL:
             return None
         case Subnormals.FLUSH:
             return Gap(0, first_normal, 0)
-        case Subnormals.NONE:
-            return Gap(0, element.min_magnitude, first_normal)
+        case Subnormals.NONE if element.has_zero:
+            return Gap(0, 1, skipped)
+        case Subnormals.NONE:  # no value lies below the smallest one
+            return Gap(0, 0, skipped) if element.mantissa_bits else Gap(0, 1, 0)
         case Subnormals.RAW:
-            return Gap(first_normal - 1, first_normal, first_normal)
+            return Gap(first_normal - 1, first_normal, skipped)
 
 
 def _close_gap(code: Word, source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
@@ -195,7 +202,7 @@ def _close_gap(code: Word, source: Source, element: FloatElement, policy: Encode
     above = code - builder.param("skipped codes", gap.skipped)
     beyond = source.above("inside gap", lambda _: source.layout.ceil_magnitude(high) - 1)
     above = beyond.where(above, builder.param("high side of gap", gap.high))
-    if not element.has_zero:  # no value lies below the smallest one
+    if gap.low == gap.high:
         return above
 
     def last(negative: bool) -> int:
@@ -208,11 +215,15 @@ def _close_gap(code: Word, source: Source, element: FloatElement, policy: Encode
 
 
 def _drawn(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
-    """Whether a magnitude below the smallest normal number becomes that, and not 0, by its random bits."""
+    """Whether a magnitude inside the gap goes up by its random bits.
+
+    The gap lies between 0 and the smallest normal number; or, without zero and mantissa, between the two smallest.
+    """
     builder, found = source.sign.builder, significand(source, element.emin)
-    below = builder.param("first exponent", element.emin + LIFT).above(found.exponent)
-    zero = builder.const(0)
-    return found.cut(below + TOP).rounded_up(policy.rounding, zero, zero, source.draw)
+    below = builder.param("lowest exponent", element.emin + LIFT).above(found.exponent)
+    cut, zero = found.cut(below + TOP), builder.const(0)
+    goes_up = cut.rounded_up(policy.rounding, zero, zero, source.draw)
+    return goes_up if element.has_zero else goes_up & cut.kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import BIAS, EMIN, MANTISSA_BITS, power_of_two
+from statqat_sim.plan.layout import BIAS, EMIN, HIDDEN_BIT, MANTISSA_BITS, power_of_two
 from statqat_sim.plan.rounding import round_by_sum
 from statqat_sim.plan.significand import LIFT, TOP, significand
 from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
@@ -53,7 +53,7 @@ def _magic(source: Source, last: Callable[[bool], int], element: IntElement, pol
     magic = builder.param("magic", (one + MANTISSA_BITS) << MANTISSA_BITS)
     half = builder.param("half a step", (one - 1) << MANTISSA_BITS)
     magnitude = source.magnitude.min(source.per_sign("last in range", last))
-    return round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw) - magic
+    return round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw) & (HIDDEN_BIT - 1)
 
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:

@@ -82,6 +82,7 @@ QUIET_NAN: Final = 0x7FC0_0000
 BIAS: Final = 127
 MANTISSA_BITS: Final = 23
 EMIN: Final = -126
+HIDDEN_BIT: Final = 1 << MANTISSA_BITS
 
 nearest_magnitude = FLOAT32.nearest_magnitude
 floor_magnitude = FLOAT32.floor_magnitude

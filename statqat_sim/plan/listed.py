@@ -14,7 +14,16 @@ from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_
 from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
 from statqat_sim.plan.search import SMALL_TABLE_BITS, choose, key_of, look_up, search
 from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
-from statqat_sim.spec.encode import EncodePolicy, InfInput, NanInput, NegativeInput, Overflow, Underflow, ZeroInput
+from statqat_sim.spec.encode import (
+    EncodePolicy,
+    InfInput,
+    NanInput,
+    NegativeInput,
+    Overflow,
+    Rounding,
+    Underflow,
+    ZeroInput,
+)
 from statqat_sim.spec.listed import ListedElement, Tie
 
 
@@ -128,18 +137,27 @@ class _Level:
 
 def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
     """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order inputs, -0.0 just below +0.0."""
-    levels = _levels(element, policy)
-    sign = 1 << (layout.exponent_bits + layout.mantissa_bits)
-    keys = [_first_key(*_turn(element, policy, *pair), layout, sign) for pair in pairwise(levels)]
+    levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)
+    zero = next((index for index, level in enumerate(levels) if level.value == 0), None)
+    first = zero if zero is not None and _is_symmetric(levels, policy) else 0
+    keys = [_first_key(*_turn(element, policy, *pair), layout, sign) for pair in pairwise(levels[first:])]
+    if first:  # magnitudes below m, and those from m on, are parted by the keys sign + m and sign - m
+        keys = [2 * sign - key for key in reversed(keys)] + keys
     codes = [level.code for level in levels]
-    if element.has_zero:
-        zero = next(index for index, level in enumerate(levels) if level.value == 0)
+    if zero is not None:
         negative_zero = element.level_code(0.0, negative_zero=True)
         if negative_zero != codes[zero]:
             keys.insert(zero, sign)
             codes.insert(zero, negative_zero)
     last_of_key = dict(zip(keys, codes[1:], strict=True))  # between equal keys no input lies
     return list(last_of_key), [codes[0], *last_of_key.values()]
+
+
+def _is_symmetric(levels: list[_Level], policy: EncodePolicy) -> bool:
+    """Whether the levels of both signs part at the same magnitudes."""
+    directed = (Rounding.NEAREST_UP, Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE)
+    mirrored = zip(levels, reversed(levels), strict=True)
+    return policy.rounding not in directed and all((a.value, a.odd) == (-b.value, b.odd) for a, b in mirrored)
 
 
 def _levels(element: ListedElement, policy: EncodePolicy) -> list[_Level]:

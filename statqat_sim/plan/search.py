@@ -18,8 +18,11 @@ SMALL_TABLE_BITS: Final = 4
 """Up to 2^4 words are chosen by selects; longer tables are read."""
 
 MIN_CELL_BITS: Final = 16
-MAX_CELL_BITS: Final = 20
-"""How many top bits of a key may choose a cell: tables of 256 KiB to 4 MiB, of which data touches a small part."""
+MAX_CELL_BITS: Final = 22
+"""How many top bits of a key may choose a cell: tables of 256 KiB to 16 MiB, of which data touches a small part."""
+
+MAX_NEAR_ZERO: Final = 1 << 16
+"""How many keys on either side of zero may have a cell each: float32's subnormals lie densely there."""
 
 Integers: TypeAlias = NDArray[Any]
 
@@ -55,12 +58,8 @@ def search(key: Key, keys: list[int], results: list[int]) -> Word:
     """
     if len(results) <= 1 << SMALL_TABLE_BITS:
         return _by_selects(key, keys, results)
-    if key.low is None:
-        for bits in range(MIN_CELL_BITS, MAX_CELL_BITS + 1):
-            cells = np.unique(np.array(keys, np.uint32)) >> np.uint32(WORD_BITS - bits)
-            if len(np.unique(cells)) == len(cells):
-                return _by_cell(key.high, keys, results, WORD_BITS - bits)
-    return _by_bisection(key, keys, results)
+    cells = _cells(keys) if key.low is None else None
+    return _by_bisection(key, keys, results) if cells is None else _by_cell(key.high, cells, keys, results)
 
 
 def choose(bits: list[Word], options: list[Word]) -> Word:
@@ -103,11 +102,49 @@ def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
     return choose(bits, [builder.param(f"code {index}", code) for index, code in enumerate(filled)])
 
 
-def _by_cell(key: Word, keys: list[int], results: list[int], shift: int) -> Word:
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Ranges of float32 keys with one threshold at most: equal ones, and single keys around zero.
+
+    A cell's number is its keys' top bits; those around zero, `near` on either side, are numbered after all others.
+    """
+
+    shift: int
+    near: int
+
+    @property
+    def first_keys(self) -> Integers:
+        regular = np.arange(0, 1 << WORD_BITS, 1 << self.shift, dtype=np.int64)
+        return np.concatenate((regular, np.arange(SIGN - self.near, SIGN + self.near, dtype=np.int64)))
+
+    def number(self, key: Word) -> Word:
+        """The cell of a key."""
+        number = key >> key.builder.param("cell shift", self.shift)
+        if not self.near:
+            return number
+        place = (key - (SIGN - self.near)).min(2 * self.near)
+        count = 1 << (WORD_BITS - self.shift)
+        return place.lt(2 * self.near).where(place.min(2 * self.near - 1) + count, number)
+
+
+def _cells(keys: list[int]) -> Cells | None:
+    """The largest cells that serve; None if thresholds lie too densely."""
+    turns = np.array(keys, np.int64)
+    for shift in range(WORD_BITS - MIN_CELL_BITS, WORD_BITS - MAX_CELL_BITS - 1, -1):
+        numbers = turns >> shift
+        shared = turns[1:][numbers[1:] == numbers[:-1]]
+        farthest = int(np.abs(shared - SIGN).max(initial=0))
+        near = (farthest >> shift) + 1 << shift if len(shared) else 0  # whole cells
+        if near <= MAX_NEAR_ZERO:
+            return Cells(shift, near)
+    return None
+
+
+def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Word:
     """The top bits choose a cell that holds one threshold at most; narrow results share a word with it."""
-    cell = key >> key.builder.param("cell shift", shift)
-    inside = key & key.builder.param("cell mask", (1 << shift) - 1)
-    turn, low, high = _cells(keys, results, shift)
+    cell = cells.number(key)
+    inside = key & key.builder.param("cell mask", (1 << cells.shift) - 1)
+    turn, low, high = _contents(cells, keys, results)
     if max(results) < 1 << 8:
         entry = look_up("cells", turn << 16 | high << 8 | low, cell)
         return (inside.lt(entry >> 16).where(entry, entry >> 8)) & 0xFF
@@ -119,12 +156,13 @@ def _by_cell(key: Word, keys: list[int], results: list[int], shift: int) -> Word
     return (inside.lt(look_up("threshold of cell", turn, cell)).where(pair, pair >> 16)) & 0xFFFF
 
 
-def _cells(keys: list[int], results: list[int], shift: int) -> tuple[Integers, Integers, Integers]:
+def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Integers, Integers, Integers]:
     """Of every cell the place of its threshold, 0 without one, and the results below it and from it on."""
-    turns, outcomes = np.array(keys, np.int64), np.array(results, np.int64)
-    first = np.arange(0, 1 << WORD_BITS, 1 << shift, dtype=np.int64)
+    turns, outcomes, first = np.array(keys, np.int64), np.array(results, np.int64), cells.first_keys
+    regular = len(first) - 2 * cells.near
+    last = first + np.where(np.arange(len(first)) < regular, (1 << cells.shift) - 1, 0)
     below = np.searchsorted(turns, first, side="right")
-    beyond = np.searchsorted(turns, first + (1 << shift) - 1, side="right")
+    beyond = np.searchsorted(turns, last, side="right")
     turn = np.where(beyond > below, turns[beyond - 1] - first, 0)
     return turn, np.where(turn > 0, outcomes[below], outcomes[beyond]), outcomes[beyond]
 

@@ -40,7 +40,7 @@ class Significand:
 
     def cut_wrapping(self, drop: Word) -> LongCut:
         """Without its `drop - 32` lowest bits, and multiplied by a power of two if that is negative, modulo 2^32."""
-        return _cut(self._windows(), drop.min(MOST_DROPPED))
+        return _cut(self._windows(), drop.min(MOST_DROPPED + WORD_BITS))
 
     def _windows(self) -> list[Window]:
         """For cuts in five words: the one below this significand, its own two, and the two above it."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
-from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference.grid import Number, Special, scaled, searched
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.floating import FloatElement, InfCodes, NanCodes, Subnormals, Zero
@@ -147,9 +146,6 @@ class FloatGrid:
         if rank:
             return self.magnitude(rank) | (self.sign if rank < 0 else 0)
         return self.sign if negative and self.element.zero is Zero.SIGNED else 0
-
-    def wrapped(self, rank: int) -> int:
-        raise UnsupportedError("only an int wraps")
 
     def neighbours(self, x: Fraction) -> tuple[int, int]:
         return searched(self, x, self.lowest - 1, self.highest + 1)

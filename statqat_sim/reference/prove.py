@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.reference.exact import FLOAT32_INF, FLOAT32_SIGN
+from statqat_sim.reference.ieee import FLOAT32
 from statqat_sim.reference.steps import Step, Steps, thresholds
 from statqat_sim.spec.number import NumberFormat
 
@@ -21,7 +21,7 @@ BLOCK: Final = 1 << 20
 SHOWN: Final = 10
 """How many wrong inputs a proof names."""
 
-FIRST_NAN: Final = FLOAT32_INF + 1
+FIRST_NAN: Final = FLOAT32.inf + 1
 
 Words = NDArray[Any]
 
@@ -72,14 +72,14 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
 
     Why seconds are enough: the encoder itself runs on all 2^32 inputs; nothing is sampled. Only the oracle, which works
     in rational arithmetic, would take days. But exactly known is what it does between two inputs: of one sign, inputs
-    in the order of their bits are in the order of their magnitudes, and no rounding mode has more than three places
-    between neighbouring values where its result can change: either value and the midpoint (pushed outward by
-    `flush_inputs` and `via`, which keep the order). So the oracle is a step function, `thresholds` finds each step as
-    the least float32 on its far side, and all NaN of one sign are one more step. Two functions on 2^32 inputs are equal
-    if their codes change at the same inputs, to the same codes: that is compared, block by block.
+    in the order of their bits are in the order of their magnitudes, and between neighbouring values the result of a
+    rounding mode changes at one place: at either value or at the midpoint (pushed outward by `flush_inputs` and `via`,
+    which keep the order). So the oracle is a step function, `thresholds` finds each step as the least float32 on its
+    far side, and all NaN of one sign are one more step. Written out, block by block, the steps are the codes that all
+    inputs must have.
 
     Args:
-        format: a format of up to 16 bits whose overflow does not wrap.
+        format: a format of up to 16 bits whose overflow does not wrap, and whose rounding is not stochastic.
         encode: called with float32 arrays and `out=`, an array of codes that it may write to.
         progress: told after each block how many inputs are done, and how many there are.
 
@@ -90,9 +90,10 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
         ValueError: if the encoder's result has another shape than its input.
     """
     start = time.perf_counter()
-    expected = _Expected(thresholds(format))
+    code_type = _code_type(format.bits)
+    expected = _Expected(thresholds(format), code_type)
     offsets = np.arange(BLOCK, dtype=np.uint32)
-    bits, buffer = np.empty_like(offsets), np.empty(BLOCK, _code_type(format.bits))
+    bits, buffer = np.empty_like(offsets), np.empty(BLOCK, code_type)
     done = change_points = wrong = 0
     last: int | None = None
     mismatches: list[Mismatch] = []
@@ -101,14 +102,15 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
         codes = np.asarray(encode(bits[:count].view(np.float32), out=buffer[:count]))
         if codes.shape != (count,):
             raise ValueError(f"the encoder gave shape {codes.shape} for {count} inputs; allowed: ({count},)")
-        places, steps = _steps_of(codes)
-        if not expected.are_steps(first, count, places, steps):
-            right = expected.codes(first, count)
+        counts, steps = expected.within(first, count)
+        right = np.repeat(steps, counts)
+        if not np.array_equal(codes, right):
             differs = np.flatnonzero(codes != right)
             wrong += len(differs)
             shown = differs[: SHOWN - len(mismatches)]
             mismatches += [Mismatch(first + int(i), int(codes[i]), int(right[i])) for i in shown]
-        change_points += len(places) - (last in (None, int(steps[0])))
+            steps = _steps_of(codes)
+        change_points += len(steps) - (last in (None, int(steps[0])))
         last = int(steps[-1])
         done += count
         if progress is not None:
@@ -126,33 +128,23 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
 class _Expected:
     """The oracle's step function over the inputs in the order of their bits."""
 
-    def __init__(self, steps: Steps) -> None:
+    def __init__(self, steps: Steps, code_type: np.dtype[Any]) -> None:
         pieces = [*steps.positive, *_nan(0, steps.nan)]
-        pieces += [*steps.negative, *_nan(FLOAT32_SIGN, steps.negative_nan)]
-        self._firsts = np.array([piece.first for piece in pieces], np.uint64)
-        self._codes = np.array([piece.code for piece in pieces], np.uint32)
-        finite = FIRST_NAN if steps.nan is None else FLOAT32_SIGN
-        self.ranges = (range(finite), range(FLOAT32_SIGN, FLOAT32_SIGN + finite))
+        pieces += [*steps.negative, *_nan(FLOAT32.sign, steps.negative_nan)]
+        self._firsts = np.array([piece.first for piece in pieces], np.int64)
+        self._codes = np.array([piece.code for piece in pieces], code_type)
+        finite = FIRST_NAN if steps.nan is None else FLOAT32.sign
+        self.ranges = (range(finite), range(FLOAT32.sign, FLOAT32.sign + finite))
         self.inputs = 2 * finite
 
-    def are_steps(self, first: int, count: int, places: Words, codes: Words) -> bool:
-        """Whether the inputs from `first` on have these codes from these places on."""
-        expected_places, expected_codes = self._within(first, count)
-        return np.array_equal(places, expected_places) and np.array_equal(codes, expected_codes)
-
-    def codes(self, first: int, count: int) -> Words:
-        """The code of each of `count` inputs from `first` on."""
-        places, codes = self._within(first, count)
-        return np.repeat(codes, np.diff(places, append=count))
-
-    def _within(self, first: int, count: int) -> tuple[Words, Words]:
-        """Places, counted from `first`, and codes of the steps that these inputs meet; neighbours' codes differ."""
-        begin = int(self._firsts.searchsorted(np.uint64(first), side="right")) - 1
-        end = int(self._firsts.searchsorted(np.uint64(first + count), side="left"))
-        places = np.maximum(self._firsts[begin:end].astype(np.int64) - first, 0)
+    def within(self, first: int, count: int) -> tuple[Words, Words]:
+        """How many of `count` inputs from `first` on share a code, and that code; neighbours' codes differ."""
+        begin = int(self._firsts.searchsorted(first, side="right")) - 1
+        end = int(self._firsts.searchsorted(first + count, side="left"))
         codes = self._codes[begin:end]
         changes = np.diff(codes, prepend=~codes[:1]) != 0
-        return places[changes], codes[changes]
+        places = np.maximum(self._firsts[begin:end], first)[changes]
+        return np.diff(places, append=first + count), codes[changes]
 
 
 def _nan(sign: int, code: int | None) -> list[Step]:
@@ -166,11 +158,9 @@ def _blocks(ranges: tuple[range, ...]) -> Iterator[tuple[int, int]]:
             yield first, min(BLOCK, inputs.stop - first)
 
 
-def _steps_of(codes: Words) -> tuple[Words, Words]:
-    """Where codes differ from the one before, the first place included, and the codes there."""
-    changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-    places = np.concatenate(([0], changes))
-    return places, codes[places]
+def _steps_of(codes: Words) -> Words:
+    """The first code, and those that differ from the one before."""
+    return np.concatenate((codes[:1], codes[1:][codes[1:] != codes[:-1]]))
 
 
 def _code_type(bits: int) -> np.dtype[Any]:

@@ -1,34 +1,29 @@
 """The oracle's encoder as a step function: where, among all float32 inputs, the code changes.
 
-Every deterministic mode is constant between a value, the midpoint to the next value, and that value; so a handful of
-exact boundaries per value says what all 2^32 inputs become.
+Between two neighbouring values every deterministic mode changes over once: just beyond the one, at the midpoint, just
+beyond it, or at the other. So one exact boundary per value says what all 2^32 inputs become.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from itertools import pairwise
+from math import isqrt
 from operator import attrgetter
-from typing import TypeVar
 
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.reference.exact import (
-    FLOAT32_INF,
-    FLOAT32_MIN_NORMAL,
-    FLOAT32_NAN,
-    FLOAT32_SIGN,
-    encode,
-    encode_number,
-    floor_log2,
-    grid_of,
-    settle,
-)
-from statqat_sim.reference.grid import Grid, scaled
+from statqat_sim.reference.exact import encode, encode_number, grid_of
+from statqat_sim.reference.grid import Grid
+from statqat_sim.reference.ieee import FLOAT32, floor_log2
+from statqat_sim.reference.policies import code_of_rank
+from statqat_sim.reference.rounding import takes_high, traits
+from statqat_sim.reference.ties import tie_between
 from statqat_sim.spec.base import MAX_TABLE_BITS
-from statqat_sim.spec.encode import EncodePolicy, NegativeInput, Overflow, Via
+from statqat_sim.spec.encode import EncodePolicy, NegativeInput, Overflow, Rounding, Via
 from statqat_sim.spec.number import NumberFormat
 
 
@@ -54,40 +49,44 @@ class Steps:
 
     def code(self, bits: int) -> int | None:
         """The code of the float32 with these bits."""
-        negative = bool(bits & FLOAT32_SIGN)
-        if bits & ~FLOAT32_SIGN > FLOAT32_INF:
+        negative = bool(bits & FLOAT32.sign)
+        if bits & ~FLOAT32.sign > FLOAT32.inf:
             return self.negative_nan if negative else self.nan
         steps = self.negative if negative else self.positive
         return steps[bisect_right(steps, bits, key=attrgetter("first")) - 1].code
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """From this number on, away from zero, itself included or not, inputs have this code."""
+class Boundary:
+    """Magnitudes from `value` >= 0 on, itself included or not; if it `is_square`, from its root on."""
 
-    start: Fraction
+    value: Fraction
     inclusive: bool
-    code: int
+    is_square: bool = False
 
 
-Coded = TypeVar("Coded", Step, _Piece)
+BEYOND_ZERO = Boundary(Fraction(0), inclusive=False)
 
 
 def thresholds(format: NumberFormat) -> Steps:
     """The encoder of a format as a step function of the float32 bits.
 
     Raises:
-        UnsupportedError: for formats of more than 16 bits, and for `overflow: wrap`, which never ends to step.
+        UnsupportedError: for formats of more than 16 bits, for stochastic rounding, and for `overflow: wrap`, which
+            never ends to step.
     """
     if format.bits > MAX_TABLE_BITS:
         raise UnsupportedError(f"{format.name}: steps of {format.bits} bits; allowed: up to {MAX_TABLE_BITS} bits")
     if format.encode.overflow is Overflow.WRAP:
         raise UnsupportedError(f"{format.name}: steps of overflow: wrap; allowed: saturate, inf, nan")
+    if format.encode.rounding.is_stochastic:
+        allowed = ", ".join(mode.value for mode in Rounding if not mode.is_stochastic)
+        raise UnsupportedError(f"{format.name}: steps of rounding: {format.encode.rounding.value}; allowed: {allowed}")
     return Steps(
         positive=_steps(format, negative=False),
         negative=_steps(format, negative=True),
-        nan=_nan(format, FLOAT32_NAN),
-        negative_nan=_nan(format, FLOAT32_SIGN | FLOAT32_NAN),
+        nan=_nan(format, FLOAT32.nan),
+        negative_nan=_nan(format, FLOAT32.sign | FLOAT32.nan),
     )
 
 
@@ -99,41 +98,30 @@ def _nan(format: NumberFormat, bits: int) -> int | None:
 
 
 def _steps(format: NumberFormat, negative: bool) -> tuple[Step, ...]:
-    sign = FLOAT32_SIGN if negative else 0
+    sign = FLOAT32.sign if negative else 0
     codes = {0: encode(format, sign)}
-    for piece in _changes(_pieces(format, negative)):
-        first = first_input(format.encode, first_pattern(abs(piece.start), piece.inclusive))
-        codes[first] = piece.code  # pieces ascend: of those that begin at one float32, the last one holds
-    codes[first_input(format.encode, FLOAT32_INF)] = encode(format, sign | FLOAT32_INF)
-    return tuple(_changes(Step(sign | first, code) for first, code in codes.items()))
+    for boundary, code in _pieces(format, negative):
+        # boundaries ascend: of those that fall before one float32, the last one holds
+        codes[first_input(format.encode, first_pattern(boundary))] = code
+    codes[first_input(format.encode, FLOAT32.inf)] = encode(format, sign | FLOAT32.inf)
+    steps = [Step(sign | first, code) for first, code in codes.items()]
+    return (steps[0], *(step for before, step in pairwise(steps) if step.code != before.code))
 
 
-def _changes(pieces: Iterable[Coded]) -> Iterator[Coded]:
-    """Those whose code differs from the one before."""
-    code = None
-    for piece in pieces:
-        if piece.code != code:
-            yield piece
-        code = piece.code
-
-
-def _pieces(format: NumberFormat, negative: bool) -> Iterator[_Piece]:
-    """The codes of all nonzero rationals of one sign, outward from zero."""
+def _pieces(format: NumberFormat, negative: bool) -> Iterator[tuple[Boundary, int]]:
+    """The codes of all nonzero rationals of one sign, and where each begins, outward from zero."""
     target, policy = grid_of(format.element), format.encode
     if negative and not target.has_negative:
         if policy.negative_input is NegativeInput.ABS:
             yield from _pieces(format, negative=False)
         else:
-            yield _Piece(Fraction(0), False, encode_number(format, Fraction(-1)))
+            yield BEYOND_ZERO, encode_number(format, Fraction(-1))
         return
-    side = Fraction(-1 if negative else 1)
     ranks = _outward(target, negative)
-    inmost, last = target.value(ranks[0]), target.value(ranks[-1])
-    if inmost * side > 0:  # a codebook that begins beyond zero
-        yield _Piece(Fraction(0), False, settle(target, policy, side, ranks[0], ranks[0]))
-    for near, far in pairwise(ranks):
-        yield from _between(target, policy, negative, near, far)
-    yield _Piece(last if last * side > 0 else Fraction(0), False, settle(target, policy, side, ranks[-1], ranks[-1]))
+    yield BEYOND_ZERO, code_of_rank(target, policy, ranks[0], negative)
+    for here, next_rank in pairwise(ranks):
+        boundary = _boundary(target, policy, here, next_rank, negative)
+        yield boundary, code_of_rank(target, policy, next_rank, negative)
 
 
 def _outward(target: Grid, negative: bool) -> range:
@@ -144,29 +132,46 @@ def _outward(target: Grid, negative: bool) -> range:
     return range(low, target.highest + target.has_successor + 1)
 
 
-def _between(target: Grid, policy: EncodePolicy, negative: bool, near: int, far: int) -> Iterator[_Piece]:
-    """The codes of this sign's inputs beyond `near` up to `far`, itself included; zero may lie between the two."""
-    low, high = (far, near) if negative else (near, far)
-    start, end = target.value(near), target.value(far)
-    middle = (start + end) / 2
-    if (start > 0) if negative else (start < 0):
-        start = Fraction(0)
-    if (middle < start) if negative else (middle > start):
-        yield _Piece(start, False, settle(target, policy, (start + middle) / 2, low, high))
-        yield _Piece(middle, True, settle(target, policy, middle, low, high))
-        start = middle
-    yield _Piece(start, False, settle(target, policy, (start + end) / 2, low, high))
-    yield _Piece(end, True, settle(target, policy, end, far, far))
+def _boundary(target: Grid, policy: EncodePolicy, here: int, next_rank: int, negative: bool) -> Boundary:
+    """Where, outward from one rank to the next, inputs of one sign begin to become the next; zero may lie between."""
+    low, high = (next_rank, here) if negative else (here, next_rank)
+    match _stays(policy.rounding, negative, *traits(target, low, high)):
+        case 0:
+            return _outside(target.value(here), negative, inclusive=False)
+        case 3:
+            return _outside(target.value(next_rank), negative, inclusive=True)
+        case stays:
+            tie = tie_between(target, policy.tie_domain, low, high)
+            return _outside(tie.value, negative, inclusive=stays == 1, is_square=tie.is_square)
 
 
-def first_pattern(start: Fraction, inclusive: bool) -> int:
-    """Bits of the least float32 at or above `start` >= 0, or above it if not `inclusive`; at most those of Inf."""
-    if start == 0:
-        return 0 if inclusive else 1
-    binade = max(floor_log2(start), -126)
-    significand, rest = divmod(start, scaled(1, binade - 23))
-    below = (binade + 126 << 23) + significand
-    return min(below if inclusive and not rest else below + 1, FLOAT32_INF)
+@cache
+def _stays(mode: Rounding, negative: bool, low_is_near: bool, balance: int, parity: int) -> int:
+    """At how many of the three places, before, at and beyond the midpoint, inputs do not become the next rank."""
+    return sum(takes_high(mode, side, low_is_near, balance, parity) == negative for side in (-1, 0, 1))
+
+
+def _outside(value: Fraction, negative: bool, inclusive: bool, is_square: bool = False) -> Boundary:
+    """The boundary as a magnitude; one on the other side of zero is where this side begins."""
+    if value == 0 or (value < 0) != negative:
+        return BEYOND_ZERO
+    return Boundary(-value if negative else value, inclusive, is_square)
+
+
+def first_pattern(start: Boundary) -> int:
+    """Bits of the least float32 on or beyond a boundary; at most those of Inf."""
+    if start.value == 0:
+        return 0 if start.inclusive else 1
+    root = 2 if start.is_square else 1
+    binade = max(floor_log2(start.value) // root, FLOAT32.emin)
+    quantum = root * (binade - FLOAT32.mantissa_bits)
+    numerator = start.value.numerator << max(-quantum, 0)
+    significand, rest = divmod(numerator, start.value.denominator << max(quantum, 0))
+    if start.is_square:
+        whole, significand = significand, isqrt(significand)
+        rest += whole - significand**2
+    below = (binade - FLOAT32.emin << FLOAT32.mantissa_bits) + significand
+    return min(below if start.inclusive and not rest else below + 1, FLOAT32.inf)
 
 
 def first_input(policy: EncodePolicy, pattern: int) -> int:
@@ -175,4 +180,4 @@ def first_input(policy: EncodePolicy, pattern: int) -> int:
         upper = -(-pattern >> 16)
         # half way below `upper`; the tie goes to the even pattern
         pattern = (upper << 16) - 0x8000 + (upper & 1)
-    return max(pattern, FLOAT32_MIN_NORMAL) if pattern and policy.flush_inputs else pattern
+    return max(pattern, FLOAT32.min_normal) if pattern and policy.flush_inputs else pattern

@@ -1,28 +1,20 @@
-"""What the codec bench compares: other libraries that do the same, and the limits that memory sets."""
+"""What the codec bench compares with other libraries that do the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
 import statqat_sim as sqs
-from bench.loops import Array, Loop, Threads, copy, move
-from bench.made_up import E3M4_AWAY, normal_quantiles, sorted_normals
+from bench.loops import Array, Threads
 from bench.pairs import Call
 from bench.report import Section
 
-NAMED = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat16", "nf4")
 E4M3, E5M2 = "float8_e4m3fn", "float8_e5m2"
-
-FAKE_QUANTIZE_TARGET, ENCODE_TARGET, DECODE_TARGET = 1.0, 0.8, 0.8
-CODEBOOK_TARGETS = {"nf4": 0.35, "normal_quantiles": 0.2, "sorted_normals": 0.2}
-"""Of their bound, in place of the targets above: a codebook is searched, not computed."""
-"""Codebooks search: their promise is lower."""
 
 ML_DTYPES_TARGET = 50.0
 TORCH_E4M3_ENCODE_TARGET, TORCH_E5M2_ENCODE_TARGET = 2.5, 1.5
@@ -70,39 +62,6 @@ class Data:
     def codes(self, bits: int) -> Array:
         """The array for codes of this width."""
         return self._codes[1 if bits <= 8 else 2]
-
-
-# --- limits ------------------------------------------------------------------------------------------------------
-
-
-def limits(data: Data, threads: Threads) -> Iterator[Case]:
-    """Each operation beside the plainest loop that moves the same bytes."""
-    formats = [*map(sqs.load_format, NAMED), sqs.parse_format(E3M4_AWAY)]
-    codebooks = [sqs.parse_format(text()) for text in (normal_quantiles, sorted_normals)]
-    for fmt in (*formats, *codebooks):
-        codec, codes = sqs.Codec(fmt), data.codes(fmt.bits)
-
-        def against(
-            operation: str, loop: Loop, source: Array, target: Array, promise: float, codec: sqs.Codec = codec
-        ) -> Case:
-            call: Callable[..., Any] = getattr(codec, operation)
-            # the peer moves the same words through the same pages
-            words = [array.view(f"u{array.itemsize}") for array in (source, target)]
-            return Case(
-                section=Section.LIMITS,
-                name=f"{operation} {codec.format.name}",
-                peer_name="numpy copy" if loop is copy else "plain loop",
-                ours=lambda: call(source, out=target),
-                peer=threads.over(loop, *words),
-                target=promise,
-            )
-
-        lower = CODEBOOK_TARGETS.get(fmt.name)
-        if fmt not in codebooks:
-            yield against("fake_quantize", copy, data.x, data.values, lower or FAKE_QUANTIZE_TARGET)
-        yield against("encode", move, data.x, codes, lower or ENCODE_TARGET)
-        codec.encode(data.x, out=codes)
-        yield against("decode", move, codes, data.values, lower or DECODE_TARGET)
 
 
 # --- other libraries ---------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 import torch
 
 import statqat_sim as sqs
-from bench.cases import COMPILED, Case, Data, compiled_by_torch, libraries, limits
+from bench.cases import COMPILED, Case, Data, compiled_by_torch, libraries
+from bench.limits import Limits
 from bench.loops import Threads
 from bench.pairs import Machine, Method, run_pairs
 from bench.report import Comparison, Report, Wait
@@ -69,7 +70,7 @@ def _cases(data: Data, pool: Threads, skipped: list[str], *, quick: bool) -> Ite
     if compiled:
         yield compiled
     yield from libraries(data, pool)
-    yield from limits(data, pool)
+    yield from Limits(data, pool).cases()
 
 
 def _compiled(data: Data, skipped: list[str], *, quick: bool) -> Case | None:

@@ -21,6 +21,13 @@ encode: {rounding: nearest_away}
 source: "made up: like e3m4_away with other numbers, so that both have one plan shape"
 """
 
+
+def stochastic(random_bits: int) -> str:
+    """E4M3 that is rounded by so many random bits."""
+    policy = f"{{rounding: stochastic_a, random_bits: {random_bits}}}"
+    return f"name: e4m3_stochastic_{random_bits}\nextends: float8_e4m3fn\nencode: {policy}\nsource: made up\n"
+
+
 LEVELS = 256
 
 

@@ -51,8 +51,16 @@ def test_the_report_says_what_was_measured_on_which_machine(report: dict[str, An
 def test_every_operation_of_every_format_has_its_row(report: dict[str, Any]) -> None:
     formats = ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat16", "nf4", "e3m4_away"]
     operations = [f"{operation} {fmt}" for operation, fmt in product(("fake_quantize", "encode", "decode"), formats)]
-    codebooks = ["normal_quantiles", "sorted_normals"]
-    operations += [f"{operation} {codebook}" for operation, codebook in product(("encode", "decode"), codebooks)]
+    searched = ["normal_quantiles", "sorted_normals", "posit8", "posit16"]
+    operations += [f"{operation} {name}" for operation, name in product(("encode", "decode"), searched)]
+    operations += [
+        f"{operation} {fmt} from {dtype}"
+        for operation, fmt, dtype in product(
+            ("fake_quantize", "encode"), ("float8_e4m3fn", "float4_e2m1fn"), ("float16", "bfloat16", "float64")
+        )
+    ]
+    operations += ["encode, packed float4_e2m1fn", "decode, packed float4_e2m1fn"]
+    operations += [f"fake_quantize e4m3_stochastic_{bits}" for bits in (8, 16, 32)]
     rows = [(row["case"], row["threads"]) for row in report["comparisons"] if row["section"] == "limits"]
     assert sorted(rows) == sorted(product(operations, (1, 2)))
 

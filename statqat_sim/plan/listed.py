@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
 
@@ -135,6 +136,7 @@ class _Level:
     odd: bool
 
 
+@lru_cache(maxsize=8)  # a format's plans for other purposes ask for the same ones
 def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
     """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order inputs, -0.0 just below +0.0."""
     levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)

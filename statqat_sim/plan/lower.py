@@ -165,7 +165,7 @@ class _Encoder:
         """decode(encode(real / scale)) × scale, each operation rounded to float32."""
         x = real.word if real.low is None else _nearest(real, FLOAT32_ELEMENT, "x")
         quotient = (scale & MAGNITUDE).where(x.fdiv(scale), 0)  # a scale of 0 gives the codes of 0
-        return self.round_trip(Real(quotient), Storage.FLOAT32).fmul(scale)
+        return self.round_trip(Real.of(quotient), Storage.FLOAT32).fmul(scale)
 
     @property
     def rounds_to_float32(self) -> bool:
@@ -180,7 +180,7 @@ class _Encoder:
             real = flushed(real, LAYOUTS[came_as])
         through = INTERMEDIATES.get(self.policy.via)
         if through is not None and not (through is FLOAT32_ELEMENT and real.low is None):
-            real = Real(_nearest(real, through, "via"))
+            real = Real.of(_nearest(real, through, "via"))
         if real.low is not None and self._narrows:
             real = narrowed(real)
         return take_apart(real, self.element, self.policy, self.draw)
@@ -204,7 +204,7 @@ class _Encoder:
 def _nearest(real: Real, element: FloatElement, scope: str) -> Word:
     """The float32 word of an input rounded to a format whose codes are float32 words cut short."""
     policy = EncodePolicy(overflow=Overflow.INF).resolved(element)
-    with real.word.builder.scope(scope):
+    with real.signed.builder.scope(scope):
         code = encode_float.encode_float(take_apart(real, element, policy, None), element, policy, magic=False)
     return code << (MANTISSA_BITS - element.mantissa_bits)
 

@@ -37,10 +37,21 @@ WORD_BITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """The bits of a float32 in one word, or of a float64 in two."""
+    """The bits of a float32 in one word, or of a float64 in two; its sign apart."""
 
-    word: Word  # with the sign in bit 31
+    signed: Word  # bit 31 is the sign; the others say nothing
+    magnitude: Word  # of a float64 the high word
     low: Word | None = None  # the low word of a float64
+
+    @classmethod
+    def of(cls, word: Word, low: Word | None = None) -> Real:
+        """From the bits with the sign among them."""
+        return cls(word, word & MAGNITUDE, low)
+
+    @property
+    def word(self) -> Word:
+        """The float32 as a whole."""
+        return self.magnitude | (self.signed & SIGN)
 
     @property
     def layout(self) -> Layout:
@@ -50,31 +61,29 @@ class Real:
 def read(builder: Builder, name: str, storage: Storage) -> Real:
     """The next stream, whose floats of 16 bits become the float32 of the same value."""
     if storage is Storage.FLOAT64:
-        return Real(*builder.input_pair(name, storage))
+        return Real.of(*builder.input_pair(name, storage))
     word = builder.input(name, storage)
     match storage:
         case Storage.FLOAT16:
-            return Real(_widened(word))
+            return Real(word << 16, _widened(word & 0x7FFF))
         case Storage.BFLOAT16:
-            return Real(word << 16)
-    return Real(word)
+            return Real.of(word << 16)
+    return Real.of(word)
 
 
-def _widened(half: Word) -> Word:
+def _widened(magnitude: Word) -> Word:
     """A float16 as float32: an exact product moves its exponent, of subnormals too."""
-    magnitude = half & 0x7FFF
     shift, rebias = FLOAT32.mantissa_bits - FLOAT16.mantissa_bits, 2 * FLOAT32.bias - FLOAT16.bias
-    value = (magnitude << shift).fmul(half.builder.const(rebias << FLOAT32.mantissa_bits))
-    value = magnitude.lt(FLOAT16.infinity).where(value, value | INFINITY)
-    return value | ((half & 0x8000) << 16)
+    value = (magnitude << shift).fmul(magnitude.builder.const(rebias << FLOAT32.mantissa_bits))
+    return magnitude.lt(FLOAT16.infinity).where(value, value | INFINITY)
 
 
 def flushed(real: Real, layout: Layout) -> Real:
     """`real` with the subnormals of `layout`, which it came in, made ±0."""
     least = real.layout.ceil_magnitude(power_of_two(layout.emin))
-    tiny = (real.word & MAGNITUDE).lt(least if real.low is None else least >> WORD_BITS)
+    tiny = real.magnitude.lt(least if real.low is None else least >> WORD_BITS)
     low = None if real.low is None else tiny.where(0, real.low)
-    return Real(tiny.where(real.word & SIGN, real.word), low)
+    return Real(real.signed, tiny.where(0, real.magnitude), low)
 
 
 def narrowed(real: Real) -> Real:
@@ -83,7 +92,7 @@ def narrowed(real: Real) -> Real:
     What lies below the normal float32 becomes the least magnitude, what lies above the finite ones the largest.
     """
     assert real.low is not None
-    builder, high, low = real.word.builder, real.word & MAGNITUDE, real.low
+    builder, high, low = real.signed.builder, real.magnitude, real.low
     spare = FLOAT32.mantissa_bits + WORD_BITS - FLOAT64.mantissa_bits
     rebias = (FLOAT64.bias - FLOAT32.bias) << (FLOAT32.mantissa_bits - spare)
     least, beyond = rebias + (1 << 20), rebias + (0xFF << 20)
@@ -91,7 +100,7 @@ def narrowed(real: Real) -> Real:
     normal = ((high - rebias) << spare) | (low >> (WORD_BITS - spare)) | (low << spare).min(1)
     special = sticky.lt(top).where(LARGEST, top.lt(sticky) + INFINITY)
     finite = high.lt(least).where((high | low).min(1), normal)
-    return Real((real.word & SIGN) | high.lt(beyond).where(finite, special))
+    return Real(real.signed, high.lt(beyond).where(finite, special))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +144,7 @@ class Source:
         if self.signs == (False,):
             return self.sign
         builder = self.sign.builder
-        return (self.real.word >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
+        return (self.real.signed >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
 
     def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
         """A number of the format that may depend on the input's sign."""
@@ -155,7 +164,7 @@ class Source:
 
 def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | None) -> Source:
     """Step 10 (`negative_input`) of the language's Definitions; `flush_inputs` and `via` have been before."""
-    sign, magnitude, low = real.word & SIGN, real.word & MAGNITUDE, real.low
+    sign, magnitude, low = real.signed & SIGN, real.magnitude, real.low
     is_nan = _is_nan(magnitude, low)
     if element.has_negative:
         return Source(real, sign, magnitude, low, is_nan, (False, True), None, draw)

@@ -107,7 +107,8 @@ def _floats(integers: Array, storage: Storage) -> Array:
     excess = np.maximum(np.frexp(magnitude.astype(np.float64))[1] - 53, 0).astype(np.uint64)
     kept = magnitude >> excess
     odd = kept | (kept << excess != magnitude)
-    return np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)
+    rounded: Array = np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)
+    return rounded
 
 
 def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) -> Array:

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_scale, float_storage, real_array
+from statqat_sim.arrays import as_scale, dtype_name, float_storage, real_array
 from statqat_sim.errors import shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named
-from statqat_sim.spec.encode import NanInput
+from statqat_sim.spec.encode import NanInput, Overflow
 from statqat_sim.spec.number import NumberFormat, checked_format
 
 SEED_BITS = 64
+LONG_INTEGERS = ("int64", "uint64")
+EXACT_INTEGERS = 1 << 53
 
 
 class Codec:
@@ -44,6 +46,8 @@ class Codec:
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
         self._kernels: dict[tuple[object, ...], Kernel] = {}
         self._refuses_nan = format.encode.nan_input is NanInput.ERROR
+        self._wraps = format.encode.overflow is Overflow.WRAP
+        self._may_refuse = self._refuses_nan or self._wraps
         self._is_stochastic = format.encode.rounding.is_stochastic
 
     def __repr__(self) -> str:
@@ -66,8 +70,8 @@ class Codec:
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
             UnsupportedError: if codes of more than 8 bits shall be packed.
         """
-        if self._refuses_nan:
-            _refuse_nan(x, self.format.name)
+        if self._may_refuse:
+            self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
         return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
 
@@ -124,13 +128,20 @@ class Codec:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
         """
-        if self._refuses_nan:
-            _refuse_nan(x, self.format.name, scale)
+        if self._may_refuse:
+            self._refuse(x, scale)
         if scale is None:
             kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
             return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
         kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
         return kernel(x, out=out, scale=scale, **self._random(seed, offset))
+
+    def _refuse(self, x: Any, scale: Any = None) -> None:
+        """Raise ValueError for inputs that the format has no code for."""
+        if self._refuses_nan:
+            _refuse_nan(x, self.format.name, scale)
+        if self._wraps and dtype_name(x) in LONG_INTEGERS:
+            _refuse_long(x, self.format.name)
 
     def _random(self, seed: int | None, offset: int) -> dict[str, int]:
         """What a kernel's random bits depend on."""
@@ -165,7 +176,21 @@ def _refuse_nan(x: Any, name: str, scale: Any = None) -> None:
         divisor = as_scale(scale, values.shape)
         with np.errstate(all="ignore"):
             values, what = np.where(divisor == 0, np.float32(0), values.astype(np.float32) / divisor), "(x / scale)"
-    nan = np.isnan(values)
-    if nan.any():
-        place = ", ".join(str(index) for index in np.unravel_index(int(nan.argmax()), nan.shape))
-        raise ValueError(f"{what}[{place}] is NaN, which {name} refuses (nan_input: error)")
+    place = _first(np.isnan(values))
+    if place is not None:
+        raise ValueError(f"{what}{place} is NaN, which {name} refuses (nan_input: error)")
+
+
+def _refuse_long(x: Any, name: str) -> None:
+    """Raises ValueError for the first integer that float64, through which integers go, does not hold."""
+    values = real_array(x, "x")
+    place = _first((values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS))
+    if place is not None:
+        raise ValueError(f"x{place} is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)")
+
+
+def _first(wrong: Any) -> str | None:
+    """The index of the first wrong element, as it is written behind an array's name."""
+    if not wrong.any():
+        return None
+    return f"[{', '.join(str(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))}]"

@@ -37,7 +37,7 @@ def test_the_errors_shown_are_the_errors_given() -> None:
 
     text = """name: my_format
 element: {kind: float, exponent_bits: 3, exponent_bit: 3, mantissa_bits: 4, nan: all_one}
-encode: {rounding: stochastic_a}
+encode: {rounding: stochastic}
 """
     with pytest.raises(sqs.SpecError) as error:
         sqs.parse_format(text, file="my_format.yaml")

@@ -23,6 +23,7 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.plan.rounding import Draw
 from statqat_sim.spec.codebook import CodebookElement
 from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput
+from statqat_sim.spec.listed import ListedElement
 
 LAYOUTS: Final = {
     Storage.FLOAT16: FLOAT16,
@@ -187,7 +188,9 @@ def _is_nan(magnitude: Word, low: Word | None) -> Word:
     return magnitude.builder.const(FLOAT64.infinity >> WORD_BITS).lt(magnitude | low.min(1))
 
 
-def nan_instead(result: Word, source: Source, element: Element, policy: EncodePolicy, instead: int) -> Word:
+def nan_instead(
+    result: Word, source: Source, element: Element | ListedElement, policy: EncodePolicy, instead: int
+) -> Word:
     """What NaN becomes where it does not become NaN: `instead`, or a code of the user's.
 
     Under `error` no NaN comes here: the caller has raised.

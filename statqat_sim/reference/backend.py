@@ -67,7 +67,8 @@ def random_fields(seed: int, offset: int, shape: tuple[int, ...], storage: Stora
     blocks, places = np.unique(index // np.uint64(per_block), return_inverse=True)
     words = interpret(philox(), [blocks, np.full(1, seed, np.uint64)])
     fields = words.astype("<u4").view(f"<u{storage.bits // 8}").reshape(-1, per_block)
-    return fields[places.reshape(-1), (index % np.uint64(per_block)).astype(np.int64)].astype(np.uint32).reshape(shape)
+    drawn: Array = fields[places.reshape(-1), (index % np.uint64(per_block)).astype(np.int64)]
+    return drawn.astype(np.uint32).reshape(shape)
 
 
 def _elements(array: Array, storage: Storage | Packed, shape: tuple[int, ...]) -> Array:

@@ -25,7 +25,8 @@ def unpack(dense: Bytes, packed: Packed, count: int) -> Bytes:
     bits = np.unpackbits(dense, axis=-1, bitorder=_order(packed))[..., : count * packed.bits]
     bits = bits.reshape(*dense.shape[:-1], count, packed.bits)
     bits = bits[..., ::-1] if packed.big_endian else bits
-    return (bits << np.arange(packed.bits, dtype=np.uint8)).sum(axis=-1, dtype=np.uint8)
+    codes: Bytes = (bits << np.arange(packed.bits, dtype=np.uint8)).sum(axis=-1, dtype=np.uint8)
+    return codes
 
 
 def _order(packed: Packed) -> Any:

@@ -138,7 +138,7 @@ class _Level:
 
 @lru_cache(maxsize=8)  # a format's plans for other purposes ask for the same ones
 def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
-    """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order inputs, -0.0 just below +0.0."""
+    """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order finite inputs, -0.0 just below +0.0."""
     levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)
     zero = next((index for index, level in enumerate(levels) if level.value == 0), None)
     first = zero if zero is not None and _is_symmetric(levels, policy) else 0
@@ -152,7 +152,9 @@ def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple
             keys.insert(zero, sign)
             codes.insert(zero, negative_zero)
     last_of_key = dict(zip(keys, codes[1:], strict=True))  # between equal keys no input lies
-    return list(last_of_key), [codes[0], *last_of_key.values()]
+    finite = {key: code for key, code in last_of_key.items() if abs(key - sign) < layout.infinity}
+    before = [codes[0], *(code for key, code in last_of_key.items() if key <= sign - layout.infinity)]
+    return list(finite), [before[-1], *finite.values()]
 
 
 def _is_symmetric(levels: list[_Level], policy: EncodePolicy) -> bool:

@@ -149,9 +149,11 @@ def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Wo
         entry = look_up("cells", turn << 16 | high << 8 | low, cell)
         return (inside.lt(entry >> 16).where(entry, entry >> 8)) & 0xFF
     mask = (1 << max(results).bit_length()) - 1
-    if ((low == high) | (low == (high - 1) & mask)).all():  # as in two's complement: the results count up
-        entry = look_up("cells", turn << 16 | high, cell)
-        return (entry - inside.lt(entry >> 16)) & key.builder.param("code mask", mask)
+    change = low - high + 1 & mask  # 0, 1 or 2 where neighbouring results are neighbouring codes
+    if cells.shift <= 14 and change.max() <= 2:
+        entry = look_up("cells", turn << 18 | change << 16 | high, cell)
+        moved = entry + ((entry >> 16) & 3) - 1
+        return inside.lt(entry >> 18).where(moved, entry) & key.builder.param("code mask", mask)
     pair = look_up("codes of cell", high << 16 | low, cell)
     return (inside.lt(look_up("threshold of cell", turn, cell)).where(pair, pair >> 16)) & 0xFFFF
 
@@ -159,12 +161,11 @@ def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Wo
 def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Integers, Integers, Integers]:
     """Of every cell the place of its threshold, 0 without one, and the results below it and from it on."""
     turns, outcomes, first = np.array(keys, np.int64), np.array(results, np.int64), cells.first_keys
-    regular = len(first) - 2 * cells.near
-    last = first + np.where(np.arange(len(first)) < regular, (1 << cells.shift) - 1, 0)
+    size = np.where((first >= SIGN - cells.near) & (first < SIGN + cells.near), 1, 1 << cells.shift)
     below = np.searchsorted(turns, first, side="right")
-    beyond = np.searchsorted(turns, last, side="right")
+    beyond = np.searchsorted(turns, first + size - 1, side="right")
     turn = np.where(beyond > below, turns[beyond - 1] - first, 0)
-    return turn, np.where(turn > 0, outcomes[below], outcomes[beyond]), outcomes[beyond]
+    return turn, outcomes[below], outcomes[beyond]
 
 
 def _by_bisection(key: Key, keys: list[int], results: list[int]) -> Word:

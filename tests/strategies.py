@@ -6,8 +6,9 @@
 
 Every drawn text is valid by construction: `parse_format` never refuses one. Most formats have at most 8 bits, a
 good part up to 32. All kinds, encodings, special values and encode policies occur (`nan_input: error` too: encoding a
-NaN then raises); keys that say the default are left out three times of four. Failing examples shrink towards few bits
-and few keys.
+NaN then raises); keys that say the default are left out three times of four. Stochastic roundings occur where they are
+asked for: `roundings=STOCHASTIC`, or both; an element that has none of those asked for rounds to nearest even. Failing
+examples shrink towards few bits and few keys.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-KINDS = ("float", "int", "codebook")
+KINDS = ("float", "int", "codebook", "posit", "takum", "lns", "tapered")
+LEAST_BITS = {"posit": 2, "takum": 2, "lns": 3, "tapered": 3}  # of the others 1
+IRRATIONAL = ("takum", "lns")  # kinds with values that are not exact in float32
 ROUNDINGS = (
     "nearest_even",
     "nearest_away",
@@ -29,6 +32,7 @@ ROUNDINGS = (
     "toward_negative",
     "to_odd",
 )
+STOCHASTIC = ("stochastic_a", "stochastic_b", "stochastic_c")
 SPECIALS = (  # nan, inf
     ("none", "none"),
     ("all_ones", "none"),
@@ -53,8 +57,9 @@ def number_specs(
 
     Args:
         kinds: element kinds to draw from.
-        max_bits: widest code (codebooks: at most 16 bits); 16 for formats whose table can be listed.
-        exact: "float32" draws only formats whose values are all exact in float32 (subnormals included).
+        max_bits: widest code (float and int up to 32 bits, the others 16); 16 for formats whose table can be listed.
+        exact: "float32" draws only formats whose values are all exact in float32 (subnormals included): no takum, no
+            lns.
         roundings: rounding modes to draw from.
     """
     return number_mappings(kinds, max_bits=max_bits, exact=exact, roundings=roundings).map(to_yaml)
@@ -70,12 +75,11 @@ def number_mappings(
     roundings: Sequence[str] = ROUNDINGS,
 ) -> Mapped:
     """The same as `number_specs`, as plain Python values: for tests that change a key or read one."""
-    kind = draw(st.sampled_from(list(kinds)))
-    element, traits = draw(
-        {"float": float_elements, "int": int_elements, "codebook": codebook_elements}[kind](max_bits, exact)
-    )
-    encode = draw(encode_policies(traits, roundings))
-    return {"name": "random", "element": element} | ({"encode": encode} if encode else {})
+    fit = [kind for kind in kinds if LEAST_BITS.get(kind, 1) <= max_bits]
+    kind = draw(st.sampled_from([kind for kind in fit if exact == "float64" or kind not in IRRATIONAL]))
+    element, traits = draw(ELEMENTS[kind](max_bits, exact))
+    parts = {"encode": draw(encode_policies(traits, roundings)), "pack": draw(packings(traits.bits))}
+    return {"name": "random", "element": element} | {part: keys for part, keys in parts.items() if keys}
 
 
 class Traits:
@@ -86,7 +90,9 @@ class Traits:
     ) -> None:
         self.bits, self.nan, self.inf, self.zero, self.negative = bits, nan, inf, zero, negative
         self.wraps = False
-        self.is_codebook = False
+        self.overflows = True  # whether the largest value has a successor
+        self.takes_random_bits = False
+        self.tie_domains = ["arithmetic"]
 
 
 # --- elements --------------------------------------------------------------------------------------------------
@@ -129,6 +135,8 @@ def float_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped
     traits = Traits(
         bits=magnitude_bits + signed, nan=nan != "none", inf=inf != "none", zero=zero != "none", negative=signed
     )
+    has_odd_gap = subnormals == "raw" or (subnormals == "none" and zero != "none")
+    traits.takes_random_bits = not has_odd_gap
     return element | draw(_written(defaults)), traits
 
 
@@ -199,6 +207,7 @@ def int_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped, 
     }
     traits = Traits(bits=bits, negative=least < 0)
     traits.wraps = not written and encoding != "sign_magnitude"
+    traits.takes_random_bits = True
     return element | written, traits
 
 
@@ -219,8 +228,103 @@ def codebook_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Map
     if not any(values):
         values[0] = 1.0
     traits = Traits(bits=bits, nan=len(values) < 1 << bits, zero=0.0 in values, negative=min(values) < 0)
-    traits.is_codebook = True
+    traits.overflows = False
     return {"kind": "codebook", "bits": bits, "values": values}, traits
+
+
+def listed_widths(least: int, max_bits: int) -> st.SearchStrategy[int]:
+    """Code widths of kinds whose codes are listed: most draws have at most 8 bits, few 16."""
+    limits = [min(limit, max_bits) for limit in (8, 8, 8, 8, 8, 8, 8, 12, 16)]
+    return st.sampled_from(limits).flatmap(lambda most: st.integers(least, max(least, most)))
+
+
+@st.composite
+def posit_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped, Traits]:
+    bits = draw(listed_widths(2, max_bits))
+    emax = 126 if exact == "float32" else 1023
+    most_es = max(es for es in range(9) if (bits - 2) << es <= emax)
+    es = draw(st.one_of(st.integers(0, min(2, most_es)), st.integers(0, most_es)))
+    traits = Traits(bits=bits, nan=True)
+    traits.overflows, traits.tie_domains = False, ["arithmetic", "bitstring"]
+    return {"kind": "posit", "bits": bits, "es": es}, traits
+
+
+@st.composite
+def takum_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped, Traits]:
+    bits = draw(listed_widths(2, max_bits))
+    variant = draw(_written({"variant": (draw(st.sampled_from(["linear", "logarithmic"])), "linear")}))
+    traits = Traits(bits=bits, nan=True)
+    traits.overflows, traits.tie_domains = False, ["arithmetic", "bitstring"]
+    return {"kind": "takum", "bits": bits} | variant, traits
+
+
+@st.composite
+def lns_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped, Traits]:
+    bits = draw(listed_widths(3, max_bits))
+    fraction_bits = draw(st.integers(max(0, bits - 12), bits - 2))
+    traits = Traits(bits=bits, nan=True)
+    traits.overflows, traits.tie_domains = False, ["arithmetic", "log"]
+    return {"kind": "lns", "bits": bits, "fraction_bits": fraction_bits}, traits
+
+
+@st.composite
+def tapered_elements(draw: st.DrawFn, max_bits: int, exact: Exact) -> tuple[Mapped, Traits]:
+    most = min(max_bits, draw(st.sampled_from([8, 8, 8, 12, 16]))) - 1
+    least_exponent = -150 if exact == "float32" else -1075
+    prefixes, widths = draw(_prefixes_and_widths(7 if exact == "float32" else 9))
+    low, high = _magnitude_bits(prefixes, widths, least_exponent)
+    if low > min(high, most):  # 2 regimes always fit
+        prefixes, widths = ["0", "1"], [None, 0]
+        low, high = _magnitude_bits(prefixes, widths, least_exponent)
+    magnitude_bits = draw(st.integers(low, min(high, most)))
+    largest = (1 << max(width for width in widths if width is not None)) - 1
+    regimes: list[Mapped] = []
+    for prefix, width in zip(prefixes, widths, strict=True):
+        mantissa_bits = magnitude_bits - len(prefix) - (width or 0)
+        exponent = draw(st.integers(least_exponent, -largest - (1 << mantissa_bits))) if width is None else width
+        key = "subnormal_exponent" if width is None else "exponent_bits"
+        regimes.append({"prefix": prefix, key: exponent, "mantissa_bits": mantissa_bits})
+    zero_is_code_0 = "1" not in prefixes[0]
+    nan = draw(st.sampled_from(["none", "negative_zero"] if zero_is_code_0 else ["none"]))
+    inf = draw(st.sampled_from(["none", "max_code"]))
+    traits = Traits(bits=magnitude_bits + 1, nan=nan != "none", inf=inf != "none")
+    traits.overflows = traits.inf
+    specials = draw(_written({"nan": (nan, "none"), "inf": (inf, "none")}))
+    regimes = draw(st.permutations(regimes))
+    return {"kind": "tapered", "bits": magnitude_bits + 1, "regimes": regimes} | specials, traits
+
+
+@st.composite
+def _prefixes_and_widths(draw: st.DrawFn, most_exponent_bits: int) -> tuple[list[str], list[int | None]]:
+    """A complete prefix code and distinct exponent widths; the first regime is that of the subnormals (None)."""
+    prefixes = ["0", "1"]
+    for _ in range(draw(st.integers(0, 4))):
+        split = prefixes.pop(draw(st.integers(0, len(prefixes) - 1)))
+        prefixes += [split + "0", split + "1"]
+    limit = max(draw(st.sampled_from([4, 4, most_exponent_bits])), len(prefixes) - 2)
+    count = len(prefixes) - 1
+    widths = draw(st.lists(st.integers(0, limit), min_size=count, max_size=count, unique=True))
+    prefixes.sort(key=lambda prefix: (-len(prefix), prefix))  # many subnormals reach below float64
+    return prefixes, [None, *widths]
+
+
+def _magnitude_bits(prefixes: list[str], widths: list[int | None], least_exponent: int) -> tuple[int, int]:
+    """Between these all regimes have mantissa bits, and the subnormal values are not too many."""
+    largest = (1 << max(width for width in widths if width is not None)) - 1
+    low = max(len(prefix) + (width or 0) + 1 for prefix, width in zip(prefixes, widths, strict=True))
+    room = -largest - least_exponent  # at least 1 << mantissa_bits
+    return low, len(prefixes[0]) + room.bit_length() - 1
+
+
+ELEMENTS = {
+    "float": float_elements,
+    "int": int_elements,
+    "codebook": codebook_elements,
+    "posit": posit_elements,
+    "takum": takum_elements,
+    "lns": lns_elements,
+    "tapered": tapered_elements,
+}
 
 
 @st.composite
@@ -235,10 +339,12 @@ def _written(draw: st.DrawFn, values: Mapping[str, tuple[Any, Any]]) -> Mapped:
 @st.composite
 def encode_policies(draw: st.DrawFn, traits: Traits, roundings: Sequence[str] = ROUNDINGS) -> Mapped:
     """An `encode` mapping that asks only for what the element has; any key may be left out."""
-    nan, inf, table = traits.nan, traits.inf, traits.is_codebook
+    nan, inf = traits.nan, traits.inf
+    fit = [mode for mode in roundings if mode not in STOCHASTIC or traits.takes_random_bits] or ["nearest_even"]
     choices: dict[str, st.SearchStrategy[Any]] = {
-        "rounding": st.sampled_from(list(roundings)),
-        "overflow": _offered(saturate=True, inf=inf, nan=nan and not table, wrap=traits.wraps),
+        "rounding": st.sampled_from(fit),
+        "random_bits": st.integers(1, 32),
+        "overflow": _offered(saturate=True, inf=inf, nan=nan and traits.overflows, wrap=traits.wraps),
         "inf_input": _offered(overflow=True, saturate=True, inf=inf, nan=nan),
         "nan_input": _offered(max=True, nan=nan, zero=traits.zero, error=True) | st.integers(0, (1 << traits.bits) - 1),
         "zero_input": _offered(min=True, nan=nan and not traits.zero),
@@ -246,12 +352,19 @@ def encode_policies(draw: st.DrawFn, traits: Traits, roundings: Sequence[str] = 
         "negative_input": _offered(clamp=True, nan=nan and not traits.negative, abs=not traits.negative),
         "flush_inputs": st.booleans(),
         "via": _offered(exact=True, float32=True, bfloat16=True),
-        "tie_domain": st.just("arithmetic"),
+        "tie_domain": st.sampled_from(traits.tie_domains),
     }
     kept = draw(st.sets(st.sampled_from(sorted(choices))))
-    if "nearest_even" not in roundings:
+    if "nearest_even" not in fit:
         kept.add("rounding")
     return {key: draw(choices[key]) for key in choices if key in kept}
+
+
+def packings(bits: int) -> st.SearchStrategy[Mapped]:
+    """A `pack` mapping, mostly empty."""
+    orders = [{}, {}, {}, {"bit_order": "msb"}, {"bit_order": "lsb"}]
+    nibbles = [{"nibbles": "low_first"}, {"nibbles": "high_first"}, {"nibbles": "low_first", "bit_order": "msb"}]
+    return st.sampled_from(orders + nibbles * (bits == 4))
 
 
 def _offered(**words: bool) -> st.SearchStrategy[str]:

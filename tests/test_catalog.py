@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -20,6 +21,7 @@ from statqat_sim.errors import SpecError
 from statqat_sim.spec.catalog import builtin_directory, formats, load_format, parse_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.reader import KINDS
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "golden" / "number_formats.json").read_text("utf-8")
@@ -27,6 +29,8 @@ GOLDEN: dict[str, dict[str, Any]] = json.loads(
 FILES = {path.stem: path for path in sorted((builtin_directory() / "number").glob("*.yaml"))}
 TEXTS: dict[str, dict[str, Any]] = {stem: yaml.safe_load(path.read_text("utf-8")) for stem, path in FILES.items()}
 SURVEYED = [key for key, facts in GOLDEN.items() if "derived" in facts]
+LISTED = [key for key in SURVEYED if GOLDEN[key]["bits"] <= 16]
+WIDE = [key for key in SURVEYED if GOLDEN[key]["bits"] > 16]
 TABLED = [key for key, facts in GOLDEN.items() if "table" in facts]
 ORACLES = [(stem, entry) for stem, text in TEXTS.items() for entry in text.get("oracle", ()) if is_run(entry)]
 OPTIONAL_KEYS = [
@@ -75,8 +79,16 @@ def test_the_catalog_is_these_files() -> None:
 
 
 def test_the_survey_is_complete() -> None:
-    assert len(SURVEYED) == 86
-    assert all(facts["kind"] in ("float", "int", "codebook") and facts["bits"] <= 16 for facts in GOLDEN.values())
+    assert (len(LISTED), WIDE) == (93, ["float32", "tf32", "fp24_amd", "pxr24"])
+    assert {facts["kind"] for facts in GOLDEN.values()} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", ["float64", "fp64", "double", "binary64"])
+def test_float64_is_what_values_are_told_in(name: str) -> None:
+    with pytest.raises(LookupError, match=f"{name} is not in the catalog: it is what every value is told in"):
+        load_format(name)
+    with pytest.raises(SpecError, match="extends: .* is not in the catalog"):
+        parse_format(f"name: x\nextends: {name}\n")
 
 
 def test_no_two_formats_share_a_name_or_alias() -> None:
@@ -105,7 +117,7 @@ def test_a_profile_extends_the_format_that_it_is_named_after_and_names_a_release
     assert TEXTS[stem]["extends"] == stem.partition(".")[0]
     assert "element" not in TEXTS[stem]
     assert all("==" in entry for entry in loaded(stem).oracle)
-    assert loaded(stem).oracle
+    assert loaded(stem).oracle or re.search(r"report v[\d.]+ .*, section [\d.]+", loaded(stem).source)
 
 
 # --- facts ---------------------------------------------------------------------------------------------------------
@@ -115,10 +127,14 @@ def test_a_profile_extends_the_format_that_it_is_named_after_and_names_a_release
 def test_kind_and_bits(key: str) -> None:
     assert loaded(key).element.kind == GOLDEN[key]["kind"]
     assert loaded(key).bits == GOLDEN[key]["bits"]
+
+
+@pytest.mark.parametrize("key", [key for key in GOLDEN if key not in WIDE])
+def test_a_table_holds_every_code(key: str) -> None:
     assert table(key).shape == (1 << GOLDEN[key]["bits"],)
 
 
-@pytest.mark.parametrize("key", SURVEYED)
+@pytest.mark.parametrize("key", LISTED)
 def test_extremes(key: str) -> None:
     facts, format = GOLDEN[key]["derived"], loaded(key)
     values = finite(table(key))
@@ -127,12 +143,38 @@ def test_extremes(key: str) -> None:
     assert values[values > 0].min() == facts["min_positive"]
     if not encoder_is_narrower(format):
         assert (format.min, format.max) == (facts["min_finite"], facts["max_finite"])
-    if format.element.kind == "float":
-        assert format.min_normal == facts["min_normal"]
-        assert format.min_subnormal == facts["min_subnormal"]
 
 
-@pytest.mark.parametrize("key", SURVEYED)
+@pytest.mark.parametrize("key", [key for key in SURVEYED if GOLDEN[key]["kind"] == "float"])
+def test_the_ranges_of_floats(key: str) -> None:
+    facts, format = GOLDEN[key]["derived"], loaded(key)
+    assert (format.max, format.min_normal) == (facts["max_finite"], facts["min_normal"])
+    assert format.min_subnormal == facts["min_subnormal"]
+
+
+@pytest.mark.parametrize("key", WIDE)
+def test_floats_of_more_than_16_bits_have_the_specials_of_ieee(key: str) -> None:
+    facts, element = GOLDEN[key]["derived"], loaded(key).element
+    assert (facts["codes_nan"], facts["negative_zero"]) == ("ieee", True)
+    exponents = ((1 << element.exponent_bits) - 1) << element.mantissa_bits
+    assert element.value(exponents) == math.inf
+    assert element.value(element.sign_bit | exponents) == -math.inf
+    assert all(math.isnan(element.value(exponents | mantissa)) for mantissa in (1, 2, (1 << element.mantissa_bits) - 1))
+    assert math.copysign(1, element.value(element.sign_bit)) == -1
+    assert loaded(key).nan_codes == 2 * ((1 << element.mantissa_bits) - 1)
+
+
+@pytest.mark.parametrize("name", ["float32", "tf32", "pxr24"])
+def test_formats_with_the_exponent_of_float32_are_its_upper_bits(name: str) -> None:
+    element = loaded(name).element
+    random = np.random.default_rng(0).integers(0, 1 << element.bits, 2000).tolist()
+    edges = [code + step for code in (0, 1 << element.mantissa_bits, 1 << (element.bits - 1)) for step in (0, 1, 2)]
+    codes = np.array([*random, *edges, (1 << element.bits) - 1], np.uint32)
+    theirs = (codes << np.uint32(32 - element.bits)).view(np.float32)
+    assert same_values(np.array(list(map(element.value, codes.tolist())), np.float32), theirs)
+
+
+@pytest.mark.parametrize("key", LISTED)
 def test_special_codes(key: str) -> None:
     facts, format, values = GOLDEN[key]["derived"], loaded(key), table(key)
     nans, infs = np.flatnonzero(np.isnan(values)), np.flatnonzero(np.isinf(values))
@@ -142,7 +184,7 @@ def test_special_codes(key: str) -> None:
     assert infs[:8].tolist() == [int(code, 16) for code in facts["inf_codes"]]
 
 
-@pytest.mark.parametrize("key", SURVEYED)
+@pytest.mark.parametrize("key", LISTED)
 def test_zeros_and_distinct_values(key: str) -> None:
     facts, values = GOLDEN[key]["derived"], table(key)
     zeros = values == 0
@@ -152,7 +194,7 @@ def test_zeros_and_distinct_values(key: str) -> None:
     assert loaded(key).finite_codes == np.isfinite(values).sum()
 
 
-@pytest.mark.parametrize("stem", FILES)
+@pytest.mark.parametrize("stem", [stem for stem in FILES if stem not in WIDE])
 def test_the_grid_is_what_the_encoder_produces(stem: str) -> None:
     format, grid = loaded(stem), loaded(stem).grid()
     assert (np.diff(grid) > 0).all()
@@ -188,19 +230,31 @@ def encoder_is_narrower(format: NumberFormat) -> bool:
 
 @pytest.mark.parametrize("stem", [stem for stem in FILES if "." not in stem])
 def test_formats_of_up_to_8_bits_saturate_and_wider_floats_overflow_as_their_documents_say(stem: str) -> None:
-    elsewhere = {"float16": "inf", "bfloat16": "inf", "dlfloat16": "nan"}
+    elsewhere = dict.fromkeys(("float32", "tf32", "fp24_amd", "float16", "bfloat16"), "inf") | {"dlfloat16": "nan"}
     assert loaded(stem).encode.overflow == elsewhere.get(stem, "saturate")
 
 
 # --- independent libraries -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stem", "entry"), ORACLES)
+DECODED_OTHERWISE = {"ue4m3.ggml": [0x7F]}
+"""Codes of profiles, which are about encoding, that their library reads as something else."""
+
+WITHOUT_VALUES = {"universal:takum_log16"}
+"""Libraries whose values are not the nearest float64."""
+
+
+@pytest.mark.parametrize(("stem", "entry"), [(stem, entry) for stem, entry in ORACLES if entry not in WITHOUT_VALUES])
 def test_every_code_has_the_value_that_the_library_gives_it(stem: str, entry: str) -> None:
     theirs = resolve(entry).decode()
     if stem == "ue4m3":  # the non-negative half of the library's type
         theirs = theirs[: len(theirs) // 2]
-    assert same_values(table(stem).astype(theirs.dtype), theirs)
+    with np.errstate(over="ignore"):
+        ours = table(stem).astype(theirs.dtype)
+    for code in DECODED_OTHERWISE.get(stem, ()):
+        assert not same_values(ours[code], theirs[code])
+        ours[code] = theirs[code]
+    assert same_values(ours, theirs)
 
 
 @pytest.mark.parametrize("key", TABLED)
@@ -209,7 +263,7 @@ def test_every_code_has_the_value_of_the_golden_table(key: str) -> None:
     assert same_values(table(key), golden)
 
 
-@pytest.mark.parametrize("stem", [stem for stem in FILES if stem.startswith("p3109_")])
+@pytest.mark.parametrize("stem", [stem for stem in FILES if stem.startswith("p3109_") and "." not in stem])
 def test_p3109_names_say_what_the_format_is(stem: str) -> None:
     element = loaded(stem).element
     bits, precision, sign, domain = int(stem[12]), int(stem[14]), stem[15], stem[16]
@@ -250,3 +304,17 @@ def test_the_subnormals_of_cfloat8_are_half_as_large_as_those_of_ieee() -> None:
     assert table("cfloat8_143")[1] == 2.0**-10
     assert table("float8_e4m3fn")[1] == 2.0**-9
     assert np.array_equal(table("cfloat8_143")[8:120], table("float8_e4m3fn")[8:120])
+
+
+@pytest.mark.parametrize("bits", [4, 6, 8, 16])
+def test_the_extremes_of_posits_are_those_of_the_standard(bits: int) -> None:
+    """Posit Standard (2022), section 3.3: minPos = 2^(-4n + 8), maxPos = 2^(4n - 8)."""
+    format = loaded(f"posit{bits}")
+    assert (format.smallest, format.max) == (2.0 ** (8 - 4 * bits), 2.0 ** (4 * bits - 8))
+
+
+def test_hif8_has_the_binades_of_its_paper() -> None:
+    """arXiv 2409.16626, abstract: 7 exponents with 3 mantissa bits, 8 with 2, 16 with 1, and 7 subnormal binades."""
+    grid = loaded("hif8").grid()
+    values_in_binade = Counter(Counter(math.frexp(value)[1] for value in grid[grid > 0]).values())
+    assert values_in_binade == {8: 7, 4: 8, 2: 15, 1: 8}  # the largest binade has lost 1.5 * 2^15 to Inf

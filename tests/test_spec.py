@@ -6,12 +6,12 @@ import copy
 import math
 import os
 import pickle
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from definitions import described, exact_value
 from hypothesis import given, settings
 from strategies import number_mappings, number_specs, to_yaml
 
@@ -20,6 +20,7 @@ from statqat_sim.spec.catalog import SEARCH_VARIABLE, catalog, formats, load_for
 from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Rounding
 from statqat_sim.spec.floating import FloatElement, Zero
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.pack import Pack
 
 E4M3 = "{kind: float, exponent_bits: 4, mantissa_bits: 3, nan: all_ones}"
 
@@ -70,6 +71,50 @@ def test_default_nan_input_depends_on_the_element() -> None:
     assert parse_format("name: x\nelement: {kind: codebook, bits: 2, values: [0, 1]}").encode.nan_input is NanInput.NAN
 
 
+POSIT = "{kind: posit, bits: 8, es: 2}"
+
+
+def words(policy: EncodePolicy) -> tuple[str, str, str]:
+    return policy.tie_domain.value, policy.underflow.value, policy.inf_input.value
+
+
+def test_posits_have_the_policy_of_their_standard() -> None:
+    policy = parse_format(f"name: x\nelement: {POSIT}\n").encode
+    assert (words(policy), policy.rounding, policy.nan_input) == (("bitstring", "min", "nan"), "nearest_even", "nan")
+
+
+@pytest.mark.parametrize("kind", ["{kind: takum, bits: 8}", "{kind: lns, bits: 8, fraction_bits: 3}"])
+def test_other_kinds_have_the_first_word_of_each_list(kind: str) -> None:
+    assert words(parse_format(f"name: x\nelement: {kind}\n").encode) == ("arithmetic", "zero", "overflow")
+
+
+def test_what_a_posit_says_holds_even_if_it_is_the_default_of_other_kinds() -> None:
+    text = f"name: x\nelement: {POSIT}\nencode: {{tie_domain: arithmetic, underflow: zero, inf_input: overflow}}\n"
+    assert words(parse_format(text).encode) == ("arithmetic", "zero", "overflow")
+    mixed = parse_format(f"name: x\nelement: {POSIT}\nencode: {{underflow: zero, rounding: to_odd}}\n").encode
+    assert words(mixed) == ("bitstring", "zero", "nan")
+
+
+def test_random_bits_are_drawn_where_the_rounding_is_stochastic() -> None:
+    text = f"name: x\nelement: {E4M3}\nencode: {{rounding: ROUNDING, random_bits: 7}}\n"
+    drawn = {mode: parse_format(text.replace("ROUNDING", mode)).encode.drawn_bits for mode in Rounding}
+    assert drawn == dict.fromkeys(Rounding, 0) | {Rounding(f"stochastic_{letter}"): 7 for letter in "abc"}
+    assert parse_format(f"name: x\nelement: {E4M3}\nencode: {{rounding: stochastic_b}}").encode.drawn_bits == 16
+
+
+@pytest.mark.parametrize(
+    ("text", "pack"),
+    [
+        ("", Pack()),
+        ("pack: {nibbles: low_first, bit_order: lsb}", Pack()),
+        ("pack: {nibbles: high_first}", Pack(nibbles="high_first", bit_order="lsb")),
+        ("pack: {bit_order: msb}", Pack(nibbles="low_first", bit_order="msb")),
+    ],
+)
+def test_packing(text: str, pack: Pack) -> None:
+    assert parse_format(f"name: x\nelement: {{kind: int, bits: 4}}\n{text}\n").pack == pack
+
+
 @pytest.mark.parametrize(
     ("text", "low", "high"),
     [
@@ -99,8 +144,15 @@ def test_a_hexadecimal_code_is_a_code() -> None:
 def spelled_out(format: NumberFormat) -> str:
     """The same format with every default written."""
     plain = format.model_dump(mode="json")
-    plain["element"] = {key: value for key, value in plain["element"].items() if value is not None}
-    return to_yaml({key: plain[key] for key in ("name", "element", "encode")})
+    plain["element"] = without_none(plain["element"])
+    return to_yaml({key: plain[key] for key in ("name", "element", "encode", "pack")})
+
+
+def without_none(value: Any) -> Any:
+    """Without the keys that are not written."""
+    if isinstance(value, dict):
+        return {key: without_none(entry) for key, entry in value.items() if entry is not None}
+    return [without_none(entry) for entry in value] if isinstance(value, list) else value
 
 
 @given(text=number_specs())
@@ -190,6 +242,21 @@ def test_a_child_overrides_key_by_key(family: Path) -> None:
 
 def test_the_same_kind_written_again_still_overrides_key_by_key(family: Path) -> None:
     assert child(family, "extends: base\nelement: {kind: float, bias: 5}").element.exponent_bits == 4
+
+
+def test_inherited_keys_of_a_posit_count_as_written(tmp_path: Path) -> None:
+    write(tmp_path, parent=f"element: {POSIT}\nencode: {{underflow: zero}}", other="element: {kind: int, bits: 8}")
+    assert words(parse_format("name: x\nextends: parent\n", search=tmp_path).encode) == ("bitstring", "zero", "nan")
+    turned = parse_format(f"name: x\nextends: other\nelement: {POSIT}\n", search=tmp_path)
+    assert words(turned.encode) == ("bitstring", "min", "nan")
+
+
+def test_packing_is_inherited_key_by_key(tmp_path: Path) -> None:
+    write(tmp_path, parent="element: {kind: int, bits: 4}\npack: {nibbles: high_first}")
+    assert parse_format("name: x\nextends: parent\n", search=tmp_path).pack.nibbles == "high_first"
+    turned = parse_format("name: x\nextends: parent\npack: {nibbles: low_first, bit_order: msb}\n", search=tmp_path)
+    assert turned.pack == Pack(nibbles="low_first", bit_order="msb")
+    assert parse_format("name: x\nelement: parent\n", search=tmp_path).pack == Pack()
 
 
 def test_another_kind_replaces_the_element_as_a_whole(family: Path) -> None:
@@ -343,74 +410,6 @@ def test_a_missing_directory_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
 # --- properties ------------------------------------------------------------------------------------------------
 
 
-def exact_value(spec: dict[str, Any], code: int) -> Fraction | str:
-    """The meaning of a code by Definitions 1 to 5 of the language: a fraction, or the name of what it is."""
-    return {"float": exact_float, "int": exact_int, "codebook": exact_entry}[spec["kind"]](spec, code)
-
-
-def exact_float(spec: dict[str, Any], code: int) -> Fraction | str:
-    e, m, nan, inf = spec["exponent_bits"], spec["mantissa_bits"], spec.get("nan", "none"), spec.get("inf", "none")
-    ones = 2 ** (e + m) - 1
-    negative, magnitude = divmod(code, ones + 1)
-    field, mantissa = divmod(magnitude, 2**m)
-    sign = "-" if negative else "+"
-    if nan == "negative_zero" and negative and magnitude == 0:
-        return "nan"
-    if nan == "ieee" and field == 2**e - 1:
-        return "nan" if mantissa else f"{sign}inf"
-    if nan == "all_ones" and magnitude == ones:
-        return "nan"
-    if inf == "max_code" and magnitude == ones - (nan == "all_ones"):
-        return f"{sign}inf"
-    bias = spec.get("bias", 2 ** (e - 1) - 1)
-    subnormals = spec.get("subnormals", "gradual")
-    has_signed_zero = spec.get("zero", "signed" if spec.get("signed", True) and nan != "negative_zero" else "positive")
-    is_zero_code = magnitude == 0 and has_signed_zero != "none"
-    if field or (subnormals == "none" and not is_zero_code):
-        value = (2**m + mantissa) * Fraction(2) ** (field - bias - m)
-    else:
-        value = {
-            "gradual": mantissa * Fraction(2) ** (1 - bias - m),
-            "flush": Fraction(0),
-            "none": Fraction(0),
-            "raw": mantissa * Fraction(2) ** (-bias - m),
-        }[subnormals]
-    if value == 0:
-        return f"{sign if has_signed_zero == 'signed' else '+'}0"
-    return -value if negative else value
-
-
-def exact_int(spec: dict[str, Any], code: int) -> Fraction | str:
-    bits, encoding = spec["bits"], spec.get("encoding", "twos_complement")
-    half = 2 ** (bits - 1)
-    n = {
-        "twos_complement": code if code < half else code - 2 * half,
-        "unsigned": code,
-        "offset_binary": code - spec.get("offset", half),
-        "sign_magnitude": code if code < half else half - code,
-    }[encoding]
-    if n == 0:
-        return "-0" if code and encoding == "sign_magnitude" else "+0"
-    return n / Fraction(2) ** spec.get("fraction_bits", 0)
-
-
-def exact_entry(spec: dict[str, Any], code: int) -> Fraction | str:
-    if code >= len(spec["values"]):
-        return "nan"
-    value = spec["values"][code]
-    return Fraction(value) if value else f"{'-' if math.copysign(1, value) < 0 else '+'}0"
-
-
-def described(value: float) -> Fraction | str:
-    """A float64 in the words of `exact_value`."""
-    if math.isnan(value):
-        return "nan"
-    sign = "-" if math.copysign(1, value) < 0 else "+"
-    if math.isinf(value):
-        return f"{sign}inf"
-    return Fraction(value) if value else f"{sign}0"
-
-
 SMALL = number_mappings(max_bits=9)
 
 
@@ -469,7 +468,7 @@ def test_the_ranges_of_a_float_follow_from_its_codes(spec: dict[str, Any]) -> No
         assert format.min_normal > format.max
 
 
-@given(spec=number_mappings(["int", "codebook"], max_bits=9))
+@given(spec=number_mappings(["int", "codebook", "posit", "takum", "lns"], max_bits=9))
 def test_other_kinds_have_no_subnormals(spec: dict[str, Any]) -> None:
     format = parse_format(to_yaml(spec))
     assert (format.min_normal, format.min_subnormal) == (format.smallest, None)

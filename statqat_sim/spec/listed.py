@@ -40,6 +40,7 @@ class Tie:
 class ListedElement(Spec):
     """An element of at most 16 bits. Subclasses say what a code means; the lists are made when first asked for."""
 
+    kind: str
     bits: Annotated[int, Field(ge=1, le=MAX_TABLE_BITS)]
 
     def value(self, code: int) -> float:

@@ -15,7 +15,7 @@ from statqat_sim.spec.scalar import UnreadableScalar, read_scalar, tag_name
 MAX_BYTES = 4 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 32
-MAX_KEYS = 1000
+MAX_KEYS = 100
 """Most keys of one mapping; no part of the language has more than twenty."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

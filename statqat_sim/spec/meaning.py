@@ -33,22 +33,23 @@ MEANING: Final[Mapping[str, str]] = {
     # int
     "encoding": "how an integer is written in bits",
     "offset": "code minus integer, for offset_binary only (default 2^(bits - 1))",
-    "fraction_bits": "how many of the bits are below the binary point",
+    "fraction_bits": "how many of the bits are below the binary point; kind lns: of the logarithm's bits",
     "min": "least integer that the encoder produces (default: what the bits hold)",
     "max": "greatest integer that the encoder produces (default: what the bits hold)",
     # codebook
     "values": "the values of code 0, code 1, ... (codes beyond the list are NaN)",
-    # posit, takum
-    "es": "bits of the exponent field (2 in the standard)",
-    "variant": "whether the significand is linear, or the whole magnitude a power of the root of e",
-    # tapered
-    "regimes": "the prefixes that codes begin with, and what follows them; every code begins with one of them",
-    "prefix": "the bits after the sign, quoted",
+    # posit, takum, tapered
+    "es": "exponent bits",
+    "variant": "what follows the characteristic: a mantissa, or more bits of the exponent of the square root of e",
+    "regimes": "the codes that begin, after the sign, with a prefix. With exponent_bits, an exponent of so many bits "
+    "in sign and magnitude, its leading one left out, and a mantissa follow; with subnormal_exponent, the M of the "
+    "mantissa field is 2^(subnormal_exponent + M), and 0 for M = 0",
+    "prefix": "the bits after the sign, in quotes",
     "subnormal_exponent": "instead of exponent_bits: the values are 2^(this + mantissa), and 0 for mantissa 0",
     # encode
     "rounding": "which of its neighbours a value between them becomes",
-    "random_bits": "how many random bits a stochastic rounding takes for each value",
-    "tie_domain": "where the midpoint of two neighbours lies",
+    "random_bits": "how many random bits stochastic rounding takes",
+    "tie_domain": "where the midpoint of two neighbours lies (bitstring: kinds posit and takum; log: kind lns)",
     "overflow": "what a value beyond the largest becomes",
     "inf_input": "what an infinite input becomes (overflow: as above)",
     "nan_input": "what a NaN becomes",
@@ -58,7 +59,7 @@ MEANING: Final[Mapping[str, str]] = {
     "flush_inputs": "whether subnormal inputs count as zero",
     "via": "an intermediate that inputs are rounded to first",
     # pack
-    "nibbles": "which half of a byte holds the first of its two 4-bit codes",
-    "bit_order": "whether the first code takes the low bits of a byte (lsb) or the high ones (msb)",
+    "nibbles": "which half of a byte holds the first of two 4-bit codes",
+    "bit_order": "whether a row of codes is a little-endian string of bits (lsb) or a big-endian one (msb)",
 }
-"""The keys of `element`, `encode` and `pack`."""
+"""The keys of `element`, `encode` and `pack`, and of what `element` holds."""

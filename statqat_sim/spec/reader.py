@@ -168,7 +168,7 @@ def _pack(merged: Merged, problems: list[Problem]) -> Pack | None:
     for key, entry in node.value.items() if node and isinstance(node.value, dict) else ():
         if key in NOT_YET_PACK_KEYS:
             problems.append(node.key_problem(key, NOT_YET))
-        elif key == "nibbles" and entry.value in NOT_YET_NIBBLES:
+        elif key == "nibbles" and isinstance(entry.value, str) and entry.value in NOT_YET_NIBBLES:
             problems.append(entry.problem(f"{entry.value!r}: {NOT_YET}; allowed: {', '.join(Nibbles)}"))
         else:
             continue

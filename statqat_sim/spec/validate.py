@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 from annotated_types import Ge, Le, MaxLen, MinLen
@@ -34,9 +35,9 @@ def validate(
     stand here, where the model has only some of them.
     """
     place = _Place(model, node, allowed or model.model_fields, whole)
-    told = list(_without_value(place))
+    told = [*_without_value(place), *_too_long(place)]
     try:
-        value = TypeAdapter(model).validate_python(node.plain())
+        value = TypeAdapter(model).validate_python(place.plain())
     except ValidationError as error:
         told += [problem for detail in _innermost(error) if (problem := _problem(place, detail))]
         problems.extend(dict.fromkeys(told))
@@ -79,7 +80,36 @@ class _Place:
         node = self.node.find((key, index))
         return _Place(model, node, model.model_fields) if model and isinstance(node.value, dict) else None
 
+    def items(self) -> Iterator[_Place]:
+        """The places of all items of such lists, as far as those may be long."""
+        for key, entry in self.node.value.items():
+            if key in self.model.model_fields and isinstance(entry.value, list) and _item_model(self.model, key):
+                places = (self.item(key, index) for index in range(len(entry.value))[: _most_items(self.model, key)])
+                yield from filter(None, places)
 
+    def plain(self) -> Any:
+        """The plain values; of a list that is too long its beginning, so that not all of it is told."""
+        plain = self.node.plain()
+        return {
+            key: value[: _most_items(self.model, key)] if isinstance(value, list) else value
+            for key, value in plain.items()
+        }
+
+
+def _most_items(model: type[Spec], key: str) -> int | None:
+    """How long the list under a key may be, if its type says so."""
+    metadata = model.model_fields[key].metadata if key in model.model_fields else ()
+    return next((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), None)
+
+
+def _too_long(place: _Place) -> Iterator[Problem]:
+    for key, entry in place.node.value.items():
+        most = _most_items(place.model, key)
+        if most is not None and isinstance(entry.value, list) and len(entry.value) > most:
+            yield _wrong(place, (key,))
+
+
+@cache
 def _item_model(model: type[Spec], key: str) -> type[Spec] | None:
     """What the list under a key holds, if those are mappings."""
     inner = get_args(model.model_fields[key].annotation) if key in model.model_fields else ()
@@ -91,9 +121,8 @@ def _without_value(place: _Place) -> Iterator[Problem]:
     for key, entry in place.node.value.items():
         if key in place.model.model_fields and entry.value is None:
             yield _wrong(place, (key,))
-        for index in range(len(entry.value) if isinstance(entry.value, list) else 0):
-            if item := place.item(key, index):
-                yield from _without_value(item)
+    for item in place.items():
+        yield from _without_value(item)
 
 
 def _innermost(error: ValidationError) -> Iterator[ErrorDetails]:
@@ -128,12 +157,13 @@ def _wrong(place: _Place, path: tuple[str | int, ...]) -> Problem:
     words = words_of(place.model, key)
     is_item = culprit is not place.node.find(path[:1])
     expected = _expected_item(place.model, key) if is_item else _expected(place.model, key, words)
-    hint = did_you_mean(culprit.value, words) if isinstance(culprit.value, str) else ""
+    hint = did_you_mean(culprit.value, words) if words and isinstance(culprit.value, str) else ""
     is_length = expected.startswith("a list of") and isinstance(culprit.value, list) and culprit.value
     got = str(len(culprit.value)) if is_length else shown(culprit.value)
     return culprit.problem(f"expected {expected}, got {got}{hint}")
 
 
+@cache
 def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
     """The words that a key takes."""
     stack, words = [model.model_fields[key].annotation], []
@@ -145,6 +175,7 @@ def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+@cache
 def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
     """What a key takes, in words."""
     if words:
@@ -153,7 +184,7 @@ def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
     field = model.model_fields[key]
     kind = str(field.annotation)
     if "tuple" in kind:
-        return f"a list of {_expected_length(field)}{_expected_item(model, key).removeprefix('a ')}s"
+        return f"a list of {_expected_length(model, key)}{_expected_item(model, key).removeprefix('a ')}s"
     if "int" in kind:
         return _expected_integer(field)
     if field.examples:
@@ -161,10 +192,10 @@ def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
     return "true or false" if "bool" in kind else "text"
 
 
-def _expected_length(field: FieldInfo) -> str:
-    low = next((bound.min_length for bound in field.metadata if isinstance(bound, MinLen)), None)
-    high = next((bound.max_length for bound in field.metadata if isinstance(bound, MaxLen)), None)
-    return f"{low} to {high} " if high else ""
+def _expected_length(model: type[Spec], key: str) -> str:
+    most = _most_items(model, key)
+    low = next((bound.min_length for bound in model.model_fields[key].metadata if isinstance(bound, MinLen)), None)
+    return "" if most is None else f"{low} to {most} "
 
 
 def _expected_integer(field: FieldInfo) -> str:
@@ -176,6 +207,7 @@ def _expected_integer(field: FieldInfo) -> str:
     return "an integer" if low is None else f"an integer from {low} to {high}"
 
 
+@cache
 def _expected_item(model: type[Spec], key: str) -> str:
     if _item_model(model, key):
         return "a mapping"

@@ -1,0 +1,39 @@
+"""`statqat-sim schema`: the language of format files as a JSON Schema, for editors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
+    ] = None,
+) -> None:
+    r"""Print the JSON Schema of format files, with which editors complete keys and words, and mark errors.
+
+    It is made from the types that the reader validates with. What no schema can tell, `statqat-sim check` tells.
+
+    \b
+    statqat-sim schema --output my_formats/statqat_sim.schema.json
+
+    The first line of a format file then reads:
+
+    \b
+    # yaml-language-server: $schema=statqat_sim.schema.json
+    """
+    import json
+
+    from statqat_sim.report.atomic import replacing
+    from statqat_sim.spec.schema import json_schema
+
+    text = json.dumps(json_schema(), indent=2, ensure_ascii=False, allow_nan=False)
+    if output is None:
+        typer.echo(text)
+        return
+    with replacing(output) as path:
+        path.write_text(text + "\n", "utf-8")
+    typer.echo(f"{output}: written", err=True)

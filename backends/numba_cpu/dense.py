@@ -6,6 +6,7 @@ A group of g codes is gathered in one integer of 8·g bits, by joining halves: b
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from llvmlite import ir
@@ -30,9 +31,15 @@ class Dense:
         return self.group * self.packed.bits // 8
 
     @property
-    def overhang(self) -> int:
-        """Bytes beyond a vector's own that reading or writing it touches."""
-        return 0 if self.group_bytes == 1 else self.group - self.group_bytes
+    def is_plain(self) -> bool:
+        """Whether a vector is read and written at once: groups that fill bytes, not one after the other."""
+        return self.group_bytes == 1
+
+    @property
+    def pieces(self) -> list[tuple[int, int]]:
+        """(offset, bytes) of the words that a group's bytes are made of: powers of two, and not one byte more."""
+        sizes = [size for size in (4, 2, 1) if self.group_bytes & size]
+        return [(sum(sizes[:index]), size) for index, size in enumerate(sizes)]
 
     def load(self, b: Any, address: Any) -> Any:
         """A vector of bytes from the dense codes at an address."""
@@ -42,37 +49,53 @@ class Dense:
         """Write a vector of bytes, whose bits above the width are zero, as dense codes; the last store is returned."""
         groups = self._swapped(b, self._joined(b, codes), loaded=False)
         count = self.lanes // self.group
-        if self.group_bytes == 1:
+        if self.is_plain:
             narrow = b.trunc(groups, ir.VectorType(ir.IntType(8), count))
             return b.store(narrow, _pointer(b, address, narrow.type), align=1)
         last = None
-        for index in range(count):  # each overwrites what its predecessor wrote too much
+        for index, (offset, size) in product(range(count), self.pieces):
             word = b.extract_element(groups, ir.Constant(ir.IntType(32), index))
-            last = b.store(word, _pointer(b, self._at(b, address, index), word.type), align=1)
+            piece = b.trunc(b.lshr(word, ir.Constant(word.type, 8 * offset)), ir.IntType(8 * size))
+            last = b.store(piece, _pointer(b, self._at(b, address, index, offset), piece.type), align=1)
         return last
+
+    def clear_padding(self, b: Any, address: Any, count: Any) -> None:
+        """Zero the bits that `count` codes at an address leave over in their last byte; there may be a byte more."""
+        kind, byte = ir.IntType(64), ir.IntType(8)
+        bits = b.mul(count, ir.Constant(kind, self.packed.bits))
+        used = b.trunc(b.and_(bits, ir.Constant(kind, 7)), byte)
+        ones = ir.Constant(byte, 0xFF)
+        left_over = b.lshr(ones, used) if self.packed.big_endian else b.shl(ones, used)
+        pointer = _pointer(b, b.add(address, b.lshr(bits, ir.Constant(kind, 3))), byte)
+        b.store(b.and_(b.load(pointer), b.not_(left_over)), pointer)
 
     def _load_groups(self, b: Any, address: Any) -> Any:
         count, word = self.lanes // self.group, ir.IntType(8 * self.group)
         wide = ir.VectorType(word, count)
-        if self.group_bytes == 1:
+        if self.is_plain:
             narrow = ir.VectorType(ir.IntType(8), count)
             loaded = b.load(_pointer(b, address, narrow), align=1)
             return loaded if self.group == 1 else b.zext(loaded, wide)
         groups = ir.Constant(wide, ir.Undefined)
         for index in range(count):
-            loaded = b.load(_pointer(b, self._at(b, address, index), word), align=1)
-            groups = b.insert_element(groups, loaded, ir.Constant(ir.IntType(32), index))
+            group = ir.Constant(word, 0)
+            for offset, size in self.pieces:
+                place = _pointer(b, self._at(b, address, index, offset), ir.IntType(8 * size))
+                piece = b.zext(b.load(place, align=1), word)
+                group = b.or_(group, b.shl(piece, ir.Constant(word, 8 * offset)))
+            groups = b.insert_element(groups, group, ir.Constant(ir.IntType(32), index))
         return groups
 
-    def _at(self, b: Any, address: Any, index: int) -> Any:
-        return b.add(address, ir.Constant(ir.IntType(64), index * self.group_bytes))
+    def _at(self, b: Any, address: Any, index: int, offset: int) -> Any:
+        return b.add(address, ir.Constant(ir.IntType(64), index * self.group_bytes + offset))
 
     def _swapped(self, b: Any, groups: Any, *, loaded: bool) -> Any:
         """Groups with their bytes in the other order, where that is the format's; nothing else but the group counts."""
-        if not self.packed.big_endian or self.group_bytes == 1:
+        if not self.packed.big_endian or self.is_plain:
             return groups
-        kind, spare = groups.type, 8 * self.overhang
-        bswap = b.module.declare_intrinsic("llvm.bswap", [kind])
+        kind, spare = groups.type, 8 * (self.group - self.group_bytes)
+        name = f"llvm.bswap.v{kind.count}i{kind.element.width}"
+        bswap = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind]))
         places = _splat(kind, spare)
         return b.lshr(b.call(bswap, [groups]), places) if loaded else b.call(bswap, [b.shl(groups, places)])
 

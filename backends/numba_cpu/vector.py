@@ -96,8 +96,8 @@ class _Printer:
         b, shape, lanes = self.b, self.shape, self.lanes
         self.tables = [b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(shape.tables))]
         self._fix(params, streams)
-        whole = b.sub(count, self._in_buffers(count))
-        rest = b.sub(count, whole)
+        rest = b.and_(count, _word(lanes - 1, I64))
+        whole = b.sub(count, rest)
         result = _Place(shape.result, len(shape.outputs), lanes)
         result_buffer = self._buffer(result)
         sources = {}
@@ -121,20 +121,12 @@ class _Printer:
                 if feed is Feed.COUNTER
             }
             target = b.select(is_whole, self._at(out, start, result), result_buffer)
-            self._store(self._body(inputs), target, result, b.sub(count, start))
+            self._store(self._body(inputs), target, result)
+        if isinstance(shape.result, Packed):
+            Dense(shape.result, lanes).clear_padding(b, result_buffer, rest)
         self._copy(self._at(out, whole, result), result_buffer, rest, result)
         if self.variant.streaming:
             b.fence("seq_cst")  # streaming stores are not ordered with what another thread reads next
-
-    def _in_buffers(self, count: Any) -> Any:
-        """How many elements go through buffers: those of a partial vector, or of any last one that overhangs."""
-        b = self.b
-        kinds = [self.shape.result, *(stream.storage for stream in self.shape.streams)]
-        overhangs = any(isinstance(kind, Packed) and Dense(kind, self.lanes).overhang for kind in kinds)
-        if not overhangs:
-            return b.and_(count, _word(self.lanes - 1, I64))
-        last = b.add(b.and_(b.sub(count, _word(1, I64)), _word(self.lanes - 1, I64)), _word(1, I64))
-        return b.select(b.icmp_unsigned("==", count, _word(0, I64)), count, last)
 
     def _fix(self, params: Any, streams: list[Any]) -> None:
         """What does not change inside the loop."""
@@ -225,11 +217,12 @@ class _Printer:
         value = b.load(self._pointer(address, ir.VectorType(ir.IntType(8 * size), self.lanes)), align=size)
         return [value if size == 4 else b.zext(value, self.words)]
 
-    def _store(self, words: Words, address: Any, place: _Place, left: Any) -> None:
+    def _store(self, words: Words, address: Any, place: _Place) -> None:
         b, storage = self.b, place.storage
         if isinstance(storage, Packed):
             dense = Dense(storage, self.lanes)
-            self._stream(dense.store(b, self._dense_codes(words[0], left), address), dense.overhang == 0, place)
+            codes = b.trunc(words[0], ir.VectorType(I8, self.lanes))
+            self._stream(dense.store(b, codes, address), dense.is_plain, place)
             return
         value = self._interleaved(words)
         if storage.bits < 32:
@@ -241,17 +234,6 @@ class _Printer:
         if self.variant.streaming and is_whole:
             store.align = min(ALIGNMENT, place.bytes)
             store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
-
-    def _dense_codes(self, words: Any, left: Any) -> Any:
-        """Codes as bytes, zero beyond the last element: the padding of a row."""
-        b, kind = self.b, ir.VectorType(I8, self.lanes)
-        codes = b.trunc(words, kind)
-        most = b.select(b.icmp_unsigned("<", left, _word(self.lanes, I64)), left, _word(self.lanes, I64))
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = b.insert_element(undefined, b.trunc(most, I8), _word(0, I32))
-        limit = b.shuffle_vector(first, undefined, ir.Constant(self.words, [0] * self.lanes))
-        inside = b.icmp_unsigned("<", ir.Constant(kind, list(range(self.lanes))), limit)
-        return b.select(inside, codes, ir.Constant(kind, [0] * self.lanes))
 
     def _interleaved(self, words: Words) -> Any:
         """The words of each element one after the other."""
@@ -319,7 +301,7 @@ class _Place:
 
     @property
     def bytes(self) -> int:
-        """Of one vector, and what lies beside it is touched."""
+        """Of one vector."""
         if isinstance(self.storage, Packed):
-            return self.lanes * self.storage.bits // 8 + Dense(self.storage, self.lanes).overhang
+            return self.storage.row_bytes(self.lanes)
         return self.lanes * self.size

@@ -10,6 +10,7 @@ from functools import cache
 
 from statqat_sim.reference.exact import Number, Special
 from statqat_sim.spec.catalog import parse_format
+from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.number import NumberFormat
 
 E4M3FN = "kind: float, exponent_bits: 4, mantissa_bits: 3, nan: all_ones"
@@ -57,8 +58,32 @@ BOTH_ZEROS = "kind: codebook, bits: 2, values: [0.0, -0.0, 3]"
 LOPSIDED = "kind: codebook, bits: 2, values: [-2, 1, 4, 0]"
 POSITIVES = "kind: codebook, bits: 2, values: [1, 2, 5]"
 NEGATIVES = "kind: codebook, bits: 2, values: [-1, -2, -5, 0]"
+POSIT8 = "kind: posit, bits: 8, es: 2"
+POSIT8_ES0 = "kind: posit, bits: 8, es: 0"
+POSIT8_ES1 = "kind: posit, bits: 8, es: 1"
+POSIT2 = "kind: posit, bits: 2, es: 2"
+TAKUM8 = "kind: takum, bits: 8"
+TAKUM_LOG8 = "kind: takum, bits: 8, variant: logarithmic"
+TAKUM2 = "kind: takum, bits: 2"
+TAKUM16 = "kind: takum, bits: 16"
+LNS8 = "kind: lns, bits: 8, fraction_bits: 3"
+LNS4 = "kind: lns, bits: 4, fraction_bits: 0"
+HIF8_REGIMES = (
+    'kind: tapered, bits: 8, regimes: [{prefix: "11", exponent_bits: 4, mantissa_bits: 1},'
+    ' {prefix: "10", exponent_bits: 3, mantissa_bits: 2}, {prefix: "01", exponent_bits: 2, mantissa_bits: 3},'
+    ' {prefix: "001", exponent_bits: 1, mantissa_bits: 3}, {prefix: "0001", exponent_bits: 0, mantissa_bits: 3},'
+    ' {prefix: "0000", subnormal_exponent: -23, mantissa_bits: 3}]'
+)
+HIF8 = f"{HIF8_REGIMES}, nan: negative_zero, inf: max_code"
+ZERO_BETWEEN = (  # zero is not code 0, and the last regime is that of 1 and 1.5
+    'kind: tapered, bits: 4, regimes: [{prefix: "0", exponent_bits: 1, mantissa_bits: 1},'
+    ' {prefix: "10", subnormal_exponent: -4, mantissa_bits: 1}, {prefix: "11", exponent_bits: 0, mantissa_bits: 1}]'
+)
 
 INF, NAN = math.inf, math.nan
+
+DETERMINISTIC = [mode for mode in Rounding if not mode.is_stochastic]
+STOCHASTIC = [mode for mode in Rounding if mode.is_stochastic]
 
 
 @cache
@@ -118,6 +143,32 @@ MEANINGS = [
     (OFFSET4, {0: -8, 8: 0, 15: 7}),
     (OFFSET3, {0: -3, 3: 0, 15: 12}),
     (TERNARY, {0: 0.0, 1: 1, 2: -0.0, 3: NAN}),
+    # 0x7D is 0 111110 1: the regime of 16^4, and 1 of 2 exponent bits, so 2^2
+    (POSIT8, {0: 0, 0x40: 1, 0x44: 1.5, 0x41: 1.125, 0x48: 2, 0x50: 4, 0x58: 8, 0x60: 16, 0x70: 256, 0x78: 4096}),
+    (POSIT8, {0x7C: 2**16, 0x7D: 2**18, 0x7E: 2**20, 0x7F: 2**24, 1: 2**-24, 2: 2**-20, 3: 2**-18, 0x38: 0.5}),
+    (POSIT8, {0x80: NAN, 0xC0: -1, 0xBC: -1.5, 0xB8: -2, 0xFF: -(2**-24), 0x81: -(2**24), 0xFD: -(2**-18)}),
+    (POSIT8_ES0, {0: 0, 1: 2**-6, 0x20: 0.5, 0x30: 0.75, 0x40: 1, 0x50: 1.5, 0x60: 2, 0x7F: 64, 0x80: NAN, 0xC0: -1}),
+    (POSIT8_ES1, {0x44: 1.25, 0x50: 2, 0x60: 4, 0x7F: 4096, 1: 2**-12}),
+    (POSIT2, {0: 0, 1: 1, 2: NAN, 3: -1}),
+    # 0x4C is 0 1 001 1 00: direction 1, r = 1, so c = 2^1 - 1 + 1; 0x30 is 0 0 110 0 00: r = 7 - 6, c = -2^2 + 1
+    (TAKUM8, {0: 0, 0x40: 1, 0x44: 1.5, 0x48: 2, 0x4C: 4, 0x38: 0.5, 0x34: 0.25, 0x30: 0.125, 0x70: 2.0**63}),
+    (TAKUM8, {0x7F: 2.0**239, 1: 2.0**-239, 0x80: NAN, 0xC0: -1, 0xBC: -1.5, 0xB8: -2, 0x81: -(2.0**239)}),
+    (TAKUM16, {0x7FFF: (2 - 2**-4) * 2.0**254, 0x8001: -(2 - 2**-4) * 2.0**254, 1: (1 + 2**-4) * 2.0**-255}),
+    (TAKUM2, {0: 0, 1: 1, 2: NAN, 3: -1}),
+    (TAKUM_LOG8, {0: 0, 0x40: 1, 0x44: 1.2840254166877414, 0x48: 1.6487212707001282, 0x4C: 2.718281828459045}),
+    (TAKUM_LOG8, {0x38: 0.6065306597126334, 0xC0: -1, 0xB8: -1.6487212707001282, 0x80: NAN}),
+    (LNS8, {0: 1, 1: 1.0905077326652577, 4: 1.4142135623730951, 8: 2, 0x3F: 234.75303506039583, 0x40: 0, 0xC0: NAN}),
+    (LNS8, {0x41: 0.004259795830723663, 0x78: 0.5, 0x7F: 0.9170040432046712, 0x80: -1, 0xBF: -234.75303506039583}),
+    (LNS4, {0: 1, 3: 8, 4: 0, 5: 0.125, 7: 0.5, 8: -1, 12: NAN, 15: -0.5}),
+    # 0x30 is 0 01 10 000: two exponent bits, the first a sign, the other after an implicit one: -2
+    (
+        HIF8,
+        {0: 0, 1: 2**-22, 7: 2**-16, 8: 1, 0x0C: 1.5, 0x10: 2, 0x18: 0.5, 0x20: 4, 0x28: 8, 0x30: 0.25, 0x38: 0.125},
+    ),
+    (HIF8, {0x40: 16, 0x5F: 1.75 * 2**-7, 0x60: 256, 0x61: 384, 0x70: 2**-8, 0x7E: 2**-15, 0x7F: 1.5 * 2**-15}),
+    (HIF8, {0x6E: 2.0**15, 0xEE: -(2.0**15), 0x6F: INF, 0xEF: -INF, 0x80: NAN, 0x88: -1}),
+    (HIF8_REGIMES, {0x6F: 1.5 * 2**15, 0xEF: -1.5 * 2**15, 0x80: -0.0}),
+    (ZERO_BETWEEN, {0: 2, 1: 3, 2: 0.5, 3: 0.75, 4: 0, 5: 2**-3, 6: 1, 7: 1.5, 8: -2, 12: -0.0, 13: -(2**-3)}),
 ]
 
 UP, DOWN, CUT, ODD = (
@@ -224,6 +275,45 @@ ENCODED = [
     (POSITIVES, "negative_input: abs", {-3: 1, -4: 2}),
     (POSITIVES, "negative_input: nan", {-3: 3, "-0": 0}),
     (BOTH_ZEROS, "", {-3: 1, "-0": 1, 0: 0, -INF: 1}),
+    # between 2^20 and 2^24 lies the 9-bit posit 2^22, between 2^-24 and 2^-20 the 9-bit posit 2^-22
+    (POSIT8, "", {1.0625: 0x40, 1.07: 0x41, 2.0**22: 0x7E, 1.001 * 2**22: 0x7F, 1e30: 0x7F, -(2.0**22): 0x82}),
+    (POSIT8, "", {-1.001 * 2**22: 0x81, 1e-30: 1, -1e-30: 0xFF, 2.0**-22: 2, 0.999 * 2**-22: 1, "-0": 0, 0.0: 0}),
+    (POSIT8, "", {INF: 0x80, -INF: 0x80, NAN: 0x80, -NAN: 0x80, -1.0625: 0xC0, -1.07: 0xBF}),
+    (POSIT8, "tie_domain: arithmetic", {2.0**22: 0x7E, 8912896: 0x7E, 8912897: 0x7F, 1e-30: 1}),
+    (POSIT8, "underflow: zero, inf_input: saturate", {2.0**-28: 0, 1.001 * 2**-28: 1, -1e-30: 0, -INF: 0x81}),
+    (POSIT8, "underflow: zero, tie_domain: arithmetic", {2.0**-25: 0, 1.001 * 2**-25: 1, -1.001 * 2**-25: 0xFF}),
+    (POSIT8, AWAY, {1.0625: 0x41, -1.0625: 0xBF, 2.0**22: 0x7F}),
+    (POSIT8, TIES_UP, {1.0625: 0x41, -1.0625: 0xC0}),
+    (POSIT8, TO_ZERO, {1.1875: 0x41, -1.1875: 0xBF}),
+    (POSIT8, ODD, {1.0001: 0x41, 1.13: 0x41, -1.0001: 0xBF, 1e30: 0x7F, 1e-30: 1}),
+    (POSIT8, CUT, {1.124: 0x40, -1.124: 0xC0, 1e-30: 1, -1e-30: 0xFF, 1e30: 0x7F}),
+    (POSIT8, UP, {1.001: 0x41, -1.124: 0xC0, -1e30: 0x81, -1e-30: 0xFF}),
+    # c = 63, 71 of the codes 0x70, 0x71, and 67 of the 9-bit code between; -127 of the code 8, -159 of 6
+    (TAKUM8, "tie_domain: bitstring", {2.0**67: 0x70, 1.001 * 2**67: 0x71, -1.001 * 2**67: 0x8F, INF: 0x7F}),
+    (
+        TAKUM8,
+        "",
+        {2.0**70: 0x70, 1.01 * 2**70: 0x71, -1.01 * 2**70: 0x8F, 1e-38: 8, 1e-45: 6, "-0": 0, NAN: 0x80},
+    ),
+    (TAKUM_LOG8, "tie_domain: bitstring", {1.0317: 0x40, 1.0318: 0x41, -1.0317: 0xC0, -1.0318: 0xBF}),
+    # 2^(1/16) is 1.04427, the arithmetic midpoint 1.04525; 2^(-63/8 - 1/16) is 0.0040792, half the least value 0.00213
+    (LNS8, "tie_domain: log", {1.0442: 0, 1.0443: 1, 0.00407: 0x40, 0.00409: 0x41, -0.00409: 0xC1, -0.00407: 0x40}),
+    (LNS8, "tie_domain: log", {INF: 0x3F, -INF: 0xBF, NAN: 0xC0, "-0": 0x40, 1e9: 0x3F, -1.0443: 0x81}),
+    (LNS8, "tie_domain: log, underflow: min", {1e-9: 0x41, -1e-9: 0xC1}),
+    (LNS8, "", {1.0452: 0, 1.0453: 1, 0.00212: 0x40, 0.00214: 0x41}),
+    (LNS4, "", {0.75: 0, 1.5: 0, 3: 2, 6: 2, 0.0625: 4, -0.75: 8, 0.375: 6}),
+    (LNS4, ODD, {0.75: 7, 1.5: 1, 0.01: 5, -1.5: 9}),
+    (
+        HIF8,
+        "overflow: inf",
+        {40960: 0x6E, 40961: 0x6F, -40961: 0xEF, INF: 0x6F, -INF: 0xEF, NAN: 0x80, -1e-9: 0, "-0": 0},
+    ),
+    (HIF8, f"overflow: inf, {AWAY}", {40960: 0x6F, 2.0**-23: 1, 0.999 * 2**-23: 0, -(2.0**-23): 0x81}),
+    (HIF8, f"overflow: inf, {CUT}", {1e9: 0x6E, INF: 0x6F}),
+    (HIF8, f"overflow: nan, {ODD}", {32769: 0x80, -INF: 0x80, 2.5 * 2**-16: 0x7F, 1.5 * 2**-16: 7}),
+    (HIF8, "", {1e9: 0x6E, -INF: 0xEE, 2.0**-23: 0, 1.5 * 2**-22: 2, 1.5 * 2**-16: 0x7E, 320: 0x60, 448: 0x62}),
+    (HIF8_REGIMES, "", {-1e-9: 0x80, 1e9: 0x6F, NAN: 0x6F}),
+    (ZERO_BETWEEN, "", {0.0: 4, "-0": 12, 0.01: 4, -0.01: 12, 2**-4: 4, 0.3125: 2, 0.875: 6, 1.75: 0, -1.75: 8, 9: 1}),
     (INT32, "", {2.0**31: 2**31 - 1, -(2.0**31): 2**31, 16777216: 16777216}),
     (FLOAT32, "overflow: inf", {1.1: bits_of(1.1), 1e-45: 1, -3e38: bits_of(-3e38)}),
 ]

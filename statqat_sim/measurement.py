@@ -71,6 +71,7 @@ def measure(
     scale: Any = None,
     per: Per = "tensor",
     channel_axis: int = 0,
+    seed: int = 0,
     name: str = "x",
     search: Iterable[str | os.PathLike[str]] = (),
 ) -> list[Row]:
@@ -84,6 +85,7 @@ def measure(
         scale: the scale, instead of quantizers': a number, or one number for each channel.
         per: `"tensor"`, or `"channel"`: a scale for each slice along `channel_axis`, for tensors of two or more axes.
         channel_axis: see `per`.
+        seed: of the random bits of stochastic rounding; each row begins with the first of them.
         name: what the rows call x, if it is not a mapping.
         search: directories of further formats.
 
@@ -108,7 +110,7 @@ def measure(
     rows = []
     for tensor, array in (x if isinstance(x, Mapping) else {name: x}).items():
         channels = _channels(_float32(array, tensor), channel_axis if per == "channel" else None, tensor)
-        rows += [_row(tensor, channels, codec, *chooser) for codec in codecs for chooser in choosers]
+        rows += [_row(tensor, channels, codec, *chooser, seed) for codec in codecs for chooser in choosers]
     return rows
 
 
@@ -175,10 +177,10 @@ def _choosers(quantizers: Any, scale: Any) -> list[tuple[str, Quantizer]]:
 # --- one row ---------------------------------------------------------------------------------------------------
 
 
-def _row(tensor: str, channels: _Channels, codec: Codec, quantizer: str, chooser: Quantizer) -> Row:
+def _row(tensor: str, channels: _Channels, codec: Codec, quantizer: str, chooser: Quantizer, seed: int) -> Row:
     x, fmt = channels.data, codec.format
     scales = np.asarray(chooser.fit(x, fmt, channel_axis=0 if channels.per_channel else None))
-    sums = _Sums(codec)
+    sums = _Sums(codec, seed)
     for rows, columns in _chunks(*x.shape):
         sums.add(x[rows, columns], scales[rows])
     return {
@@ -214,8 +216,9 @@ def _finite(number: float) -> float | None:
 class _Sums:
     """What is counted and summed over the finite inputs of one row; sums in float64."""
 
-    def __init__(self, codec: Codec) -> None:
+    def __init__(self, codec: Codec, seed: int) -> None:
         self.codec = codec
+        self.seed = seed
         self.count = self.clipped = self.flushed = 0
         self.noise = self.power = self.max_error = 0.0
         countable = codec.format.bits <= MAX_TABLE_BITS
@@ -230,7 +233,7 @@ class _Sums:
         if x.size == 0:
             return
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            codes = self.codec.encode(x / scale)
+            codes = self.codec.encode(x / scale, seed=self.seed, offset=self.count)
             y = self.codec.decode(codes) * scale
             self._compare(x, y)
             self._place(x, y, scale)

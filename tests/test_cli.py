@@ -6,8 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from command import Run, commands, told
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_tensors
 
@@ -23,50 +23,19 @@ from statqat_sim.cli import main
 from statqat_sim.cli.sources import COUNT, SOURCES, standard_sources
 from statqat_sim.cli.template import MEANING, template
 from statqat_sim.spec.encode import EncodePolicy
+from statqat_sim.spec.pack import Pack
 from statqat_sim.spec.reader import KINDS
 
 BAD_SPECS = Path(__file__).parent / "bad_specs"
-COMMANDS = ("formats", "show", "check", "new", "measure", "backends", "cache")
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self.err
-        rows = json.loads(self.out)
-        assert isinstance(rows, list)
-        return rows
-
-
-Run = Callable[..., Answer]
+COMMANDS = (
+    "formats", "show", "diff", "check", "new", "schema", "encode", "decode", "measure", "verify", "backends", "cache"
+)  # fmt: skip
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process, in an empty directory."""
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str | Path) -> Answer:
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return Answer(int(stop.value.code or 0), printed.out, printed.err)
-
-    return invoke
-
-
-def told(answer: Answer, *parts: str) -> None:
-    """A user's error: one line or more on the standard error, and nothing else."""
-    assert answer.code == 1
-    assert answer.out == ""
-    assert "Traceback" not in answer.err
-    for part in parts:
-        assert part in answer.err
+    return commands(capsys)
 
 
 def process(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -217,6 +186,47 @@ def test_show(run: Run, name: str) -> None:
     assert [int(row[0], 16) for row in table] == list(range(0, 1 << fmt.bits, len(table[0]) - 1))
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("posit8", ["fraction bits        3 from 2^-4 to 2^4; 2 from 2^-8 to 2^8; 1 from 2^-12 to 2^12; 0 beyond"]),
+        ("posit4", ["fraction bits        0"]),
+        ("takum8", ["fraction bits        3 from 2^-1 to 2^1; 2 from 2^-3 to 2^3; 1 from 2^-7 to 2^7; 0 beyond"]),
+        ("takum_log8", ["ratio of neighbours  1.06449 at one, larger outward"]),
+        ("lns8", ["ratio of neighbours  2^(1/8) = 1.0905077326652577"]),
+        (
+            "hif8",
+            [
+                "regime 11            exponents ±8 to ±15, fraction bits 1",
+                "regime 001           exponents ±1, fraction bits 3",
+                "regime 0001          exponent 0, fraction bits 3",
+                "regime 0000          0, and the powers 2^-22 to 2^-16",
+            ],
+        ),
+        ("int4", ["pack                 nibbles: low_first, bit_order: lsb"]),
+    ],
+)
+def test_show_what_is_particular_to_a_kind(run: Run, name: str, lines: list[str]) -> None:
+    shown = run("show", name).out.splitlines()
+    assert set(lines) <= set(shown)
+
+
+def test_random_bits_are_shown_where_they_are_drawn(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sr.yaml").write_text("name: sr\nextends: int4\nencode: {rounding: stochastic_b}\n")
+    assert "rounding: stochastic_b, random_bits: 16, " in run("show", "sr.yaml").out
+    assert "random_bits" not in run("show", "int4").out
+
+
+def test_show_draws(run: Run, tmp_path: Path) -> None:
+    answer = run("show", "posit8", "--plot", "a.png")
+    assert answer.code == 0
+    assert answer.out == run("show", "posit8").out
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    told(run("show", "posit8", "--plot", "a.txt"), "error: a.txt: not a picture's name; allowed: .png, .svg, .pdf")
+    told(run("show", "posit8", "--plot", "none/a.png"), "error: none: no such folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_show_the_plans(run: Run) -> None:
     from statqat_sim.plan.lower import Purpose, lower
 
@@ -260,14 +270,15 @@ def test_a_new_file_is_the_format_that_it_is_like(name: str) -> None:
     assert mine.name == "mine"
     assert mine.element == fmt.element
     assert mine.encode == fmt.encode
+    assert mine.pack == fmt.pack
     assert mine.aliases == mine.oracle == ()
     assert all(len(line) <= 120 for line in text.splitlines())
-    for key in (*type(fmt.element).model_fields, *EncodePolicy.model_fields):
+    for key in (*type(fmt.element).model_fields, *EncodePolicy.model_fields, *Pack.model_fields):
         assert f"\n  {key}: " in text or f"\n  # {key}: " in text
 
 
 def test_the_template_explains_every_key() -> None:
-    keys = {key for model in (*KINDS.values(), EncodePolicy) for key in model.model_fields}
+    keys = {key for model in (*KINDS.values(), EncodePolicy, Pack) for key in model.model_fields}
     assert set(MEANING) == keys
 
 
@@ -278,6 +289,16 @@ def test_a_template_tells_what_is_allowed() -> None:
     assert "true | false\n  flush_inputs: false\n" in text
     assert "nan | max | zero | error | a code\n  nan_input: max\n" in text
     assert "exponent_bits - 1) - 1): -4096 to 4096\n  bias: 7\n" in template("mine", sqs.load_format("float8_e4m3fn"))
+
+
+def test_a_template_of_nested_keys() -> None:
+    text = template("mine", sqs.load_format("hif8"))
+    assert '  regimes: [\n    {prefix: "11", ' in text
+    assert ": a list of mappings, one for each prefix\n  regimes: [" in text.replace("\n  # ", " ")
+    assert "  kind: tapered\n  # bits of one code: 3 to 16\n" in text
+    assert "takes: 1 to 32\n  random_bits: 16\n" in text
+    high = sqs.parse_format("name: f\nelement: {kind: int, bits: 4}\npack: {nibbles: high_first}")
+    assert "low_first | high_first\n  nibbles: high_first\n" in template("mine", high)
 
 
 def test_new_then_check(run: Run, tmp_path: Path) -> None:
@@ -388,6 +409,18 @@ def test_measure_is_the_library_s_measure(run: Run, tmp_path: Path) -> None:
     answer = run("measure", "int4", "--data", "w.safetensors", "--json", "rows.json")
     assert (answer.code, answer.out) == (0, "")
     assert json.loads((tmp_path / "rows.json").read_text()) == sqs.measure(x, "int4")
+
+
+def test_stochastic_rows_are_the_same_each_time(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", data(5000))
+    (tmp_path / "sr.yaml").write_text("name: sr\nextends: int4\nencode: {rounding: stochastic_a}\n")
+
+    def rows(*more: str) -> Any:
+        return run("measure", "sr.yaml", "--data", "x.npy", "--json", "-", *more).json
+
+    assert rows() == rows() == rows("--seed", "0") != rows("--seed", "1")
+    assert rows("--seed", "7") == sqs.measure({"x": np.load(tmp_path / "x.npy")}, [tmp_path / "sr.yaml"], seed=7)
+    told(run("measure", "sr.yaml", "--data", "x.npy", "--seed", "-1"), "error: seed is -1; allowed: 0 to 2^64 - 1")
 
 
 def test_measure_a_format_file(run: Run) -> None:

@@ -124,6 +124,17 @@ def test_nan_and_inf_are_left_out() -> None:
     assert measure(x, refuses)[0]["nonfinite"] == 13334 + 2
 
 
+def test_stochastic_rounding_is_that_of_the_whole_array() -> None:
+    fmt = sqs.parse_format("name: sr\nextends: int8\nencode: {rounding: stochastic_b}")
+    x = data(3, CHUNK - 100)
+    x[0, 5], x[1, 7] = np.nan, np.inf
+    finite = x[np.isfinite(x)]
+    (row,) = measure(x, fmt, scale=0.25, seed=9)
+    y = sqs.Codec(fmt).fake_quantize(finite, scale=0.25, seed=9)
+    assert row["mse"] == pytest.approx(sqs.mse(finite, y), rel=1e-12)
+    assert row == measure(x, fmt, scale=0.25, seed=9)[0] != measure(x, fmt, scale=0.25)[0]
+
+
 @pytest.mark.parametrize("x", [np.zeros((0, 4), np.float32), np.float32([np.nan, np.inf])])
 def test_nothing_to_measure_is_none(x: Any) -> None:
     (row,) = measure(x, "int8", per="channel")

@@ -17,8 +17,10 @@ from rich.console import Console
 import statqat_sim as sqs
 from statqat_sim.measurement import Row, measure
 from statqat_sim.report.atomic import replacing
+from statqat_sim.report.curves import Curves, Scale
 from statqat_sim.report.errors import error_table
 from statqat_sim.report.facts import COLUMNS, facts, markdown_table, number, value_table
+from statqat_sim.report.format_plot import plot_format
 from statqat_sim.report.plot import apart, plot_errors
 from statqat_sim.report.pool import by_format, pooled
 
@@ -172,6 +174,100 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     some = exact + measure(np.float32([0.1, 1]), "nf4")
     plot_errors(some, tmp_path / "b.png")
     assert [path.name for path in tmp_path.iterdir()] == ["b.png"]
+
+
+# --- pictures of formats -----------------------------------------------------------------------------------------
+
+KINDS = [
+    "float8_e4m3fn", "float8_e8m0fnu", "float32", "bfloat16", "int4", "uint1", "nf4", "binary1_pm1", "posit4", "takum8",
+    "lns8", "hif8", "float3_e1m1fn", "fp24_amd",
+]  # fmt: skip
+
+
+def parsed(name: str, element: str, encode: str = "{}") -> sqs.NumberFormat:
+    return sqs.parse_format(f"name: {name}\nelement: {element}\nencode: {encode}\n")
+
+
+ODD = [
+    parsed("negative", "{kind: int, bits: 1}"),
+    parsed("one_level", "{kind: codebook, bits: 1, values: [1.5]}"),
+    parsed("no_zero", "{kind: codebook, bits: 2, values: [-8.0, -1.0, 1.0, 64.0]}"),
+    parsed("refuses", "{kind: int, bits: 3}", "{nan_input: error}"),
+    parsed("infinite", "{kind: float, exponent_bits: 3, mantissa_bits: 2, nan: ieee, inf: ieee}", "{overflow: inf}"),
+    parsed("stochastic", "{kind: float, exponent_bits: 4, mantissa_bits: 3}", "{rounding: stochastic_a}"),
+    parsed("wide_int", "{kind: int, bits: 32}"),
+    parsed("largest", "{kind: float, exponent_bits: 11, mantissa_bits: 4, bias: 1024}"),
+]
+
+
+@pytest.mark.parametrize("fmt", [*map(sqs.load_format, KINDS), *ODD], ids=lambda fmt: fmt.name)
+def test_a_picture_of_a_format(tmp_path: Path, fmt: sqs.NumberFormat) -> None:
+    plot_format(fmt, tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    for label in (fmt.name, "decode(encode(x))", "relative error", fmt.encode.rounding.value):
+        assert f"<!-- {label}" in text
+    assert ("seed 0" in text) == (fmt.name == "stochastic")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.svg"]
+
+
+def test_a_picture_has_a_known_suffix(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.gif: not a picture's name; allowed: \.png, \.svg, \.pdf"):
+        plot_format(sqs.load_format("int4"), tmp_path / "a.gif")
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.floats(-300, 300), st.booleans(), st.integers(-200, 200))
+def test_places_and_numbers(exponent: float, negative: bool, unit: int) -> None:
+    scale = Scale(2.0**unit)
+    x = -(2.0**exponent) if negative else 2.0**exponent
+    assert float(scale.number(scale.place(x))) == pytest.approx(x, rel=1e-9)
+    assert float(scale.place(4 * scale.unit)) == 3 if scale.unit else 0
+    assert float(Scale().place(x)) == x
+    assert [float(scale.place(zero)) for zero in (0.0, 2.0**unit, -(2.0**unit))] == [0, 1, -1]
+
+
+def test_wide_formats_lie_on_a_logarithmic_scale() -> None:
+    units = {name: Curves(sqs.load_format(name)).scale.unit for name in ("int16", "nf4", "float8_e4m3fn", "posit8")}
+    assert units == {"int16": None, "nf4": None, "float8_e4m3fn": 2.0**-9, "posit8": 2.0**-24}
+
+
+def test_values_per_binade() -> None:
+    exponents, counts = Curves(sqs.load_format("float8_e4m3fn")).binades(-1)
+    assert dict(zip(exponents.tolist(), counts.tolist(), strict=True)) == {
+        -9: 1, -8: 2, -7: 4, **dict.fromkeys(range(-6, 8), 8), 8: 7,
+    }  # fmt: skip
+    exponents, counts = Curves(sqs.load_format("float32")).binades(1)
+    assert set(counts[exponents >= -126].tolist()) == {1 << 23}
+    assert Curves(sqs.load_format("ue4m3")).binades(-1)[0].size == 0
+
+
+@pytest.mark.parametrize(("name", "count"), [("int4", 16), ("posit8", 25), ("float32", 25), ("float8_e8m0fnu", 25)])
+def test_the_staircase_has_its_steps(name: str, count: int) -> None:
+    _, x, y = Curves(sqs.load_format(name)).staircase
+    assert len(np.unique(y)) == count
+    assert np.all(np.diff(x) > 0)
+    if count == 25:
+        assert 1 in y
+
+
+@pytest.mark.parametrize(
+    ("name", "largest"), [("bfloat16", 2.0**-8 / (1 + 2.0**-8)), ("float8_e4m3fn", 1 / 17), ("float8_e8m0fnu", 1 / 3)]
+)
+def test_the_relative_error_of_normal_values(name: str, largest: float) -> None:
+    fmt = sqs.load_format(name)
+    exponents, error = Curves(fmt).relative_error
+    inside = (exponents > np.log2(fmt.min_normal) + 1) & (exponents < np.log2(fmt.max) - 1)
+    assert error[inside].max() == pytest.approx(largest, rel=1e-3)
+    assert exponents[0] < np.log2(fmt.smallest) - 1.9
+
+
+def test_infinite_errors_are_not_drawn() -> None:
+    exponents, error = Curves(sqs.load_format("float16")).relative_error
+    assert np.isnan(error[exponents > 16.01]).all()
+    assert np.isfinite(error[exponents < 15.9]).all()
+
+
+# --- files -------------------------------------------------------------------------------------------------------
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:

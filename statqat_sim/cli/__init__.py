@@ -14,10 +14,15 @@ from statqat_sim.cli.backends import backends
 from statqat_sim.cli.cache import cache
 from statqat_sim.cli.check import check
 from statqat_sim.cli.console import USER_ERRORS, error_text
+from statqat_sim.cli.decode import decode
+from statqat_sim.cli.diff import diff
+from statqat_sim.cli.encode import encode
 from statqat_sim.cli.formats import formats
 from statqat_sim.cli.measure import measure
 from statqat_sim.cli.new import new
+from statqat_sim.cli.schema import schema
 from statqat_sim.cli.show import show
+from statqat_sim.cli.verify import verify
 
 PROGRAM = "statqat-sim"
 
@@ -35,8 +40,13 @@ def _help(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").replace(r"\b", "\b")
 
 
-for command in (formats, show, check, new, measure, backends, cache):
-    app.command(help=_help(command))(command)
+COMMANDS = (formats, show, diff, check, new, schema, encode, decode, measure, verify, backends, cache)
+TAKE_NUMBERS = (encode, decode)
+"""Commands whose arguments may begin with a minus sign."""
+
+for command in COMMANDS:
+    settings = {"ignore_unknown_options": True} if command in TAKE_NUMBERS else {}
+    app.command(help=_help(command), context_settings=settings)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,10 +65,13 @@ def _program(
     \b
     statqat-sim formats e4m3                            list formats
     statqat-sim show float8_e4m3fn                      all facts of one, and its value table
+    statqat-sim diff float8_e4m3fn float8_e4m3fnuz      where two of them differ
     statqat-sim new my_format --like float8_e4m3fn      start a format of your own
     statqat-sim check my_format.yaml                    is the file right?
+    statqat-sim encode my_format.yaml 0.1 -1/3          what it makes of numbers
     statqat-sim measure int8 my_format.yaml             its error on standard sources
     statqat-sim measure int8 nf4 --data model.safetensors
+    statqat-sim verify my_format.yaml                   is the encoder right, for all 2^32 float32 inputs?
 
     Folders of your own formats: --search, or $STATQAT_FORMATS.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -13,6 +14,7 @@ from statqat_sim.errors import SpecError, UnsupportedError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
 USER_ERRORS = (SpecError, UnsupportedError, LookupError, OSError, ValueError)
 """What a user can put right: told without a traceback."""
@@ -48,6 +50,16 @@ def show_table(table: RenderableType) -> None:
         screen.print(table)
     lines = captured.get().splitlines()
     typer.echo("\n".join(lines if screen.is_terminal else map(str.rstrip, lines)))
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar on the standard error that leaves no trace; nothing where that is no terminal."""
+    from rich.progress import Progress
+
+    screen = console(error=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        yield bar
 
 
 def note(text: str) -> None:

@@ -31,8 +31,8 @@ def formats(
     """
     from statqat_sim.report.facts import facts, format_table, markdown_table
 
-    found, broken = _loaded(search or ())
-    chosen = [fmt for fmt in found if _matches(fmt, filter.lower())]
+    found, broken = loaded(search or ())
+    chosen = [fmt for fmt in found if matches(fmt, filter)]
     if not chosen and found:
         raise LookupError(f"no format has {filter!r} in its name, aliases, title or kind")
     if json:
@@ -47,7 +47,7 @@ def formats(
         raise typer.Exit(1)
 
 
-def _loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
+def loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
     """Every format, and what is wrong with those that are none."""
     from statqat_sim.errors import SpecError
     from statqat_sim.spec.catalog import formats, load_format
@@ -62,5 +62,6 @@ def _loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]
     return found, broken
 
 
-def _matches(fmt: NumberFormat, part: str) -> bool:
-    return any(part in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, fmt.element.kind))
+def matches(fmt: NumberFormat, part: str) -> bool:
+    """Whether this is part of the format's name, of an alias, of its title or of its kind, in any case."""
+    return any(part.lower() in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, fmt.element.kind))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, console, note, show_table, write_json
+from statqat_sim.cli.console import Json, Search, console, note, progress, show_table, write_json
+from statqat_sim.cli.outputs import check_folder
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from statqat_sim.cli.tensors import Tensor
     from statqat_sim.measurement import Row
     from statqat_sim.spec.number import NumberFormat
@@ -46,6 +43,7 @@ def measure(
         float | None,
         typer.Option("--scale", metavar="VALUE", help="The scale, instead of the smallest without clipping."),
     ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random bits of stochastic rounding.")] = 0,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw SQNR against bits to a .png, .svg or .pdf file.")
     ] = None,
@@ -71,10 +69,10 @@ def measure(
     if plot:
         check_suffix(plot)
     for target in (plot, Path(json) if json and json != "-" else None):
-        if target and not target.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
+        if target:
+            check_folder(target)
     names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
-    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale)
+    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale, seed)
     if json:
         write_json(rows, json)
     else:
@@ -109,26 +107,26 @@ def _tensors(data: list[Path]) -> list[Tensor]:
     return tensors(data) if data else standard_sources()
 
 
-def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: float | None) -> list[Row]:
+def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: float | None, seed: int) -> list[Row]:
     """The rows of all tensors, with a progress bar and notes on the standard error."""
-    from statqat_sim.cli.tensors import NotMeasured
+    from statqat_sim.cli.tensors import NotRead, holds_integers
     from statqat_sim.measurement import measure
 
     rows: list[Row] = []
     notes: list[str] = []
-    with _progress() as progress:
-        for tensor in progress.track(tensors, description="measuring"):
+    with progress() as bar:
+        for tensor in bar.track(tensors, description="measuring"):
             try:
                 array = tensor.load()
-            except NotMeasured as error:
+            except NotRead as error:
                 if len(tensors) == 1:
                     raise
                 notes.append(f"{error}; skipped")
                 continue
-            if array is None:
+            if holds_integers(array):
                 notes.append(f"{tensor.name}: integers, skipped")
                 continue
-            new = measure({tensor.name: array}, formats, scale=scale, per=per.value)
+            new = measure({tensor.name: array}, formats, scale=scale, per=per.value, seed=seed)
             rows += new
             if new[0]["nonfinite"]:
                 notes.append(
@@ -139,13 +137,3 @@ def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: f
     if not rows:
         raise ValueError("nothing to measure: the data holds no tensor of floats")
     return rows
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """A bar on the standard error that leaves no trace; nothing where that is no terminal."""
-    from rich.progress import Progress
-
-    screen = console(error=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        yield progress

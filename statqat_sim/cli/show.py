@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from statqat_sim.cli.console import Json, Search, console, show_table, write_json
+from statqat_sim.cli.outputs import check_folder
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
@@ -18,19 +20,41 @@ PIPED_TABLE_WIDTH = 120
 def show(
     format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
     plan: Annotated[bool, typer.Option("--plan", help="Print the programs that encode and decode.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw values, rounding and error to a .png, .svg or .pdf file."),
+    ] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
     r"""Show the facts of a format, and up to 8 bits the value of every code.
 
+    The picture has its values and how densely they lie, what rounding makes of inputs (of those around 1, if there are
+    many values), and the relative error over all magnitudes; stochastic rounding is drawn with seed 0.
+
     \b
     statqat-sim show float8_e4m3fn
     statqat-sim show my_format.yaml --plan
+    statqat-sim show posit8 --plot posit8.png
     """
-    from statqat_sim.report import facts
     from statqat_sim.spec.catalog import load_format
 
+    if plot:
+        from statqat_sim.report.plot import check_suffix
+
+        check_suffix(plot)
+        check_folder(plot)
     fmt = load_format(format, search or ())
+    _tell(fmt, plan, json)
+    if plot:
+        from statqat_sim.report.format_plot import plot_format
+
+        plot_format(fmt, plot)
+
+
+def _tell(fmt: NumberFormat, plan: bool, json: str | None) -> None:
+    from statqat_sim.report import facts
+
     plans = _plans(fmt) if plan else {}
     tabled = fmt.bits <= facts.TABLE_BITS
     if json:

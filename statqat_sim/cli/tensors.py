@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from importlib.util import find_spec
+from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from statqat_sim.errors import UnsupportedError
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
-"""The dtypes that are measured, by the names that numpy, ml_dtypes and torch give them."""
+"""By the names that numpy, ml_dtypes and torch give them."""
+
+WHOLE = ("int", "uint", "bool")
+"""How the names of the other dtypes of numbers begin."""
+
+UNKNOWN_FLOATS = ("float8", "void8", "void16", "void32", "F8")
+"""How dtypes are called whose elements are codes: numpy saves those that it does not know as bytes."""
 
 SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"} | {
     f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
@@ -23,25 +32,48 @@ UNSAFE_ADVICE = ("allow_pickle", "weights_only")
 """Words of libraries that advise to load pickled objects."""
 
 Load: TypeAlias = Callable[[], Any]
-"""Reads one tensor: an array or a torch tensor; None if it holds integers."""
+"""Reads one tensor: an array or a torch tensor."""
 
 
-class NotMeasured(ValueError):
-    """A tensor of a kind that is not measured: float8, complex, sparse."""
+class NotRead(ValueError):
+    """A tensor of a kind that is not asked for: float8 or complex where numbers are, sparse."""
+
+
+class Kind(Enum):
+    """What is read: numbers as they are, or codes, as unsigned integers."""
+
+    NUMBERS = "numbers"
+    CODES = "codes"
+
+    def check(self, dtype: str) -> None:
+        """Raises NotRead for other dtypes."""
+        if dtype.startswith(WHOLE):
+            return
+        if self is Kind.CODES:
+            if not dtype.startswith(UNKNOWN_FLOATS):
+                raise NotRead(f"holds {dtype}; allowed: codes, as integers")
+        elif dtype not in FLOATS:
+            hint = " (numpy saves bfloat16 and float8 without their type)" if dtype.startswith("void") else ""
+            raise NotRead(f"holds {dtype}{hint}; allowed: {', '.join(FLOATS)}; decode other formats first")
+
+
+def holds_integers(array: Any) -> bool:
+    """Whether an array or torch tensor holds integers or truth values."""
+    return str(array.dtype).removeprefix("torch.").startswith(WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
     """One named tensor, read when needed.
 
-    `load` raises ValueError, with file and tensor, if it cannot be read or is neither floats nor integers.
+    `load` raises ValueError, with file and tensor, if it cannot be read; NotRead, if it is of another kind.
     """
 
     name: str
     load: Load
 
 
-def tensors(paths: Iterable[Path]) -> list[Tensor]:
+def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS) -> list[Tensor]:
     """Every tensor of files, and of folders' files; with several files, a tensor's name starts with its file.
 
     Raises:
@@ -52,7 +84,7 @@ def tensors(paths: Iterable[Path]) -> list[Tensor]:
     files = [file for path in paths for file in _files(path)]
     found = []
     for file in files:
-        for key, load in READERS[file.suffix](file):
+        for key, load in READERS[file.suffix](file, kind):
             name = key or file.stem
             if len(files) > 1:
                 name = f"{file}:{key}" if key else str(file)
@@ -86,84 +118,86 @@ def _told(where: str) -> Iterator[None]:
         if any(unsafe in str(error) for unsafe in UNSAFE_ADVICE):
             raise ValueError(f"{where}: holds Python objects, which are never loaded; save plain tensors") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise (NotMeasured if isinstance(error, NotMeasured) else ValueError)(f"{where}: {reason}") from error
-
-
-def _is_measured(dtype: str) -> bool:
-    """Whether a tensor is floats; False for integers, which are no weights.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    if dtype.startswith(("int", "uint", "bool")):
-        return False
-    if dtype in FLOATS:
-        return True
-    hint = " (numpy saves bfloat16 and float8 without their type)" if dtype.startswith("void") else ""
-    raise NotMeasured(f"holds {dtype}{hint}; allowed: {', '.join(FLOATS)}; decode other formats first")
+        raise (NotRead if isinstance(error, NotRead) else ValueError)(f"{where}: {reason}") from error
 
 
 # --- numpy -----------------------------------------------------------------------------------------------------
 
 
-def _npy(file: Path) -> Iterator[tuple[str, Load]]:
-    yield "", partial(_load_npy, file)
+def _npy(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
+    yield "", partial(_load_npy, file, kind)
 
 
-def _load_npy(file: Path) -> Any:
+def _load_npy(file: Path, kind: Kind) -> Any:
     import numpy as np
 
     with _told(str(file)), file.open("rb") as stream:
         if stream.read(6) != np.lib.format.MAGIC_PREFIX:
             raise ValueError("not a .npy file")
         stream.seek(0)
-        array = np.load(stream, allow_pickle=False)
-        return array if _is_measured(array.dtype.name) else None
+        return _numpy_array(np.load(stream, allow_pickle=False), kind)
 
 
-def _npz(file: Path) -> Iterator[tuple[str, Load]]:
+def _npz(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     import numpy as np
 
     with _told(str(file)), file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         keys = list(archive.files)
     for key in keys:
-        yield key, partial(_load_npz, file, key)
+        yield key, partial(_load_npz, file, key, kind)
 
 
-def _load_npz(file: Path, key: str) -> Any:
+def _load_npz(file: Path, key: str, kind: Kind) -> Any:
     import numpy as np
 
     with _told(f"{file}: {key}"), file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         array = archive[key]
         if not isinstance(array, np.ndarray):
             raise ValueError("not an array")
-        return array if _is_measured(array.dtype.name) else None
+        return _numpy_array(array, kind)
+
+
+def _numpy_array(array: Any, kind: Kind) -> Any:
+    kind.check(array.dtype.name)
+    return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
 
 
 # --- safetensors -----------------------------------------------------------------------------------------------
 
 
-def _safetensors(file: Path) -> Iterator[tuple[str, Load]]:
+def _safetensors(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     from safetensors import safe_open
 
     with _told(str(file)):
         archive: Any = safe_open(file, "np")
     for key in archive.keys():  # noqa: SIM118
-        yield key, partial(_load_safetensors, archive, file, key)
+        yield key, partial(_load_safetensors, archive, file, key, kind)
 
 
-def _load_safetensors(archive: Any, file: Path, key: str) -> Any:
+def _load_safetensors(archive: Any, file: Path, key: str, kind: Kind) -> Any:
     import ml_dtypes  # noqa: F401  (numpy learns what bfloat16 is)
 
     with _told(f"{file}: {key}"):
         dtype = archive.get_slice(key).get_dtype()
-        return archive.get_tensor(key) if _is_measured(SAFETENSORS_NAMES.get(dtype, dtype)) else None
+        kind.check(SAFETENSORS_NAMES.get(dtype, dtype))
+        return archive.get_tensor(key) if dtype in SAFETENSORS_NAMES else _safetensors_bytes(file, key)
+
+
+def _safetensors_bytes(file: Path, key: str) -> Any:
+    """A tensor of one byte to an element, of a type that the library does not give to numpy."""
+    import numpy as np
+
+    with file.open("rb") as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        first, end = header[key]["data_offsets"]
+        stream.seek(first, SEEK_CUR)
+        return np.frombuffer(stream.read(end - first), np.uint8).reshape(header[key]["shape"])
 
 
 # --- torch -----------------------------------------------------------------------------------------------------
 
 
-def _torch(file: Path) -> Iterator[tuple[str, Load]]:
+def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     if find_spec("torch") is None:
         raise UnsupportedError(f"{file}: reading it needs torch: pip install 'statqat-sim[torch]'")
     import torch
@@ -174,7 +208,7 @@ def _torch(file: Path) -> Iterator[tuple[str, Load]]:
     if not found:
         raise ValueError(f"{file}: holds no tensors")
     for key, tensor in found:
-        yield key, partial(_checked, tensor, f"{file}: {key}" if key else str(file))
+        yield key, partial(_torch_tensor, tensor, f"{file}: {key}" if key else str(file), kind)
 
 
 def _flat(key: str, content: Any, kind: type) -> Iterator[tuple[str, Any]]:
@@ -188,16 +222,18 @@ def _flat(key: str, content: Any, kind: type) -> Iterator[tuple[str, Any]]:
         yield from _flat(f"{key}.{name}" if key else str(name), entry, kind)
 
 
-def _checked(tensor: Any, where: str) -> Any:
+def _torch_tensor(tensor: Any, where: str, kind: Kind) -> Any:
+    import torch
+
     with _told(where):
-        if not _is_measured(str(tensor.dtype).removeprefix("torch.")):
-            return None
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        kind.check(dtype)
         if str(tensor.layout) != "torch.strided":
-            raise NotMeasured(f"is {tensor.layout}; allowed: dense tensors")
-        return tensor
+            raise NotRead(f"is {tensor.layout}; allowed: dense tensors")
+        return tensor.view(torch.uint8) if dtype.startswith(UNKNOWN_FLOATS) else tensor
 
 
-READERS: Mapping[str, Callable[[Path], Iterator[tuple[str, Load]]]] = {
+READERS: Mapping[str, Callable[[Path, Kind], Iterator[tuple[str, Load]]]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".safetensors": _safetensors,

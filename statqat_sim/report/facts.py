@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.table import Table
 
+from statqat_sim.spec.lns import LnsElement
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.posit import PositElement
+from statqat_sim.spec.takum import TakumElement, TakumVariant
+from statqat_sim.spec.tapered import Regime, TaperedElement
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
 
 TABLE_BITS = 8
 """Up to this width `show` prints every value."""
+
+BYTE = 8
 
 DIVIDER = 3
 """Columns of text between two columns of a table."""
@@ -43,6 +50,7 @@ def facts(fmt: NumberFormat) -> dict[str, Any]:
         "inf_codes": fmt.inf_codes,
         "element": fmt.element.model_dump(mode="json"),
         "encode": fmt.encode.model_dump(mode="json"),
+        "pack": fmt.pack.model_dump(mode="json"),
         "aliases": list(fmt.aliases),
         "source": fmt.source,
         "oracle": list(fmt.oracle),
@@ -50,8 +58,13 @@ def facts(fmt: NumberFormat) -> dict[str, Any]:
 
 
 def values(fmt: NumberFormat) -> list[float | str]:
-    """The value of every code, for JSON, which has no NaN and no Inf: those are the texts `nan`, `inf`, `-inf`."""
-    return [value if math.isfinite(value) else str(value) for value in fmt.table().tolist()]
+    """The value of every code, for JSON."""
+    return list(map(json_value, fmt.table().tolist()))
+
+
+def json_value(value: float) -> float | str:
+    """A number for JSON, which has no NaN and no Inf: those are the texts `nan`, `inf`, `-inf`."""
+    return value if math.isfinite(value) else str(value)
 
 
 def plan_facts(plan: CodecPlan) -> dict[str, Any]:
@@ -134,10 +147,50 @@ def _facts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
     yield "ulp at one", _with_power(fmt.ulp_at_one)
     yield "dynamic range", f"{fmt.dynamic_range_db:.2f} dB"
     yield "codes", f"{fmt.finite_codes} finite, {fmt.nan_codes} NaN, {fmt.inf_codes} Inf"
-    yield "element", _listed(fmt.element.model_dump(mode="json", exclude={"kind"}))
-    yield "encode", _listed(fmt.encode.model_dump(mode="json"))
+    yield "element", _listed(fmt.element.model_dump(mode="json", exclude={"kind", "regimes"}))
+    yield from _precision(fmt)
+    unused = set() if fmt.encode.drawn_bits else {"random_bits"}
+    yield "encode", _listed(fmt.encode.model_dump(mode="json", exclude=unused))
+    if fmt.bits < BYTE:
+        yield "pack", _listed(fmt.pack.model_dump(mode="json"))
     yield "source", fmt.source or "none"
     yield "oracle", ", ".join(fmt.oracle) or "none"
+
+
+def _precision(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
+    """Where the values lie how densely, for the kinds whose keys do not say so themselves."""
+    match fmt.element:
+        case PositElement() | TakumElement(variant=TakumVariant.LINEAR):
+            yield "fraction bits", "; ".join(_fraction_bits(fmt))
+        case TakumElement():
+            yield "ratio of neighbours", f"{1 + (fmt.ulp_at_one or math.nan):.6g} at one, larger outward"
+        case LnsElement(fraction_bits=bits) as element:
+            yield "ratio of neighbours", f"2^(1/{1 << bits}) = {number(element.power(1))}"
+        case TaperedElement(regimes=regimes):
+            yield from ((f"regime {regime.prefix}", _regime(regime)) for regime in regimes)
+
+
+def _fraction_bits(fmt: NumberFormat) -> Iterator[str]:
+    """Between which powers of two the positive values have at least so many fraction bits."""
+    exponents = Counter(math.frexp(value)[1] - 1 for value in fmt.grid().tolist() if value > 0)
+    widths = {exponent: (count - 1).bit_length() for exponent, count in exponents.items()}
+    *finer, least = sorted(set(widths.values()), reverse=True)
+    for width in finer:
+        within = [exponent for exponent, bits in widths.items() if bits >= width]
+        yield f"{width} from 2^{min(within)} to 2^{max(within) + 1}"
+    yield f"{least} beyond" if finer else str(least)
+
+
+def _regime(regime: Regime) -> str:
+    """What the codes of a regime mean."""
+    if regime.subnormal_exponent is not None:
+        first, last = regime.subnormal_exponent + 1, regime.subnormal_exponent + (1 << regime.mantissa_bits) - 1
+        return f"0, and the powers 2^{first} to 2^{last}"
+    last = regime.top_exponent
+    exponents = (
+        f"exponents ±{(last + 1) // 2} to ±{last}" if last > 1 else f"exponents ±{last}" if last else "exponent 0"
+    )
+    return f"{exponents}, fraction bits {regime.mantissa_bits}"
 
 
 def _with_power(value: float | None) -> str:
@@ -150,10 +203,11 @@ def _with_power(value: float | None) -> str:
 
 
 def _listed(keys: dict[str, Any]) -> str:
-    return ", ".join(f"{key}: {_plain(value)}" for key, value in keys.items() if value is not None)
+    return ", ".join(f"{key}: {plain(value)}" for key, value in keys.items() if value is not None)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """The value of a key as a format file has it, but for lists."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

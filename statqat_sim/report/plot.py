@@ -13,9 +13,12 @@ from statqat_sim.report.pool import by_format, pooled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#3b6fb6", "#c8553d", "#5a8f4a", "#8a5fa8", "#b8862b", "#3f8f8f")
+GREY, GRID = "#555555", "#e6e6e6"
+DPI = 150
 # inches
 LABEL_HEIGHT = 0.19
 CHARACTER_WIDTH = 0.085
@@ -50,7 +53,6 @@ def plot_errors(rows: Sequence[Row], path: Path) -> None:
         OSError: if the file cannot be written.
         ValueError: if its suffix is unknown, or no format has a finite SQNR.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     check_suffix(path)
@@ -60,15 +62,26 @@ def plot_errors(rows: Sequence[Row], path: Path) -> None:
     columns = [[mark for mark in marks if mark.bits == bits] for bits in sorted({mark.bits for mark in marks})]
     width, height = max(sum(map(_width, columns)), 4), max(LABEL_HEIGHT * max(map(len, columns)), 3.5)
     figure = Figure((width + FRAME, height + FRAME), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw(axes, columns, height)
     axes.set_xlim(-GAP / 2, width - GAP / 2)
     count = len({row["tensor"] for row in rows})
     what = f"{count} tensors together; lines span the worst to the best of them" if count > 1 else rows[0]["tensor"]
-    axes.set_title(what, loc="left", fontsize=10, color="#555555")
+    axes.set_title(what, loc="left", fontsize=10, color=GREY)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=DPI)
 
 
 def _marks(rows: Sequence[Row]) -> list[Mark]:
@@ -117,7 +130,7 @@ def _draw(axes: Axes, columns: Sequence[Sequence[Mark]], height: float) -> None:
     axes.set_xlabel("bits per element", loc="left")
     axes.set_ylabel("SQNR (dB)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 

@@ -1,0 +1,108 @@
+"""Files of numbers to files of codes, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import typer
+
+from statqat_sim.cli.console import note, progress, show_table
+from statqat_sim.cli.outputs import Named, write_arrays
+
+if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
+
+Told: TypeAlias = Mapping[str, Any]
+"""What became of one tensor, for JSON."""
+
+COLUMNS = ("tensor", "dtype", "shape", "result_dtype", "result_shape")
+
+
+def refuse_options(values: Sequence[str]) -> None:
+    """Raises BadParameter for a misspelt option: what begins with a minus sign may be a number, and is let through."""
+    for value in values:
+        if value.startswith("--"):
+            raise typer.BadParameter(f"No such option: {value}")
+
+
+def check_sources(values: Sequence[str], data: Sequence[Path], output: Path | None, what: str) -> None:
+    """Raises LookupError unless there is either something typed or files, and for files a place for the result."""
+    if values and data:
+        raise LookupError(f"{values[0]} stands beside --data; allowed: {what} or files, with --data before each")
+    if not values and not data:
+        raise LookupError(f"nothing to do; allowed: {what}, or files with --data FILE")
+    if data and output is None:
+        raise LookupError("the result of --data goes to a file; write --output FILE")
+
+
+def convert(tensors: Sequence[Tensor], function: Callable[[Any], Any], output: Path) -> list[Told]:
+    """Write what a function makes of each tensor; of several tensors, those of other dtypes are left out with a note.
+
+    Raises:
+        OSError: if a file cannot be read or written.
+        ValueError: if a tensor cannot be read, or is not what the function takes.
+    """
+    if len(tensors) != 1 and output.suffix != ".npz":
+        raise ValueError(f"{output}: holds one tensor, and these are {len(tensors)}; allowed: .npz")
+    told: list[Told] = []
+    notes: list[str] = []
+    write_arrays(_results(tensors, function, told, notes), output)
+    for text in notes:
+        note(text)
+    return told
+
+
+def _results(
+    tensors: Sequence[Tensor], function: Callable[[Any], Any], told: list[Told], notes: list[str]
+) -> Iterator[Named]:
+    import numpy as np
+
+    from statqat_sim.cli.tensors import NotRead
+
+    with progress() as bar:
+        for tensor in bar.track(tensors, description="converting"):
+            try:
+                array = tensor.load()
+                result = np.asarray(_named(function, array, tensor.name))
+            except NotRead as error:
+                if len(tensors) == 1:
+                    raise
+                notes.append(f"{error}; skipped")
+                continue
+            dtype = str(array.dtype).removeprefix("torch.")
+            row = (tensor.name, dtype, list(array.shape), result.dtype.name, list(result.shape))
+            told.append(dict(zip(COLUMNS, row, strict=True)))
+            yield tensor.name, result
+    if not told:
+        raise ValueError("nothing to convert: no tensor has a dtype that is taken")
+
+
+def _named(function: Callable[[Any], Any], array: Any, name: str) -> Any:
+    """The function's result; its errors with the tensor's name."""
+    from statqat_sim.cli.tensors import NotRead
+
+    try:
+        return function(array)
+    except TypeError as error:
+        raise NotRead(f"{name}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def show_conversion(told: Sequence[Told]) -> None:
+    """Print one row for each tensor."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column.replace("_", "\n"), overflow="fold")
+    for row in told:
+        table.add_row(*(_cell(row[column]) for column in COLUMNS))
+    show_table(table)
+
+
+def _cell(value: str | list[int]) -> str:
+    return value if isinstance(value, str) else "×".join(map(str, value)) or "scalar"

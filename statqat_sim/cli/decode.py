@@ -1,0 +1,213 @@
+"""`statqat-sim decode`: codes to numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statqat_sim.cli.console import Json, Search, show_table, write_json
+from statqat_sim.cli.outputs import Output
+
+if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
+    from statqat_sim.codec import Codec
+    from statqat_sim.spec.number import NumberFormat
+
+RAW = ".bin"
+BYTE = 8
+
+
+class Dtype(StrEnum):
+    """What values are rounded to; float64 holds every one."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+
+
+def decode(
+    format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
+    codes: Annotated[
+        list[str] | None, typer.Argument(metavar="CODE", help="Codes: 126, 0x7e, 0b1111110; with --packed, bytes.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="A file whose elements are codes, integers or float8: .npy, .npz, .safetensors, .pt, .pth, or a "
+            "folder of them; or .bin, the bytes alone.",
+        ),
+    ] = None,
+    output: Output = None,
+    dtype: Annotated[
+        Dtype, typer.Option("--dtype", help="float64 holds every value; float32 rounds once.")
+    ] = Dtype.FLOAT64,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="The codes are dense, as `encode --packed` writes them.")
+    ] = False,
+    shape: Annotated[
+        str | None,
+        typer.Option(
+            "--shape", metavar="4,300", help="Of packed codes, where rows end with padding, or lie in a .bin file."
+        ),
+    ] = None,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Decode codes: the value of each.
+
+    \b
+    statqat-sim decode float8_e4m3fn 0x7e 0x7f 0b10000001
+    statqat-sim decode float6_e3m2fn 0x41 0x10 --packed --shape 2
+    statqat-sim decode int4 --data codes.npy --output values.npy --dtype float32
+    statqat-sim decode int4 --data codes.bin --packed --shape 4,300 --output values.npy
+    """
+    from statqat_sim.cli.conversion import check_sources, refuse_options
+    from statqat_sim.cli.outputs import check_output
+    from statqat_sim.codec import Codec
+    from statqat_sim.spec.catalog import load_format
+
+    refuse_options(codes or ())
+    check_sources(codes or (), data or (), output, "codes")
+    if output:
+        check_output(output)
+    how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
+    codec = Codec(load_format(format, search or ()))
+    if data:
+        _decode_files(codec, data, output or Path(), how, json)
+    else:
+        _decode_typed(codec, codes or [], output, how, json)
+
+
+def _read_shape(text: str | None, packed: bool) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    if not packed:
+        raise ValueError("--shape says how packed codes lie; allowed: with --packed")
+    sizes = text.split(",")
+    if not all(size.isdecimal() for size in sizes):
+        raise ValueError(f"--shape {text}: not a shape; allowed: whole numbers with commas between them, such as 4,300")
+    return tuple(map(int, sizes))
+
+
+def _decode_files(codec: Codec, data: Iterable[Path], output: Path, how: dict[str, Any], json: str | None) -> None:
+    from statqat_sim.cli.conversion import convert, show_conversion
+
+    def values(codes: Any) -> Any:
+        return codec.decode(_checked(codes, codec.format, how["packed"]), **how)
+
+    told = convert(_tensors(data, codec.format, how["packed"]), values, output)
+    if json:
+        write_json(told, json)
+        return
+    show_conversion(told)
+    typer.echo(f"{output}: written")
+
+
+def _tensors(data: Iterable[Path], fmt: NumberFormat, packed: bool) -> list[Tensor]:
+    from statqat_sim.cli.tensors import Kind, Tensor, tensors
+
+    found = []
+    for path in data:
+        if path.suffix == RAW:
+            path.stat()
+            found.append(Tensor(path.stem, partial(_raw, path, fmt, packed)))
+        else:
+            found += tensors([path], Kind.CODES)
+    return found
+
+
+def _raw(path: Path, fmt: NumberFormat, packed: bool) -> Any:
+    """The little-endian words of a file without a header."""
+    import numpy as np
+
+    dtype = np.dtype(_word(fmt, packed)).newbyteorder("<")
+    content = path.read_bytes()
+    if len(content) % dtype.itemsize:
+        raise ValueError(f"{path}: {len(content)} bytes are no whole number of codes of {dtype.itemsize} bytes")
+    return np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))
+
+
+def _word(fmt: NumberFormat, packed: bool) -> str:
+    """The dtype of an array of codes."""
+    from statqat_sim.plan.lower import code_storage
+
+    return "uint8" if packed else code_storage(fmt).value
+
+
+def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
+    """Integers of any dtype as the one that the codec takes.
+
+    Raises:
+        TypeError: if they are no integers.
+        ValueError: for the first that is no code of the format.
+    """
+    import numpy as np
+
+    from statqat_sim.cli.numbers import code_refusal
+
+    array = np.asarray(codes)
+    if array.dtype.kind not in "ui":
+        raise TypeError(f"codes are {array.dtype}; allowed: integers")
+    bits = BYTE if packed else fmt.bits
+    outside = (array < 0) | (array > (1 << bits) - 1)
+    if outside.any():
+        place = np.unravel_index(int(outside.argmax()), array.shape)
+        raise ValueError(f"[{', '.join(map(str, place))}]: {code_refusal(int(array[place]), bits)}")
+    return array.astype(_word(fmt, packed), copy=False)
+
+
+def _decode_typed(
+    codec: Codec, texts: Sequence[str], output: Path | None, how: dict[str, Any], json: str | None
+) -> None:
+    import numpy as np
+
+    from statqat_sim.cli.numbers import read_code
+    from statqat_sim.cli.outputs import write_arrays
+    from statqat_sim.report.facts import json_value
+
+    fmt, packed = codec.format, how["packed"]
+    words = np.array([read_code(text, BYTE if packed else fmt.bits) for text in texts], _word(fmt, packed))
+    values = codec.decode(words, **how)
+    codes = _unpacked(words, fmt, values.shape) if packed else words
+    if output:
+        write_arrays([("values", values)], output)
+    pairs = list(zip(codes.reshape(-1).tolist(), values.reshape(-1).tolist(), strict=True))
+    if json:
+        write_json(({"code": code, "value": json_value(value)} for code, value in pairs), json)
+        return
+    _show(pairs, fmt.bits)
+    if output:
+        typer.echo(f"{output}: written")
+
+
+def _unpacked(words: Any, fmt: NumberFormat, shape: tuple[int, ...]) -> Any:
+    """The codes of values of this shape in dense bytes."""
+    from statqat_sim.packing import array_shape
+    from statqat_sim.plan.lower import packed_storage
+    from statqat_sim.plan.program import Packed
+    from statqat_sim.reference.dense import unpack
+
+    storage = packed_storage(fmt)
+    rows = words.reshape(array_shape(shape, storage))
+    return unpack(rows, storage, shape[-1]) if isinstance(storage, Packed) else rows
+
+
+def _show(pairs: Sequence[tuple[int, float]], bits: int) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from statqat_sim.cli.numbers import binary_code, hex_code
+    from statqat_sim.report.facts import number
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("code", "binary", "value"):
+        table.add_column(column, justify="right", overflow="fold")
+    for code, value in pairs:
+        table.add_row(hex_code(code, bits), binary_code(code, bits), number(value))
+    show_table(table)

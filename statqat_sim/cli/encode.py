@@ -1,0 +1,170 @@
+"""`statqat-sim encode`: numbers to codes."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statqat_sim.cli.console import Json, Search, note, show_table, write_json
+from statqat_sim.cli.outputs import Output
+
+if TYPE_CHECKING:
+    from statqat_sim.codec import Codec
+
+SEED_BITS = 64
+COLUMNS = ("input", "code", "binary", "value", "error", "relative")
+
+
+def encode(
+    format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="VALUE", help="Numbers: -1.5, 1e-3, 1/3, 0x1.8p3, inf, nan.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data", metavar="FILE", help="A file .npy, .npz, .safetensors, .pt or .pth, or a folder of them."
+        ),
+    ] = None,
+    output: Output = None,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Dense codes, each row (last axis) padded to a whole byte.")
+    ] = False,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Of the random bits of stochastic rounding; a new one where none is given."),
+    ] = None,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Encode numbers: the code of each, the value that it stands for, and the error.
+
+    What is typed is read as the nearest float64 and rounded to the format once; the relative error is of that float64.
+    Tensors of files go in as they are: float16, bfloat16, float32, float64 and integers, each rounded once.
+
+    \b
+    statqat-sim encode float8_e4m3fn 0.1 -1.5 1/3 0x1.8p3 inf nan
+    statqat-sim encode nf4 0.3 -0.7 --packed
+    statqat-sim encode int4 --data weights.npy --output codes.npy
+    statqat-sim encode float6_e3m2fn --data model.safetensors --packed --output codes.npz
+    """
+    from statqat_sim.cli.conversion import check_sources, refuse_options
+    from statqat_sim.cli.outputs import check_output
+    from statqat_sim.codec import Codec
+    from statqat_sim.spec.catalog import load_format
+
+    refuse_options(values or ())
+    check_sources(values or (), data or (), output, "numbers")
+    if output:
+        check_output(output)
+    codec = Codec(load_format(format, search or ()))
+    if seed is None and codec.format.encode.rounding.is_stochastic:
+        seed = secrets.randbits(SEED_BITS)
+        note(f"--seed {seed}")
+    if data:
+        _encode_files(codec, data, output or Path(), packed, seed, json)
+    else:
+        _encode_typed(codec, values or [], output, packed, seed, json)
+
+
+def _encode_files(
+    codec: Codec, data: Sequence[Path], output: Path, packed: bool, seed: int | None, json: str | None
+) -> None:
+    """Random bits go on from tensor to tensor."""
+    from statqat_sim.cli.conversion import convert, show_conversion
+    from statqat_sim.cli.tensors import tensors
+
+    offset = 0
+
+    def codes(x: Any) -> Any:
+        nonlocal offset
+        result = codec.encode(x, seed=seed, offset=offset, packed=packed)
+        offset += math.prod(x.shape)
+        return result
+
+    told = convert(tensors(data), codes, output)
+    if json:
+        write_json(told, json)
+        return
+    show_conversion(told)
+    typer.echo(f"{output}: written")
+
+
+def _encode_typed(
+    codec: Codec, texts: Sequence[str], output: Path | None, packed: bool, seed: int | None, json: str | None
+) -> None:
+    import numpy as np
+
+    from statqat_sim.cli.numbers import read_number
+    from statqat_sim.cli.outputs import write_arrays
+
+    x = np.array([read_number(text) for text in texts], np.float64)
+    codes = codec.encode(x, seed=seed)
+    dense = codec.encode(x, seed=seed, packed=True) if packed else None
+    rows = list(_rows(x.tolist(), codes.tolist(), codec.decode(codes, dtype="float64").tolist()))
+    if output:
+        write_arrays([("codes", codes if dense is None else dense)], output)
+    if json:
+        write_json(rows if dense is None else [{"packed": dense.tobytes().hex(), "codes": rows}], json)
+        return
+    _show(rows, codec.format.bits)
+    if dense is not None:
+        typer.echo(f"\npacked: {dense.size} bytes: {dense.tobytes().hex(' ')}")
+    if output:
+        typer.echo(f"{output}: written")
+
+
+def _rows(inputs: Sequence[float], codes: Sequence[int], values: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """JSON-ready: NaN and Inf are texts, an error that is undefined is None."""
+    from statqat_sim.report.facts import json_value
+
+    for x, code, y in zip(inputs, codes, values, strict=True):
+        error = _error(x, y)
+        yield {
+            "input": json_value(x),
+            "code": code,
+            "value": json_value(y),
+            "error": error,
+            "relative_error": _relative(error, x),
+        }
+
+
+def _error(x: float, y: float) -> float | None:
+    """The difference y - x; None where one of them, but not both, is not finite."""
+    if math.isfinite(x) and math.isfinite(y):
+        return y - x
+    return 0.0 if x == y or (math.isnan(x) and math.isnan(y)) else None
+
+
+def _relative(error: float | None, x: float) -> float | None:
+    if error is None or error == 0:
+        return error
+    return error / abs(x) if x else None
+
+
+def _show(rows: Sequence[dict[str, Any]], bits: int) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from statqat_sim.cli.numbers import binary_code, hex_code
+    from statqat_sim.report.facts import number
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in COLUMNS:
+        table.add_column(column, justify="right", overflow="fold")
+    for row in rows:
+        code, error, relative = row["code"], row["error"], row["relative_error"]
+        table.add_row(
+            number(float(row["input"])),
+            hex_code(code, bits),
+            binary_code(code, bits),
+            number(float(row["value"])),
+            "-" if error is None else f"{error:.6g}",
+            "-" if relative is None else f"{100 * relative:.3g} %",
+        )
+    show_table(table)

@@ -1,0 +1,83 @@
+"""Files of results: .npy, .npz, .bin. Each appears whole or not at all, in the place of an older one."""
+
+from __future__ import annotations
+
+import errno
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+Named: TypeAlias = tuple[str, Any]
+"""A tensor's name, and its array."""
+
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write an array to a .npy file, all arrays to an .npz file, or the bytes of an array to a .bin file.",
+    ),
+]
+
+
+def check_output(path: Path) -> None:
+    """Raises ValueError or OSError, before anything is computed, unless results can be written to a file of this name.
+
+    Raises:
+        OSError: if its folder does not exist.
+        ValueError: if its suffix is another.
+    """
+    if path.suffix not in WRITERS:
+        raise ValueError(f"{path}: not a file of results; allowed: {', '.join(WRITERS)}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raises OSError unless a file can lie there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+
+
+def write_arrays(arrays: Iterable[Named], path: Path) -> None:
+    """Write numpy arrays; an .npz file takes them one after the other, the others take one.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from statqat_sim.report.atomic import replacing
+
+    with replacing(path) as temporary:
+        WRITERS[path.suffix](arrays, temporary)
+
+
+def _write_npy(arrays: Iterable[Named], path: Path) -> None:
+    import numpy as np
+
+    ((_, array),) = arrays
+    np.save(path, array, allow_pickle=False)
+
+
+def _write_npz(arrays: Iterable[Named], path: Path) -> None:
+    """As numpy's `savez` does, but with one array in memory at a time, and with any names."""
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays:
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _write_bytes(arrays: Iterable[Named], path: Path) -> None:
+    ((_, array),) = arrays
+    path.write_bytes(array.astype(array.dtype.newbyteorder("<")).tobytes())
+
+
+WRITERS: Mapping[str, Callable[[Iterable[Named], Path], None]] = {
+    ".npy": _write_npy,
+    ".npz": _write_npz,
+    ".bin": _write_bytes,
+}

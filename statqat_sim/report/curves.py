@@ -1,0 +1,184 @@
+"""What the pictures of a format show, as numbers: its values, its staircase, its error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.codec import Codec
+from statqat_sim.spec.base import MAX_TABLE_BITS
+from statqat_sim.spec.number import NumberFormat
+
+Floats: TypeAlias = NDArray[np.float64]
+
+SEED = 0
+"""Of stochastic rounding in pictures."""
+
+WIDE = 6
+"""From so many binades on, values that are not evenly spaced lie on a logarithmic scale."""
+
+ALL_STEPS = 32
+"""Up to so many values the staircase shows all."""
+
+STEPS = 12
+"""How many steps of others it shows on either side of 1."""
+
+POINTS = 4001
+"""Of a staircase."""
+
+BINS = 2400
+"""Of magnitudes: several to a pixel."""
+
+POINTS_PER_BIN = 16
+
+MIN_EXPONENT, MAX_EXPONENT = -1074, 1023
+"""Of float64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a number lies on an axis: with `unit` None, at itself.
+
+    Else ±unit lie at ±1, from there outward each binade takes a length of 1, and what is between lies at number / unit.
+    """
+
+    unit: float | None = None
+
+    def place(self, x: Any) -> Floats:
+        """Positions of numbers."""
+        if self.unit is None:
+            return np.asarray(x, np.float64)
+        size = np.abs(np.asarray(x, np.float64))
+        outside = 1 + np.log2(np.maximum(size, self.unit)) - math.log2(self.unit)
+        return _signed(np.where(size < self.unit, np.minimum(size, self.unit) / self.unit, outside), x)
+
+    def number(self, place: Any) -> Floats:
+        """Numbers at positions; those beyond float64 are the last before its end."""
+        if self.unit is None:
+            return np.asarray(place, np.float64)
+        size = np.abs(np.asarray(place, np.float64))
+        outside = np.exp2(np.minimum(np.maximum(size, 1) - 1 + math.log2(self.unit), MAX_EXPONENT))
+        return _signed(np.where(size < 1, size * self.unit, outside), place)
+
+
+def _signed(magnitudes: Floats, signs: Any) -> Floats:
+    return np.asarray(np.copysign(magnitudes, signs), np.float64)
+
+
+def _scale_from(smallest: float, largest: float) -> Scale:
+    return Scale(smallest) if math.log2(largest) - math.log2(smallest) >= WIDE else Scale()
+
+
+class Curves:
+    """The curves of one format. Where it has more than 16 bits, the values are those of every `stride`-th code."""
+
+    def __init__(self, fmt: NumberFormat) -> None:
+        self.format = fmt
+        self.stride = 1 << max(fmt.bits - MAX_TABLE_BITS, 0)
+        self._codec = Codec(fmt)
+
+    def quantized(self, x: Floats) -> Floats:
+        """decode(encode(x)), with a fixed seed."""
+        return np.asarray(self._codec.fake_quantize(x, seed=SEED))
+
+    @cached_property
+    def values(self) -> Floats:
+        """The finite values, ascending."""
+        if self.stride == 1:
+            return self.format.grid()
+        codes = np.arange(0, 1 << self.format.bits, self.stride).astype(np.uint32)
+        values = self._codec.decode(codes, dtype="float64")
+        return np.unique(values[np.isfinite(values)] + 0.0)
+
+    @cached_property
+    def scale(self) -> Scale:
+        """Of all values."""
+        gaps = np.diff(self.values / 2)  # half of what might be beyond float64
+        even = len(gaps) == 0 or np.ptp(gaps) <= 1e-9 * gaps.max()
+        sizes = np.abs(self.values[self.values != 0])
+        return Scale() if even else _scale_from(float(sizes.min()), float(sizes.max()))
+
+    def binades(self, sign: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The exponents of the values of one sign, and how many values each binade has."""
+        values = sign * self.values
+        exponents, counts = np.unique(np.frexp(values[values > 0])[1] - 1, return_counts=True)
+        return exponents.astype(np.int64), counts * self.stride
+
+    @cached_property
+    def density(self) -> tuple[Floats, Floats]:
+        """Values per unit, or on a logarithmic scale per binade: the places where it changes, and it between these."""
+        if self.scale.unit is None:
+            return self.values, 1 / np.diff(self.values)
+        below, above = self._binade_density(-1), self._binade_density(1)
+        edges = np.concatenate((-below[0][::-1], above[0]))
+        return edges, np.concatenate((below[1][::-1], [0.0] * bool(below[1].size and above[1].size), above[1]))
+
+    def _binade_density(self, sign: int) -> tuple[Floats, Floats]:
+        """Of one sign, outward; 0 between binades."""
+        exponents, counts = self.binades(sign)
+        starts = self.scale.place(np.exp2(exponents))
+        ends = exponents + 2 - math.log2(self.scale.unit or 1)
+        edges = np.asarray(np.column_stack((starts, ends)), np.float64)
+        heights = np.asarray(np.column_stack((counts, np.zeros(len(counts)))), np.float64)
+        return edges.ravel(), heights.ravel()[:-1]
+
+    @cached_property
+    def staircase(self) -> tuple[Scale, Floats, Floats]:
+        """Of all values, or of those around 1: the scale of both axes, inputs, and what becomes of them."""
+        levels = self._steps()
+        is_whole = len(levels) == len(self.values)
+        scale = self.scale if is_whole else self._window_scale(levels)
+        first, last = scale.place(levels[[0, -1]])
+        margin = 0.12 * (last - first) if is_whole else 0.0
+        x = scale.number(np.linspace(first - margin, last + margin, POINTS))
+        return scale, x, self.quantized(x)
+
+    def _steps(self) -> Floats:
+        if len(self.values) <= ALL_STEPS:
+            return self.values
+        fmt = self.format
+        middle = 1.0 if fmt.smallest < 1 <= fmt.max else math.sqrt(abs(fmt.smallest)) * math.sqrt(abs(fmt.max))
+        middle = 0.0 if self.scale.unit is None and fmt.min < 0 else middle
+        if self.stride == 1:
+            nearest = int(self.values.searchsorted(middle))
+            return self.values[max(nearest - STEPS, 0) : nearest + STEPS + 1]
+        code = int(self._codec.encode(np.array([middle]), seed=SEED)[0])
+        codes = np.arange(code - STEPS, code + STEPS + 1).astype(np.uint32)
+        return np.sort(self._codec.decode(codes, dtype="float64"))
+
+    def _window_scale(self, levels: Floats) -> Scale:
+        return _scale_from(float(levels[0]), float(levels[-1])) if levels[0] > 0 else Scale()
+
+    @cached_property
+    def relative_error(self) -> tuple[Floats, Floats]:
+        """Exponents, two binades beyond the values on either side, and the largest |y - x| / |x| around each.
+
+        NaN where y is not finite.
+        """
+        fmt = self.format
+        sign = 1 if fmt.max > 0 else -1
+        low = max(math.log2(abs(fmt.smallest)) - 2, MIN_EXPONENT)
+        high = min(math.log2(max(fmt.max, -fmt.min)) + 2, MAX_EXPONENT)
+        edges = np.linspace(low, high, BINS + 1)
+        x = np.concatenate((np.exp2(np.linspace(low, high, BINS * POINTS_PER_BIN)), self._peaks(sign)))
+        x = x[(x > 2.0**low) & (x < 2.0**high)]
+        places = np.log2(x)
+        with np.errstate(invalid="ignore"):
+            error = np.abs(self.quantized(sign * x) * sign - x) / x
+        largest = np.zeros(BINS)
+        np.maximum.at(largest, np.minimum(edges.searchsorted(places) - 1, BINS - 1), error)
+        return (edges[1:] + edges[:-1]) / 2, np.where(np.isfinite(largest), largest, np.nan)
+
+    def _peaks(self, sign: int) -> Floats:
+        """Where the error is largest: just before values and around the middles between them."""
+        if self.stride > 1:
+            return np.empty(0)
+        values = np.sort(sign * self.values)
+        values = values[values > 0]
+        points = np.concatenate((values, values[1:] / 2 + values[:-1] / 2))
+        return np.concatenate((np.nextafter(points, 0), np.nextafter(points, np.inf)))

@@ -1,0 +1,214 @@
+"""What two formats do differently: to which float32 inputs, with which codes, by which keys."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.reference.exact import grid_of
+from statqat_sim.reference.grid import Number
+from statqat_sim.reference.ieee import FLOAT32
+from statqat_sim.reference.steps import Boundary, first_pattern
+from statqat_sim.reference.ties import tie_between
+from statqat_sim.report.pieces import REFUSED, Integers, Pair, Pieces, pieces
+from statqat_sim.spec.base import MAX_TABLE_BITS
+from statqat_sim.spec.number import NumberFormat
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Inputs from the one with bits `first` on that become one code in each format; REFUSED where that gives none."""
+
+    first: int
+    count: int
+    codes: tuple[int, int]
+    values: tuple[float, float]
+
+    @property
+    def last(self) -> int:
+        """Bits of the last input."""
+        return self.first + self.count - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """How many inputs of a kind differ, and the first range of them.
+
+    NaN, Inf, zero, negative (below zero, where a format has no negative values), overflow (beyond the largest value of
+    one of the formats), ties (in the middle of two neighbours, where those beside them agree), subnormal (below the
+    smallest normal value of one of the formats), or normal: the first of these that an input fits.
+    """
+
+    name: str
+    inputs: int
+    example: Range
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A code that means two values."""
+
+    code: int
+    values: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """All that two formats do differently.
+
+    An input differs if it becomes another value, or, where all codes mean the same in both formats, another code. All
+    NaN are one value; 0 and -0 are two, and `zero_signs` counts the inputs whose values differ in this alone.
+    `other_codes` is None for formats of different widths, `decoded` also for those of more than 16 bits; `ranges` are
+    the first of `range_count`.
+    """
+
+    formats: Pair
+    keys: tuple[tuple[str, Any, Any], ...]
+    exact: bool
+    inputs: int
+    other_codes: int | None
+    other_values: int
+    zero_signs: int
+    regions: tuple[Region, ...]
+    ranges: tuple[Range, ...]
+    range_count: int
+    decoded: tuple[Decoded, ...] | None
+
+
+def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
+    """Compare two formats on all float32 inputs, by the exact oracle's step functions, and on all codes.
+
+    Formats that are no step functions (more than 16 bits, overflow: wrap, stochastic) are compared on a sample, by
+    running them.
+
+    Args:
+        a: a number format.
+        b: another.
+        shown: how many ranges of inputs are told.
+    """
+    formats = a, b
+    found = pieces(formats, _cuts(formats))
+    decoded = tuple(_decoded(formats)) if a.bits == b.bits <= MAX_TABLE_BITS else None
+    other_codes, other_values = found.codes[0] != found.codes[1], _other_values(found)
+    differs = other_codes if a.element == b.element or decoded == () else other_values
+    zero_signs = other_values & (found.values[0] == found.values[1])
+    places = np.flatnonzero(differs)
+    return Difference(
+        formats=formats,
+        keys=tuple(_keys(formats)),
+        exact=found.exact,
+        inputs=int(found.count.sum()),
+        other_codes=int(found.count[other_codes].sum()) if a.bits == b.bits else None,
+        other_values=int(found.count[other_values].sum()),
+        zero_signs=int(found.count[zero_signs].sum()),
+        regions=tuple(_regions(formats, found, differs)),
+        ranges=tuple(_range(found, int(index)) for index in places[:shown]),
+        range_count=len(places),
+        decoded=decoded,
+    )
+
+
+def _other_values(found: Pieces) -> Mask:
+    a, b = found.values
+    same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
+    refused = [codes == REFUSED for codes in found.codes]
+    return np.asarray(~same | (refused[0] != refused[1]))
+
+
+def _range(found: Pieces, index: int) -> Range:
+    (a, b), (value_a, value_b) = found.codes, found.values
+    codes, values = (int(a[index]), int(b[index])), (float(value_a[index]), float(value_b[index]))
+    return Range(int(found.first[index]), int(found.count[index]), codes, values)
+
+
+# --- regions ---------------------------------------------------------------------------------------------------
+
+
+def _limits(formats: Pair) -> tuple[float, float]:
+    """The range that both formats have."""
+    return max(fmt.min for fmt in formats), min(fmt.max for fmt in formats)
+
+
+def _cuts(formats: Pair) -> Integers:
+    """Bits of the first input of every region, of either sign."""
+    low, high = _limits(formats)
+    normal = Boundary(Fraction(max(fmt.min_normal for fmt in formats)), inclusive=True)
+    magnitudes = [0, 1, first_pattern(normal), FLOAT32.inf, FLOAT32.inf + 1]
+    beyond = [first_pattern(Boundary(Fraction(max(end, 0)), inclusive=False)) for end in (high, -low)]
+    return np.array(
+        [sign + cut for sign, end in zip((0, FLOAT32.sign), beyond, strict=True) for cut in (*magnitudes, end)]
+    )
+
+
+def _regions(formats: Pair, found: Pieces, differs: Mask) -> Iterator[Region]:
+    left = differs.copy()
+    for name, inside in _masks(formats, found, differs):
+        chosen = np.flatnonzero(left & inside)
+        left[chosen] = False
+        if len(chosen):
+            yield Region(name, int(found.count[chosen].sum()), _range(found, int(chosen[0])))
+
+
+def _masks(formats: Pair, found: Pieces, differs: Mask) -> Iterator[tuple[str, Mask]]:
+    """What lies in each region, or in one before it."""
+    with np.errstate(invalid="ignore"):  # signaling NaN
+        x = found.first.astype(np.uint32).view(np.float32).astype(np.float64)
+    low, high = _limits(formats)
+    is_positive = not all(fmt.element.has_negative for fmt in formats)
+    yield "NaN", np.isnan(x)
+    yield "Inf", np.isinf(x)
+    yield "zero", x == 0
+    yield "negative", (x < 0) & is_positive
+    yield "overflow", (x < low) | (x > high)
+    yield "ties", _ties(formats, found, differs)
+    yield "subnormal", np.abs(x) < max(fmt.min_normal for fmt in formats)
+    yield "normal", np.ones(x.shape, bool)
+
+
+def _ties(formats: Pair, found: Pieces, differs: Mask) -> Mask:
+    """Only where all inputs are compared is it known what lies beside a tie."""
+    ties = np.zeros(differs.shape, bool)
+    beside = np.append(differs[1:], False) | np.insert(differs[:-1], 0, False)
+    for index in np.flatnonzero(differs & ~beside & (found.count == 1)) if found.exact else ():
+        number = FLOAT32.number(int(found.first[index]))
+        ties[index] = any(_is_tie(fmt, number) for fmt in formats)
+    return ties
+
+
+def _is_tie(fmt: NumberFormat, number: Number) -> bool:
+    target = grid_of(fmt.element)
+    if not isinstance(number, Fraction):
+        return False
+    low, high = target.neighbours(number)
+    if low == high or (target.zero in (low, high) and not target.has_zero):
+        return False
+    return tie_between(target, fmt.encode.tie_domain, low, high).side(number) == 0
+
+
+# --- codes and keys --------------------------------------------------------------------------------------------
+
+
+def _decoded(formats: Pair) -> Iterator[Decoded]:
+    """The codes that mean different values."""
+    for code, values in enumerate(zip(*(fmt.table().tolist() for fmt in formats), strict=True)):
+        a, b = values
+        is_same = a == b and math.copysign(1, a) == math.copysign(1, b)
+        if not (is_same or (math.isnan(a) and math.isnan(b))):
+            yield Decoded(code, (a, b))
+
+
+def _keys(formats: Pair) -> Iterator[tuple[str, Any, Any]]:
+    """Keys whose values differ; None where a kind has no such key."""
+    for part in ("element", "encode", "pack"):
+        a, b = (getattr(fmt, part).model_dump(mode="json") for fmt in formats)
+        for key in dict.fromkeys((*a, *b)):
+            if a.get(key) != b.get(key):
+                yield f"{part}.{key}", a.get(key), b.get(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,7 +34,12 @@ HALVES = (Storage.FLOAT16, Storage.BFLOAT16)
 
 def dtype_name(array: Any) -> str:
     """The name of an array's dtype, as numpy and ml_dtypes call it; of what has none, its type's name."""
-    return str(getattr(array, "dtype", type(array).__name__)).removeprefix("torch.")
+    return _name(getattr(array, "dtype", type(array).__name__))
+
+
+@cache
+def _name(dtype: object) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def float_storage(array: Any, what: str) -> Storage:
@@ -57,6 +63,7 @@ INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) 
 )
 
 
+@cache
 def word_type(storage: Storage | Packed) -> str:
     """The dtype of arrays that kernels work on; what numpy alone does not have is seen as its bits."""
     if isinstance(storage, Packed):

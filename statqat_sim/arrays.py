@@ -106,12 +106,16 @@ def _numpy_view(array: Any, wanted: str, what: str) -> Array:
 
 
 def _floats(integers: Array, storage: Storage) -> Array:
-    """Integers as floats; what float64 does not hold is rounded to odd, and stays on its side of any boundary."""
+    """Integers as floats; what float64 does not hold is rounded to odd.
+
+    So it stays on its side of any boundary of up to 52 significant bits.
+    """
     floats = integers.astype(storage.value)
     if integers.itemsize < 8:
         return floats
     magnitude = np.where(integers < 0, 0 - integers.astype(np.uint64), integers.astype(np.uint64))
-    excess = np.maximum(np.frexp(magnitude.astype(np.float64))[1] - 53, 0).astype(np.uint64)
+    top = magnitude >> np.uint64(11)  # which float64 holds
+    excess = np.maximum(np.frexp(top.astype(np.float64))[1] - 42, 0).astype(np.uint64)
     kept = magnitude >> excess
     odd = kept | (kept << excess != magnitude)
     rounded: Array = np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)

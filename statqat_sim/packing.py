@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from operator import index
+from typing import Any
 
 from statqat_sim.arrays import Array
+from statqat_sim.errors import shown
 from statqat_sim.plan.program import Packed, Storage
 
 
@@ -31,10 +34,22 @@ def element_shape(
     """
     if shape is None:
         return array if isinstance(storage, Storage) else _whole_codes(array, storage, what)
-    wanted = array_shape(tuple(shape), storage)
+    shape = _sizes(shape)
+    wanted = array_shape(shape, storage)
     if array not in (wanted, (math.prod(wanted),)):
         raise ValueError(f"{what} has shape {array}; allowed: {wanted}, the bytes of {storage.bits}-bit codes {shape}")
-    return tuple(shape)
+    return shape
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    """The shape as a tuple of plain integers."""
+    try:
+        sizes = tuple(map(index, shape))
+    except TypeError:
+        sizes = (-1,)
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape is {shown(shape)}; allowed: a tuple of sizes, as shape=(3, 5)")
+    return sizes
 
 
 def _whole_codes(array: tuple[int, ...], packed: Packed, what: str) -> tuple[int, ...]:
@@ -58,6 +73,11 @@ def rows_of(shape: tuple[int, ...], *storages: Storage | Packed) -> tuple[int, i
 def row_bytes(storage: Storage | Packed, count: int) -> int:
     """The bytes of `count` elements that begin with a byte of their own."""
     return storage.row_bytes(count) if isinstance(storage, Packed) else count * storage.bits // 8
+
+
+def begins_with_byte(storage: Storage | Packed, place: int) -> bool:
+    """Whether the element at a place of a row begins with a byte of its own."""
+    return isinstance(storage, Storage) or place * storage.bits % 8 == 0
 
 
 def span(array: Array, storage: Storage | Packed, start: int, stop: int) -> Array:

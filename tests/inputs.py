@@ -1,10 +1,13 @@
-"""Inputs that find mistakes: special patterns, a format's values, midpoints and their neighbours; unusual specs."""
+"""Inputs that find mistakes: special patterns, a format's values, ties and their neighbours; unusual specs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import isqrt
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -12,25 +15,96 @@ from strategies import KINDS, ROUNDINGS, number_mappings, to_yaml
 
 from statqat_sim.errors import SpecError
 from statqat_sim.reference import exact
+from statqat_sim.reference.grid import Grid
+from statqat_sim.reference.ieee import BFLOAT16, FLOAT16, FLOAT32, FLOAT64
+from statqat_sim.reference.ties import Tie, tie_between
 from statqat_sim.spec.catalog import parse_format
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
 
-Words: TypeAlias = NDArray[np.uint32]
+Words: TypeAlias = NDArray[Any]
 
-_POSITIVE_SPECIALS = (
-    *(0x0000_0000, 0x0000_0001, 0x0040_0000, 0x007F_FFFF, 0x0080_0000),  # zero and the subnormals
-    *(0x7F7F_FFFF, 0x7F80_0000, 0x7F80_0001, 0x7FC0_0000, 0x7FFF_FFFF),  # the largest, Inf, NaN
-)
-SPECIALS: Words = np.array([sign | bits for sign in (0, 1 << 31) for bits in _POSITIVE_SPECIALS], np.uint32)
+LAYOUTS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32, "float64": FLOAT64}
+DTYPES = {name: np.dtype(getattr(ml_dtypes if name == "bfloat16" else np, name)) for name in LAYOUTS}
 
 
-def random_bits(count: int, seed: int = 0) -> Words:
+# --- patterns ----------------------------------------------------------------------------------------------------
+
+
+def words_of(floats: str, patterns: Any) -> Words:
+    """Bit patterns as unsigned integers of that type's width."""
+    return np.array(patterns, f"u{DTYPES[floats].itemsize}")
+
+
+def both_signs(floats: str, magnitudes: Any) -> Words:
+    return np.unique(words_of(floats, [sign | word for word in magnitudes for sign in (0, LAYOUTS[floats].sign)]))
+
+
+def specials(floats: str) -> Words:
+    """Zeros, Inf, NaN with payloads low and high; the ends of this type's range and of all other types', and beside."""
+    layout = LAYOUTS[floats]
+    magnitudes = {0, 1, layout.inf, layout.inf + 1, layout.nan, layout.sign - 1}
+    for other in LAYOUTS.values():
+        quantum = other.number(1)
+        last, before = (other.number(other.inf - place) for place in (1, 2))
+        ends = [quantum / 2, quantum, other.number(other.min_normal), last, last + (last - before) / 2]
+        for pattern in (layout.nearest(end) for end in [*ends, 2 * last - before]):
+            magnitudes |= {max(pattern - 1, 0), pattern, min(pattern + 1, layout.inf)}
+    return both_signs(floats, magnitudes)
+
+
+SPECIALS = specials("float32")
+
+
+def random_bits(count: int, seed: int = 0, floats: str = "float32") -> Words:
     """Half over all patterns, half within 2^±20."""
     rng = np.random.default_rng(seed)
-    anywhere = rng.integers(0, 1 << 32, count - count // 2, dtype=np.uint32)
+    anywhere = rng.integers(0, LAYOUTS[floats].sign * 2, count - count // 2, dtype=f"u{DTYPES[floats].itemsize}")
     moderate = rng.choice((-1.0, 1.0), count // 2) * np.exp2(rng.uniform(-20, 20, count // 2))
-    return np.concatenate([anywhere, moderate.astype(np.float32).view(np.uint32)])
+    with np.errstate(all="ignore"):
+        return np.concatenate([anywhere, moderate.astype(DTYPES[floats]).view(anywhere.dtype)])
+
+
+NEAR = {
+    "float16": (0, 1, 2),
+    "bfloat16": (0, 1),
+    "float32": (0, 1, 1 << 15),
+    "float64": (0, 1, 1 << 12, *((1 << half) + step for half in (28, 44) for step in (-1, 0, 1)), 1 << 29),
+}
+"""Steps of a type to either side of a boundary: the next one, and half a step of the types that `via` goes through."""
+
+
+def around(format: NumberFormat, floats: str = "float32", most: int = 12, seed: int = 0) -> Words:
+    """Values, ties and what lies close by, of both signs; special patterns; random ones."""
+    layout = LAYOUTS[floats]
+    centres = {layout.nearest(abs(mark)) for mark in marks(format, most, seed)}
+    near = {centre + step for centre in centres for step in (*NEAR[floats], *(-step for step in NEAR[floats]))}
+    beside = both_signs(floats, {min(max(word, 0), layout.inf) for word in near})
+    return np.unique(np.concatenate([beside, specials(floats), random_bits(60, seed, floats)]))
+
+
+def marks(format: NumberFormat, most: int, seed: int = 0) -> set[Fraction]:
+    """Values of a format and the ties above them: both ends, around zero, and others up to `most` more."""
+    grid = exact.grid_of(format.element)
+    first, last = grid.lowest - grid.has_successor, grid.highest + grid.has_successor
+    middle = grid.neighbours(Fraction(0))[0]
+    ranks = {first, first + 1, last - 2, last - 1, last, *range(middle - 2, middle + 3)}
+    ranks |= set(np.random.default_rng(seed).integers(first, last, most, endpoint=True).tolist())
+    inside = [rank for rank in ranks if first <= rank <= last]
+    ties = [
+        middle_of(tie_between(grid, format.encode.tie_domain, rank, rank + 1)) for rank in inside if has_tie(grid, rank)
+    ]
+    return {grid.value(rank) for rank in inside} | set(ties)
+
+
+def has_tie(grid: Grid, rank: int) -> bool:
+    return rank < grid.highest + grid.has_successor
+
+
+def middle_of(tie: Tie) -> Fraction:
+    """The tie, or of a root a rational so near that no float lies between."""
+    places = 1300
+    return Fraction(isqrt(int(abs(tie.value) * 4**places)), 2**places) if tie.is_square else tie.value
 
 
 def edges(format: NumberFormat, most: int | None = None) -> Words:
@@ -64,9 +138,12 @@ def _values(format: NumberFormat) -> NDArray[np.float64]:
     return np.unique(values[np.isfinite(values)] + 0.0)
 
 
-def accepted(format: NumberFormat, bits: Words) -> Words:
+def accepted(format: NumberFormat, bits: Words, floats: str = "float32") -> Words:
     """Those that the format does not refuse."""
-    return bits[~np.isnan(bits.view(np.float32))] if format.encode.nan_input is NanInput.ERROR else bits
+    if format.encode.nan_input is not NanInput.ERROR:
+        return bits
+    layout = LAYOUTS[floats]
+    return bits[bits & bits.dtype.type(layout.sign - 1) <= layout.inf]
 
 
 def some_codes(format: NumberFormat, most: int = 256) -> Words:
@@ -76,14 +153,21 @@ def some_codes(format: NumberFormat, most: int = 256) -> Words:
     return np.random.default_rng(0).integers(0, 1 << format.bits, most, dtype=np.uint32)
 
 
-def exact_codes(format: NumberFormat, bits: Words) -> Words:
-    """The oracle's codes of the float32 inputs with these bits."""
-    return np.array([exact.encode(format, word) for word in bits.tolist()], np.uint32)
+# --- what the oracle says ----------------------------------------------------------------------------------------
 
 
-def exact_values(format: NumberFormat, codes: Any) -> Words:
-    """The bits of the float32 values that the oracle gives these codes."""
-    return np.array([exact.decode_float32(format, code) for code in codes.tolist()], np.uint32)
+def exact_codes(format: NumberFormat, bits: Words, floats: str = "float32", random: Any = None) -> Words:
+    """The oracle's codes of the inputs with these bits; `random`: an R for each."""
+    layout, draws = LAYOUTS[floats], [None] * len(bits) if random is None else random
+    codes = [exact.encode(format, word, layout, random=r) for word, r in zip(bits.tolist(), draws, strict=True)]
+    return np.array(codes, np.uint32)
+
+
+def exact_values(format: NumberFormat, codes: Any, floats: str = "float32") -> Words:
+    """The bits of the values that the oracle gives these codes, as float32 or float64."""
+    decode = exact.decode_float64 if floats == "float64" else exact.decode_float32
+    values = {code: decode(format, code) for code in set(codes.tolist())}
+    return words_of(floats, [values[code] for code in codes.tolist()])
 
 
 # --- specs -------------------------------------------------------------------------------------------------------
@@ -96,7 +180,8 @@ RARE: dict[str, tuple[str | bool, ...]] = {
     "underflow": ("min",),
     "negative_input": ("nan", "abs"),
     "flush_inputs": (True,),
-    "via": ("bfloat16",),
+    "via": ("bfloat16", "float32"),
+    "tie_domain": ("bitstring", "log"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import edges, random_bits
 
-from statqat_sim import Codec, NumberFormat, UnsupportedError, formats, load_format, parse_format
+from statqat_sim import Codec, NumberFormat, formats, load_format, parse_format
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.testing import assert_bit_exact
 
@@ -123,17 +124,62 @@ def test_an_array_that_no_backend_owns_is_refused() -> None:
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_there_yet_is_refused() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_shape_is_for_packed_codes(packed: bool) -> None:
+    codec = Codec(INT4)
+    codes = codec.encode(X, packed=packed)
+    if packed:
+        assert_bit_exact(codec.decode(codes, packed=True, shape=(7,)), codec.fake_quantize(X))
+    else:
+        with pytest.raises(ValueError, match=r"shape says how packed codes lie; allowed: with packed=True"):
+            codec.decode(codes, shape=(7,))
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype(np.float32), torch.float32])
+def test_a_dtype_may_be_a_name_or_a_librarys_own(dtype: Any) -> None:
     codec = Codec(E4M3)
     codes = codec.encode(X)
-    for refused in (
-        lambda: codec.encode(X, packed=True),
-        lambda: codec.decode(codes, packed=True),
-        lambda: codec.decode(codes, shape=(7,)),
-        lambda: codec.decode(codes, dtype="float64"),
-    ):
-        with pytest.raises(UnsupportedError, match="not yet"):
-            refused()
+    assert codec.decode(codes, dtype=dtype).dtype == np.float32
+    double = "float64" if isinstance(dtype, str) else torch.float64 if dtype is torch.float32 else np.float64
+    assert codec.decode(codes, dtype=double).dtype == np.float64
+    assert codec.decode(torch.from_numpy(codes), dtype=double).dtype == torch.float64
+
+
+@pytest.mark.parametrize("dtype", ["float16", "f4", "Float32", np.int32, torch.bfloat16, float, None])
+def test_other_dtypes_are_refused(dtype: Any) -> None:
+    codec = Codec(E4M3)
+    with pytest.raises(ValueError, match="dtype is .*; allowed: 'float32', 'float64'"):
+        codec.decode(codec.encode(X), dtype=dtype)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_out_has_the_dtype_that_is_asked_for(backend: str) -> None:
+    codec = Codec(E4M3, backend)
+    codes = codec.encode(X)
+    for dtype, other in (("float32", "float64"), ("float64", "float32")):
+        out = np.empty(7, dtype)
+        assert codec.decode(codes, out=out, dtype=dtype) is out
+        with pytest.raises(TypeError, match=f"out is {other}; allowed: {dtype}"):
+            codec.decode(codes, out=np.empty(7, other), dtype=dtype)
+        x = X.astype(dtype)
+        assert codec.fake_quantize(x, out=out) is out
+        with pytest.raises(TypeError, match=f"out is {other}; allowed: {dtype}"):
+            codec.fake_quantize(x, out=np.empty(7, other))
+
+
+@pytest.mark.parametrize("number", [-1, 1 << 64, 1.5, "1", True, np.float64(2)])
+def test_a_seed_and_an_offset_have_64_bits(number: Any) -> None:
+    codec = Codec(parse_format("name: drawn\nextends: int4\nencode: {rounding: stochastic_a}\n"))
+    for name in ("seed", "offset"):
+        for call in (codec.encode, codec.fake_quantize):
+            with pytest.raises(ValueError, match=rf"{name} is .*; allowed: 0 to 2\^64 - 1"):
+                call(X, **{name: number})
+
+
+def test_integers_of_numpy_are_seeds() -> None:
+    codec = Codec(parse_format("name: drawn\nextends: int4\nencode: {rounding: stochastic_a}\n"))
+    for number in (np.int8(5), np.uint64(5), np.int64(5)):
+        assert_bit_exact(codec.encode(X, seed=number, offset=number), codec.encode(X, seed=5, offset=5))
 
 
 def test_a_new_array_is_not_the_one_of_the_call_before() -> None:
@@ -162,8 +208,12 @@ def test_a_nan_that_the_format_refuses_is_named_by_its_place(backend: str) -> No
             call(np.float32(np.nan))
         with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN"):
             call(torch.from_numpy(x))
-        with pytest.raises(TypeError, match="x is float64"):
-            call(x.astype(np.float64))
+        for dtype in (np.float64, np.float16, ml_dtypes.bfloat16):
+            with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN, which strict refuses"):
+                call(x.astype(dtype))
+        with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN"):
+            call(torch.from_numpy(x).to(torch.bfloat16))
+        assert call(np.arange(5)).shape == (5,)
     assert codec.encode(x[:0]).shape == (0, 4, 5)
 
 

@@ -2,80 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from checking import BACKENDS, COMPILED, Run, assert_same, by_interpreter, check, on_backend
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from inputs import accepted, edges, exact_codes, exact_values, random_bits, some_codes, specs
+from inputs import around, edges, exact_values, random_bits, some_codes, specs
 from strategies import to_yaml
 
 from statqat_sim.codec import Codec
-from statqat_sim.plan.lower import Lowering, Purpose, lower
-from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.reference import exact
 from statqat_sim.reference.grid import Special
 from statqat_sim.reference.interpret import interpret
-from statqat_sim.runtime import backend_named, backends
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import Overflow, Rounding, Underflow, Via
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
 
-BACKENDS = [name for name, backend in backends().items() if backend.available() is None]
-COMPILED = [name for name in BACKENDS if name != "reference"]
 CATALOG = formats()
 WITH_MANY_INPUTS = [
     *("float8_e4m3fn", "float8_e5m2.ml_dtypes", "float4_e3m0fn", "cfloat8_143", "float8_e8m0fnu"),
     *("bfloat16", "float16", "dlfloat16", "nf4", "int8", "q4_offset8", "ue4m3", "p3109_binary8p3se"),
+    *("posit8", "posit16", "takum8", "takum_log16", "lns8", "hif8", "fp24_amd", "tf32"),
 ]
 
 Arrays = Any
-Run = Callable[[CodecPlan, Arrays], Arrays]
-
-
-def on_backend(name: str) -> Run:
-    """Words -> words through a backend's kernel."""
-
-    def run(plan: CodecPlan, words: Arrays) -> Arrays:
-        storage = plan.shape.streams[0].storage
-        x = words.view(np.float32) if storage == "float32" else words.astype(storage.value)
-        result = backend_named(name).compile(plan)(x)
-        assert result.dtype == plan.shape.result.value
-        return result.view(f"u{result.itemsize}").astype(np.uint32)
-
-    return run
-
-
-def by_interpreter(plan: CodecPlan, words: Arrays) -> Arrays:
-    return interpret(plan, [words])
-
-
-def check(format: NumberFormat, run: Run, bits: Arrays, *, codes: Arrays | None = None) -> None:
-    """Encode, decode and fake-quantize by `run` give the oracle's words; so do both lowerings."""
-    bits = accepted(format, bits)
-    codes = exact_codes(format, bits) if codes is None else codes
-    assert_same(run(lower(format, Purpose.ENCODE), bits), codes, format, bits)
-    for lowering in Lowering:
-        assert_same(interpret(lower(format, Purpose.ENCODE, lowering), [bits]), codes, format, bits)
-    listed = some_codes(format)
-    assert_same(run(lower(format, Purpose.DECODE), listed), exact_values(format, listed), format, listed)
-    distinct, places = np.unique(codes, return_inverse=True)
-    rounded = exact_values(format, distinct)[places]
-    assert_same(run(lower(format, Purpose.FAKE_QUANTIZE), bits), rounded, format, bits)
-
-
-def assert_same(actual: Arrays, expected: Arrays, format: NumberFormat, inputs: Arrays) -> None:
-    wrong = np.flatnonzero(actual != expected)
-    shown = [f"{inputs[i]:#010x}: {actual[i]:#x}, expected {expected[i]:#x}" for i in wrong[:5]]
-    assert not len(wrong), "\n".join([f"{len(wrong)} of {len(inputs)} inputs", *shown, repr(format)])
 
 
 def check_random(text: str, run: Run, seed: int) -> None:
     format = parse_format(text)
-    check(format, run, np.concatenate([edges(format, most=40), random_bits(40, seed)]))
+    check(format, run, np.concatenate([around(format, most=16, seed=seed), random_bits(40, seed)]))
 
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -84,7 +43,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 # --- random specs ------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(text=specs(), seed=SEEDS)
 def test_plans_of_random_specs(text: str, seed: int) -> None:
     check_random(text, by_interpreter, seed)
@@ -136,7 +95,45 @@ def floats(first: int, step: int, count: int) -> Any:
     return np.arange(first, first + step * count, step, dtype=np.uint32)[:count].view(np.float32)
 
 
+LISTED_CORNERS = [
+    *(
+        (f"posit{bits} es {es}", f"kind: posit, bits: {bits}, es: {es}", ties)
+        for bits, es in ((2, 0), (2, 8), (3, 8), (4, 8), (5, 6), (8, 7), (12, 0))
+        for ties in ("arithmetic", "bitstring")
+    ),
+    *(
+        (f"{variant} takum{bits}", f"kind: takum, bits: {bits}, variant: {variant}", ties)
+        for bits in (2, 3, 5, 12)
+        for variant in ("linear", "logarithmic")
+        for ties in ("arithmetic", "bitstring")
+    ),
+    *(
+        (f"lns{bits} with {fraction}", f"kind: lns, bits: {bits}, fraction_bits: {fraction}", ties)
+        for bits, fraction in ((3, 0), (3, 1), (12, 1), (12, 0), (10, 8))
+        for ties in ("arithmetic", "log")
+    ),
+]
+REGIMES = """
+  - {prefix: "1", exponent_bits: 2, mantissa_bits: 3}
+  - {prefix: "01", exponent_bits: 1, mantissa_bits: 3}
+  - {prefix: "001", exponent_bits: 0, mantissa_bits: 3}
+  - {prefix: "000", subnormal_exponent: -14, mantissa_bits: 3}
+"""
+
+
+def tapered(specials: str, overflow: str) -> str:
+    regimes = ", ".join(line.strip(" -") for line in REGIMES.strip().splitlines())
+    element = f"{{kind: tapered, bits: 7, regimes: [{regimes}]{specials}}}"
+    return f"name: corner\nelement: {element}\nencode: {{overflow: {overflow}}}\n"
+
+
 CORNERS = {
+    "tapered, no specials": tapered("", "saturate"),
+    "tapered, NaN": tapered(", nan: negative_zero", "saturate"),
+    "tapered, Inf": tapered(", inf: max_code", "saturate"),
+    "tapered, overflow to Inf": tapered(", inf: max_code", "inf"),
+    "tapered, both": tapered(", nan: negative_zero, inf: max_code", "inf"),
+    "tapered, overflow to NaN": tapered(", nan: negative_zero, inf: max_code", "nan"),
     **{
         f"int{bits} that wraps": f"name: corner\nelement: {{kind: int, bits: {bits}}}\nencode: {{overflow: wrap}}\n"
         for bits in (1, 8, 24, 31, 32)
@@ -148,6 +145,10 @@ CORNERS = {
     "more codes than a byte holds, dense": codebook(floats(0xBF80_0000, 9, 300)),
     "17 values": codebook(np.arange(-8, 9) / 4),
     "1 value": codebook([3.0]),
+    **{
+        f"{kind}, {ties}": f"name: corner\nelement: {{{element}}}\nencode: {{tie_domain: {ties}}}\n"
+        for kind, element, ties in LISTED_CORNERS
+    },
 }
 
 
@@ -155,7 +156,7 @@ CORNERS = {
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_backends_on_corners(backend: str, corner: str) -> None:
     format = parse_format(CORNERS[corner])
-    check(format, on_backend(backend), np.concatenate([edges(format), random_bits(2000)]))
+    check(format, on_backend(backend), np.concatenate([edges(format, 200), around(format), random_bits(500)]))
 
 
 @pytest.mark.parametrize("mantissa_bits", range(22, 29))
@@ -177,7 +178,7 @@ def test_values_finer_than_float32_are_rounded_once(mantissa_bits: int) -> None:
 @pytest.mark.parametrize("backend", COMPILED)
 def test_backends_on_the_catalog(backend: str, name: str) -> None:
     format = load_format(name)
-    check(format, on_backend(backend), edges(format, most=None if format.bits <= 8 else 400))
+    check(format, on_backend(backend), np.union1d(edges(format, None if format.bits <= 8 else 400), around(format)))
 
 
 @pytest.mark.parametrize("name", WITH_MANY_INPUTS)
@@ -191,7 +192,7 @@ def test_backends_on_many_inputs(backend: str, name: str) -> None:
 
 @pytest.mark.parametrize("backend", COMPILED)
 def test_backends_decode_every_code_of_16_bits(backend: str) -> None:
-    for name in ("bfloat16", "float16", "dlfloat16", "int16", "cfloat16_uhp"):
+    for name in ("bfloat16", "float16", "dlfloat16", "int16", "cfloat16_uhp", "posit16", "takum_log16", "lns16"):
         plan, codes = lower(load_format(name), Purpose.DECODE), np.arange(1 << 16, dtype=np.uint32)
         assert_same(on_backend(backend)(plan, codes), interpret(plan, [codes]), load_format(name), codes)
 

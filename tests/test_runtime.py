@@ -21,6 +21,8 @@ from statqat_sim.plan.program import CodecPlan
 class Mine:
     """A third party's list of numbers."""
 
+    dtype = "float32"
+
     def __init__(self, *values: float) -> None:
         self.values = list(values)
 
@@ -41,7 +43,7 @@ class ThirdParty:
         return isinstance(array, Mine)
 
     def compile(self, plan: CodecPlan) -> Any:
-        return lambda x, *, out=None, scale=None: (self.name, len(x.values), len(plan.shape.steps), scale)
+        return lambda x, *, out=None, scale=None, **_: (self.name, len(x.values), len(plan.shape.steps), scale)
 
 
 @pytest.fixture

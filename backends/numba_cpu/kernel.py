@@ -12,7 +12,7 @@ from statqat_sim.arrays import HALVES, Array, as_numpy, as_scale, in_kind, resul
 from statqat_sim.backends.numba_cpu.cache import compiled, has_random
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
 from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Feed, Variant
-from statqat_sim.packing import array_shape, element_shape, row_bytes, rows_of, span
+from statqat_sim.packing import array_shape, begins_with_byte, element_shape, row_bytes, rows_of, span
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 
 MIN_ROW = 256
@@ -126,14 +126,14 @@ class _Work:
     def _flat(self, x: Array, scale: Array, out: Array, size: int) -> None:
         """One scale for all; outputs that no cache holds are streamed past it."""
         kernel, width = self.kernel, self.kernel.result.bits
-        streams = out.nbytes >= STREAMING_BYTES and not np.may_share_memory(x, out) and ALIGNMENT * 8 % width == 0
+        lead = -out.ctypes.data % ALIGNMENT * 8 // width  # elements before the first aligned one
+        fits = ALIGNMENT * 8 % width == 0 and begins_with_byte(kernel.input.storage, lead)
+        streams = out.nbytes >= STREAMING_BYTES and fits and not np.may_share_memory(x, out)
         stream = kernel.compiled(streaming=True) if streams else kernel.run
 
         def piece(start: int, stop: int) -> None:
-            aligned = start
-            if streams:
-                misplaced = -(out.ctypes.data + start * width // 8) % ALIGNMENT
-                aligned = min(stop, start + misplaced * 8 // width)
+            aligned = min(stop, start + lead) if streams else start
+            if aligned > start:
                 self._run(kernel.run, x, scale, out, start, aligned)
             self._run(stream, x, scale, out, aligned, stop)
 

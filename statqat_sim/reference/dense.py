@@ -17,7 +17,8 @@ def pack(codes: NDArray[Any], packed: Packed) -> Bytes:
     order = _order(packed)
     bits = codes[..., None] >> np.arange(packed.bits, dtype=codes.dtype) & 1
     bits = bits[..., ::-1] if packed.big_endian else bits
-    return np.packbits(bits.astype(np.uint8).reshape(*codes.shape[:-1], -1), axis=-1, bitorder=order)
+    rows = bits.astype(np.uint8).reshape(*codes.shape[:-1], codes.shape[-1] * packed.bits)
+    return np.packbits(rows, axis=-1, bitorder=order)
 
 
 def unpack(dense: Bytes, packed: Packed, count: int) -> Bytes:

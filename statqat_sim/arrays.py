@@ -92,17 +92,33 @@ def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
 def _numpy_view(array: Any, wanted: str, what: str) -> Array:
     """A numpy view of a CPU array of any dtype; of a bfloat16 tensor, of its bits."""
     if is_cpu_tensor(array):
-        tensor = array.detach()
+        tensor = _resolved(array.detach(), what)
         if str(array.dtype) == "torch.bfloat16":
             tensor = tensor.view(sys.modules["torch"].uint16)
         try:
             # not `.numpy()`, which marks the tensor's storage as not resizable for ever
             return np.from_dlpack(tensor)
         except (BufferError, RuntimeError, TypeError) as error:
-            raise TypeError(f"{what} is {array.dtype}; allowed: {wanted} ({error})") from None
+            raise TypeError(f"{what} is a tensor that numpy cannot see: {error}") from None
     if not isinstance(array, np.ndarray | np.generic):
         raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {wanted} array")
     return np.asarray(array)
+
+
+def _resolved(tensor: Any, what: str) -> Any:
+    """A tensor whose memory says what it holds: a negated view of complex numbers is copied.
+
+    Raises:
+        TypeError: if it only stands for one, as while a model is traced, or if a negated view shall be written to.
+    """
+    torch = sys.modules["torch"]
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "fake_mode"):
+        raise TypeError(f"{what} is a {type(tensor).__name__}, which has no memory; allowed: tensors with values")
+    if not tensor.is_neg():
+        return tensor
+    if what == "out":
+        raise TypeError("out is a negated view of another tensor; allowed: a tensor of its own")
+    return tensor.resolve_neg()
 
 
 def _floats(integers: Array, storage: Storage) -> Array:
@@ -184,6 +200,7 @@ def real_array(array: Any, what: str) -> Array:
     """
     detach = getattr(array, "detach", None)  # numpy reads tensors only outside their graph
     array = detach() if callable(detach) else array
+    array = _resolved(array, what) if is_cpu_tensor(array) else array
     if str(getattr(array, "dtype", "")) == "torch.bfloat16":
         array = array.float()
     view = np.asarray(array)

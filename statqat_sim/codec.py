@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Any
 
@@ -73,7 +74,7 @@ class Codec:
         if self._may_refuse:
             self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
-        return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
+        return kernel(x, out=out, **self._random(x, seed, offset)) if self._is_stochastic else kernel(x, out=out)
 
     def decode(
         self,
@@ -132,9 +133,9 @@ class Codec:
             self._refuse(x, scale)
         if scale is None:
             kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
-            return kernel(x, out=out, **self._random(seed, offset)) if self._is_stochastic else kernel(x, out=out)
+            return kernel(x, out=out, **self._random(x, seed, offset)) if self._is_stochastic else kernel(x, out=out)
         kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
-        return kernel(x, out=out, scale=scale, **self._random(seed, offset))
+        return kernel(x, out=out, scale=scale, **(self._random(x, seed, offset) if self._is_stochastic else {}))
 
     def _refuse(self, x: Any, scale: Any = None) -> None:
         """Raise ValueError for inputs that the format has no code for."""
@@ -143,12 +144,16 @@ class Codec:
         if self._wraps and dtype_name(x) in LONG_INTEGERS:
             _refuse_long(x, self.format.name)
 
-    def _random(self, seed: int | None, offset: int) -> dict[str, int]:
-        """What a kernel's random bits depend on."""
+    def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
+        """What a kernel's random bits depend on; nothing where it has none."""
         seed = secrets.randbits(SEED_BITS) if seed is None else seed
         for name, number in (("seed", seed), ("offset", offset)):
             if isinstance(number, bool) or not isinstance(number, int | np.integer) or number >> SEED_BITS:
                 raise ValueError(f"{name} is {shown(number)}; allowed: 0 to 2^{SEED_BITS} - 1")
+        if int(offset) + math.prod(x.shape) > 1 << SEED_BITS:
+            raise ValueError(
+                f"offset is {offset}; allowed: with x's {math.prod(x.shape)} elements at most 2^{SEED_BITS}"
+            )
         return {"seed": int(seed), "offset": int(offset)}
 
     def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
@@ -193,4 +198,5 @@ def _first(wrong: Any) -> str | None:
     """The index of the first wrong element, as it is written behind an array's name."""
     if not wrong.any():
         return None
-    return f"[{', '.join(str(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))}]"
+    places = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    return f"[{', '.join(map(str, places))}]" if places else ""

@@ -637,7 +637,7 @@ ALLOWED = "allowed: an array of float16, bfloat16, float32, float64, integers"
         (torch.zeros(3, dtype=torch.bool), f"x is bool; {ALLOWED}"),
         (torch.zeros(3, dtype=torch.complex64), f"x is complex64; {ALLOWED}"),
         (torch.zeros(3, dtype=torch.float8_e4m3fn), f"x is float8_e4m3fn; {ALLOWED}"),
-        (torch.zeros(3).to_sparse(), "x is torch.float32; allowed: float32"),
+        (torch.zeros(3).to_sparse(), "x is a tensor that numpy cannot see"),
         ([1.0, 2.0], f"x is list; {ALLOWED}"),
         (1.0, f"x is float; {ALLOWED}"),
         (None, f"x is NoneType; {ALLOWED}"),
@@ -707,3 +707,20 @@ def test_a_fork_waits_for_a_kernel_that_is_being_compiled() -> None:
         os._exit(0 if cache._lock.acquire(timeout=5) else 1)
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_negated_view_is_read_with_its_sign_and_not_written_to() -> None:
+    z = torch.tensor([1 + 2j, 3 - 4j]).conj().imag
+    assert z.is_neg()
+    assert CODEC.fake_quantize(z).tolist() == [-2.0, 4.0]
+    with pytest.raises(TypeError, match="out is a negated view"):
+        CODEC.fake_quantize(torch.ones(2), out=z)
+
+
+def test_a_tensor_without_memory_is_refused() -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode() as mode:
+        fake = mode.from_tensor(torch.ones(4))
+    with pytest.raises(TypeError, match="x is a FakeTensor, which has no memory"):
+        CODEC.encode(fake)

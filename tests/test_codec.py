@@ -204,7 +204,7 @@ def test_a_nan_that_the_format_refuses_is_named_by_its_place(backend: str) -> No
             call(x)
         with pytest.raises(ValueError, match=r"x\[0, 0, 2\] is NaN"):
             call(x.transpose(1, 2, 0))
-        with pytest.raises(ValueError, match=r"x\[\] is NaN"):
+        with pytest.raises(ValueError, match=r"x is NaN"):
             call(np.float32(np.nan))
         with pytest.raises(ValueError, match=r"x\[1, 3, 2\] is NaN"):
             call(torch.from_numpy(x))

@@ -144,7 +144,8 @@ def _error(x: float, y: float) -> float | None:
 def _relative(error: float | None, x: float) -> float | None:
     if error is None or error == 0:
         return error
-    return error / abs(x) if x else None
+    relative = error / abs(x) if x else math.inf
+    return relative if math.isfinite(relative) else None
 
 
 def _show(rows: Sequence[dict[str, Any]], bits: int) -> None:

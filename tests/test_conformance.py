@@ -143,6 +143,9 @@ CORNERS = {
     "thresholds too dense for cells": codebook(floats(0x3F80_0000, 100, 40)),
     "more codes than a byte holds": codebook(floats(0x3000_0000, 0x50000, 300)),
     "more codes than a byte holds, dense": codebook(floats(0xBF80_0000, 9, 300)),
+    "levels of single subnormals": codebook(np.concatenate([floats(1, 1, 40), floats(0x8000_0000, 3, 40)])),
+    "levels of single subnormals, many": codebook(np.concatenate([floats(0, 2, 200), floats(0x8000_0001, 1, 200)])),
+    "more subnormals than have cells": codebook(floats(0x0001_0000, 300, 300)),
     "17 values": codebook(np.arange(-8, 9) / 4),
     "1 value": codebook([3.0]),
     **{

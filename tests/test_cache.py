@@ -16,6 +16,7 @@ import pytest
 
 from statqat_sim import Codec, cache, load_format
 from statqat_sim.backends.numba_cpu import cache as kernels
+from statqat_sim.backends.numba_cpu.vector import Feed, Variant
 from statqat_sim.plan.lower import Purpose, lower
 
 PROGRAM = """
@@ -185,9 +186,10 @@ def test_processes_that_start_together_on_an_empty_cache(tmp_path: Path) -> None
 
 def test_another_printer_has_kernels_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     shape = lower(load_format("int4"), Purpose.ENCODE).shape
-    name = kernels._name(shape, kernels.PLAIN)
+    variant = Variant((Feed.ARRAY,))
+    name = kernels._name(shape, variant)
     monkeypatch.setattr(kernels, "_printer", lambda: "changed")
-    assert kernels._name(shape, kernels.PLAIN) != name
+    assert kernels._name(shape, variant) != name
 
 
 # --- the directory -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_scale, dtype_name, float_storage, real_array
+from statqat_sim.arrays import as_scale, dtype_name, float_storage, plain_name, real_array
 from statqat_sim.errors import shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
@@ -17,6 +17,7 @@ from statqat_sim.spec.encode import NanInput, Overflow
 from statqat_sim.spec.number import NumberFormat, checked_format
 
 SEED_BITS = 64
+SEEDS = 1 << SEED_BITS
 LONG_INTEGERS = ("int64", "uint64")
 EXACT_INTEGERS = 1 << 53
 
@@ -30,7 +31,7 @@ class Codec:
             numba.
 
     Raises:
-        TypeError: if `format` is not a NumberFormat.
+        TypeError: if `format` is not a NumberFormat, or `backend` not a text.
         LookupError: if no backend has this name.
         UnsupportedError: if the backend cannot run here.
 
@@ -60,7 +61,7 @@ class Codec:
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             out: where the codes go: x's shape, uint8, uint16 or uint32 by the format's width.
-            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time. Other formats do
+            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time. Other roundings do
                 not use it.
             offset: the index of x's first element among the random bits, so that parts of an array get what the whole
                 gets.
@@ -74,7 +75,7 @@ class Codec:
         if self._may_refuse:
             self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
-        return kernel(x, out=out, **self._random(x, seed, offset)) if self._is_stochastic else kernel(x, out=out)
+        return kernel(x, out=out, **self._random(x, seed, offset))
 
     def decode(
         self,
@@ -118,8 +119,8 @@ class Codec:
 
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
-            scale: a number or a float32 array that broadcasts against x; None: no scaling. A scale of 0 gives the
-                codes of 0.
+            scale: a number, which is rounded to float32, or a float32 array that broadcasts against x; None: no
+                scaling. A scale of 0 gives the codes of 0.
             axis: where blocks run; scalar formats do not use it.
             out: where the values go: of x's shape, float64 for float64 or wide integers, else float32; may be x.
             seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
@@ -133,9 +134,9 @@ class Codec:
             self._refuse(x, scale)
         if scale is None:
             kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
-            return kernel(x, out=out, **self._random(x, seed, offset)) if self._is_stochastic else kernel(x, out=out)
+            return kernel(x, out=out, **self._random(x, seed, offset))
         kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
-        return kernel(x, out=out, scale=scale, **(self._random(x, seed, offset) if self._is_stochastic else {}))
+        return kernel(x, out=out, scale=scale, **self._random(x, seed, offset))
 
     def _refuse(self, x: Any, scale: Any = None) -> None:
         """Raise ValueError for inputs that the format has no code for."""
@@ -146,15 +147,16 @@ class Codec:
 
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
         """What a kernel's random bits depend on; nothing where it has none."""
-        seed = secrets.randbits(SEED_BITS) if seed is None else seed
-        for name, number in (("seed", seed), ("offset", offset)):
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number >> SEED_BITS:
-                raise ValueError(f"{name} is {shown(number)}; allowed: 0 to 2^{SEED_BITS} - 1")
-        if int(offset) + math.prod(x.shape) > 1 << SEED_BITS:
-            raise ValueError(
-                f"offset is {offset}; allowed: with x's {math.prod(x.shape)} elements at most 2^{SEED_BITS}"
-            )
-        return {"seed": int(seed), "offset": int(offset)}
+        if seed is not None:
+            _check_word(seed, "seed")
+        if offset != 0:
+            _check_word(offset, "offset")
+        if not self._is_stochastic:
+            return {}
+        size = math.prod(x.shape)
+        if int(offset) + size > SEEDS:
+            raise ValueError(f"offset is {offset}; allowed: with x's {size} elements at most 2^{SEED_BITS}")
+        return {"seed": new_seed() if seed is None else int(seed), "offset": int(offset)}
 
     def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
         """The kernel for arrays of this kind; `values`: what a decoder gives."""
@@ -167,8 +169,19 @@ class Codec:
         return kernel
 
 
+def new_seed() -> int:
+    """A seed that nobody knows beforehand."""
+    return secrets.randbits(SEED_BITS)
+
+
+def _check_word(number: Any, name: str) -> None:
+    """Raises ValueError unless it is an integer below 2^64."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < SEEDS:
+        raise ValueError(f"{name} is {shown(number)}; allowed: 0 to 2^{SEED_BITS} - 1")
+
+
 def _value_storage(dtype: Any) -> Storage:
-    name = str(getattr(dtype, "__name__", dtype)).removeprefix("torch.")
+    name = plain_name(getattr(dtype, "__name__", dtype))
     if name not in (Storage.FLOAT32, Storage.FLOAT64):
         raise ValueError(f"dtype is {shown(name)}; allowed: 'float32', 'float64'")
     return Storage(name)

@@ -54,7 +54,9 @@ def _sizes(shape: Any) -> tuple[int, ...]:
 
 def _whole_codes(array: tuple[int, ...], packed: Packed, what: str) -> tuple[int, ...]:
     """The shape of dense codes that fill their rows."""
-    bits = 8 * array[-1] if array else 8
+    if not array:
+        raise ValueError(f"{what} has shape (); allowed: rows of bytes, of one axis or more")
+    bits = 8 * array[-1]
     if bits % packed.bits:
         told = f"{what} has rows of {bits} bits, not a whole number of {packed.bits}-bit codes"
         raise ValueError(f"{told}; say their shape, without the padding: shape=(..., {bits // packed.bits})")

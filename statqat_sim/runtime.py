@@ -6,10 +6,13 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from operator import index
 from typing import Any, Protocol, runtime_checkable
 
 from statqat_sim.errors import UnsupportedError, did_you_mean
-from statqat_sim.plan.program import CodecPlan
+from statqat_sim.geometry import Geometry
+from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.program import CodecPlan, Packed
 
 GROUP = "statqat_sim.backends"
 """Entry points of this group are backends; a third party adds its own without touching the core."""
@@ -37,6 +40,54 @@ class Kernel(Protocol):
         """
 
 
+class BlockKernel(Protocol):
+    """A compiled block plan. Arrays are numpy's, or the backend's own, in C order.
+
+    `x`, codes and values have the geometry's shape; x and values are float32, codes as wide as the element's. Of what
+    is stored with the codes there is one array for each of the plan's `stored`, of its storage, in the `scale_shape`
+    of its blocks.
+    """
+
+    def quantize(
+        self,
+        x: Any,
+        geometry: Geometry,
+        *,
+        given: Any = None,
+        weights: Any = None,
+        seed: int = 0,
+        offset: int = 0,
+        packed: Packed | None = None,
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """Codes, and what is stored with them.
+
+        Args:
+            x: what is quantized.
+            geometry: where its blocks lie.
+            given: float32 scales, for plans that read them: in the `scale_shape` of the stage's blocks.
+            weights: of squared errors, for plans with candidates: float64, one for each index of the axis.
+            seed: for plans with random bits, below 2^64.
+            offset: the index of x's first element among the random bits.
+            packed: codes as dense bytes instead, each row of the last axis padded; only for blocks along rows.
+        """
+
+    def fake_quantize(
+        self,
+        x: Any,
+        geometry: Geometry,
+        *,
+        out: Any = None,
+        given: Any = None,
+        weights: Any = None,
+        seed: int = 0,
+        offset: int = 0,
+    ) -> Any:
+        """The values that the codes decode to, in `out` if given, which may be x."""
+
+    def dequantize(self, codes: Any, stored: tuple[Any, ...], geometry: Geometry, *, out: Any = None) -> Any:
+        """The values of codes, in `out` if given."""
+
+
 @runtime_checkable
 class Backend(Protocol):
     """Where plans run. Importing a backend's module must be cheap; it loads its compiler when first used."""
@@ -55,6 +106,9 @@ class Backend(Protocol):
     def compile(self, plan: CodecPlan) -> Kernel:
         """The kernel of an elementwise plan."""
 
+    def compile_block(self, plan: BlockPlan) -> BlockKernel:
+        """The kernel of a block plan. A backend without this method has no block formats."""
+
 
 THREADS_VARIABLE = "STATQAT_NUM_THREADS"
 
@@ -72,12 +126,21 @@ def set_threads(count: int | None) -> None:
     """Set the number of threads of CPU backends for this process; None returns to the default.
 
     Raises:
-        ValueError: unless `count` is at least 1.
+        ValueError: unless `count` is a whole number of at least 1.
     """
     global _threads
-    if count is not None and (type(count) is not int or count < 1):
+    _threads = None if count is None else _checked_count(count)
+
+
+def _checked_count(count: Any) -> int:
+    """Any library's integer as a plain one."""
+    try:
+        number = 0 if isinstance(count, bool) else index(count)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise ValueError(f"{count!r} threads; allowed: a whole number of at least 1, or None")
-    _threads = count
+    return number
 
 
 @cache
@@ -100,10 +163,13 @@ def backend_named(name: str) -> Backend:
     """The backend of this name.
 
     Raises:
+        TypeError: if it is no text.
         LookupError: if there is none; the message suggests the nearest.
         UnsupportedError: if it cannot run here.
     """
     known = backends()
+    if not isinstance(name, str):
+        raise TypeError(f"backend is a {type(name).__name__}; allowed: a name, such as 'auto' or 'numba'")
     if name not in known:
         allowed = ", ".join(("auto", *sorted(known)))
         raise LookupError(f"no backend is named {name!r}{did_you_mean(name, known)}; allowed: {allowed}")
@@ -122,6 +188,19 @@ def backend_for(array: object) -> Backend:
             return _ready(backend)
     kind = f"{type(array).__module__}.{type(array).__qualname__}"
     raise TypeError(f"no backend owns {kind}; allowed: numpy arrays and CPU tensors, or what an installed backend owns")
+
+
+def block_kernel(backend: Backend, plan: BlockPlan) -> BlockKernel:
+    """The backend's kernel of a block plan.
+
+    Raises:
+        UnsupportedError: if it has none.
+    """
+    compile_block = getattr(backend, "compile_block", None)
+    if compile_block is None:
+        raise UnsupportedError(f"backend {backend.name!r} has no block formats; allowed: backends with compile_block")
+    kernel: BlockKernel = compile_block(plan)
+    return kernel
 
 
 def _ready(backend: Backend) -> Backend:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import is_cpu_tensor
+from statqat_sim.arrays import dtype_name, is_cpu_tensor
 from statqat_sim.metrics import sqnr_db
 
 __all__ = ["assert_bit_exact", "assert_sqnr"]
@@ -83,7 +83,7 @@ class _Bits:
         if is_cpu_tensor(array):
             tensor = array.detach().resolve_neg()
             words = np.from_dlpack(tensor.view(_tensor_words(tensor.element_size(), tensor.dtype, what)))
-            return cls(str(tensor.dtype).removeprefix("torch."), words.view(f"u{words.itemsize}"), tensor)
+            return cls(dtype_name(tensor), words.view(f"u{words.itemsize}"), tensor)
         if not isinstance(array, np.ndarray | np.generic):
             raise TypeError(f"{what} is a {type(array).__name__}; allowed: a numpy array or a CPU tensor")
         array = np.asarray(array)

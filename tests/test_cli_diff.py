@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,34 @@ def test_refused_inputs_differ() -> None:
     found = difference(sqs.load_format("int8"), variant("int8", "{nan_input: error}"))
     assert [(region.name, region.inputs) for region in found.regions] == [("NaN", 2 * (2**23 - 1))]
     assert found.ranges[0].codes == (127, -1)
+    assert (found.other_codes, found.other_values, found.refused) == (0, 0, (0, 2 * (2**23 - 1)))
+
+
+def test_inputs_that_both_refuse_do_not_differ() -> None:
+    refusing = variant("int8", "{nan_input: error}")
+    found = difference(refusing, variant("int8", "{nan_input: error, rounding: toward_zero}"))
+    assert found.refused == (0, 0)
+    assert "NaN" not in [region.name for region in found.regions]
+
+
+@pytest.mark.parametrize("policy", ["{nan_input: error}", "{nan_input: error, overflow: wrap}"])
+def test_refused_inputs_are_told_apart(run: Run, tmp_path: Path, policy: str) -> None:
+    (tmp_path / "strict.yaml").write_text(f"name: strict\nextends: int8\nencode: {policy}\n")
+    out = run("diff", str(tmp_path / "strict.yaml"), "int8").out
+    ((count, share),) = re.findall(r"^(\d+) \((\S+) %\) are refused by strict alone\.$", out, re.MULTILINE)
+    (item,) = run("diff", str(tmp_path / "strict.yaml"), "int8", "--json", "-").json
+    assert item["refused"] == {"a": int(count), "b": 0}
+    assert float(share) == pytest.approx(100 * int(count) / item["inputs"], rel=0.01)
+    assert item["other_codes"] == (0 if "wrap" not in policy else item["regions"][1]["inputs"])
+    assert ("none gets another code or value" in out) == ("wrap" not in policy)
+
+
+@pytest.mark.parametrize("names", [("int8", "int8"), ("int8", "int4"), ("float8_e4m3fn", "float8_e4m3fn.ml_dtypes")])
+def test_parts_are_separated_by_one_empty_line(run: Run, names: tuple[str, str]) -> None:
+    out = run("diff", *names).out
+    assert not out.startswith("\n")
+    assert not out.endswith("\n\n")
+    assert "\n\n\n" not in out
 
 
 def test_codes_that_mean_other_values() -> None:
@@ -138,7 +167,7 @@ def test_what_has_no_steps_is_sampled(a: sqs.NumberFormat, b: sqs.NumberFormat) 
     found = difference(a, b)
     assert not found.exact
     assert found.inputs > 1 << 20
-    assert 0 < found.other_values < found.inputs
+    assert 0 < found.other_values + sum(found.refused) < found.inputs
     assert repr(found) == repr(difference(a, b))  # NaN included
     assert "ties" not in {region.name for region in found.regions}
 

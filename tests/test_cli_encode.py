@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from safetensors.torch import save_file
 
 import statqat_sim as sqs
 from statqat_sim.cli.numbers import read_code, read_number
+from statqat_sim.cli.outputs import member_name
 
 E4M3 = "float8_e4m3fn"
 
@@ -31,6 +34,12 @@ def run(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
 def cells(text: str) -> list[list[str]]:
     """The rows of a table, without its head."""
     return [line.split() for line in text.splitlines()[2:] if line and not line.startswith("packed")]
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """The arrays of an .npz file."""
+    with np.load(path) as archive:
+        return dict(archive)
 
 
 def codec(name: str) -> sqs.Codec:
@@ -206,9 +215,9 @@ def save_dtypes(folder: Path) -> dict[str, Any]:
 def test_files_go_in_as_they_are(run: Run, tmp_path: Path, file: str) -> None:
     x = save_dtypes(tmp_path)
     told_rows = run("encode", E4M3, "--data", file, "--output", "codes.npz", "--json", "-").json
-    codes = np.load(tmp_path / "codes.npz")
-    assert set(codes.files) == {"h", "b", "d", "i", "u"} - ({"b"} if file == "w.npz" else set())
-    for name in codes.files:
+    codes = loaded(tmp_path / "codes.npz")
+    assert set(codes) == {"h", "b", "d", "i", "u"} - ({"b"} if file == "w.npz" else set())
+    for name in codes:
         assert np.array_equal(codes[name], codec(E4M3).encode(x[name]).numpy())
         assert codes[name].shape == tuple(x[name].shape)
     assert codes["d"][0] == 0x39  # through float32 it would be 0x38
@@ -240,8 +249,8 @@ def test_random_bits_go_on_from_tensor_to_tensor(run: Run, tmp_path: Path) -> No
     x = np.full(300, 0.5, np.float32)
     np.savez(tmp_path / "x.npz", a=x[:100], b=x[100:])
     run("encode", "sr.yaml", "--data", "x.npz", "--seed", "5", "-o", "codes.npz")
-    codes = np.load(tmp_path / "codes.npz")
     whole = sqs.Codec(sqs.load_format(tmp_path / "sr.yaml")).encode(x, seed=5)
+    codes = loaded(tmp_path / "codes.npz")
     assert np.array_equal(np.concatenate((codes["a"], codes["b"])), whole)
 
 
@@ -253,13 +262,110 @@ def test_tensors_of_other_kinds_are_left_out(run: Run, tmp_path: Path) -> None:
     assert [row["tensor"] for row in answer.json] == ["w"]
     assert answer.err.splitlines() == [
         "note: m: x is bool; allowed: an array of float16, bfloat16, float32, float64, integers; skipped",
-        "note: w.pt: q: holds float8_e5m2; allowed: float16, bfloat16, float32, float64; decode other formats first; "
-        "skipped",
+        "note: w.pt: q: holds float8_e5m2; allowed: float16, bfloat16, float32, float64, integers; decode other "
+        "formats first; skipped",
     ]
     np.save(tmp_path / "m.npy", np.array([True]))
     told(
         run("encode", "int8", "--data", "m.npy", "-o", "codes.npy"), "error: m: x is bool; allowed: an array of float16"
     )
+
+
+def test_all_reasons_are_told_where_nothing_is_left(run: Run, tmp_path: Path) -> None:
+    torch.save({"m": torch.tensor([True]), "q": torch.ones(1).to(torch.float8_e5m2)}, tmp_path / "w.pt")
+    answer = run("encode", "int8", "--data", "w.pt", "-o", "codes.npz")
+    told(answer, "note: m: x is bool;", "note: w.pt: q: holds float8_e5m2;", "error: nothing to convert")
+    assert not (tmp_path / "codes.npz").exists()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".bin"])
+def test_what_is_left_out_does_not_count(run: Run, tmp_path: Path, suffix: str) -> None:
+    np.savez(tmp_path / "x.npz", mask=np.array([True]), w=np.ones(3), also=np.array([False]))
+    answer = run("encode", "int8", "--data", "x.npz", "-o", f"codes{suffix}")
+    assert (answer.code, answer.err.count("skipped")) == (0, 2)
+    assert (tmp_path / f"codes{suffix}").read_bytes().endswith(b"\x01\x01\x01")
+
+
+def member_names(path: Path) -> list[str]:
+    with zipfile.ZipFile(path) as archive:
+        return archive.namelist()
+
+
+def test_names_in_an_archive_stay_below_its_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("a.npy", "here/b.npy"):
+        np.save(tmp_path / name, np.ones(2))
+    files = [tmp_path / "a.npy", "here/../here/b.npy"]
+    arguments = [argument for file in files for argument in ("--data", file)]
+    assert run("encode", "int8", *arguments, "-o", "codes.npz").code == 0
+    names = member_names(tmp_path / "codes.npz")
+    assert names == [f"{tmp_path.relative_to('/')}/a.npy.npy", "here/here/b.npy.npy"]
+    assert len(loaded(tmp_path / "codes.npz")) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [
+        ("w", "w"),
+        ("a/b:c.d", "a/b:c.d"),
+        ("/etc/x", "etc/x"),
+        ("../../x", "x"),
+        ("a/./../b", "a/b"),
+        (r"C:\x\..\y", "x/y"),
+        ("a\0b", "a/b"),
+        ("..", "tensor"),
+        ("", "tensor"),
+    ],
+)
+def test_a_name_in_an_archive(name: str, member: str) -> None:
+    assert member_name(name) == member
+
+
+def test_no_two_tensors_have_one_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    for file in ("x.npz", "here/x.npz"):
+        np.savez(tmp_path / file, w=np.ones(2, np.uint8))
+    told(
+        run("encode", "int8", "--data", "x.npz", "--data", "x.npz", "-o", "codes.npz"),
+        "error: codes.npz: two tensors would be called x.npz:w: x.npz:w; allowed: each name once",
+    )
+    for command in ("encode", "decode"):
+        assert run(command, "int8", "--data", "x.npz", "--data", "here/x.npz", "-o", "codes.npz").code == 0
+        assert list(loaded(tmp_path / "codes.npz")) == ["x.npz:w", "here/x.npz:w"]
+
+
+def test_raw_files_of_one_stem_keep_apart(run: Run, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "codes.bin").write_bytes(folder.encode())
+    assert run("decode", "uint8", "--data", "a/codes.bin", "--data", "b/codes.bin", "-o", "y.npz").code == 0
+    assert {name: values.tolist() for name, values in loaded(tmp_path / "y.npz").items()} == {
+        "a/codes.bin": [codec("uint8").decode(np.uint8([97]))[0]],
+        "b/codes.bin": [codec("uint8").decode(np.uint8([98]))[0]],
+    }
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_where_json_cannot_go_nothing_is_written(run: Run, tmp_path: Path, command: str) -> None:
+    told(run(command, "int8", "1", "-o", "x.npy", "--json", "none/rows.json"), "error: none: no such folder")
+    np.save(tmp_path / "data.npy", np.ones(2, np.uint8))
+    told(
+        run(command, "int8", "--data", "data.npy", "-o", "x.npy", "--json", "none/rows.json"),
+        "error: none: no such folder",
+    )
+    assert not (tmp_path / "x.npy").exists()
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_json_is_made_before_anything_is_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def failing(items: Any) -> str:
+        raise ValueError("no JSON of this")
+
+    monkeypatch.setattr(import_module(f"statqat_sim.cli.{command}"), "json_text", failing)
+    told(run(command, "int8", "1", "-o", "x.npy", "--json", "-"), "error: no JSON of this")
+    assert not (tmp_path / "x.npy").exists()
 
 
 def test_nothing_is_half_written(run: Run, tmp_path: Path) -> None:
@@ -285,7 +391,10 @@ def test_nothing_is_half_written(run: Run, tmp_path: Path) -> None:
         ((E4M3, "--data", "x.npy", "-o", "a.txt"), "error: a.txt: not a file of results; allowed: .npy, .npz, .bin"),
         ((E4M3, "--data", "x.npy", "-o", "none/a.npy"), "error: none: no such folder"),
         ((E4M3, "--data", "none.npy", "-o", "a.npy"), "error: none.npy: No such file or directory"),
-        ((E4M3, "--data", "two.npz", "-o", "a.npy"), "error: a.npy: holds one tensor, and these are 2; allowed: .npz"),
+        (
+            (E4M3, "--data", "two.npz", "-o", "a.npy"),
+            "error: a.npy: holds one tensor, and these are a, b, ...; allowed: .npz",
+        ),
         ((E4M3, "x.npy"), "error: 'x.npy' is not a number"),
         (("e4m4", "1"), "error: no format is named 'e4m4'"),
     ],
@@ -400,12 +509,23 @@ def test_what_is_no_codes(run: Run, tmp_path: Path) -> None:
         (("int4", "1", "--shape", "1"), "error: --shape says how packed codes lie; allowed: with --packed"),
         (("int4", "1", "--packed", "--shape", "1x2"), "error: --shape 1x2: not a shape; allowed: whole numbers"),
         (("int4", "1", "2", "--packed", "--shape", "2"), "error: codes has shape (2,); allowed: (1,), the bytes"),
-        (("int3", "1", "--packed"), "not a whole number of 3-bit codes"),
+        (("int3", "1", "--packed"), "error: rows of 8 bits are no whole number of 3-bit codes; say their shape, witho"),
+        (("int3", "1", "2", "--packed"), "such as --shape 5"),
         (("float16", "1", "--packed"), "packed codes of 16 bits; allowed: up to 8 bits"),
     ],
 )
 def test_wrong_ways_to_decode(run: Run, arguments: tuple[str, ...], message: str) -> None:
     told(run("decode", *arguments), message)
+
+
+def test_dense_rows_of_a_file_without_a_shape(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "codes.npy", np.zeros((4, 2), np.uint8))
+    told(
+        run("decode", "int3", "--data", "codes.npy", "--packed", "-o", "y.npy"),
+        "error: codes: rows of 16 bits are no whole number of 3-bit codes; say their shape, without the padding, such "
+        "as --shape 4,5",
+    )
+    assert run("decode", "int3", "--data", "codes.npy", "--packed", "--shape", "4,5", "-o", "y.npy").code == 0
 
 
 def test_json_goes_to_a_file_too(run: Run, tmp_path: Path) -> None:

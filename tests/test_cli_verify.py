@@ -15,7 +15,8 @@ from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference.prove import Mismatch, Proof
 from statqat_sim.reference.steps import thresholds
-from statqat_sim.report.verification import INPUTS, Verification, why_not
+from statqat_sim.report.verification import INPUTS, ROUNDED, Verification, other_roundings, verify, why_not
+from statqat_sim.spec.encode import EncodePolicy, Rounding
 from statqat_sim.spec.number import NumberFormat
 
 STOCHASTIC = "name: sr\nextends: int4\nencode: {rounding: stochastic_a}\n"
@@ -68,13 +69,69 @@ def test_formats_are_named_or_filtered(run: Run) -> None:
         return [row["format"] for row in run("verify", *words, "--json", "-").json]
 
     assert names("e4m3", "posit8") == ["float8_e4m3fn", "posit8"]
-    assert names("--all") == list(sqs.formats())
-    assert names("--all", "TAKUM", "nf4") == [name for name in sqs.formats() if "takum" in name or name == "nf4"]
+    assert [name for name in names("--all") if name in sqs.formats()] == list(sqs.formats())
+    assert names("--all", "TAKUM", "nf8") == [name for name in sqs.formats() if "takum" in name]
     assert "wraps" in names("--all", "--search", ".")
     told(run("verify", "--all", "posit99"), "error: no format has 'posit99' in its name, aliases, title or kind")
     told(run("verify"), "error: no format is named; allowed: names, aliases and .yaml files, or --all")
     told(run("verify", "posit99"), "error: no format is named 'posit99'")
     told(run("verify", "int4", "--backend", "cuda"), "error: no backend is named 'cuda'")
+
+
+ROUNDINGS = [rounding for rounding in Rounding if not rounding.is_stochastic]
+
+
+@pytest.fixture
+def proven(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, EncodePolicy]]:
+    """What is proven: names, and how they encode."""
+    proven: list[tuple[str, EncodePolicy]] = []
+
+    def verified(fmt: NumberFormat, backend: str, progress: Callable[[int], None]) -> Verification:
+        proven.append((fmt.name, fmt.encode))
+        return Verification(encoder=proof(fmt, None), codes=0, wrong_codes=0, wrong_values=(), seconds=0.0)
+
+    monkeypatch.setattr("statqat_sim.report.verification.verify", verified)
+    return proven
+
+
+def test_all_are_proven_and_six_of_them_under_every_deterministic_rounding(
+    run: Run, proven: list[tuple[str, EncodePolicy]]
+) -> None:
+    assert run("verify", "--all", "--json", "-").code == 0
+    provable = [name for name in sqs.formats() if why_not(sqs.load_format(name)) is None]
+    assert len(ROUNDED) == 6
+    assert [name for name, _ in proven if name in provable] == provable
+    for name in ROUNDED:
+        own = sqs.load_format(name).encode
+        names = {name, *(f"{name}.{rounding}" for rounding in ROUNDINGS)}
+        policies = [policy for proven_name, policy in proven if proven_name in names]
+        assert sorted(policy.rounding for policy in policies) == sorted(ROUNDINGS)
+        assert all(policy.model_copy(update={"rounding": own.rounding}) == own for policy in policies)
+    assert len(proven) == len(provable) + 6 * (len(ROUNDINGS) - 1)
+
+
+def test_roundings_of_any_format(run: Run, proven: list[tuple[str, EncodePolicy]]) -> None:
+    run("verify", "posit16", "--roundings")
+    assert [name for name, _ in proven][:2] == ["posit16", "posit16.nearest_away"]
+    assert sorted(policy.rounding for _, policy in proven) == sorted(ROUNDINGS)
+    told(run("verify", "sr.yaml", "--roundings"), "error: sr cannot be proven: rounding: stochastic_a")
+
+
+def test_the_help_and_the_readme_name_the_six(run: Run) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
+    for text in (run("verify", "--help").out, readme):
+        told_rounded = f"{', '.join(ROUNDED[:-1])} and {ROUNDED[-1]} under every deterministic rounding"
+        assert told_rounded in " ".join(text.split())
+
+
+def test_a_rounding_is_proven_whole() -> None:
+    """The proof of another rounding runs another encoder: nf4's codes change at the values, not between them."""
+    nf4 = sqs.load_format("nf4")
+    (chosen,) = (fmt for fmt in other_roundings(nf4) if fmt.encode.rounding is Rounding.TOWARD_POSITIVE)
+    found = verify(chosen)
+    assert found.holds
+    assert found.encoder.format == "nf4.toward_positive"
+    assert thresholds(chosen) != thresholds(nf4)
 
 
 @pytest.mark.usefixtures("quick")

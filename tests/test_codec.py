@@ -107,6 +107,12 @@ def test_an_unknown_backend_is_refused_with_the_nearest_name() -> None:
         Codec(E4M3, backend="nubma")
 
 
+@pytest.mark.parametrize("backend", [None, 3, np.dtype("float32")])
+def test_a_backend_is_named_by_a_text(backend: Any) -> None:
+    with pytest.raises(TypeError, match=f"backend is a {type(backend).__name__}; allowed: a name, such as 'auto'"):
+        Codec(E4M3, backend=backend)
+
+
 def test_one_codec_takes_arrays_and_tensors_by_turns() -> None:
     codec = Codec(E4M3)
     for _ in range(2):
@@ -182,6 +188,14 @@ def test_integers_of_numpy_are_seeds() -> None:
         assert_bit_exact(codec.encode(X, seed=number, offset=number), codec.encode(X, seed=5, offset=5))
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 64, 1.5, "1", True])
+def test_seeds_are_checked_where_nothing_is_random(seed: Any) -> None:
+    for name in ("seed", "offset"):
+        for call in (Codec(E4M3).encode, Codec(E4M3).fake_quantize):
+            with pytest.raises(ValueError, match=rf"{name} is .*; allowed: 0 to 2\^64 - 1"):
+                call(X, **{name: seed})
+
+
 def test_a_new_array_is_not_the_one_of_the_call_before() -> None:
     codec = Codec(E4M3)
     first = codec.encode(X)
@@ -239,3 +253,102 @@ def test_a_quotient_that_is_nan_is_refused_as_nan_is(x: float, scale: float) -> 
 def test_a_scale_beyond_float32_is_refused(scale: float) -> None:
     with pytest.raises(ValueError, match="scale is .*; allowed: what float32 holds"):
         Codec(load_format("int8")).fake_quantize(np.float32([1]), scale=scale)
+
+
+NUMBERS = [
+    *(
+        dtype(3)
+        for dtype in (int, float, np.float16, np.float64, np.longdouble, np.int8, np.uint64, ml_dtypes.bfloat16)
+    ),
+    np.array(3.0),
+    torch.tensor(3.0, dtype=torch.float64),
+    torch.tensor(3.0, dtype=torch.bfloat16),
+]
+
+
+@pytest.mark.parametrize("scale", NUMBERS, ids=lambda scale: f"{type(scale).__module__}.{type(scale).__name__}")
+@pytest.mark.parametrize("format", [E4M3, REFUSES], ids=lambda format: format.name)
+def test_a_scale_may_be_a_number_of_any_dtype(scale: Any, format: NumberFormat) -> None:
+    x = np.float32([1.0, -0.3, 700])
+    for backend in ("numba", "reference"):
+        codec = Codec(format, backend)
+        assert_bit_exact(codec.fake_quantize(x, scale=scale), codec.fake_quantize(x, scale=np.float32([3])))
+
+
+def test_a_number_is_rounded_to_float32() -> None:
+    codec, x = Codec(load_format("int8")), np.float32([1])
+    assert_bit_exact(codec.fake_quantize(x, scale=np.float64(0.1)), codec.fake_quantize(x, scale=np.float32(0.1)))
+    assert_bit_exact(codec.fake_quantize(x, scale=np.float64(np.inf)), codec.fake_quantize(x, scale=np.float32(np.inf)))
+
+
+@pytest.mark.parametrize("scale", [np.complex64(2), np.str_("2"), np.datetime64(2, "s"), torch.tensor(2j)])
+def test_other_scalars_are_no_scales(scale: Any) -> None:
+    with pytest.raises(TypeError, match="scale is .*; allowed: an array of real numbers"):
+        Codec(E4M3).fake_quantize(X, scale=scale)
+
+
+@pytest.mark.parametrize("scale", [np.float64(1e300), np.array(-1e39), torch.tensor(1e300, dtype=torch.float64)])
+def test_a_scalar_beyond_float32_is_refused(scale: Any) -> None:
+    with pytest.raises(ValueError, match="scale is .*; allowed: what float32 holds"):
+        Codec(E4M3).fake_quantize(X, scale=scale)
+
+
+# --- byte orders and masks ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i4", "u8"])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_arrays_of_either_byte_order_are_read(dtype: str, backend: str) -> None:
+    x = np.array([[1, 3, 100], [0, 77, 5]], dtype)
+    scale = np.float32([[3], [0.5]])
+    for name in ("float8_e4m3fn", "int16"):
+        codec = Codec(load_format(name), backend)
+        codes = codec.encode(x)
+        for order in "<>":
+            swapped = x.astype(x.dtype.newbyteorder(order))
+            assert_bit_exact(codec.encode(swapped), codes)
+            assert_bit_exact(codec.encode(swapped[:, ::2]), codes[:, ::2])
+            assert_bit_exact(codec.decode(codes.astype(codes.dtype.newbyteorder(order))), codec.decode(codes))
+            expected = codec.fake_quantize(x, scale=scale)
+            assert_bit_exact(codec.fake_quantize(swapped, scale=scale.astype(f"{order}f4")), expected)
+
+
+def test_long_integers_of_either_byte_order_wrap_alike() -> None:
+    codec = Codec(parse_format("name: wraps\nelement: {kind: int, bits: 8}\nencode: {overflow: wrap}\n"))
+    with pytest.raises(ValueError, match=r"x\[0\] is beyond 2\^53"):
+        codec.encode(np.array([2**53 + 1], ">i8"))
+
+
+def test_out_has_the_machines_byte_order() -> None:
+    swapped = np.dtype(np.float32).newbyteorder("S")
+    for backend in ("numba", "reference"):
+        with pytest.raises(TypeError, match=f"out is {swapped}; allowed: float32 in the machine's byte order"):
+            Codec(E4M3, backend).fake_quantize(X, out=np.empty(7, swapped))
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64"])
+def test_values_do_not_go_to_integers(dtype: str, backend: str) -> None:
+    """Integers are read as floats, by a copy: what is written to that, nobody sees."""
+    codec = Codec(E4M3, backend)
+    for x in (X, X.astype(np.float64), np.arange(7)):
+        for out in (np.empty(7, dtype), torch.empty(7, dtype=getattr(torch, dtype))):
+            with pytest.raises(TypeError, match=f"out is {dtype}; allowed: float"):
+                codec.fake_quantize(x, out=out)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("format", [E4M3, REFUSES], ids=lambda format: format.name)
+def test_masked_arrays_are_refused(format: NumberFormat, backend: str) -> None:
+    codec = Codec(format, backend)
+    masked = np.ma.masked_array(np.ones(3, np.float32), [True, False, False])
+    ones = np.ones(3, np.float32)
+    for name, call in {
+        "x": lambda: codec.encode(masked),
+        "scale": lambda: codec.fake_quantize(ones, scale=masked),
+        "codes": lambda: codec.decode(masked.astype(np.uint8)),
+        "out": lambda: codec.fake_quantize(ones, out=masked),
+    }.items():
+        with pytest.raises(TypeError, match=rf"{name} is a masked array; allowed: .*{name}\.filled\(0\)"):
+            call()
+    assert codec.encode(masked.filled(0)).tolist()[0] == 0

@@ -436,6 +436,7 @@ def test_no_byte_beyond_an_array_is_read_or_written() -> None:
         ((3,), (3, 0), r"codes has shape \(3,\); allowed: \(3, 0\)"),
         ((2,), (), r"codes has shape \(2,\); allowed: \(1,\)"),
         ((), (), r"codes has shape \(\); allowed: \(1,\)"),
+        ((), None, r"codes has shape \(\); allowed: rows of bytes"),
         ((3,), 8, "shape is 8; allowed: a tuple of sizes"),
         ((3,), (-8,), r"shape is \(-8,\); allowed: a tuple of sizes"),
         ((0,), (-1,), r"shape is \(-1,\); allowed: a tuple of sizes"),
@@ -446,6 +447,20 @@ def test_no_byte_beyond_an_array_is_read_or_written() -> None:
 def test_lengths_that_do_not_fit(backend: str, array: tuple[int, ...], shape: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Codec(whole_numbers(3), backend).decode(np.zeros(array, np.uint8), packed=True, shape=shape)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_a_single_code_is_a_row_of_its_own(backend: str, bits: int) -> None:
+    """Codes of 8 bits are packed as they are."""
+    codec = Codec(whole_numbers(bits), backend)
+    x = np.float32(1) if bits > 1 else np.float32(0)
+    dense = codec.encode(x, packed=True)
+    assert dense.shape == (() if bits == 8 else (1,))
+    assert_bit_exact(codec.decode(dense, packed=True, shape=()), codec.fake_quantize(x))
+    if bits < 8:
+        with pytest.raises(ValueError, match=r"codes has shape \(\); allowed: rows of bytes, of one axis or more"):
+            codec.decode(np.zeros((), np.uint8), packed=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -144,9 +145,17 @@ def test_the_environment_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_unset")
-@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("count", [np.int64(2), np.uint8(2), np.array(2), torch.tensor(2)])
+def test_a_count_may_be_any_librarys_integer(count: Any) -> None:
+    runtime.set_threads(count)
+    assert type(runtime.get_threads()) is int
+    assert runtime.get_threads() == 2
+
+
+@pytest.mark.usefixtures("_unset")
+@pytest.mark.parametrize("count", [0, -1, 1.5, True, "2", np.bool_(True), np.float64(2), np.int64(0)])
 def test_what_is_no_count_is_refused(count: Any) -> None:
-    with pytest.raises(ValueError, match=f"{count!r} threads; allowed: a whole number of at least 1"):
+    with pytest.raises(ValueError, match=rf"{re.escape(repr(count))} threads; allowed: a whole number of at least 1"):
         runtime.set_threads(count)
     assert runtime.get_threads() >= 1
 

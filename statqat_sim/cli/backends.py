@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from statqat_sim.cli.console import Json, show_table, write_json
+from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.options import Json
 
 
 def backends(json: Json = None) -> None:
@@ -10,8 +11,10 @@ def backends(json: Json = None) -> None:
     from rich import box
     from rich.table import Table
 
+    from statqat_sim.cli.outputs import check_json
     from statqat_sim.runtime import backends
 
+    check_json(json)
     known = sorted(backends().items())
     reasons = {name: backend.available() for name, backend in known}
     versions = {name: dict(backend.versions()) if reasons[name] is None else {} for name, backend in known}

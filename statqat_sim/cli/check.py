@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from statqat_sim.cli.console import Search, error_text
+from statqat_sim.cli.console import error_text
+from statqat_sim.cli.options import Search
 
 
 def check(

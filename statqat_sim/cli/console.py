@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -19,18 +19,11 @@ if TYPE_CHECKING:
 USER_ERRORS = (SpecError, UnsupportedError, LookupError, OSError, ValueError)
 """What a user can put right: told without a traceback."""
 
+STDOUT = "-"
+"""What stands for the standard output in the place of a file."""
+
 PIPE_WIDTH = 1 << 14
 """Columns where there is no terminal: wider than any table, so that nothing is folded."""
-
-Json: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--json", metavar="FILE", help="Write a JSON list to FILE, '-' for the standard output, and no table."
-    ),
-]
-Search: TypeAlias = Annotated[
-    list[Path] | None, typer.Option("--search", metavar="DIR", help="A folder of further formats; repeatable.")
-]
 
 
 def console(*, error: bool = False) -> Console:
@@ -76,11 +69,20 @@ def error_text(error: BaseException) -> str:
     return f"error: {error}"
 
 
-def write_json(items: Iterable[Mapping[str, Any]], target: str) -> None:
-    """A JSON list to a file or, for `-`, to the standard output; one item to a line. NaN and Inf do not occur."""
+def json_text(items: Iterable[Mapping[str, Any]]) -> str:
+    """A JSON list, one item to a line. NaN and Inf do not occur."""
     lines = [json.dumps(item, allow_nan=False) for item in items]
-    text = "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
-    if target == "-":
+    return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+
+
+def write_json(items: Iterable[Mapping[str, Any]], target: str) -> None:
+    """A JSON list to a file or to the standard output."""
+    write_text(json_text(items), target)
+
+
+def write_text(text: str, target: str) -> None:
+    """Text to a file or, for STDOUT, to the standard output."""
+    if target == STDOUT:
         typer.echo(text)
         return
     from statqat_sim.report.atomic import replacing

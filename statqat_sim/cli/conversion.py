@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
 from statqat_sim.cli.console import note, progress, show_table
-from statqat_sim.cli.outputs import Named, write_arrays
+from statqat_sim.cli.outputs import Named, member_name, write_arrays
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -44,14 +44,37 @@ def convert(tensors: Sequence[Tensor], function: Callable[[Any], Any], output: P
         OSError: if a file cannot be read or written.
         ValueError: if a tensor cannot be read, or is not what the function takes.
     """
-    if len(tensors) != 1 and output.suffix != ".npz":
-        raise ValueError(f"{output}: holds one tensor, and these are {len(tensors)}; allowed: .npz")
     told: list[Told] = []
     notes: list[str] = []
-    write_arrays(_results(tensors, function, told, notes), output)
-    for text in notes:
-        note(text)
+    results = _results(tensors, function, told, notes)
+    try:
+        write_arrays(_distinct(results, output) if output.suffix == ".npz" else _single(results, output), output)
+    finally:
+        for text in notes:
+            note(text)
     return told
+
+
+def _single(results: Iterable[Named], output: Path) -> Iterator[Named]:
+    """The result, for a file that holds one."""
+    first = None
+    for name, array in results:
+        if first is not None:
+            raise ValueError(f"{output}: holds one tensor, and these are {first}, {name}, ...; allowed: .npz")
+        first = name
+        yield name, array
+
+
+def _distinct(results: Iterable[Named], output: Path) -> Iterator[Named]:
+    """The results, each under the name that an archive has for it."""
+    taken: dict[str, str] = {}
+    for name, array in results:
+        member = member_name(name)
+        if member in taken:
+            names = name if name == taken[member] else f"{taken[member]} and {name}"
+            raise ValueError(f"{output}: two tensors would be called {member}: {names}; allowed: each name once")
+        taken[member] = name
+        yield member, array
 
 
 def _results(
@@ -59,6 +82,7 @@ def _results(
 ) -> Iterator[Named]:
     import numpy as np
 
+    from statqat_sim.arrays import dtype_name
     from statqat_sim.cli.tensors import NotRead
 
     with progress() as bar:
@@ -71,8 +95,7 @@ def _results(
                     raise
                 notes.append(f"{error}; skipped")
                 continue
-            dtype = str(array.dtype).removeprefix("torch.")
-            row = (tensor.name, dtype, list(array.shape), result.dtype.name, list(result.shape))
+            row = (tensor.name, dtype_name(array), list(array.shape), result.dtype.name, list(result.shape))
             told.append(dict(zip(COLUMNS, row, strict=True)))
             yield tensor.name, result
     if not told:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, show_table, write_json
-from statqat_sim.cli.outputs import Output
+from statqat_sim.cli.console import json_text, show_table, write_json, write_text
+from statqat_sim.cli.options import Format, Json, Output, Search
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -30,7 +30,7 @@ class Dtype(StrEnum):
 
 
 def decode(
-    format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
+    format: Format,
     codes: Annotated[
         list[str] | None, typer.Argument(metavar="CODE", help="Codes: 126, 0x7e, 0b1111110; with --packed, bytes.")
     ] = None,
@@ -68,7 +68,7 @@ def decode(
     statqat-sim decode int4 --data codes.bin --packed --shape 4,300 --output values.npy
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
-    from statqat_sim.cli.outputs import check_output
+    from statqat_sim.cli.outputs import check_json, check_output
     from statqat_sim.codec import Codec
     from statqat_sim.spec.catalog import load_format
 
@@ -76,6 +76,7 @@ def decode(
     check_sources(codes or (), data or (), output, "codes")
     if output:
         check_output(output)
+    check_json(json)
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     codec = Codec(load_format(format, search or ()))
     if data:
@@ -95,11 +96,13 @@ def _read_shape(text: str | None, packed: bool) -> tuple[int, ...] | None:
     return tuple(map(int, sizes))
 
 
-def _decode_files(codec: Codec, data: Iterable[Path], output: Path, how: dict[str, Any], json: str | None) -> None:
+def _decode_files(codec: Codec, data: Sequence[Path], output: Path, how: dict[str, Any], json: str | None) -> None:
     from statqat_sim.cli.conversion import convert, show_conversion
 
     def values(codes: Any) -> Any:
-        return codec.decode(_checked(codes, codec.format, how["packed"]), **how)
+        array = _checked(codes, codec.format, how["packed"])
+        _check_rows(array, codec.format, how)
+        return codec.decode(array, **how)
 
     told = convert(_tensors(data, codec.format, how["packed"]), values, output)
     if json:
@@ -109,16 +112,17 @@ def _decode_files(codec: Codec, data: Iterable[Path], output: Path, how: dict[st
     typer.echo(f"{output}: written")
 
 
-def _tensors(data: Iterable[Path], fmt: NumberFormat, packed: bool) -> list[Tensor]:
+def _tensors(data: Sequence[Path], fmt: NumberFormat, packed: bool) -> list[Tensor]:
+    """Every tensor; with several files or folders, its name starts with its file."""
     from statqat_sim.cli.tensors import Kind, Tensor, tensors
 
     found = []
     for path in data:
         if path.suffix == RAW:
             path.stat()
-            found.append(Tensor(path.stem, partial(_raw, path, fmt, packed)))
+            found.append(Tensor(path.stem if len(data) == 1 else str(path), partial(_raw, path, fmt, packed)))
         else:
-            found += tensors([path], Kind.CODES)
+            found += tensors([path], Kind.CODES, with_files=len(data) > 1)
     return found
 
 
@@ -162,6 +166,17 @@ def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
     return array.astype(_word(fmt, packed), copy=False)
 
 
+def _check_rows(array: Any, fmt: NumberFormat, how: Mapping[str, Any]) -> None:
+    """Raises ValueError for dense codes of which only --shape can tell how many there are."""
+    if not how["packed"] or how["shape"] is not None or fmt.bits > BYTE or not array.shape:
+        return
+    bits = BYTE * array.shape[-1]
+    if bits % fmt.bits:
+        shape = ",".join(map(str, (*array.shape[:-1], bits // fmt.bits)))
+        told = f"rows of {bits} bits are no whole number of {fmt.bits}-bit codes"
+        raise ValueError(f"{told}; say their shape, without the padding, such as --shape {shape}")
+
+
 def _decode_typed(
     codec: Codec, texts: Sequence[str], output: Path | None, how: dict[str, Any], json: str | None
 ) -> None:
@@ -173,13 +188,15 @@ def _decode_typed(
 
     fmt, packed = codec.format, how["packed"]
     words = np.array([read_code(text, BYTE if packed else fmt.bits) for text in texts], _word(fmt, packed))
+    _check_rows(words, fmt, how)
     values = codec.decode(words, **how)
     codes = _unpacked(words, fmt, values.shape) if packed else words
+    pairs = list(zip(codes.reshape(-1).tolist(), values.reshape(-1).tolist(), strict=True))
+    text = json_text({"code": code, "value": json_value(value)} for code, value in pairs) if json else ""
     if output:
         write_arrays([("values", values)], output)
-    pairs = list(zip(codes.reshape(-1).tolist(), values.reshape(-1).tolist(), strict=True))
     if json:
-        write_json(({"code": code, "value": json_value(value)} for code, value in pairs), json)
+        write_text(text, json)
         return
     _show(pairs, fmt.bits)
     if output:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, show_table, write_json
+from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.options import Json, Search
 
 if TYPE_CHECKING:
     from statqat_sim.report.difference import Difference, Range
@@ -38,14 +39,17 @@ def diff(
     statqat-sim diff float8_e4m3fn float8_e4m3fn.ml_dtypes
     statqat-sim diff float8_e5m2 my_format.yaml --first 40
     """
+    from statqat_sim.cli.outputs import check_json
     from statqat_sim.report.difference import difference
     from statqat_sim.spec.catalog import load_format
 
+    check_json(json)
     found = difference(load_format(a, search or ()), load_format(b, search or ()), first)
     if json:
         write_json([_item(found)], json)
         return
     _show_keys(found)
+    typer.echo()
     for line in _summary(found):
         typer.echo(line)
     _show_regions(found)
@@ -66,7 +70,6 @@ def _table(columns: Iterable[str], rows: Iterable[Sequence[str]], right: Iterabl
     for row in rows:
         table.add_row(*row)
     show_table(table)
-    typer.echo()
 
 
 def _show_keys(found: Difference) -> None:
@@ -85,11 +88,13 @@ def _summary(found: Difference) -> Iterator[str]:
         reason = next(f"{fmt.name} has {reason}" for fmt in found.formats if (reason := why_not(fmt)))
         yield f"Compared on a sample of {inputs}, not on all, since {reason.partition(';')[0]}."
     yield f"Of {'all ' * found.exact}{inputs}, {_counts(found)}."
+    for fmt, count in zip(found.formats, found.refused, strict=True):
+        if count:
+            yield f"{_share(count, found.inputs)} are refused by {fmt.name} alone."
     if found.decoded == ():
         yield "All codes mean the same."
     if any(key == "encode.via" and "bfloat16" not in values for key, *values in found.keys):
         yield "via: float32 acts on float64 inputs alone, which are not compared."
-    yield ""
 
 
 def _counts(found: Difference) -> str:
@@ -117,6 +122,7 @@ def _show_regions(found: Difference) -> None:
         (region.name, str(region.inputs), _float32(region.example.first), *_results(found, region.example))
         for region in found.regions
     ]
+    typer.echo()
     _table(("region", "inputs", "first", *NAMES), rows, right=("inputs", "first"))
 
 
@@ -127,6 +133,7 @@ def _show_ranges(found: Difference) -> None:
         (_float32(each.first), f"{each.first:#010x}", _float32(each.last), str(each.count), *_results(found, each))
         for each in found.ranges
     ]
+    typer.echo()
     _table(("from", "bits", "to", "inputs", *NAMES), rows, right=("from", "to", "inputs"))
     if more := found.range_count - len(rows):
         typer.echo(f"... and {more} more ranges of inputs (--first N)")
@@ -157,7 +164,7 @@ def _show_decoded(found: Difference, first: int) -> None:
     from statqat_sim.report.facts import number
 
     fmt = found.formats[0]
-    typer.echo(f"{len(found.decoded)} of {1 << fmt.bits} codes mean another value")
+    typer.echo(f"\n{len(found.decoded)} of {1 << fmt.bits} codes mean another value")
     _table(
         ("code", *NAMES), [(hex_code(each.code, fmt.bits), *map(number, each.values)) for each in found.decoded[:first]]
     )
@@ -178,6 +185,7 @@ def _item(found: Difference) -> dict[str, Any]:
         "other_codes": found.other_codes,
         "other_values": found.other_values,
         "zero_signs": found.zero_signs,
+        "refused": dict(zip(("a", "b"), found.refused, strict=True)),
         "regions": [
             {"region": each.name, "inputs": each.inputs, "example": _range_item(each.example)} for each in found.regions
         ],

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, note, show_table, write_json
-from statqat_sim.cli.outputs import Output
+from statqat_sim.cli.console import json_text, note, show_table, write_json, write_text
+from statqat_sim.cli.options import Format, Json, Output, Search
 
 if TYPE_CHECKING:
     from statqat_sim.codec import Codec
 
-SEED_BITS = 64
 COLUMNS = ("input", "code", "binary", "value", "error", "relative")
 
 
 def encode(
-    format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
+    format: Format,
     values: Annotated[
         list[str] | None, typer.Argument(metavar="VALUE", help="Numbers: -1.5, 1e-3, 1/3, 0x1.8p3, inf, nan.")
     ] = None,
@@ -54,17 +52,18 @@ def encode(
     statqat-sim encode float6_e3m2fn --data model.safetensors --packed --output codes.npz
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
-    from statqat_sim.cli.outputs import check_output
-    from statqat_sim.codec import Codec
+    from statqat_sim.cli.outputs import check_json, check_output
+    from statqat_sim.codec import Codec, new_seed
     from statqat_sim.spec.catalog import load_format
 
     refuse_options(values or ())
     check_sources(values or (), data or (), output, "numbers")
     if output:
         check_output(output)
+    check_json(json)
     codec = Codec(load_format(format, search or ()))
     if seed is None and codec.format.encode.rounding.is_stochastic:
-        seed = secrets.randbits(SEED_BITS)
+        seed = new_seed()
         note(f"--seed {seed}")
     if data:
         _encode_files(codec, data, output or Path(), packed, seed, json)
@@ -107,10 +106,11 @@ def _encode_typed(
     codes = codec.encode(x, seed=seed)
     dense = codec.encode(x, seed=seed, packed=True) if packed else None
     rows = list(_rows(x.tolist(), codes.tolist(), codec.decode(codes, dtype="float64").tolist()))
+    text = json_text(rows if dense is None else [{"packed": dense.tobytes().hex(), "codes": rows}]) if json else ""
     if output:
         write_arrays([("codes", codes if dense is None else dense)], output)
     if json:
-        write_json(rows if dense is None else [{"packed": dense.tobytes().hex(), "codes": rows}], json)
+        write_text(text, json)
         return
     _show(rows, codec.format.bits)
     if dense is not None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, error_text, show_table, write_json
+from statqat_sim.cli.console import error_text, show_table, write_json
+from statqat_sim.cli.options import Json, Search
 
 if TYPE_CHECKING:
     from statqat_sim.spec.number import NumberFormat
@@ -29,8 +30,10 @@ def formats(
     statqat-sim formats e4m3
     statqat-sim formats codebook --json -
     """
+    from statqat_sim.cli.outputs import check_json
     from statqat_sim.report.facts import facts, format_table, markdown_table
 
+    check_json(json)
     found, broken = loaded(search or ())
     chosen = [fmt for fmt in found if matches(fmt, filter)]
     if not chosen and found:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, console, note, progress, show_table, write_json
-from statqat_sim.cli.outputs import check_folder
+from statqat_sim.cli.console import console, note, progress, show_table, write_json
+from statqat_sim.cli.options import Json, Search
+from statqat_sim.cli.outputs import check_folder, check_json
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -68,9 +69,8 @@ def measure(
 
     if plot:
         check_suffix(plot)
-    for target in (plot, Path(json) if json and json != "-" else None):
-        if target:
-            check_folder(target)
+        check_folder(plot)
+    check_json(json)
     names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
     rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale, seed)
     if json:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from statqat_sim.cli.console import Search
+from statqat_sim.cli.options import Search
 
 
 def new(

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import errno
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
-import typer
+from statqat_sim.cli.console import STDOUT
+
+SEPARATORS = re.compile(r"[/\\\0]")
+DRIVE = re.compile("[A-Za-z]:")
 
 Named: TypeAlias = tuple[str, Any]
 """A tensor's name, and its array."""
-
-Output: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write an array to a .npy file, all arrays to an .npz file, or the bytes of an array to a .bin file.",
-    ),
-]
 
 
 def check_output(path: Path) -> None:
@@ -40,6 +34,12 @@ def check_folder(path: Path) -> None:
     """Raises OSError unless a file can lie there."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
+
+
+def check_json(target: str | None) -> None:
+    """Raises OSError unless JSON can go there, if it shall."""
+    if target and target != STDOUT:
+        check_folder(Path(target))
 
 
 def write_arrays(arrays: Iterable[Named], path: Path) -> None:
@@ -62,13 +62,19 @@ def _write_npy(arrays: Iterable[Named], path: Path) -> None:
 
 
 def _write_npz(arrays: Iterable[Named], path: Path) -> None:
-    """As numpy's `savez` does, but with one array in memory at a time, and with any names."""
+    """As numpy's `savez` does, but with one array in memory at a time; the names are those of `member_name`."""
     import numpy as np
 
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
                 np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def member_name(name: str) -> str:
+    """What a tensor is called in an archive, in which names are paths: relative ones, that stay below its folder."""
+    parts = [part for part in SEPARATORS.split(name) if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
+    return "/".join(parts) or "tensor"
 
 
 def _write_bytes(arrays: Iterable[Named], path: Path) -> None:

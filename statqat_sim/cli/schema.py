@@ -27,13 +27,13 @@ def schema(
     """
     import json
 
-    from statqat_sim.report.atomic import replacing
+    from statqat_sim.cli.console import STDOUT, write_text
+    from statqat_sim.cli.outputs import check_folder
     from statqat_sim.spec.schema import json_schema
 
+    if output:
+        check_folder(output)
     text = json.dumps(json_schema(), indent=2, ensure_ascii=False, allow_nan=False)
-    if output is None:
-        typer.echo(text)
-        return
-    with replacing(output) as path:
-        path.write_text(text + "\n", "utf-8")
-    typer.echo(f"{output}: written", err=True)
+    write_text(text, str(output or STDOUT))
+    if output:
+        typer.echo(f"{output}: written", err=True)

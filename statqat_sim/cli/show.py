@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, console, show_table, write_json
-from statqat_sim.cli.outputs import check_folder
+from statqat_sim.cli.console import console, show_table, write_json
+from statqat_sim.cli.options import Format, Json, Search
+from statqat_sim.cli.outputs import check_folder, check_json
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
@@ -18,7 +19,7 @@ PIPED_TABLE_WIDTH = 120
 
 
 def show(
-    format: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")],
+    format: Format,
     plan: Annotated[bool, typer.Option("--plan", help="Print the programs that encode and decode.")] = False,
     plot: Annotated[
         Path | None,
@@ -44,6 +45,7 @@ def show(
 
         check_suffix(plot)
         check_folder(plot)
+    check_json(json)
     fmt = load_format(format, search or ())
     _tell(fmt, plan, json)
     if plot:

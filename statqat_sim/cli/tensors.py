@@ -13,13 +13,11 @@ from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from statqat_sim.arrays import FLOATS, INTEGERS, READ, dtype_name
 from statqat_sim.errors import UnsupportedError
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
-"""By the names that numpy, ml_dtypes and torch give them."""
-
-WHOLE = ("int", "uint", "bool")
-"""How the names of the other dtypes of numbers begin."""
+WHOLE = (*INTEGERS, "bool")
+"""The other dtypes of numbers."""
 
 UNKNOWN_FLOATS = ("float8", "void8", "void16", "void32", "F8")
 """How dtypes are called whose elements are codes: numpy saves those that it does not know as bytes."""
@@ -47,19 +45,19 @@ class Kind(Enum):
 
     def check(self, dtype: str) -> None:
         """Raises NotRead for other dtypes."""
-        if dtype.startswith(WHOLE):
+        if dtype in WHOLE:
             return
         if self is Kind.CODES:
             if not dtype.startswith(UNKNOWN_FLOATS):
                 raise NotRead(f"holds {dtype}; allowed: codes, as integers")
         elif dtype not in FLOATS:
             hint = " (numpy saves bfloat16 and float8 without their type)" if dtype.startswith("void") else ""
-            raise NotRead(f"holds {dtype}{hint}; allowed: {', '.join(FLOATS)}; decode other formats first")
+            raise NotRead(f"holds {dtype}{hint}; allowed: {READ}; decode other formats first")
 
 
 def holds_integers(array: Any) -> bool:
     """Whether an array or torch tensor holds integers or truth values."""
-    return str(array.dtype).removeprefix("torch.").startswith(WHOLE)
+    return dtype_name(array) in WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +71,8 @@ class Tensor:
     load: Load
 
 
-def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS) -> list[Tensor]:
-    """Every tensor of files, and of folders' files; with several files, a tensor's name starts with its file.
+def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS, *, with_files: bool = False) -> list[Tensor]:
+    """Every tensor of files, and of folders' files; `with_files`, or with several, its name starts with its file.
 
     Raises:
         OSError: if a file or folder cannot be read.
@@ -86,7 +84,7 @@ def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS) -> list[Tensor]:
     for file in files:
         for key, load in READERS[file.suffix](file, kind):
             name = key or file.stem
-            if len(files) > 1:
+            if with_files or len(files) > 1:
                 name = f"{file}:{key}" if key else str(file)
             found.append(Tensor(name, load))
     return found
@@ -226,7 +224,7 @@ def _torch_tensor(tensor: Any, where: str, kind: Kind) -> Any:
     import torch
 
     with _told(where):
-        dtype = str(tensor.dtype).removeprefix("torch.")
+        dtype = dtype_name(tensor)
         kind.check(dtype)
         if str(tensor.layout) != "torch.strided":
             raise NotRead(f"is {tensor.layout}; allowed: dense tensors")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from statqat_sim.cli.console import Json, Search, console, error_text, write_json
-from statqat_sim.cli.outputs import check_folder
+from statqat_sim.cli.console import console, error_text, write_json
+from statqat_sim.cli.options import Json, Search
+from statqat_sim.cli.outputs import check_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,6 +35,9 @@ def verify(
     every: Annotated[
         bool, typer.Option("--all", help="Every format; with words, those with one in name, aliases, title or kind.")
     ] = False,
+    roundings: Annotated[
+        bool, typer.Option("--roundings", help="Each format under every other deterministic rounding, too.")
+    ] = False,
     backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="What runs; see `backends`.")] = AUTO,
     json: Json = None,
     search: Search = None,
@@ -46,10 +50,12 @@ def verify(
     changes from one input to the next.
 
     Formats of more than 16 bits, with stochastic rounding, or with overflow: wrap have no such steps: they are refused,
-    and --all leaves them out and says so.
+    and --all leaves them out and says so. --all takes bfloat16, float8_e4m3fn, float8_e5m2, int8, nf4 and posit8 under
+    every deterministic rounding.
 
     \b
     statqat-sim verify float8_e4m3fn my_format.yaml
+    statqat-sim verify my_format.yaml --roundings
     statqat-sim verify --all
     statqat-sim verify --all posit takum --json proof.json
     """
@@ -61,9 +67,9 @@ def verify(
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, or --all")
     if backend != AUTO:
         backend_named(backend)
-    if json and json != "-":
-        check_folder(Path(json))
-    chosen, broken = _chosen(words, every, search or ())
+    check_json(json)
+    found, broken = _chosen(words, every, search or ())
+    chosen = list(_rounded(found, every, roundings))
     for fmt in chosen:
         if not every and (reason := why_not(fmt)):
             raise ValueError(f"{fmt.name} cannot be proven: {reason}")
@@ -98,6 +104,16 @@ def _chosen(words: Sequence[str], every: bool, search: Sequence[Path]) -> tuple[
     if not chosen and found:
         raise LookupError(f"no format has {' or '.join(map(repr, words))} in its name, aliases, title or kind")
     return chosen, broken
+
+
+def _rounded(chosen: Iterable[NumberFormat], every: bool, roundings: bool) -> Iterator[NumberFormat]:
+    """The formats, each before its other roundings where these are asked for."""
+    from statqat_sim.report.verification import ROUNDED, other_roundings
+
+    for fmt in chosen:
+        yield fmt
+        if roundings or (every and fmt.name in ROUNDED):
+            yield from other_roundings(fmt)
 
 
 def _verified(chosen: Sequence[NumberFormat], backend: str, *, quiet: bool) -> list[Result]:

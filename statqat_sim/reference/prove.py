@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -90,39 +90,59 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
         ValueError: if the encoder's result has another shape than its input.
     """
     start = time.perf_counter()
-    code_type = _code_type(format.bits)
-    expected = _Expected(thresholds(format), code_type)
+    expected = _Expected(thresholds(format), _code_type(format.bits))
+    found = _Tally()
+    for first, codes in _encoded(encode, expected):
+        found.add(first, codes, *expected.within(first, len(codes)))
+        if progress is not None:
+            progress(found.inputs, expected.inputs)
+    return Proof(
+        format=format.name,
+        inputs=found.inputs,
+        change_points=found.change_points,
+        wrong=found.wrong,
+        mismatches=tuple(found.mismatches),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _encoded(encode: Encoder, expected: _Expected) -> Iterator[tuple[int, Words]]:
+    """The first input and the codes of each block; the next block's may take their place."""
     offsets = np.arange(BLOCK, dtype=np.uint32)
-    bits, buffer = np.empty_like(offsets), np.empty(BLOCK, code_type)
-    done = change_points = wrong = 0
-    last: int | None = None
-    mismatches: list[Mismatch] = []
+    bits, buffer = np.empty_like(offsets), np.empty(BLOCK, expected.code_type)
     for first, count in _blocks(expected.ranges):
         np.add(offsets[:count], np.uint32(first), out=bits[:count])
         codes = np.asarray(encode(bits[:count].view(np.float32), out=buffer[:count]))
         if codes.shape != (count,):
             raise ValueError(f"the encoder gave shape {codes.shape} for {count} inputs; allowed: ({count},)")
-        counts, steps = expected.within(first, count)
+        yield first, codes
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What is found, block by block, in the order of the inputs' bits."""
+
+    inputs: int = 0
+    change_points: int = 0
+    wrong: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+    last: int | None = None
+
+    def add(self, first: int, codes: Words, counts: Words, steps: Words) -> None:
+        """A block's codes, and what they must be: each of `steps` for so many inputs."""
         right = np.repeat(steps, counts)
         if not np.array_equal(codes, right):
-            differs = np.flatnonzero(codes != right)
-            wrong += len(differs)
-            shown = differs[: SHOWN - len(mismatches)]
-            mismatches += [Mismatch(first + int(i), int(codes[i]), int(right[i])) for i in shown]
+            self._add_wrong(first, codes, right)
             steps = _steps_of(codes)
-        change_points += len(steps) - (last in (None, int(steps[0])))
-        last = int(steps[-1])
-        done += count
-        if progress is not None:
-            progress(done, expected.inputs)
-    return Proof(
-        format=format.name,
-        inputs=done,
-        change_points=change_points,
-        wrong=wrong,
-        mismatches=tuple(mismatches),
-        seconds=time.perf_counter() - start,
-    )
+        self.change_points += len(steps) - (self.last in (None, int(steps[0])))
+        self.last = int(steps[-1])
+        self.inputs += len(codes)
+
+    def _add_wrong(self, first: int, codes: Words, right: Words) -> None:
+        differs = np.flatnonzero(codes != right)
+        self.wrong += len(differs)
+        for place in differs[: SHOWN - len(self.mismatches)].tolist():
+            self.mismatches.append(Mismatch(first + place, int(codes[place]), int(right[place])))
 
 
 class _Expected:
@@ -133,6 +153,7 @@ class _Expected:
         pieces += [*steps.negative, *_nan(FLOAT32.sign, steps.negative_nan)]
         self._firsts = np.array([piece.first for piece in pieces], np.int64)
         self._codes = np.array([piece.code for piece in pieces], code_type)
+        self.code_type = code_type
         finite = FIRST_NAN if steps.nan is None else FLOAT32.sign
         self.ranges = (range(finite), range(FLOAT32.sign, FLOAT32.sign + finite))
         self.inputs = 2 * finite

@@ -64,10 +64,10 @@ class Decoded:
 class Difference:
     """All that two formats do differently.
 
-    An input differs if it becomes another value, or, where all codes mean the same in both formats, another code. All
-    NaN are one value; 0 and -0 are two, and `zero_signs` counts the inputs whose values differ in this alone.
-    `other_codes` is None for formats of different widths, `decoded` also for those of more than 16 bits; `ranges` are
-    the first of `range_count`.
+    An input differs if it becomes another value, or, where all codes mean the same in both formats, another code, or if
+    one format alone refuses it; these are counted in `refused` and in neither of the others. All NaN are one value; 0
+    and -0 are two, and `zero_signs` counts the inputs whose values differ in this alone. `other_codes` is None for
+    formats of different widths, `decoded` also for those of more than 16 bits; `ranges` are the first of `range_count`.
     """
 
     formats: Pair
@@ -77,6 +77,7 @@ class Difference:
     other_codes: int | None
     other_values: int
     zero_signs: int
+    refused: tuple[int, int]
     regions: tuple[Region, ...]
     ranges: tuple[Range, ...]
     range_count: int
@@ -97,8 +98,10 @@ def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
     formats = a, b
     found = pieces(formats, _cuts(formats))
     decoded = tuple(_decoded(formats)) if a.bits == b.bits <= MAX_TABLE_BITS else None
-    other_codes, other_values = found.codes[0] != found.codes[1], _other_values(found)
+    taken, alone = _taken_and_alone(found)
+    other_codes, other_values = taken & (found.codes[0] != found.codes[1]), taken & _other_values(found)
     differs = other_codes if a.element == b.element or decoded == () else other_values
+    differs = differs | alone[0] | alone[1]
     zero_signs = other_values & (found.values[0] == found.values[1])
     places = np.flatnonzero(differs)
     return Difference(
@@ -106,9 +109,10 @@ def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
         keys=tuple(_keys(formats)),
         exact=found.exact,
         inputs=int(found.count.sum()),
-        other_codes=int(found.count[other_codes].sum()) if a.bits == b.bits else None,
-        other_values=int(found.count[other_values].sum()),
-        zero_signs=int(found.count[zero_signs].sum()),
+        other_codes=_inputs(found, other_codes) if a.bits == b.bits else None,
+        other_values=_inputs(found, other_values),
+        zero_signs=_inputs(found, zero_signs),
+        refused=(_inputs(found, alone[0]), _inputs(found, alone[1])),
         regions=tuple(_regions(formats, found, differs)),
         ranges=tuple(_range(found, int(index)) for index in places[:shown]),
         range_count=len(places),
@@ -116,11 +120,20 @@ def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
     )
 
 
+def _inputs(found: Pieces, chosen: Mask) -> int:
+    """How many inputs lie in these ranges."""
+    return int(found.count[chosen].sum())
+
+
+def _taken_and_alone(found: Pieces) -> tuple[Mask, tuple[Mask, Mask]]:
+    """What neither format refuses, and what each of them refuses alone."""
+    a, b = (codes == REFUSED for codes in found.codes)
+    return ~(a | b), (a & ~b, b & ~a)
+
+
 def _other_values(found: Pieces) -> Mask:
     a, b = found.values
-    same = (a.view(np.int64) == b.view(np.int64)) | (np.isnan(a) & np.isnan(b))
-    refused = [codes == REFUSED for codes in found.codes]
-    return np.asarray(~same | (refused[0] != refused[1]))
+    return np.asarray((a.view(np.int64) != b.view(np.int64)) & ~(np.isnan(a) & np.isnan(b)))
 
 
 def _range(found: Pieces, index: int) -> Range:

@@ -13,10 +13,13 @@ from statqat_sim.codec import Codec
 from statqat_sim.reference.exact import decode_float32, decode_float64
 from statqat_sim.reference.prove import SHOWN, Proof, prove
 from statqat_sim.spec.base import MAX_TABLE_BITS
-from statqat_sim.spec.encode import Overflow
+from statqat_sim.spec.encode import Overflow, Rounding
 from statqat_sim.spec.number import NumberFormat
 
 INPUTS = 1 << 32
+
+ROUNDED = ("bfloat16", "float8_e4m3fn", "float8_e5m2", "int8", "nf4", "posit8")
+"""Built-in formats, of several kinds, that `--all` proves under every deterministic rounding."""
 
 DECODERS: tuple[tuple[str, str, Callable[[NumberFormat, int], int]], ...] = (
     ("float32", "uint32", decode_float32),
@@ -63,6 +66,14 @@ def why_not(fmt: NumberFormat) -> str | None:
     if fmt.encode.rounding.is_stochastic:
         return f"rounding: {fmt.encode.rounding.value}; a proof needs one right code for each input"
     return None
+
+
+def other_roundings(fmt: NumberFormat) -> Iterator[NumberFormat]:
+    """The format under each other deterministic rounding, and named for it, as in `int8.toward_zero`."""
+    for rounding in Rounding:
+        if not (rounding.is_stochastic or rounding is fmt.encode.rounding):
+            encode = fmt.encode.model_copy(update={"rounding": rounding})
+            yield fmt.model_copy(update={"name": f"{fmt.name}.{rounding.value}", "encode": encode})
 
 
 def verify(fmt: NumberFormat, backend: str = "auto", progress: Callable[[int], None] | None = None) -> Verification:

@@ -1,0 +1,37 @@
+"""CPU arrays of any kind as numpy arrays, and results in the caller's kind. Imports no other array library."""
+
+from statqat_sim.arrays.inputs import as_numpy, as_scale, real_array
+from statqat_sim.arrays.kinds import (
+    FLOATS,
+    HALVES,
+    INTEGERS,
+    READ,
+    Array,
+    dtype_name,
+    float_storage,
+    is_cpu_array,
+    is_cpu_tensor,
+    plain_name,
+    word_type,
+)
+from statqat_sim.arrays.results import in_kind, result_array, separate
+
+__all__ = [
+    "FLOATS",
+    "HALVES",
+    "INTEGERS",
+    "READ",
+    "Array",
+    "as_numpy",
+    "as_scale",
+    "dtype_name",
+    "float_storage",
+    "in_kind",
+    "is_cpu_array",
+    "is_cpu_tensor",
+    "plain_name",
+    "real_array",
+    "result_array",
+    "separate",
+    "word_type",
+]

@@ -1,0 +1,154 @@
+"""What callers give, as numpy arrays: views where memory allows it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.arrays.kinds import (
+    INTEGERS,
+    Array,
+    dtype_name,
+    is_cpu_array,
+    is_cpu_tensor,
+    storage_dtype,
+    word_type,
+)
+from statqat_sim.errors import shown
+from statqat_sim.plan.program import Packed, Storage
+
+BEYOND_FLOAT32 = 2.0**128 - 2.0**103
+"""The least number that rounds to Inf."""
+
+
+def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
+    """A CPU array, of the storage's `word_type`; integers where floats are read, and swapped bytes, are converted.
+
+    Raises:
+        TypeError: unless it is a CPU array of the dtype that `storage` names.
+    """
+    view, name = numpy_view(array, storage, what), dtype_name(array)
+    if not view.dtype.isnative:
+        view = view.astype(view.dtype.newbyteorder("="))
+    if name == storage_dtype(storage):
+        return view.view(word_type(storage))
+    if name in INTEGERS and INTEGERS[name] is storage:
+        return _floats(view, storage)
+    raise TypeError(f"{what} is {name}; allowed: {storage_dtype(storage)}{_conversion(array, view, storage, what)}")
+
+
+def _conversion(array: Any, view: Array, storage: Storage | Packed, what: str) -> str:
+    """How an array of numbers gets the dtype that is wanted."""
+    if not np.issubdtype(view.dtype, np.number):
+        return ""
+    wanted = storage_dtype(storage)
+    return f"; convert it: {what}" + (f".to(torch.{wanted})" if is_cpu_tensor(array) else f".astype(np.{wanted})")
+
+
+def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
+    """A numpy view of a CPU array of any dtype; of a bfloat16 tensor, of its bits.
+
+    Raises:
+        TypeError: if it is no CPU array, or none that numpy can see.
+    """
+    if is_cpu_tensor(array):
+        return _tensor_view(array, what)
+    if not isinstance(array, np.ndarray | np.generic):
+        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
+    _refuse_mask(array, what)
+    return np.asarray(array)
+
+
+def _refuse_mask(array: Any, what: str) -> None:
+    """Raises TypeError for masked arrays, whose mask would be lost."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{what} is a masked array; allowed: arrays without a mask, such as {what}.filled(0)")
+
+
+def _tensor_view(tensor: Any, what: str) -> Array:
+    """A numpy view of a tensor; of a bfloat16 tensor, of its bits."""
+    tensor = _resolved(tensor.detach(), what)
+    if dtype_name(tensor) == Storage.BFLOAT16:
+        tensor = tensor.view(sys.modules["torch"].uint16)
+    try:
+        # not `.numpy()`, which marks the tensor's storage as not resizable for ever
+        return np.from_dlpack(tensor)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{what} is a tensor that numpy cannot see: {error}") from None
+
+
+def _resolved(tensor: Any, what: str) -> Any:
+    """A tensor whose memory says what it holds: a negated view of complex numbers is copied.
+
+    Raises:
+        TypeError: if it only stands for one, as while a model is traced.
+    """
+    torch = sys.modules["torch"]
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "fake_mode"):
+        raise TypeError(f"{what} is a {type(tensor).__name__}, which has no memory; allowed: tensors with values")
+    return tensor.resolve_neg()
+
+
+def _floats(integers: Array, storage: Storage) -> Array:
+    """Integers as floats; what float64 does not hold is rounded to odd.
+
+    So it stays on its side of any boundary of up to 52 significant bits.
+    """
+    floats = integers.astype(storage.value)
+    if integers.itemsize < 8:
+        return floats
+    magnitude = np.where(integers < 0, 0 - integers.astype(np.uint64), integers.astype(np.uint64))
+    top = magnitude >> np.uint64(11)  # which float64 holds
+    excess = np.maximum(np.frexp(top.astype(np.float64))[1] - 42, 0).astype(np.uint64)
+    kept = magnitude >> excess
+    odd = kept | (kept << excess != magnitude)
+    rounded: Array = np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)
+    return rounded
+
+
+def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
+    """A scale as a float32 array that broadcasts against `shape`; one number, of any dtype, is rounded to float32.
+
+    Raises:
+        TypeError: if it is an array of another dtype.
+        ValueError: if it does not broadcast, or is a number beyond float32's range.
+    """
+    if hasattr(scale, "__array__") and not is_cpu_array(scale):
+        scale = np.asarray(scale)
+    if isinstance(scale, int | float) or (is_cpu_array(scale) and scale.shape == ()):
+        return _rounded(scale)
+    array = as_numpy(scale, Storage.FLOAT32, "scale")
+    try:
+        fits = np.broadcast_shapes(array.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"scale has shape {array.shape}; allowed: shapes that broadcast to {shape}")
+    return array
+
+
+def _rounded(scale: Any) -> Array:
+    """A number as float32."""
+    number = scale if isinstance(scale, int | float) else real_array(scale, "scale")
+    magnitude = abs(number) if isinstance(number, int) else abs(float(number))  # an int may be beyond float64
+    if BEYOND_FLOAT32 <= magnitude < math.inf:
+        raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
+    return np.asarray(number, np.float32)
+
+
+def real_array(array: Any, what: str) -> Array:
+    """A numpy view of an array, a CPU tensor, or a sequence of real numbers; bfloat16 tensors are widened to float32.
+
+    Raises:
+        TypeError: if it is something else, or has another dtype.
+    """
+    _refuse_mask(array, what)
+    view = _tensor_view(array, what) if is_cpu_tensor(array) else np.asarray(array)
+    if is_cpu_tensor(array) and dtype_name(array) == Storage.BFLOAT16:
+        return (view.astype(np.uint32) << 16).view(np.float32)
+    if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
+        raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
+    return view

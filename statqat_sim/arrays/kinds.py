@@ -1,0 +1,75 @@
+"""Whose arrays there are, their dtypes by name, and what kernels see of them."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.plan.program import Packed, Storage
+
+Array: TypeAlias = NDArray[Any]
+
+HALVES = (Storage.FLOAT16, Storage.BFLOAT16)
+FLOATS = tuple(storage.value for storage in (*HALVES, Storage.FLOAT32, Storage.FLOAT64))
+INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) | dict.fromkeys(
+    ("int32", "uint32", "int64", "uint64"), Storage.FLOAT64
+)
+"""The floats that hold them; of the long ones, all that are told apart."""
+
+READ = ", ".join((*FLOATS, "integers"))
+"""What encoders read, for messages."""
+
+
+def is_cpu_tensor(array: object) -> bool:
+    """Whether this is a torch tensor in the CPU's memory."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cpu"
+
+
+def is_cpu_array(array: object) -> bool:
+    """Whether numpy can see this array's memory without a copy."""
+    return isinstance(array, np.ndarray | np.generic) or is_cpu_tensor(array)
+
+
+def dtype_name(array: Any) -> str:
+    """The name of an array's dtype in any byte order, as `plain_name` has it; of what has none, its type's name."""
+    return _native_name(getattr(array, "dtype", type(array).__name__))
+
+
+@cache
+def _native_name(dtype: object) -> str:
+    return plain_name(dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype)
+
+
+def plain_name(dtype: object) -> str:
+    """A dtype's name as numpy and ml_dtypes call it; torch has the same."""
+    return str(dtype).removeprefix("torch.")
+
+
+def float_storage(array: Any, what: str) -> Storage:
+    """How encoders read an array: integers as floats that hold them.
+
+    Raises:
+        TypeError: for other dtypes.
+    """
+    name = dtype_name(array)
+    if name in FLOATS:
+        return Storage(name)
+    if name in INTEGERS:
+        return INTEGERS[name]
+    raise TypeError(f"{what} is {name}; allowed: an array of {READ}")
+
+
+def storage_dtype(storage: Storage | Packed) -> str:
+    """The dtype of the arrays that callers give and get."""
+    return Storage.UINT8.value if isinstance(storage, Packed) else storage.value
+
+
+@cache
+def word_type(storage: Storage | Packed) -> str:
+    """The dtype of arrays that kernels work on; what numpy alone does not have is seen as its bits."""
+    return Storage.UINT16.value if storage in HALVES else storage_dtype(storage)

@@ -1,0 +1,32 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from statqat_sim.cli.console import STDOUT
+
+Format: TypeAlias = Annotated[str, typer.Argument(metavar="NAME|FILE", help="A name, an alias or a .yaml file.")]
+Search: TypeAlias = Annotated[
+    list[Path] | None, typer.Option("--search", metavar="DIR", help="A folder of further formats; repeatable.")
+]
+Json: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        help=f"Write a JSON list to FILE, '{STDOUT}' for the standard output, and no table.",
+    ),
+]
+Output: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write an array to a .npy file, all arrays to an .npz file, or the bytes of an array to a .bin file.",
+    ),
+]

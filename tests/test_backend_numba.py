@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import ml_dtypes
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from statqat_sim import runtime
 from statqat_sim.arrays import HALVES
 from statqat_sim.backends.numba_cpu import cache, kernel, threads
 from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+from statqat_sim.backends.numba_cpu.processor import Processor
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant
 from statqat_sim.codec import Codec
 from statqat_sim.plan.builder import Builder
@@ -136,6 +138,31 @@ def test_a_plan_may_have_words_of_its_own(count: int) -> None:
     run(x, kernel.NO_SCALE, out.reshape(-1), 1, len(x), 0, 0, 0, 0)
     assert_bit_exact(out[: len(x)].reshape(-1), interpret(CodecPlan(shape), [x]).reshape(-1))
     assert not out[len(x) :].any()
+
+
+PROCESSORS = ["", "+avx2", "+avx512f", "+avx512f,+avx512bw"]
+
+
+@pytest.mark.parametrize("features", PROCESSORS)
+def test_every_kind_of_processor_gives_the_same_bits(
+    features: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    host = llvmlite.binding.get_host_cpu_features()
+    if not all(host.get(feature) for feature in features.replace("+", "").split(",") if feature):
+        pytest.skip(f"this processor lacks some of {features}")
+    processor = Processor.of_features(features)
+    monkeypatch.setattr(Processor, "of_features", lambda _: processor)
+    monkeypatch.setenv("STATQAT_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(cache, "_loaded", {})
+    x, codes = random_bits(3000), np.arange(256, dtype=np.uint8)
+    for name in ("float4_e2m1fn", "nf4", "bfloat16"):
+        format = load_format(name)
+        encode, decode = (lower(format, purpose) for purpose in (Purpose.ENCODE, Purpose.DECODE))
+        assert_bit_exact(
+            NumbaKernel(encode)(x.view(np.float32)), interpret(encode, [x]).astype(encode.shape.result.value)
+        )
+        if format.bits <= 8:
+            assert_bit_exact(NumbaKernel(decode)(codes), interpret(decode, [codes]).view(np.float32))
 
 
 # --- sizes, shapes, strides --------------------------------------------------------------------------------------

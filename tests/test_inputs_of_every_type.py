@@ -14,7 +14,7 @@ from checking import BACKENDS, COMPILED, FIRST, array_of, assert_same, by_interp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, LAYOUTS, Words, accepted, around, exact_codes, exact_values, marks, random_bits, specs
-from strategies import KINDS
+from strategies import KINDS, ROUNDINGS
 
 from statqat_sim.arrays import as_numpy
 from statqat_sim.codec import Codec
@@ -22,7 +22,7 @@ from statqat_sim.plan.lower import Lowering, Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.reference import exact
 from statqat_sim.reference.steps import Steps, thresholds
-from statqat_sim.spec.catalog import load_format, parse_format
+from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import Overflow
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
@@ -64,6 +64,30 @@ def test_every_pattern_of_16_bits_has_the_code_of_its_float32(floats: str, name:
         for purpose, expected in ((Purpose.ENCODE, codes), (Purpose.FAKE_QUANTIZE, rounded)):
             plan = lower(format, purpose, floats=Storage(floats))
             assert_same(on_backend(backend)(plan, bits, FIRST), expected, format, bits)
+
+
+@pytest.mark.parametrize("floats", HALVES)
+def test_every_pattern_of_16_bits_is_read_as_its_float32_by_the_whole_catalog(floats: str) -> None:
+    bits = every_pattern()
+    for format in map(load_format, formats()):
+        accepted_bits = accepted(format, bits, floats)
+        for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE):
+            half = by_interpreter(lower(format, purpose, floats=Storage(floats)), accepted_bits)
+            wide = by_interpreter(lower(format, purpose), widened(accepted_bits, floats))
+            assert_same(half, wide, format, accepted_bits)
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("extends", ["float8_e4m3fn", "float4_e2m1fn", "float8_e4m3fnuz"])
+def test_every_float16_is_rounded_as_its_float32_in_every_mode(rounding: str, extends: str) -> None:
+    for policy in ("overflow: saturate", "overflow: nan", "overflow: saturate, underflow: min, flush_inputs: false"):
+        if "nan" in policy and extends == "float4_e2m1fn":
+            continue
+        text = f"name: probe\nextends: {extends}\nencode: {{rounding: {rounding}, {policy}}}\n"
+        format, bits = parse_format(text), every_pattern()
+        for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE):
+            half = by_interpreter(lower(format, purpose, floats=Storage.FLOAT16), bits)
+            assert_same(half, by_interpreter(lower(format, purpose), widened(bits, "float16")), format, bits)
 
 
 @pytest.mark.parametrize("policy", ["{flush_inputs: true, underflow: min}", "{via: bfloat16}", "{via: float32}"])

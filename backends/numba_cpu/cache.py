@@ -198,7 +198,7 @@ def _name(shape: PlanShape, variant: Variant) -> str:
 def _printer() -> str:
     """A digest of the code that prints loops."""
     here = Path(__file__).parent
-    files = ("vector.py", "dense.py", "cache.py")
+    files = ("vector.py", "dense.py", "processor.py", "cache.py")
     return hashlib.sha256(b"".join((here / file).read_bytes() for file in files) + repr(philox()).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from numba.core import cgutils as untyped_cgutils
 from numba.extending import intrinsic
 
 from statqat_sim.backends.numba_cpu.dense import Dense
+from statqat_sim.backends.numba_cpu.processor import Processor
 from statqat_sim.plan.program import Op, Packed, PlanShape, Storage
 
 cgutils: Any = untyped_cgutils
@@ -73,7 +74,9 @@ def loop(shape: PlanShape, variant: Variant) -> Any:
     def run(_: Any, addresses: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             *streams, out, count, params, tables = cgutils.unpack_tuple(builder, arguments[0])
-            _Printer(builder, shape, variant).loop(streams, out, count, params, tables)
+            _, _, features = context.codegen().magic_tuple()
+            processor = Processor.of_features(features)
+            _Printer(builder, shape, variant, processor).loop(streams, out, count, params, tables)
             return context.get_dummy_value()
 
         return types.void(addresses), generate
@@ -84,12 +87,13 @@ def loop(shape: PlanShape, variant: Variant) -> Any:
 class _Printer:
     """Emits one plan at the builder's position."""
 
-    def __init__(self, builder: Any, shape: PlanShape, variant: Variant) -> None:
-        self.b, self.shape, self.variant = builder, shape, variant
+    def __init__(self, builder: Any, shape: PlanShape, variant: Variant, processor: Processor) -> None:
+        self.b, self.shape, self.variant, self.processor = builder, shape, variant, processor
         self.lanes = CROWDED_LANES if len(shape.params) > MANY_PARAMS else LANES
         self.words = ir.VectorType(I32, self.lanes)
         self.floats = ir.VectorType(ir.FloatType(), self.lanes)
         self.fixed: dict[int, Any] = {}
+        self.small_tables: dict[int, list[Any]] = {}
 
     def loop(self, streams: list[Any], out: Any, count: Any, params: Any, tables: Any) -> None:
         """Whole vectors from the arrays; a last, partial one through buffers, so that the body stands once."""
@@ -137,6 +141,8 @@ class _Printer:
                 self.fixed[index] = self._splat(self._word_at(params, step.value))
             elif step.op in (Op.INPUT, Op.INPUT_HIGH) and self.variant.feeds[step.value] is Feed.SINGLE:
                 self.fixed[index] = self._splat(self._word_at(streams[step.value], int(step.op is Op.INPUT_HIGH)))
+            elif self.shape.reads_small_table(step):
+                self.small_tables[step.value] = self.processor.table(self.b, self.tables[step.value])
 
     def _word_at(self, address: Any, index: int) -> Any:
         return self.b.load(self.b.gep(self._pointer(address, I32), [_word(index, I64)]))
@@ -148,6 +154,8 @@ class _Printer:
                 results.append(self.fixed[index])
             elif step.op in (Op.INPUT, Op.INPUT_HIGH):
                 results.append(inputs[step.value][int(step.op is Op.INPUT_HIGH)])
+            elif self.small_tables.get(step.value) and self.shape.reads_small_table(step):
+                results.append(self.processor.look_up(self.b, self.small_tables[step.value], results[step.args[0]]))
             else:
                 results.append(self._step(step.op, step.value, [results[arg] for arg in step.args]))
         return [self._as_words(results[output]) for output in self.shape.outputs]
@@ -221,12 +229,10 @@ class _Printer:
         b, storage = self.b, place.storage
         if isinstance(storage, Packed):
             dense = Dense(storage, self.lanes)
-            codes = b.trunc(words[0], ir.VectorType(I8, self.lanes))
+            codes = self.processor.narrow(b, words[0], 8)
             self._stream(dense.store(b, codes, address), dense.is_plain, place)
             return
-        value = self._interleaved(words)
-        if storage.bits < 32:
-            value = b.trunc(value, ir.VectorType(ir.IntType(storage.bits), self.lanes))
+        value = self.processor.narrow(b, words[0], storage.bits) if storage.bits < 32 else self._interleaved(words)
         self._stream(b.store(value, self._pointer(address, value.type), align=storage.bits // 8), True, place)
 
     def _stream(self, store: Any, is_whole: bool, place: _Place) -> None:

@@ -40,7 +40,7 @@ def decode_int_exactly(code: Word, element: IntElement) -> Pair:
     return low, high if element.full_range[0] == 0 else high | (negative << 31)
 
 
-def widened(word: Word) -> Pair:
+def float64_of(word: Word) -> Pair:
     """The float64 of a float32 that is not subnormal."""
     magnitude = word & MAGNITUDE
     high = (magnitude >> 3) + ((FLOAT64.bias - BIAS) << 20)

@@ -10,18 +10,17 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import (
     BIAS,
     EMIN,
+    FLOAT32,
     INFINITY,
-    LARGEST,
     MANTISSA_BITS,
     QUIET_NAN,
     Layout,
-    floor_magnitude,
     nearest_magnitude,
     power_of_two,
 )
 from statqat_sim.plan.rounding import boundary, round_by_sum, round_up, shift_right, stops_at_end
 from statqat_sim.plan.significand import LIFT, TOP, significand
-from statqat_sim.plan.source import Source, nan_instead
+from statqat_sim.plan.source import Source, nan_instead, to_float32_exponents
 from statqat_sim.spec.encode import (
     EncodePolicy,
     InfInput,
@@ -65,14 +64,14 @@ def encode_float(source: Source, element: FloatElement, policy: EncodePolicy, *,
         code = _magic(source, codes, policy)
     else:
         code = _close_gap(_round(source, element, policy), source, element, policy)
-    return _finish(code, source, codes, policy, clamped=magic and _saturates_exactly(element, policy))
+    return _finish(code, source, codes, policy, clamped=magic and _saturates_exactly(source, element, policy))
 
 
 def round_to_value(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
     """decode(encode(input)) without the code between, where `has_value_shortcut`."""
     values = Domain(element, values=True)
     value = _magic(source, values, policy)
-    return _finish(value, source, values, policy, clamped=_saturates_exactly(element, policy))
+    return _finish(value, source, values, policy, clamped=_saturates_exactly(source, element, policy))
 
 
 def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, *, clamped: bool) -> Word:
@@ -86,8 +85,8 @@ def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, 
     return _specials(result, source, domain, policy)
 
 
-def has_magic(element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may round a float32: onto steps whose halves are normal float32 numbers.
+def has_magic(layout: Layout, element: FloatElement, policy: EncodePolicy) -> bool:
+    """Whether the FPU may round a source of one word: onto steps whose halves are normal numbers of its layout.
 
     With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
     """
@@ -98,8 +97,8 @@ def has_magic(element: FloatElement, policy: EncodePolicy) -> bool:
         and element.mantissa_bits >= 1
         and element.bits <= CODE_MASK.bit_length()
         and precision < MANTISSA_BITS - 1  # the sum must stay in the binade of the float added
-        and emax + MANTISSA_BITS - element.mantissa_bits <= BIAS
-        and element.emin - precision > EMIN
+        and emax + MANTISSA_BITS - element.mantissa_bits + layout.bias <= 2 * BIAS
+        and element.emin - precision > layout.emin
     )
 
 
@@ -113,10 +112,10 @@ def fits_float32(element: FloatElement, policy: EncodePolicy) -> bool:
     return precision + 3 < MANTISSA_BITS and emax + 1 < BIAS and element.emin - precision > EMIN
 
 
-def has_value_shortcut(element: FloatElement, policy: EncodePolicy) -> bool:
+def has_value_shortcut(layout: Layout, element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
     keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
-    return has_magic(element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
+    return has_magic(layout, element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
 
 def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
@@ -127,22 +126,23 @@ def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     """
     element, magnitude = domain.element, source.magnitude
     builder, coarser = magnitude.builder, MANTISSA_BITS - element.mantissa_bits
-    if _saturates_exactly(element, policy):
-        magnitude = magnitude.min(builder.param("largest", floor_magnitude(Fraction(element.highest))))
-    first = (element.emin + BIAS) << MANTISSA_BITS
+    if _saturates_exactly(source, element, policy):
+        magnitude = magnitude.min(builder.param("largest", source.layout.floor_magnitude(Fraction(element.highest))))
+    first = (element.emin + source.layout.bias) << MANTISSA_BITS
     binade = (magnitude & INFINITY).max(builder.param("first binade", first))
     magic = binade + builder.param("to magic", (coarser << MANTISSA_BITS) + (-(first >> coarser) & CODE_MASK))
     half = binade - builder.param("to half a step", (element.mantissa_bits + 1) << MANTISSA_BITS)
     rounded = round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw)
     if domain.values:
-        return rounded.fsub(magic)
+        value = rounded.fsub(magic)
+        return value if source.layout is FLOAT32 else to_float32_exponents(value)
     return (rounded + (binade >> builder.param("mantissa shift", coarser))) & CODE_MASK
 
 
-def _saturates_exactly(element: FloatElement, policy: EncodePolicy) -> bool:
+def _saturates_exactly(source: Source, element: FloatElement, policy: EncodePolicy) -> bool:
     """Whether clamping the input to the largest value is all that overflow takes, Inf included."""
-    representable = floor_magnitude(Fraction(element.highest))
-    exact = representable < LARGEST and element.mantissa_bits <= MANTISSA_BITS
+    representable = source.layout.floor_magnitude(Fraction(element.highest))
+    exact = representable < source.layout.infinity - 1 and element.mantissa_bits <= MANTISSA_BITS
     follows = policy.inf_input in (InfInput.OVERFLOW, InfInput.SATURATE)
     return policy.overflow is Overflow.SATURATE and exact and follows
 

@@ -1,8 +1,7 @@
-"""Formats whose codes are listed one by one: encoders search the boundaries of their levels, decoders read a table."""
+"""Formats whose codes are listed one by one: encoders search the boundaries of their levels."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,13 +9,12 @@ from functools import lru_cache
 from itertools import pairwise
 from math import isqrt
 
-import numpy as np
-
 from statqat_sim.plan.builder import Word
+from statqat_sim.plan.decode_by_table import float32_words
 from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two
 from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
-from statqat_sim.plan.search import SMALL_TABLE_BITS, choose, key_of, look_up, search
-from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
+from statqat_sim.plan.search import SMALL_TABLE_BITS, key_of, search
+from statqat_sim.plan.source import Source, nan_instead
 from statqat_sim.spec.encode import (
     EncodePolicy,
     InfInput,
@@ -42,34 +40,7 @@ def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
 
 def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
     """decode(encode(input)) without the code between, where `has_value_shortcut`."""
-    return _encode(source, element, policy, _float32_words(element).__getitem__)
-
-
-def decode_listed(code: Word, element: ListedElement) -> Word:
-    """The float32 word of a code."""
-    return _entry("value", _float32_words(element), code)
-
-
-def decode_listed_exactly(code: Word, element: ListedElement) -> tuple[Word, Word]:
-    """The low and high words of a code's float64."""
-    words = [int.from_bytes(struct.pack("<d", value), "little") for value in element.values_by_code]
-    low, high = ([word >> shift & (1 << WORD_BITS) - 1 for word in words] for shift in (0, WORD_BITS))
-    return _entry("low value", low, code), _entry("value", high, code)
-
-
-def _float32_words(element: ListedElement) -> list[int]:
-    """The values rounded once to nearest even, by numpy: 65536 of them take no time."""
-    with np.errstate(over="ignore", under="ignore"):
-        words: list[int] = np.array(element.values_by_code, np.float64).astype(np.float32).view(np.uint32).tolist()
-    return words
-
-
-def _entry(name: str, words: list[int], code: Word) -> Word:
-    bits = (len(words) - 1).bit_length()
-    if bits <= SMALL_TABLE_BITS:
-        options = [code.builder.param(f"{name} {index}", word) for index, word in enumerate(words)]
-        return choose([code & (1 << place) for place in reversed(range(bits))], options)
-    return look_up(f"{name}s", words, code & code.builder.param("code mask", len(words) - 1))
+    return _encode(source, element, policy, float32_words(element).__getitem__)
 
 
 def _encode(source: Source, element: ListedElement, policy: EncodePolicy, told: Callable[[int], int]) -> Word:

@@ -11,12 +11,13 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan import encode_float, encode_int, listed
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.decode import decode_float, decode_int
-from statqat_sim.plan.decode_exactly import Pair, decode_float_exactly, decode_int_exactly, widened
-from statqat_sim.plan.layout import MAGNITUDE, MANTISSA_BITS
+from statqat_sim.plan.decode_by_table import NARROW_BITS, decode_by_table, decode_by_table_exactly
+from statqat_sim.plan.decode_exactly import Pair, decode_float_exactly, decode_int_exactly, float64_of
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, MANTISSA_BITS
 from statqat_sim.plan.philox import field_storage
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.plan.rounding import Draw
-from statqat_sim.plan.source import LAYOUTS, Real, Source, flushed, narrowed, read, take_apart
+from statqat_sim.plan.source import LAYOUTS, Real, Source, flushed, narrowed, read, take_apart, widened
 from statqat_sim.spec.encode import Element, EncodePolicy, Overflow, Via
 from statqat_sim.spec.floating import FloatElement, InfCodes, NanCodes
 from statqat_sim.spec.integer import IntElement
@@ -108,7 +109,7 @@ def _lower(
         return builder.finish(_decode_to(values, builder.input("codes", codes), element), values)
     real = read(builder, "x", floats)
     scale = builder.input("scale", Storage.FLOAT32) if purpose is Purpose.FAKE_QUANTIZE_SCALED else None
-    encoder = _Encoder(element, policy, lowering, _draw(builder, policy))
+    encoder = Encoder(element, policy, lowering, drawn(builder, policy))
     if scale is not None:
         return builder.finish(_to(values, encoder.scaled(real, scale)), values)
     if purpose in (Purpose.ENCODE, Purpose.PACK):
@@ -116,11 +117,11 @@ def _lower(
     if values is Storage.FLOAT32:
         return builder.finish(encoder.round_trip(real, floats), values)
     if encoder.rounds_to_float32:
-        return builder.finish(widened(encoder.round_trip(real, floats)), values)
+        return builder.finish(float64_of(encoder.round_trip(real, floats)), values)
     return builder.finish(_decode_to(values, encoder.code(real, floats), element), values)
 
 
-def _draw(builder: Builder, policy: EncodePolicy) -> Draw | None:
+def drawn(builder: Builder, policy: EncodePolicy) -> Draw | None:
     """The random bits of an element: the top ones of its field."""
     if not policy.rounding.is_stochastic:
         return None
@@ -131,7 +132,7 @@ def _draw(builder: Builder, policy: EncodePolicy) -> Draw | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Encoder:
+class Encoder:
     """How one format encodes."""
 
     element: Element
@@ -144,7 +145,7 @@ class _Encoder:
         source = self._source(real, came_as)
         match self.element:
             case FloatElement():
-                magic = self._is_fast(source) and encode_float.has_magic(self.element, self.policy)
+                magic = self._is_fast(source) and encode_float.has_magic(source.layout, self.element, self.policy)
                 return encode_float.encode_float(source, self.element, self.policy, magic=magic)
             case IntElement():
                 magic = self._is_fast(source) and encode_int.has_magic(self.element, self.policy)
@@ -155,15 +156,17 @@ class _Encoder:
         """The float32 that the code of an input decodes to."""
         source = self._source(real, came_as)
         match self.element:
-            case FloatElement() if self._is_fast(source) and encode_float.has_value_shortcut(self.element, self.policy):
+            case FloatElement() if self._is_fast(source) and encode_float.has_value_shortcut(
+                source.layout, self.element, self.policy
+            ):
                 return encode_float.round_to_value(source, self.element, self.policy)
             case ListedElement() if self._is_fast(source) and listed.has_value_shortcut(self.element, self.policy):
                 return listed.round_to_level(source, self.element, self.policy)
-        return _decode(self.code(real, came_as), self.element)
+        return decoded(self.code(real, came_as), self.element)
 
     def scaled(self, real: Real, scale: Word) -> Word:
         """decode(encode(real / scale)) × scale, each operation rounded to float32."""
-        x = real.word if real.low is None else _nearest(real, FLOAT32_ELEMENT, "x")
+        x = widened(real).word if real.low is None else _nearest(real, FLOAT32_ELEMENT, "x")
         quotient = (scale & MAGNITUDE).where(x.fdiv(scale), 0)  # a scale of 0 gives the codes of 0
         return self.round_trip(Real.of(quotient), Storage.FLOAT32).fmul(scale)
 
@@ -172,18 +175,26 @@ class _Encoder:
         """Whether `round_trip` gives what a float64 becomes: a float32 that is not subnormal."""
         if not isinstance(self.element, FloatElement):
             return False
-        return self._narrows and encode_float.has_value_shortcut(self.element, self.policy)
+        return self._narrows and encode_float.has_value_shortcut(FLOAT32, self.element, self.policy)
 
     def _source(self, real: Real, came_as: Storage) -> Source:
         """Step 8 of the language's Definitions, and the parts that encoders work with."""
         if self.policy.flush_inputs:
             real = flushed(real, LAYOUTS[came_as])
+        if not self._takes_aligned(real):
+            real = widened(real)
         through = INTERMEDIATES.get(self.policy.via)
         if through is not None and not (through is FLOAT32_ELEMENT and real.low is None):
             real = Real.of(_nearest(real, through, "via"))
         if real.low is not None and self._narrows:
             real = narrowed(real)
         return take_apart(real, self.element, self.policy, self.draw)
+
+    def _takes_aligned(self, real: Real) -> bool:
+        """Whether the FPU may round a real in its own layout."""
+        if self.lowering is not Lowering.FASTEST or self.policy.via in INTERMEDIATES:
+            return False
+        return isinstance(self.element, FloatElement) and encode_float.has_magic(real.layout, self.element, self.policy)
 
     def _is_fast(self, source: Source) -> bool:
         return self.lowering is Lowering.FASTEST and source.low is None
@@ -219,19 +230,22 @@ def _to(values: Storage, word: Word) -> Word | Pair:
 
 def _decode_to(values: Storage, code: Word, element: Element) -> Word | Pair:
     if values is Storage.FLOAT32:
-        return _decode(code, element)
-    match element:
-        case FloatElement():
-            return decode_float_exactly(code, element)
-        case IntElement():
-            return decode_int_exactly(code, element)
-    return listed.decode_listed_exactly(code, element)
+        return decoded(code, element)
+    if element.bits > NARROW_BITS:
+        match element:
+            case FloatElement():
+                return decode_float_exactly(code, element)
+            case IntElement():
+                return decode_int_exactly(code, element)
+    return decode_by_table_exactly(code, element)
 
 
-def _decode(code: Word, element: Element) -> Word:
-    match element:
-        case FloatElement():
-            return decode_float(code, element)
-        case IntElement():
-            return decode_int(code, element)
-    return listed.decode_listed(code, element)
+def decoded(code: Word, element: Element) -> Word:
+    """The float32 word of a code; code bits above the format's width are ignored."""
+    if element.bits > NARROW_BITS:
+        match element:
+            case FloatElement():
+                return decode_float(code, element)
+            case IntElement():
+                return decode_int(code, element)
+    return decode_by_table(code, element)

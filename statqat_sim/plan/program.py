@@ -16,6 +16,9 @@ import numpy as np
 
 WORD: Final = 0xFFFF_FFFF
 
+SMALL_TABLE: Final = 16
+"""Words of a table that backends may keep in registers: one that is read at `word & 15`."""
+
 
 class Op(StrEnum):
     """What a step computes. Words are unsigned and wrap; a truth value is 0 or 1."""
@@ -56,6 +59,9 @@ class Step:
     op: Op
     args: tuple[int, ...] = ()
     value: int = 0
+
+
+_LAST_OF_SMALL_TABLE: Final = Step(Op.CONST, value=SMALL_TABLE - 1)
 
 
 class Storage(StrEnum):
@@ -120,6 +126,13 @@ class PlanShape:
     @cached_property
     def _hash(self) -> int:
         return hash(self._key)
+
+    def reads_small_table(self, step: Step) -> bool:
+        """Whether a step's shape alone tells that it reads one of the first 16 words of a table, which has as many."""
+        if step.op is not Op.TABLE:
+            return False
+        index = self.steps[step.args[0]]
+        return index.op is Op.AND and any(self.steps[arg] == _LAST_OF_SMALL_TABLE for arg in index.args)
 
     def __reduce__(self) -> tuple[type[PlanShape], tuple[object, ...]]:
         """Without the hash, which another process computes anew: it salts strings otherwise."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import (
+    ALIGNED_FLOAT16,
     BFLOAT16,
     FLOAT16,
     FLOAT32,
@@ -38,45 +39,52 @@ WORD_BITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """The bits of a float32 in one word, or of a float64 in two; its sign apart."""
+    """The bits of a float32 or of an aligned float16 in one word, or of a float64 in two; its sign apart."""
 
     signed: Word  # bit 31 is the sign; the others say nothing
     magnitude: Word  # of a float64 the high word
     low: Word | None = None  # the low word of a float64
+    layout: Layout = FLOAT32
 
     @classmethod
     def of(cls, word: Word, low: Word | None = None) -> Real:
-        """From the bits with the sign among them."""
-        return cls(word, word & MAGNITUDE, low)
+        """From the bits of a float32 or float64 with the sign among them."""
+        return cls(word, word & MAGNITUDE, low, FLOAT32 if low is None else FLOAT64)
 
     @property
     def word(self) -> Word:
         """The float32 as a whole."""
         return self.magnitude | (self.signed & SIGN)
 
-    @property
-    def layout(self) -> Layout:
-        return FLOAT32 if self.low is None else FLOAT64
-
 
 def read(builder: Builder, name: str, storage: Storage) -> Real:
-    """The next stream, whose floats of 16 bits become the float32 of the same value."""
+    """The next stream; bfloat16 is float32 cut short."""
     if storage is Storage.FLOAT64:
         return Real.of(*builder.input_pair(name, storage))
     word = builder.input(name, storage)
     match storage:
         case Storage.FLOAT16:
-            return Real(word << 16, _widened(word & 0x7FFF))
+            signed = word << 16
+            shift = FLOAT32.exponent_bits - FLOAT16.exponent_bits
+            return Real(signed, (signed & MAGNITUDE) >> shift, layout=ALIGNED_FLOAT16)
         case Storage.BFLOAT16:
             return Real.of(word << 16)
     return Real.of(word)
 
 
-def _widened(magnitude: Word) -> Word:
-    """A float16 as float32: an exact product moves its exponent, of subnormals too."""
-    shift, rebias = FLOAT32.mantissa_bits - FLOAT16.mantissa_bits, 2 * FLOAT32.bias - FLOAT16.bias
-    value = (magnitude << shift).fmul(magnitude.builder.const(rebias << FLOAT32.mantissa_bits))
-    return magnitude.lt(FLOAT16.infinity).where(value, value | INFINITY)
+def widened(real: Real) -> Real:
+    """An aligned float16 as float32, others as they are."""
+    if real.layout is not ALIGNED_FLOAT16:
+        return real
+    value = to_float32_exponents(real.magnitude)
+    magnitude = real.magnitude.lt(ALIGNED_FLOAT16.infinity).where(value, value | INFINITY)
+    return Real(real.signed, magnitude)
+
+
+def to_float32_exponents(word: Word) -> Word:
+    """The float32 that a finite, aligned float16 stands for: an exact product, of subnormals too."""
+    rebias = 2 * FLOAT32.bias - ALIGNED_FLOAT16.bias
+    return word.fmul(word.builder.const(rebias << FLOAT32.mantissa_bits))
 
 
 def flushed(real: Real, layout: Layout) -> Real:
@@ -84,7 +92,7 @@ def flushed(real: Real, layout: Layout) -> Real:
     least = real.layout.ceil_magnitude(power_of_two(layout.emin))
     tiny = real.magnitude.lt(least if real.low is None else least >> WORD_BITS)
     low = None if real.low is None else tiny.where(0, real.low)
-    return Real(real.signed, tiny.where(0, real.magnitude), low)
+    return Real(real.signed, tiny.where(0, real.magnitude), low, real.layout)
 
 
 def narrowed(real: Real) -> Real:
@@ -137,7 +145,7 @@ class Source:
     @property
     def is_infinite(self) -> Word:
         if self.low is None:
-            return self.magnitude.eq(INFINITY)
+            return self.magnitude.eq(self.layout.infinity)
         return self.magnitude.eq(FLOAT64.infinity >> WORD_BITS) & self.low.eq(0)
 
     def sign_shifted(self, shift: int) -> Word:
@@ -166,7 +174,7 @@ class Source:
 def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | None) -> Source:
     """Step 10 (`negative_input`) of the language's Definitions; `flush_inputs` and `via` have been before."""
     sign, magnitude, low = real.signed & SIGN, real.magnitude, real.low
-    is_nan = _is_nan(magnitude, low)
+    is_nan = _is_nan(real)
     if element.has_negative:
         return Source(real, sign, magnitude, low, is_nan, (False, True), None, draw)
     is_negative = (sign >> 31) & sign.builder.const(0).lt(magnitude if low is None else magnitude | low)
@@ -182,10 +190,11 @@ def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | 
     return Source(real, sign, magnitude, low, is_nan, (False,), None if keeps_value else is_negative, draw)
 
 
-def _is_nan(magnitude: Word, low: Word | None) -> Word:
+def _is_nan(real: Real) -> Word:
+    magnitude, low, infinity = real.magnitude, real.low, real.layout.infinity
     if low is None:
-        return magnitude.builder.const(INFINITY).lt(magnitude)
-    return magnitude.builder.const(FLOAT64.infinity >> WORD_BITS).lt(magnitude | low.min(1))
+        return magnitude.builder.const(infinity).lt(magnitude)
+    return magnitude.builder.const(infinity >> WORD_BITS).lt(magnitude | low.min(1))
 
 
 def nan_instead(

@@ -1,0 +1,74 @@
+"""Where blocks lie in an array: every array is seen as a batch of matrices whose blocks are rectangles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.scale import Block, Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """An array of `shape` as `batch` matrices of `rows` × `columns`, all in C order.
+
+    Blocks along the last axis are parts of a row; along another axis parts of a column; of two axes both.
+    """
+
+    shape: tuple[int, ...]
+    axis: int
+    batch: int
+    rows: int
+    columns: int
+    along_rows: bool
+    """Whether one-dimensional blocks are parts of a row, not of a column."""
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], axis: int, format: BlockFormat) -> Geometry:
+        """The geometry of a format's blocks along `axis`; a number counts as an axis of one element.
+
+        Raises:
+            ValueError: if there is no such axis, or blocks of two axes meet an array of one.
+        """
+        lengths = shape or (1,)
+        if not -len(lengths) <= axis < len(lengths):
+            raise ValueError(f"axis is {axis}; allowed: {-len(lengths)} to {len(lengths) - 1} for shape {shape}")
+        axis %= len(lengths)
+        if any(isinstance(level.block, tuple) for level in format.scales):
+            if len(lengths) < 2 or axis < len(lengths) - 2:
+                what = f"axis {axis} of shape {shape}"
+                raise ValueError(f"{format.name}: blocks of two axes lie in the last two, not in {what}")
+            return cls(shape, axis, math.prod(lengths[:-2]), *lengths[-2:], True)
+        batch, rows, columns = math.prod(lengths[:axis]), lengths[axis], math.prod(lengths[axis + 1 :])
+        if axis == len(lengths) - 1:
+            return cls(shape, axis, 1, batch, rows, True)
+        return cls(shape, axis, batch, rows, columns, False)
+
+    def extent(self, block: Block) -> tuple[int, int]:
+        """Rows and columns of a whole block, at least 1; of `tensor`, of all matrices together, those of one."""
+        match block:
+            case Whole.TENSOR:
+                return max(self.rows, 1), max(self.columns, 1)
+            case Whole.CHANNEL:
+                return (1, max(self.columns, 1)) if self.along_rows else (max(self.rows, 1), 1)
+            case int():
+                return (1, block) if self.along_rows else (block, 1)
+        return block
+
+    def grid(self, block: Block) -> tuple[int, int, int]:
+        """How many blocks there are: batch, rows, columns. An empty array has one block of `tensor`, else none."""
+        if block is Whole.TENSOR:
+            return 1, 1, 1
+        rows, columns = self.extent(block)
+        return self.batch, -(-self.rows // rows), -(-self.columns // columns)
+
+    def scale_shape(self, block: Block) -> tuple[int, ...]:
+        """The shape of an array with one scale per block, as users see it: as many axes as the array has."""
+        if block is Whole.TENSOR or not self.shape:
+            return (1,) * len(self.shape)
+        batch, rows, columns = self.grid(block)
+        if isinstance(block, tuple):
+            return (*self.shape[:-2], rows, columns)
+        along = columns if self.along_rows else rows
+        return (*self.shape[: self.axis], along, *self.shape[self.axis + 1 :])

@@ -1,0 +1,83 @@
+"""What is done with a block format: stages that find the scales, one word per block, and plans for its elements.
+
+A backend loops; all that it computes are plans. Their streams are read by name: `x`, `codes` and `random` are
+elements; `index` is an element's place in its block, in C order; `given` is the caller's scale; any other name is a
+statistic of the stage at hand or a result of an earlier stage, repeated for each of the block's elements.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.spec.scale import Block
+
+ELEMENTS = "x"
+CODES = "codes"
+INDEX = "index"
+GIVEN = "given"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One word of each block: the largest key of its elements; 0 of a block without any."""
+
+    name: str
+    of: str
+    """Whose elements: `x`, or a result of an earlier stage of smaller blocks."""
+
+    key: CodecPlan
+    """From an element, and what else its streams name, to the word that is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Words for every block of one size, from its statistics and the results of earlier stages."""
+
+    block: Block
+    statistics: tuple[Statistic, ...]
+    plans: tuple[CodecPlan, ...]
+    """One; or the candidates, of which each block takes the first with the least squared error."""
+
+    results: tuple[str, ...]
+    """Names of the plan's outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A result that is kept with the codes."""
+
+    result: str
+    storage: Storage
+    """Of a scale that is stored as a float: that float."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """All plans of a block format."""
+
+    stages: tuple[Stage, ...]
+    scales: tuple[Stored, ...]
+    """Outermost first."""
+
+    offsets: tuple[Stored, ...]
+    """Outermost first; the last one belongs to the smallest blocks."""
+
+    encode: CodecPlan
+    """x and results of the stages -> code."""
+
+    fake_quantize: CodecPlan
+    """x and results of the stages -> float32."""
+
+    decoding: Stage
+    """What is stored, by name -> the words that `decode` needs."""
+
+    decode: CodecPlan
+    """codes and results of `decoding` -> float32."""
+
+    @property
+    def stored(self) -> tuple[Stored, ...]:
+        """All that is kept with the codes."""
+        return self.scales + self.offsets

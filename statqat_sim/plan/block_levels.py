@@ -1,0 +1,312 @@
+"""The levels of scales as stages: from statistics to codes, and to what elements are divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.plan.block import Stage, Statistic, Stored
+from statqat_sim.plan.block_scale import (
+    QUIET_NAN,
+    Outer,
+    Reads,
+    ScaleRule,
+    choices,
+)
+from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE
+from statqat_sim.plan.lower import FLOAT32_ELEMENT, Encoder, Lowering, code_storage, decoded
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.scale_rules import LEAST, exponent_of, exponent_step, power_of_two
+from statqat_sim.plan.source import Real
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.encode import (
+    Element,
+    EncodePolicy,
+    InfInput,
+    NanInput,
+    NegativeInput,
+    Overflow,
+    Rounding,
+    Underflow,
+    Via,
+)
+from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import AllZero, Apply, Block, Combine, Nonfinite, Order, Quotient, Rule, ScaleLevel
+
+FLOAT16_ELEMENT: Final = FLOAT32_ELEMENT.model_copy(update={"exponent_bits": 5, "mantissa_bits": 10, "bias": 15})
+LOWEST_ELEMENT: Final = "lowest element"
+HIGHEST_ELEMENT: Final = "highest element"
+FLOATS: Final = {FLOAT32_ELEMENT: Storage.FLOAT32, FLOAT16_ELEMENT: Storage.FLOAT16}
+"""Scales of these elements are stored as the floats that they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What has been lowered so far."""
+
+    lowering: Lowering
+    names: Iterator[str]
+    """Of all that is stored, in order."""
+
+    stages: list[Stage] = field(default_factory=list)
+    stored: list[Stored] = field(default_factory=list)
+
+    def keep(self, format: NumberFormat, block: Block) -> str:
+        """The name of the next codes that are stored."""
+        name = next(self.names)
+        self.stored.append(Stored(name, stored_as(format), block))
+        return name
+
+    def add(self, block: Block, statistics: Iterable[Statistic], *candidates: tuple[Reads, dict[str, Word]]) -> None:
+        """A stage with these results; of several candidates, each with the same names."""
+        plans = tuple(words.builder.finish(tuple(results.values()), Storage.UINT32) for words, results in candidates)
+        self.stages.append(Stage(block, tuple(statistics), plans, tuple(candidates[0][1])))
+
+
+def stored_as(format: NumberFormat) -> Storage:
+    """How codes are kept: as unsigned integers, or as the floats that they are."""
+    return FLOATS.get(format.element) or code_storage(format)
+
+
+def quotient(words: Reads, x: Word, format: BlockFormat, outer: Outer) -> Word:
+    """An element divided by its scale; 0 where that is 0 or NaN."""
+    divisor = words[str(outer.divisor)]
+    scaled = x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
+    return is_nan(divisor).where(0, scaled)
+
+
+def multiplies(format: BlockFormat) -> bool:
+    """Whether elements are multiplied with a reciprocal: the format says so, or it is exact and comes to the same."""
+    return format.anchor.apply is Apply.MULTIPLY_RECIPROCAL or _has_exact_reciprocal(format)
+
+
+def _has_exact_reciprocal(format: BlockFormat) -> bool:
+    """Whether the scale is a power of two whose reciprocal float32 has."""
+    level = format.scales[0]
+    if len(format.scales) > 1 or not level.is_power_of_two or level.quotient is Quotient.UNROUNDED:
+        return False
+    assert isinstance(level.format, NumberFormat)
+    return exponent_of(level.format.smallest) >= -FLOAT32.bias and exponent_of(level.format.max) <= FLOAT32.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """The scales of a format, for elements of this name: `x`, or scales that are themselves quantized in blocks."""
+
+    format: BlockFormat
+    of: str
+    out: Stages
+    unit: Block = 1
+    """How many elements of the whole format each of them stands for."""
+
+    def lower(self) -> Outer:
+        """All levels, outermost first."""
+        outer = Outer()
+        for level in self.format.scales:
+            if not level.multiplies:
+                outer = self._exponent(level, outer)
+            elif isinstance(level.format, NumberFormat):
+                outer = self._number(level, level.format, outer)
+            else:
+                outer = self._nested(level, level.format, outer)
+        return outer
+
+    def _number(self, level: ScaleLevel, format: NumberFormat, outer: Outer) -> Outer:
+        """A scale with a code of its own."""
+        block = times(level.block, self.unit)
+        name = self.out.keep(format, block)
+        candidates = []
+        for choice in choices(level):
+            rule = ScaleRule(Reads(), choice.level, self.format, outer)
+            raw = rule.raw()
+            value = rule.encodable(raw)
+            code = self._code(rule, value, format, choice.steps)
+            scale = value if choice.steps is None and rule.is_exact else decoded_in(rule.words, "value", code, format)
+            inner, results = self._applied(rule.words, level, outer, scale, rule.marked(raw), name)
+            candidates.append((rule.words, {name: code} | results | self._read_later(rule, name)))
+        self.out.add(block, statistics(level, self.of), *candidates)
+        return inner
+
+    def _code(self, rule: ScaleRule, value: Word, format: NumberFormat, steps: int | None) -> Word:
+        """The code of a scale, or one as many steps away as a candidate is."""
+        code = self._encoded(rule, "code", value, format)
+        if steps is None:
+            return code
+        least, most = self._bounds(rule, format)
+        moved = code + steps if steps >= 0 else code.above(-steps)
+        return rule.is_special().where(code, moved.max(least).min(most))
+
+    def _bounds(self, rule: ScaleRule, format: NumberFormat) -> tuple[Word, Word]:
+        """The codes of the smallest and the largest scale that may be chosen."""
+        words, clamp = rule.words, rule.level.clamp
+        if clamp is None:
+            least, most = positive_codes(format.element)
+            return words.builder.param("least code", least), words.builder.param("most code", most)
+        low, high = (max(bound, format.smallest) for bound in clamp)
+        least_code = self._encoded(rule, "least code", words.number("least scale", low), format)
+        return least_code, self._encoded(rule, "most code", words.number("most scale", high), format)
+
+    def _encoded(self, rule: ScaleRule, scope: str, value: Word, format: NumberFormat) -> Word:
+        return encoded_in(rule.words, scope, value, format, scale_policy(rule.level, format), self.out.lowering)
+
+    def _read_later(self, rule: ScaleRule, name: str) -> dict[str, Word]:
+        """What other stages read of the statistics."""
+        if rule.level.rule is Rule.MINMAX:
+            return dict(zip((LOWEST_ELEMENT, HIGHEST_ELEMENT), rule.extremes(), strict=True))
+        is_read = any(other.order is Order.ENCODE for other in self.format.scales[1:])
+        return {f"{name} amax": rule.words[AMAX]} if is_read and rule.level.rule is not Rule.GIVEN else {}
+
+    def _nested(self, level: ScaleLevel, format: BlockFormat, outer: Outer) -> Outer:
+        """Scales that a block format of their own quantizes: raw ones, its levels, then their codes."""
+        block, raw = times(level.block, self.unit), f"raw scale {len(self.out.stages)}"
+        rule = ScaleRule(Reads(), level, self.format, outer)
+        results = {raw: rule.encodable(rule.raw())} | self._read_later(rule, raw)
+        self.out.add(block, statistics(level, self.of), (rule.words, results))
+        chain = Levels(format, raw, self.out, block).lower()
+        words, name = Reads(), self.out.keep(format.element, block)
+        code, scale = nested_code(words, raw, format, chain, self.out.lowering)
+        inner, results = self._applied(words, level, outer, scale, words[raw], name)
+        self.out.add(block, (), (words, {name: code} | results))
+        return inner
+
+    def _exponent(self, level: ScaleLevel, outer: Outer) -> Outer:
+        """A code that moves the exponent of the scale outside."""
+        assert isinstance(level.format, NumberFormat)
+        assert outer.product is not None
+        block, words = times(level.block, self.unit), Reads()
+        name, adds = self.out.keep(level.format, block), level.combine is Combine.EXPONENT_ADD
+        code = exponent_step(words[AMAX], words[outer.product], level, self.format.element, add=adds)
+        of_zeros = 0 if adds or level.all_zero is AllZero.ONE else (1 << level.format.bits) - 1
+        code = (words[AMAX].eq(0) | is_nan(words[outer.product])).where(of_zeros, code)
+        factor = power_of_two(code + LEAST if adds else words.builder.const(LEAST) - code)
+        inner, results = self._applied(words, level, outer, factor, factor, name)
+        self.out.add(block, (amax(self.of, finite=True),), (words, {name: code} | results))
+        return inner
+
+    def _applied(
+        self, words: Reads, level: ScaleLevel, outer: Outer, scale: Word, raw: Word, name: str
+    ) -> tuple[Outer, dict[str, Word]]:
+        """The product of all scales so far, and what elements are divided by, or multiplied with. Definition 25."""
+        product = scale if outer.product is None else words[outer.product].fmul(scale)
+        divisor = self._divisor(words, level, outer, raw if self._divides_by_raw(level) else scale, product)
+        if level is self.format.scales[-1]:
+            divisor = self._final(words, divisor, product)
+        inner = Outer(f"{name} product", f"{name} divisor", level, f"{name} amax")
+        return inner, {f"{name} product": product, f"{name} divisor": divisor}
+
+    def _divides_by_raw(self, level: ScaleLevel) -> bool:
+        return level is self.format.anchor and level.quotient is Quotient.UNROUNDED
+
+    def _divisor(self, words: Reads, level: ScaleLevel, outer: Outer, used: Word, product: Word) -> Word:
+        """Reciprocals, level by level; or a product, with a scale before its rounding in it."""
+        anchor = self.format.anchor
+        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
+            before = words.number("one", 1.0) if outer.divisor is None else words[outer.divisor]
+            return _unless_zero(used, before.fdiv(used))
+        if anchor.quotient is Quotient.ROUNDED:
+            return product
+        return used if outer.divisor is None else words[outer.divisor].fmul(used)
+
+    def _final(self, words: Reads, divisor: Word, product: Word) -> Word:
+        """NaN where elements become 0: of a scale of 0, or NaN."""
+        anchor = self.format.anchor
+        if anchor.quotient is Quotient.UNROUNDED:
+            return divisor if anchor.apply is Apply.MULTIPLY_RECIPROCAL else _unless_zero(divisor, divisor)
+        if anchor.apply is Apply.DIVIDE and multiplies(self.format):
+            divisor = words.number("one", 1.0).fdiv(product)
+        return _unless_zero(product, divisor)
+
+
+def _unless_zero(scale: Word, word: Word) -> Word:
+    """NaN where the scale is 0."""
+    return (scale & MAGNITUDE).where(word, QUIET_NAN)
+
+
+def is_nan(word: Word) -> Word:
+    """Whether a float32 is NaN."""
+    return word.builder.const(INFINITY).lt(word & MAGNITUDE)
+
+
+def encoded_in(
+    words: Reads, scope: str, value: Word, format: NumberFormat, policy: EncodePolicy, lowering: Lowering
+) -> Word:
+    """The code of a float32; `scope`: whose parameters these are."""
+    with words.builder.scope(scope):
+        return Encoder(format.element, policy, lowering, None).code(Real.of(value), Storage.FLOAT32)
+
+
+def decoded_in(words: Reads, scope: str, code: Word, format: NumberFormat) -> Word:
+    """The float32 of a code; `scope`: whose parameters these are."""
+    with words.builder.scope(scope):
+        return decoded(code, format.element)
+
+
+def nested_code(words: Reads, of: str, format: BlockFormat, chain: Outer, lowering: Lowering) -> tuple[Word, Word]:
+    """The code of a word that a block format quantizes, and the float32 that it decodes to."""
+    scaled = quotient(words, words[of], format, chain)
+    code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
+    return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
+
+
+def statistics(level: ScaleLevel, of: str) -> Iterator[Statistic]:
+    """What a level's rule reads."""
+    shows_nan = level.nonfinite is Nonfinite.NAN_BLOCK
+    if shows_nan or level.rule not in (Rule.MINMAX, Rule.GIVEN):
+        yield amax(of, finite=not shows_nan)
+    if level.rule is Rule.SIGNED_ABSMAX:
+        yield peak(of)
+    if level.rule is Rule.MINMAX:
+        yield from (lowest(of), highest(of))
+
+
+def scale_policy(level: ScaleLevel, format: NumberFormat) -> EncodePolicy:
+    """How a level's scales are encoded."""
+    return _saturating(format, level.rounding, level.underflow)
+
+
+def offset_policy(format: NumberFormat) -> EncodePolicy:
+    """How offsets are encoded."""
+    return _saturating(format, Rounding.NEAREST_EVEN, Underflow.ZERO)
+
+
+def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) -> EncodePolicy:
+    """Beyond the largest value is the largest value, and NaN stays NaN."""
+    changes = {
+        "rounding": rounding,
+        "underflow": underflow,
+        "overflow": Overflow.SATURATE,
+        "inf_input": InfInput.SATURATE,
+        "nan_input": NanInput.MAX if format.element.nan_code is None else NanInput.NAN,
+        "negative_input": NegativeInput.CLAMP,
+        "flush_inputs": False,
+        "via": Via.EXACT,
+    }
+    return format.encode.model_copy(update=changes)
+
+
+def element_policy(format: BlockFormat) -> EncodePolicy:
+    """How elements are encoded: Inf, which arises only where a scale leaves float32's range, saturates."""
+    return format.element.encode.model_copy(update={"inf_input": InfInput.SATURATE})
+
+
+def positive_codes(element: Element) -> tuple[int, int]:
+    """The codes of the smallest and the largest positive value."""
+    match element:
+        case FloatElement():
+            return element.min_magnitude, element.max_magnitude
+        case IntElement():
+            return element.code(max(element.range[0], 1)), element.code(element.range[1])
+    raise UnsupportedError(f"kind {element.kind}: codes one after the other need kind float or int")
+
+
+def times(block: Block, unit: Block) -> Block:
+    """A block that is counted in blocks."""
+    if isinstance(block, int) and isinstance(unit, int):
+        return block * unit
+    return block

@@ -1,0 +1,215 @@
+"""One level of scales as words: from a block's statistics to what is encoded, and what elements are divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from statqat_sim.plan.block import ELEMENTS, GIVEN
+from statqat_sim.plan.block_statistics import (
+    AMAX,
+    HIGHEST,
+    LOWEST,
+    PEAK,
+    extreme_value,
+    ordered,
+    peak_value,
+    unordered,
+)
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE, SIGN
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.scale_rules import power_of_two_range, power_of_two_rule, target_value
+from statqat_sim.spec.block import BlockFormat, OffsetKind
+from statqat_sim.spec.encode import Underflow
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import AllZero, Nonfinite, Order, Rule, ScaleLevel
+
+QUIET_NAN: Final = 0x7FC0_0000
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A plan that is being written; its streams are read by name, each once."""
+
+    builder: Builder = field(default_factory=Builder)
+    _words: dict[str, Word] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Word:
+        if name not in self._words:
+            storage = Storage.FLOAT32 if name == ELEMENTS else Storage.UINT32
+            self._words[name] = self.builder.input(name, storage)
+        return self._words[name]
+
+    def number(self, name: str, value: float) -> Word:
+        """A number of the format, rounded once to float32."""
+        return self.builder.param(name, FLOAT32.pattern(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """What the levels so far have given: names of results."""
+
+    product: str | None = None
+    """Of all their scales; None: there is no level outside."""
+
+    divisor: str | None = None
+    """What elements would be divided by, or multiplied with, where that is another word."""
+
+    level: ScaleLevel | None = None
+    amax: str | None = None
+    """The innermost of them, and its statistic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One way to find a level's scale; a level of rule mse has several."""
+
+    level: ScaleLevel
+    """Its rule is a plain one."""
+
+    steps: int | None = None
+    """Codes from the plain scale's; None: there is nothing to choose."""
+
+
+def choices(level: ScaleLevel) -> Iterator[Choice]:
+    """The plain scale first, then by code: the first of equals is taken."""
+    if level.rule is not Rule.MSE:
+        yield Choice(level)
+        return
+    plain = level.model_copy(update={"rule": Rule.FLOOR if level.is_power_of_two else Rule.ABSMAX})
+    if level.candidates.targets:
+        first, *others = level.candidates.targets
+        for target in (first, *sorted(set(others) - {first}, reverse=True)):
+            yield Choice(plain.model_copy(update={"target": target}))
+        return
+    for steps in (0, *sorted(set(level.candidates.offsets) - {0})):
+        yield Choice(plain, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleRule:
+    """How one level finds the scale of a block, in the words of one plan."""
+
+    words: Reads
+    level: ScaleLevel
+    """Its rule is a plain one."""
+
+    format: BlockFormat
+    outer: Outer
+
+    def raw(self) -> Word:
+        """The scale in float32, not yet encoded. Definitions 21, 22, 27."""
+        words, level = self.words, self.level
+        match level.rule:
+            case Rule.GIVEN:
+                return words[GIVEN]
+            case Rule.MINMAX:
+                element = self.format.element
+                span = words.number("highest", element.max).fsub(words.number("lowest", element.min))
+                return self._within(self._extent().fdiv(span))
+            case Rule.ABSMAX:
+                return self._absmax(words[AMAX])
+            case Rule.SIGNED_ABSMAX:
+                return self._absmax(peak_value(words[AMAX], words[PEAK]))
+        return self._power_of_two()
+
+    def _absmax(self, amax: Word) -> Word:
+        words, outer = self.words, self.outer
+        target = words.number("target", target_value(self.level, self.format.element))
+        if outer.product is None or outer.level is None or self.level.order is Order.TARGET_FIRST:
+            return self._within(amax.fdiv(target))
+        if self.level.order is Order.PRODUCT:
+            return amax.fdiv(target.fmul(words[outer.product]))
+        outer_target = words.number("outer target", target_value(outer.level, self.format.element))
+        gain = outer_target.fdiv(words[str(outer.amax)])
+        return amax.fmul(gain.fmul(words.number("one", 1.0).fdiv(target)))
+
+    def _power_of_two(self) -> Word:
+        format = self.level.format
+        assert isinstance(format, NumberFormat)
+        amax = self._within(self.words[AMAX])
+        power = power_of_two_rule(amax, self.level, self.format.element)
+        if self.outer.product is None:
+            return power
+        return amax.eq(INFINITY).where(self.words.number("most", 2.0 ** power_of_two_range(format)[1]), power)
+
+    def _within(self, word: Word) -> Word:
+        """In units of the scales outside."""
+        return word if self.outer.product is None else word.fdiv(self.words[self.outer.product])
+
+    def extremes(self) -> tuple[Word, Word]:
+        """The lowest and highest finite element of a block; 0 is between them where the offset needs it."""
+        low = extreme_value(self.words[LOWEST], inverse=True)
+        high = extreme_value(self.words[HIGHEST], inverse=False)
+        offset = self.format.offset
+        is_zero_point = offset is not None and offset.kind is OffsetKind.ZERO_POINT
+        if is_zero_point or (offset is not None and offset.sign < 0):
+            low = low.lt(SIGN).where(0, low)
+        return low, high.lt(SIGN).where(high, 0) if is_zero_point else high
+
+    def _extent(self) -> Word:
+        low, high = self.extremes()
+        return high.fsub(low)
+
+    def encodable(self, raw: Word) -> Word:
+        """What is encoded: the raw scale within `clamp`; what blocks of zeros, and those with NaN or Inf, get."""
+        level = self.level
+        if level.rule is Rule.GIVEN:
+            return self.marked(raw if level.clamp is None else _clamped(self.words, raw, *level.clamp))
+        value = (raw & MAGNITUDE).max(1) | (raw & SIGN) if self._may_vanish else raw
+        if level.clamp is not None:
+            value = _clamped(self.words, value, *level.clamp)
+        if level.all_zero is not AllZero.ZERO or value != raw or self._may_be_negative:
+            least = (level.format.element if isinstance(level.format, BlockFormat) else level.format).smallest
+            of_zeros = {AllZero.ONE: 1.0, AllZero.MIN: least, AllZero.ZERO: 0.0}[level.all_zero]
+            value = self._is_flat().where(self.words.number("of zeros", of_zeros), value)
+        return self.marked(value)
+
+    @property
+    def _may_vanish(self) -> bool:
+        """Whether a quotient may be too small for float32 whose scale must not be 0."""
+        level = self.level
+        if level.rule.is_power_of_two or isinstance(level.format, BlockFormat):
+            return False
+        return level.underflow is Underflow.MIN and level.format.element.has_zero
+
+    @property
+    def _may_be_negative(self) -> bool:
+        return self.level.rule is Rule.SIGNED_ABSMAX or target_value(self.level, self.format.element) < 0
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether what is encoded is a value of the level's format already: a power of two that it has."""
+        if not self.level.rule.is_power_of_two or isinstance(self.level.format, BlockFormat):
+            return False
+        least, most = power_of_two_range(self.level.format)
+        return self.level.clamp is None and (self.level.all_zero is not AllZero.ONE or least <= 0 <= most)
+
+    def marked(self, word: Word) -> Word:
+        """NaN for a block with NaN or Inf, where they spoil their block."""
+        if self.level.nonfinite is not Nonfinite.NAN_BLOCK:
+            return word
+        return self.words[AMAX].lt(INFINITY).where(word, QUIET_NAN)
+
+    def is_special(self) -> Word:
+        """Whether a block's scale is not its rule's."""
+        flat = self._is_flat()
+        if self.level.nonfinite is not Nonfinite.NAN_BLOCK:
+            return flat
+        return flat | self.words.builder.const(INFINITY - 1).lt(self.words[AMAX])
+
+    def _is_flat(self) -> Word:
+        """Whether a block has no extent: its elements are zeros, or under minmax all the same."""
+        if self.level.rule is Rule.MINMAX:
+            return (self._extent() & MAGNITUDE).eq(0)
+        return self.words[AMAX].eq(0)
+
+
+def _clamped(words: Reads, value: Word, low: float, high: float) -> Word:
+    """Clamping before the encoder is clamping after it: it is monotone, and both bounds are values of the format."""
+    lowest, highest = words.number("clamp to", low), words.number("clamp from", high)
+    if low >= 0:
+        return value.lt(SIGN).where(value, 0).max(lowest).min(highest)
+    return unordered(ordered(value).max(ordered(lowest)).min(ordered(highest)))

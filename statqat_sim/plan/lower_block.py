@@ -1,0 +1,199 @@
+"""Block formats -> stages and element plans. Arithmetic: `spec_language`, Definitions 20 to 30."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
+from statqat_sim.plan.block_levels import (
+    LOWEST_ELEMENT,
+    Levels,
+    Stages,
+    decoded_in,
+    element_policy,
+    encoded_in,
+    is_nan,
+    nested_code,
+    offset_policy,
+    quotient,
+)
+from statqat_sim.plan.block_scale import Outer, Reads
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import SIGN
+from statqat_sim.plan.lower import Encoder, Lowering, code_storage, drawn
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.scale_rules import LEAST, power_of_two
+from statqat_sim.plan.source import Real
+from statqat_sim.spec.block import BlockFormat, Offset, OffsetKind
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Combine, Quotient, ScaleLevel
+
+OFFSET: Final = "offset word"
+"""What is added to an element's value, or taken from it in steps of the scale."""
+
+MINIMUM: Final = "minimum"
+"""What an offset stores: the lowest element, in the offset's sign."""
+
+CENTRE: Final = "centre"
+"""What is taken from an element before it is divided."""
+
+
+@lru_cache(maxsize=256)
+def lower_block(format: BlockFormat, lowering: Lowering = Lowering.FASTEST) -> BlockPlan:
+    """All plans of a block format; `lowering` says how its elements and scales are rounded."""
+    out = Stages(lowering, iter([stored.name for stored in format.stored]))
+    outer = Levels(format, ELEMENTS, out).lower()
+    scales = len(out.stored)
+    if format.offset is not None:
+        _add_offset(format, format.offset, outer, out)
+    elements = _Elements(format, outer, lowering)
+    return BlockPlan(
+        stages=tuple(out.stages),
+        scales=tuple(out.stored[:scales]),
+        offsets=tuple(out.stored[scales:]),
+        encode=elements.encode(),
+        fake_quantize=elements.fake_quantize(),
+        decoding=_decoding(format, str(outer.product)),
+        decode=elements.decode(),
+    )
+
+
+def _add_offset(format: BlockFormat, offset: Offset, outer: Outer, out: Stages) -> None:
+    """The stages that find and store an offset. Definition 27."""
+    block = format.scales[-1].block
+    if offset.kind is OffsetKind.ZERO_POINT:
+        assert offset.format is not None
+        words, name = Reads(), out.keep(offset.format, block)
+        code, point = _zero_point(words, format, offset.format, outer, out.lowering)
+        out.add(block, (), (words, {name: code, OFFSET: point}))
+        return
+    (level,) = offset.scales
+    negative = SIGN if offset.sign < 0 else 0
+    words = Reads()
+    minimum = words[LOWEST_ELEMENT].fadd(words.number("zero", 0.0)) ^ negative
+    if isinstance(level.format, NumberFormat):
+        name = out.keep(level.format, block)
+        code = encoded_in(words, "code", minimum, level.format, offset_policy(level.format), out.lowering)
+        value = decoded_in(words, "value", code, level.format)
+    else:
+        out.add(block, (), (words, {MINIMUM: minimum}))
+        chain = Levels(level.format, MINIMUM, out, block).lower()
+        words, name = Reads(), out.keep(level.format.element, block)
+        code, value = nested_code(words, MINIMUM, level.format, chain, out.lowering)
+    added = value ^ negative
+    centre = words[LOWEST_ELEMENT] if format.anchor.quotient is Quotient.UNROUNDED else added
+    out.add(block, (), (words, {name: code, OFFSET: added, CENTRE: centre}))
+
+
+def _zero_point(
+    words: Reads, format: BlockFormat, stored: NumberFormat, outer: Outer, lowering: Lowering
+) -> tuple[Word, Word]:
+    """The code and value of Z = RNE(v_min - low / S), clamped; without S that of low / S = 0."""
+    scale = words[str(outer.product)]
+    steps = is_nan(words[str(outer.divisor)]).where(0, words[LOWEST_ELEMENT].fdiv(scale))
+    point = words.number("lowest value", format.element.min).fsub(steps)
+    code = encoded_in(words, "code", point, stored, offset_policy(stored), lowering)
+    return code, decoded_in(words, "value", code, stored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """The plans of a format's elements; they read the words of the innermost blocks."""
+
+    format: BlockFormat
+    outer: Outer
+    lowering: Lowering
+
+    def encode(self) -> CodecPlan:
+        words, format = Reads(), self.format.element
+        scaled = self._scaled(words)
+        dead = is_nan(words[str(self.outer.product)]) if self._has_other_zero else None
+        code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
+        return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
+
+    def fake_quantize(self) -> CodecPlan:
+        words = Reads()
+        scaled = self._scaled(words)
+        product = words[str(self.outer.product)]
+        value = self._encoder(words).round_trip(Real.of(scaled), Storage.FLOAT32)
+        return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
+
+    def decode(self) -> CodecPlan:
+        words = Reads()
+        code = words.builder.input(CODES, code_storage(self.format.element))
+        product = words[str(self.outer.product)]
+        value = decoded_in(words, "element", code, self.format.element)
+        return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
+
+    @property
+    def _has_other_zero(self) -> bool:
+        """Whether the code of a dead block's elements, which is 0, is not that of the value 0."""
+        element = self.format.element.element
+        return not element.has_zero or element.zero_code != 0
+
+    def _encoder(self, words: Reads) -> Encoder:
+        policy = element_policy(self.format)
+        return Encoder(self.format.element.element, policy, self.lowering, drawn(words.builder, policy))
+
+    def _scaled(self, words: Reads) -> Word:
+        x, offset = words[ELEMENTS], self.format.offset
+        if offset is not None and offset.kind is OffsetKind.MINIMUM:
+            x = x.fsub(words[CENTRE])
+        scaled = quotient(words, x, self.format, self.outer)
+        if offset is not None and offset.kind is OffsetKind.ZERO_POINT:
+            shifted = scaled.fadd(words[OFFSET])
+            return is_nan(words[str(self.outer.divisor)]).where(0, shifted)
+        return scaled
+
+    def _unscaled(self, words: Reads, value: Word, product: Word) -> Word:
+        match self.format.offset:
+            case None:
+                return value.fmul(product)
+            case Offset(kind=OffsetKind.ZERO_POINT):
+                return value.fsub(words[OFFSET]).fmul(product)
+        return value.fmul(product).fadd(words[OFFSET])
+
+
+def _decoding(format: BlockFormat, product: str) -> Stage:
+    """From what is stored to the words that elements are decoded with."""
+    words, names = Reads(), iter([stored.name for stored in format.stored])
+    results = {product: _product(words, format, names)}
+    match format.offset:
+        case Offset(kind=OffsetKind.ZERO_POINT, format=NumberFormat() as points):
+            results[OFFSET] = _value(words, next(names), points)
+        case Offset(scales=(level,), sign=sign):
+            value = _level_value(words, level, names)
+            results[OFFSET] = value ^ SIGN if sign < 0 else value
+    plan = words.builder.finish(tuple(results.values()), Storage.UINT32)
+    return Stage(format.scales[-1].block, (), (plan,), tuple(results))
+
+
+def _product(words: Reads, format: BlockFormat, names: Iterator[str]) -> Word:
+    """Of all scales of a format, outermost first."""
+    product: Word | None = None
+    for level in format.scales:
+        value = _level_value(words, level, names)
+        product = value if product is None else product.fmul(value)
+    assert product is not None
+    return product
+
+
+def _level_value(words: Reads, level: ScaleLevel, names: Iterator[str]) -> Word:
+    """The scale of one level: a factor, a power of two, or an element of a block format."""
+    if isinstance(level.format, BlockFormat):
+        inner = _product(words, level.format, names)
+        return _value(words, next(names), level.format.element).fmul(inner)
+    name = next(names)
+    match level.combine:
+        case Combine.EXPONENT_ADD:
+            return power_of_two(words[name] + LEAST)
+        case Combine.EXPONENT_SUBTRACT:
+            return power_of_two(words.builder.const(LEAST) - words[name])
+    return _value(words, name, level.format)
+
+
+def _value(words: Reads, name: str, format: NumberFormat) -> Word:
+    return decoded_in(words, name, words[name], format)

@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     from statqat_sim.measurement import measure as measure
     from statqat_sim.metrics import mse as mse
     from statqat_sim.metrics import sqnr_db as sqnr_db
+    from statqat_sim.quantized import QuantizedTensor as QuantizedTensor
+    from statqat_sim.quantized import unpack as unpack
     from statqat_sim.quantizer import MinMax as MinMax
     from statqat_sim.quantizer import Scale as Scale
     from statqat_sim.runtime import get_threads as get_threads
     from statqat_sim.runtime import set_threads as set_threads
+    from statqat_sim.spec.block import BlockFormat as BlockFormat
     from statqat_sim.spec.catalog import formats as formats
     from statqat_sim.spec.catalog import load_format as load_format
     from statqat_sim.spec.catalog import parse_format as parse_format
     from statqat_sim.spec.number import NumberFormat as NumberFormat
 
 _HOMES = {
+    "BlockFormat": "spec.block",
     "Codec": "codec",
     "MinMax": "quantizer",
     "NumberFormat": "spec.number",
     "Problem": "errors",
+    "QuantizedTensor": "quantized",
     "Scale": "quantizer",
     "SpecError": "errors",
     "UnsupportedError": "errors",
@@ -43,6 +48,7 @@ _HOMES = {
     "parse_format": "spec.catalog",
     "set_threads": "runtime",
     "sqnr_db": "metrics",
+    "unpack": "quantized",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,4 +1,4 @@
-"""A format and a backend: encode, decode, fake-quantize."""
+"""A format and a backend: encode, decode, quantize, dequantize, fake-quantize, pack."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.arrays import as_scale, dtype_name, float_storage, plain_name, real_array
-from statqat_sim.errors import shown
+from statqat_sim.block_codec import BlockCodec
+from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
+from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named
+from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import NanInput, Overflow
+from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat, checked_format
+from statqat_sim.spec.scale import Nonfinite
 
 SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
@@ -25,13 +30,16 @@ EXACT_INTEGERS = 1 << 53
 class Codec:
     """Bit-exact conversion between arrays of numbers and a format's codes. Results are of the input's kind.
 
+    `encode` and `decode` are about the codes of number formats; `quantize`, `dequantize` and `pack` about codes with
+    the scales of block formats; `fake_quantize` gives floats in either.
+
     Args:
-        format: a number format.
+        format: a number format or a block format.
         backend: a backend's name; `"auto"` takes the one that owns each array: numpy arrays and CPU tensors run on
             numba.
 
     Raises:
-        TypeError: if `format` is not a NumberFormat, or `backend` not a text.
+        TypeError: if `format` is neither a NumberFormat nor a BlockFormat, or `backend` not a text.
         LookupError: if no backend has this name.
         UnsupportedError: if the backend cannot run here.
 
@@ -43,20 +51,23 @@ class Codec:
     array([1.000000e+00, 1.015625e-01, 4.480000e+02], dtype=float32)
     """
 
-    def __init__(self, format: NumberFormat, backend: str = "auto") -> None:
-        self.format = checked_format(format)
+    def __init__(self, format: Format, backend: str = "auto") -> None:
+        self.format: Format = format if isinstance(format, BlockFormat) else checked_format(format)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
         self._kernels: dict[tuple[object, ...], Kernel] = {}
-        self._refuses_nan = format.encode.nan_input is NanInput.ERROR
-        self._wraps = format.encode.overflow is Overflow.WRAP
+        self._blocks = BlockCodec(format, self._backend) if isinstance(format, BlockFormat) else None
+        policy = format.element.encode if isinstance(format, BlockFormat) else format.encode
+        keeps_nan = isinstance(format, BlockFormat) and format.anchor.nonfinite is Nonfinite.NAN_BLOCK
+        self._refuses_nan = policy.nan_input is NanInput.ERROR and not keeps_nan
+        self._wraps = policy.overflow is Overflow.WRAP and not isinstance(format, BlockFormat)
         self._may_refuse = self._refuses_nan or self._wraps
-        self._is_stochastic = format.encode.rounding.is_stochastic
+        self._is_stochastic = policy.rounding.is_stochastic
 
     def __repr__(self) -> str:
         return f"Codec({self.format.name}, backend={self._backend.name if self._backend else 'auto'})"
 
     def encode(self, x: Any, *, out: Any = None, seed: int | None = None, offset: int = 0, packed: bool = False) -> Any:
-        """The code of each element. A float64 is rounded once.
+        """The code of each element, of a number format. A float64 is rounded once.
 
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
@@ -70,7 +81,7 @@ class Codec:
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
-            UnsupportedError: if codes of more than 8 bits shall be packed.
+            UnsupportedError: if codes of more than 8 bits shall be packed; for block formats.
         """
         if self._may_refuse:
             self._refuse(x)
@@ -86,7 +97,7 @@ class Codec:
         packed: bool = False,
         shape: tuple[int, ...] | None = None,
     ) -> Any:
-        """The value of each code, rounded once to float32 where float32 is coarser.
+        """The value of each code of a number format, rounded once to float32 where float32 is coarser.
 
         Args:
             codes: uint8, uint16 or uint32 by the format's width; bits above that width are ignored. Packed: uint8.
@@ -98,12 +109,78 @@ class Codec:
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit.
-            UnsupportedError: if packed codes have more than 8 bits.
+            UnsupportedError: if packed codes have more than 8 bits; for block formats.
         """
         if shape is not None and not packed:
             raise ValueError("shape says how packed codes lie; allowed: with packed=True")
         kernel = self._kernel(codes, Purpose.UNPACK if packed else Purpose.DECODE, _value_storage(dtype))
         return kernel(codes, out=out, shape=shape) if packed else kernel(codes, out=out)
+
+    def quantize(
+        self,
+        x: Any,
+        *,
+        axis: int = -1,
+        scale: Any = None,
+        weights: Any = None,
+        seed: int | None = None,
+        offset: int = 0,
+    ) -> QuantizedTensor:
+        """Codes and scales of a block format; x becomes float32 first.
+
+        Args:
+            x: float16, bfloat16, float32, float64 or integers, any shape and strides.
+            axis: along which blocks run; blocks of rows and columns lie in the last two axes.
+            scale: given scales, 0 and above, in place of those that the outermost level's rule finds: a number, which
+                is rounded to float32, or a float32 array that broadcasts to the level's scales. Formats with
+                `rule: given` need it.
+            weights: of the squared errors that `rule: mse` compares: one for each index of `axis`.
+            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
+            offset: the index of x's first element among the random bits.
+
+        Raises:
+            TypeError: if an array has the wrong dtype or kind.
+            ValueError: if a shape or an axis does not fit, for wrong scales or weights, or for a NaN under
+                `nan_input: error`.
+            UnsupportedError: for number formats, and for a scale beside offsets.
+
+        >>> import numpy as np, statqat_sim as sqs
+        >>> q = sqs.Codec(sqs.load_format("mxfp4")).quantize(np.array([1.0, -6.0, 0.1, 3.0], np.float32))
+        >>> q.codes, q.scales
+        (array([ 2, 15,  0,  5], dtype=uint8), (array([127], dtype=uint8),))
+        """
+        blocks = self._with_blocks("encode, fake_quantize(x, scale=...)")
+        self._refuse(x)
+        return blocks.quantize(x, axis, scale, weights, self._random(x, seed, offset))
+
+    def dequantize(self, q: QuantizedTensor, *, out: Any = None) -> Any:
+        """The values of a tensor in this block format, as float32.
+
+        Args:
+            q: what `quantize` or `unpack` gave.
+            out: where the values go: float32, of q's shape.
+
+        Raises:
+            TypeError: if q is no QuantizedTensor, or `out` has the wrong dtype or kind.
+            ValueError: if q is in another format, or `out` has another shape.
+            UnsupportedError: for number formats.
+        """
+        return self._with_blocks("decode").dequantize(q, out)
+
+    def pack(
+        self,
+        x: Any,
+        axis: int = -1,
+        *,
+        scale: Any = None,
+        weights: Any = None,
+        seed: int | None = None,
+        offset: int = 0,
+    ) -> bytes:
+        """`quantize(x, ...).pack()`, in one go. The arguments and errors are those of `quantize`."""
+        blocks = self._with_blocks("encode(x, packed=True)")
+        self._refuse(x)
+        return blocks.pack(x, axis, scale, weights, self._random(x, seed, offset))
 
     def fake_quantize(
         self,
@@ -114,22 +191,32 @@ class Codec:
         out: Any = None,
         seed: int | None = None,
         offset: int = 0,
+        weights: Any = None,
     ) -> Any:
         """decode(encode(x)); with a scale decode(encode(x / scale)) × scale, each operation rounded to float32.
+
+        In a block format dequantize(quantize(x)).
 
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             scale: a number, which is rounded to float32, or a float32 array that broadcasts against x; None: no
-                scaling. A scale of 0 gives the codes of 0.
-            axis: where blocks run; scalar formats do not use it.
-            out: where the values go: of x's shape, float64 for float64 or wide integers, else float32; may be x.
+                scaling. A scale of 0 gives the codes of 0. In a block format as `quantize` takes it.
+            axis: along which blocks run; number formats do not use it.
+            out: where the values go: of x's shape, float64 for float64 or wide integers, else float32; may be x. In
+                a block format always float32.
             seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
             offset: the index of x's first element among the random bits.
+            weights: of squared errors, as `quantize` takes them; only block formats use them.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
         """
+        if self._blocks is not None:
+            self._refuse(x)
+            return self._blocks.fake_quantize(x, axis, scale, weights, out, self._random(x, seed, offset))
+        if weights is not None:
+            raise ValueError(f"{self.format.name} has no blocks, whose scales weights are for; allowed: None")
         if self._may_refuse:
             self._refuse(x, scale)
         if scale is None:
@@ -137,6 +224,19 @@ class Codec:
             return kernel(x, out=out, **self._random(x, seed, offset))
         kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
         return kernel(x, out=out, scale=scale, **self._random(x, seed, offset))
+
+    def _with_blocks(self, instead: str) -> BlockCodec:
+        """What works with the format, if it is a block format; `instead`: what number formats have."""
+        if self._blocks is None:
+            told = f"{self.format.name} is a number format, and only block formats have scales of their own"
+            raise UnsupportedError(f"{told}; allowed: {instead}")
+        return self._blocks
+
+    def _number_format(self) -> NumberFormat:
+        if isinstance(self.format, BlockFormat):
+            told = f"{self.format.name} is a block format, whose codes mean nothing without their scales"
+            raise UnsupportedError(f"{told}; allowed: quantize, dequantize, fake_quantize, pack")
+        return self.format
 
     def _refuse(self, x: Any, scale: Any = None) -> None:
         """Raise ValueError for inputs that the format has no code for."""
@@ -164,7 +264,7 @@ class Codec:
         kernel = self._kernels.get(key)
         if kernel is None:
             backend = self._backend or backend_for(array)
-            plan = lower(self.format, purpose, floats=values or float_storage(array, "x"))
+            plan = lower(self._number_format(), purpose, floats=values or float_storage(array, "x"))
             kernel = self._kernels[key] = backend.compile(plan)
         return kernel
 

@@ -34,14 +34,14 @@ def element_shape(
     """
     if shape is None:
         return array if isinstance(storage, Storage) else _whole_codes(array, storage, what)
-    shape = _sizes(shape)
+    shape = sizes(shape)
     wanted = array_shape(shape, storage)
     if array not in (wanted, (math.prod(wanted),)):
         raise ValueError(f"{what} has shape {array}; allowed: {wanted}, the bytes of {storage.bits}-bit codes {shape}")
     return shape
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
+def sizes(shape: Any) -> tuple[int, ...]:
     """The shape as a tuple of plain integers."""
     try:
         sizes = tuple(map(index, shape))

@@ -107,7 +107,7 @@ GENERATED = {
         GOOD + f'"{"k" * 500}": 1\n',
         [
             f"3:1: '{'k' * 60}...': unknown key "
-            "(allowed: aliases, element, encode, extends, name, oracle, pack, source, title)"
+            "(allowed: aliases, element, encode, extends, name, offset, oracle, pack, scales, source, title)"
         ],
     ),
     "too_many_keys": (

@@ -21,7 +21,7 @@ from statqat_sim.errors import SpecError
 from statqat_sim.spec.catalog import builtin_directory, formats, load_format, parse_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.reader import KINDS
+from statqat_sim.spec.parts import KINDS
 
 GOLDEN: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "golden" / "number_formats.json").read_text("utf-8")

@@ -22,7 +22,7 @@ from statqat_sim.spec.encode import Overflow, Rounding, Underflow, Via
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
 
-CATALOG = formats()
+CATALOG = formats(kind="number")
 WITH_MANY_INPUTS = [
     *("float8_e4m3fn", "float8_e5m2.ml_dtypes", "float4_e3m0fn", "cfloat8_143", "float8_e8m0fnu"),
     *("bfloat16", "float16", "dlfloat16", "nf4", "int8", "q4_offset8", "ue4m3", "p3109_binary8p3se"),

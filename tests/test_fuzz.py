@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import re
 import subprocess
@@ -14,15 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import inline, number_mappings, number_specs, to_yaml
 
 from statqat_sim.errors import Problem, SpecError
+from statqat_sim.spec.block import BlockFormat, Offset
 from statqat_sim.spec.catalog import builtin_directory, load_format, parse_format
 from statqat_sim.spec.encode import EncodePolicy
-from statqat_sim.spec.pack import Pack
-from statqat_sim.spec.reader import KINDS, NOT_YET_KEYS, NOT_YET_PACK_KEYS, TOP_KEYS
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.pack import BlockPack, Pack
+from statqat_sim.spec.parts import KINDS
+from statqat_sim.spec.reader import TOP_KEYS
+from statqat_sim.spec.scale import Candidates, ScaleLevel
 from statqat_sim.spec.tapered import Regime
 
 CORPUS = sorted((Path(__file__).parent / "fuzz_corpus").iterdir())
@@ -34,8 +40,10 @@ def problems_of(text: str | bytes) -> tuple[Problem, ...]:
         format = parse_format(text)
     except SpecError as error:
         return error.problems or (Problem("", 0, 0, "", "an error without problems"),)
-    assert math.isfinite(format.dynamic_range_db)
-    assert format.min <= format.max
+    element = format.element if isinstance(format, BlockFormat) else format
+    assert math.isfinite(element.dynamic_range_db)
+    assert element.min <= element.max
+    assert isinstance(format, NumberFormat) or 0 < format.bits <= format.bits_per_element
     assert format == parse_format(text)
     return ()
 
@@ -54,7 +62,7 @@ WORDS = re.findall(
     """
     name: element: {kind: encode: extends: aliases: values: rounding: overflow: scales: nan_input: random_bits: bits:
     : ? - , [ ] { } & * ! | > ' " % @ ` # --- ... <<: &a *a !!str !x %YAML 8 float int codebook posit takum lns tapered
-    hif8 float8_e4m3fn regimes: prefix: "01" pack: es:
+    hif8 float8_e4m3fn scales: format: block: rule: floor 32 tensor offset: candidates: regimes: prefix: "01" pack: es:
     ~ null no yes true 010 0x10 1e3 1.0e+5 1_0 1:2 .inf .nan -0
     """,
 )
@@ -107,10 +115,10 @@ def test_a_file_of_the_catalog_with_other_numbers_is_read_or_refused(text: str, 
     refused_or_read(re.sub(r"(?<=: )-?\d+", lambda number: str(data.draw(NUMBERS | st.just(number[0]))), text))
 
 
+PARTS = (Pack, Regime, BlockPack, ScaleLevel, Candidates, Offset)
 KEYS = st.sampled_from(
     sorted(
-        {*TOP_KEYS, *NOT_YET_KEYS, *NOT_YET_PACK_KEYS, "kind"}
-        | {key for model in (*KINDS.values(), EncodePolicy, Pack, Regime) for key in model.model_fields}
+        {*TOP_KEYS, "kind"} | {key for model in (*KINDS.values(), EncodePolicy, *PARTS) for key in model.model_fields}
     )
 )
 VALUES = [
@@ -131,6 +139,17 @@ VALUES = [
     "logarithmic",
     "01",
     "float16",
+    "float8_e8m0fnu",
+    "uint1",
+    "mxfp4",
+    "gguf_q4_k",
+    "floor",
+    "mse",
+    "minmax",
+    "channel",
+    "tensor",
+    "exponent_add",
+    "interleaved",
 ]
 LEAVES = st.one_of(
     st.integers(-(2**65), 2**65),
@@ -162,6 +181,21 @@ def test_one_key_with_another_value_is_read_or_refused(spec: dict[str, Any], val
     model, target = data.draw(st.sampled_from([(EncodePolicy, "encode"), (Pack, "pack"), (None, "element")]))
     keys = spec["element"].keys() if model is None else model.model_fields
     spec.setdefault(target, {})[data.draw(st.sampled_from(sorted(keys)))] = value
+    refused_or_read(to_yaml(spec))
+
+
+BLOCKS = [yaml.safe_load(text) for text in BUILT_IN if "\nscales:" in text]
+
+
+@given(spec=st.sampled_from(BLOCKS), key=KEYS, value=TREES, data=st.data())
+def test_a_block_format_with_another_value_is_read_or_refused(
+    spec: dict[str, Any], key: str, value: Any, data: st.DataObject
+) -> None:
+    spec = copy.deepcopy(spec)
+    levels = spec["scales"] + spec.get("offset", {}).get("scales", [])
+    nested = [level["format"] for level in levels if isinstance(level["format"], dict)]
+    target = data.draw(st.sampled_from([spec, spec.setdefault("pack", {}), *levels, *nested]))
+    target[data.draw(st.sampled_from(sorted(target.keys() | {key})))] = value
     refused_or_read(to_yaml(spec))
 
 
@@ -223,6 +257,9 @@ HUGE = {
     "quotes": "name: '" + "''" * 500_000 + "'",
     "folded": "title: >\n" + "  a\n\n" * 200_000,
     "comments": "# x\n" * 300_000,
+    "levels": f"{ELEMENT}int8\nscales: [{'{format: float16, block: 1},' * 10_000}]",
+    "candidates": f"{ELEMENT}int8\nscales: [{{format: ue4m3, block: 1, rule: mse, candidates: [{'0,' * 20_000}]}}]",
+    "fields": f"{ELEMENT}int8\nscales: [{{format: ue4m3, block: 1}}]\npack: {{fields: [{'scale,' * 20_000}]}}",
     "name_of_a_parent": "name: x\nextends: " + "a" * 1_000_000,
 }
 NEVER = 600

@@ -26,7 +26,7 @@ Floats: TypeAlias = NDArray[Any]
 SLOW = ("gfloat", "bitstring")
 """Libraries that work element by element."""
 
-ENTRIES = [(name, entry) for name in formats() for entry in load_format(name).oracle if is_run(entry)]
+ENTRIES = [(name, entry) for name in formats(kind="number") for entry in load_format(name).oracle if is_run(entry)]
 PROFILES = [(name, entry) for name, entry in ENTRIES if "==" in entry]
 PROVEN = [
     (name, entry) for name, entry in PROFILES if re.match(r"(ml_dtypes|torch==2.13|onnx)", entry) and "int" not in name

@@ -36,7 +36,7 @@ FORMATS = [f"p3109_binary8p{p}{s}{d}" for p in (1, 3, 4) for s in "su" for d in 
 
 PROFILES = {
     name: {"sat_finite": "SatFinite", "sat_propagate": "SatPropagate", "sat_none": "SatNone"}[name.partition(".")[2]]
-    for name in formats()
+    for name in formats(kind="number")
     if name.startswith("p3109_") and ".sat_" in name
 }
 

@@ -19,8 +19,9 @@ from statqat_sim.measurement import Row, measure
 from statqat_sim.report.atomic import replacing
 from statqat_sim.report.curves import Curves, Scale
 from statqat_sim.report.errors import error_table
-from statqat_sim.report.facts import COLUMNS, facts, markdown_table, number, value_table
+from statqat_sim.report.facts import facts, number, value_table
 from statqat_sim.report.format_plot import plot_format
+from statqat_sim.report.listing import COLUMNS, markdown_table
 from statqat_sim.report.plot import apart, plot_errors
 from statqat_sim.report.pool import by_format, pooled
 

@@ -17,11 +17,14 @@ from typer.testing import CliRunner
 
 from statqat_sim.cli.schema import schema as command
 from statqat_sim.errors import SpecError
+from statqat_sim.spec.block import Offset
 from statqat_sim.spec.catalog import builtin_directory, parse_format
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.meaning import MEANING, TOP
-from statqat_sim.spec.pack import Pack
-from statqat_sim.spec.reader import KINDS, TOP_KEYS
+from statqat_sim.spec.pack import BlockPack, Pack
+from statqat_sim.spec.parts import KINDS
+from statqat_sim.spec.reader import TOP_KEYS
+from statqat_sim.spec.scale import Candidates, ScaleLevel
 from statqat_sim.spec.schema import json_schema
 from statqat_sim.spec.tapered import Regime
 
@@ -49,7 +52,11 @@ READER_ALONE: Mapping[str, set[str]] = {
         "lns_fraction_too_wide",
         "nan_ieee_without_mantissa",
         "nan_input_code_too_wide",
+        "pack_half_split_of_odd_block",
         "posit_beyond_float64",
+        "scale_clamp_upside_down",
+        "scale_target_beyond_float32",
+        "scale_target_of_element_without_positive",
         "tapered_prefix_contained",
         "tapered_prefixes_incomplete",
         "tapered_subnormals_among_normals",
@@ -57,9 +64,12 @@ READER_ALONE: Mapping[str, set[str]] = {
         "tapered_widths",
     },
     "what other files say, or this one's stem: a schema sees no files": {
+        "combine_of_float",
         "element_by_name_with_inherited_policy",
+        "element_is_block_format",
         "element_unknown_format",
-        "extends_block_format",
+        "extends_block_format_with_impossible_element",
+        "extends_block_format_with_impossible_pack",
         "extends_broken_stem",
         "extends_broken_syntax",
         "extends_broken_value",
@@ -70,8 +80,45 @@ READER_ALONE: Mapping[str, set[str]] = {
         "extends_unknown",
         "extends_with_another_kind",
         "extends_with_impossible_policy",
+        "mse_of_float16",
         "name_differs_from_file",
+        "offset_minimum_unsigned",
+        "offset_zero_point_is_block",
+        "offset_zero_point_is_float",
+        "pack_fields_incomplete",
+        "pack_fields_of_another_format",
+        "pack_ggml_q4_k_of_one_scale",
+        "pack_ggml_q5_0_of_4_bits",
+        "pack_half_split_of_8_bits",
         "pack_inherited_does_not_fit",
+        "pack_swizzle_of_16_bits",
+        "scale_all_zero_without_zero",
+        "scale_clamp_not_a_value",
+        "scale_even_of_codebook",
+        "scale_floor_above_raw_subnormals",
+        "scale_floor_of_codebook",
+        "scale_format_itself",
+        "scale_format_unknown",
+        "scale_nan_block_without_nan",
+        "scale_signed_absmax_unsigned",
+        "scale_target_negative_unsigned",
+    },
+    "what one level of scales asks of another: a schema does not look from one item of a list to the next": {
+        "apply_differs",
+        "blocks_do_not_divide",
+        "blocks_innermost_first",
+        "blocks_of_one_axis_and_two",
+        "blocks_of_two_axes_do_not_divide",
+        "channel_inside_of_a_block",
+        "combine_before_multiply",
+        "given_twice",
+        "mse_of_outer_level",
+        "nan_block_of_outer_level",
+        "nested_outer",
+        "offset_minimum_of_another_block",
+        "order_encode_below_floor",
+        "pack_interleaved_tensor",
+        "scale_order_of_one_level",
     },
     "spelling: a schema sees what a YAML parser has made of it": {
         "key_written_twice",
@@ -194,11 +241,21 @@ def keys_of(name: str) -> dict[str, Any]:
     return properties
 
 
-@pytest.mark.parametrize("model", [*KINDS.values(), EncodePolicy, Pack, Regime], ids=lambda model: model.__name__)
+MODELS = (*KINDS.values(), EncodePolicy, Pack, BlockPack, Regime, Candidates)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_key_is_there_with_its_meaning(model: Any) -> None:
     assert keys_of(model.__name__).keys() == model.model_fields.keys()
     assert all(entry["description"] == MEANING[key] for key, entry in keys_of(model.__name__).items())
     assert SCHEMA["$defs"][model.__name__]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(("model", "definition"), [(ScaleLevel, "ScaleKeys"), (Offset, "OffsetKeys")])
+def test_every_key_with_a_format_is_there(model: Any, definition: str) -> None:
+    assert keys_of(definition).keys() == model.model_fields.keys()
+    assert all(entry["description"] for entry in keys_of(definition).values())
+    assert SCHEMA["$defs"][definition]["additionalProperties"] is False
 
 
 def test_the_keys_of_a_file_are_there_with_their_meaning() -> None:
@@ -207,8 +264,7 @@ def test_the_keys_of_a_file_are_there_with_their_meaning() -> None:
 
 
 def test_no_meaning_is_of_a_key_that_is_gone() -> None:
-    models = (*KINDS.values(), EncodePolicy, Pack, Regime)
-    assert MEANING.keys() == {key for model in models for key in model.model_fields}
+    assert MEANING.keys() == {key for model in (*MODELS, ScaleLevel, Offset) for key in model.model_fields}
 
 
 def test_words_bounds_and_defaults_are_those_of_the_types() -> None:

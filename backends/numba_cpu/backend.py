@@ -8,9 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from statqat_sim.arrays import is_cpu_array
+from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
 
 if TYPE_CHECKING:
+    from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
     from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 
 
@@ -38,3 +40,8 @@ class NumbaBackend:
         from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 
         return NumbaKernel(plan)
+
+    def compile_block(self, plan: BlockPlan) -> NumbaBlockKernel:
+        from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
+
+        return NumbaBlockKernel(plan)

@@ -12,6 +12,8 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -78,11 +80,28 @@ _SCALES = {
 PIECE = 4096
 """Elements that get their random bits together: these fit the nearest cache, and their dense codes end with a byte."""
 
+PRINTER = ("vector.py", "dense.py", "processor.py", "cache.py")
+"""The files that print loops."""
+
 _lock = Lock()
-_loaded: dict[tuple[PlanShape, Variant], Any] = {}
+_loaded: dict[Any, Any] = {}
 
 if hasattr(os, "register_at_fork"):  # no fork while a kernel is compiled: the child would wait for it for ever
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A module with a compiled function `run`."""
+
+    name: str
+    """A digest of all that the machine code depends on."""
+
+    text: Callable[[bool], str]
+    """The source, for a file on disk or for memory."""
+
+    names: Mapping[str, Any]
+    """What the source uses and does not define."""
 
 
 def compiled(shape: PlanShape, variant: Variant) -> Any:
@@ -93,31 +112,35 @@ def compiled(shape: PlanShape, variant: Variant) -> Any:
     of the tables' addresses. A plan that reads `random` takes two numbers more: the seed, and the index of the first
     element.
     """
-    key = (shape, variant)
+    return kept((shape, variant), lambda: _generated(shape, variant))
+
+
+def kept(key: Any, generate: Callable[[], Generated]) -> Any:
+    """What `run` is in the module that a key stands for."""
     run = _loaded.get(key)
     if run is None:
         with _lock:
-            run = _loaded.get(key) or _load(shape, variant)
+            run = _loaded.get(key) or _load(generate())
             _loaded[key] = run
     return run
 
 
-def _load(shape: PlanShape, variant: Variant) -> Any:
+def _load(generated: Generated) -> Any:
     """From the disk, from there after what was damaged is gone, or else in memory alone.
 
     Whatever is wrong with files must not stop a kernel; any other error comes again in memory.
     """
-    name, directory = _name(shape, variant), kernel_directory()
+    name, directory = generated.name, kernel_directory()
     try:
-        return _from_disk(name, directory, shape, variant)
+        return _from_disk(directory, generated)
     except Exception as error:
         reason = error
     if _removed(directory, name):
         try:
-            return _from_disk(name, directory, shape, variant)
+            return _from_disk(directory, generated)
         except Exception as error:
             reason = error
-    run = _run_of(ModuleType(name), compile(_text(shape, variant, on_disk=False), f"<{name}>", "exec"), shape, variant)
+    run = _run_of(ModuleType(name), compile(generated.text(False), f"<{name}>", "exec"), generated)
     _warn_once(directory, reason)
     return run
 
@@ -133,23 +156,27 @@ def _removed(directory: Path, name: str) -> bool:
     return bool(kept)
 
 
-def _from_disk(name: str, directory: Path, shape: PlanShape, variant: Variant) -> Any:
-    path = _written(directory, name, _text(shape, variant, on_disk=True))
-    spec = importlib.util.spec_from_file_location(name, path)
+def _from_disk(directory: Path, generated: Generated) -> Any:
+    path = _written(directory, generated.name, generated.text(True))
+    spec = importlib.util.spec_from_file_location(generated.name, path)
     assert spec is not None
     module, code = importlib.util.module_from_spec(spec), compile(path.read_bytes(), str(path), "exec")
-    return _run_of(module, code, shape, variant)
+    return _run_of(module, code, generated)
 
 
-def _run_of(module: ModuleType, code: Any, shape: PlanShape, variant: Variant) -> Any:
+def _run_of(module: ModuleType, code: Any, generated: Generated) -> Any:
     """Execute a generated module. Numba finds its cache only if the module is in `sys.modules` by then."""
-    module.__dict__["signature"] = _signature(shape)
-    module.__dict__["loop"] = loop(shape, variant)
-    if has_random(shape):
-        module.__dict__["fill"] = loop(philox().shape, Variant((Feed.COUNTER, Feed.SINGLE)))
+    module.__dict__.update(generated.names)
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)
     return module.run
+
+
+def _generated(shape: PlanShape, variant: Variant) -> Generated:
+    names = {"signature": _signature(shape), "loop": loop(shape, variant)}
+    if has_random(shape):
+        names["fill"] = loop(philox().shape, Variant((Feed.COUNTER, Feed.SINGLE)))
+    return Generated(_name(shape, variant), lambda on_disk: _text(shape, variant, on_disk=on_disk), names)
 
 
 def has_random(shape: PlanShape) -> bool:
@@ -190,15 +217,22 @@ def _text(shape: PlanShape, variant: Variant, *, on_disk: bool) -> str:
 
 
 def _name(shape: PlanShape, variant: Variant) -> str:
-    key = repr((shape, variant, _printer(), version("numba"), version("llvmlite")))
-    return f"statqat_sim_loop_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+    return f"statqat_sim_loop_{digest((shape, variant, _printer()))}"
+
+
+def digest(key: Any) -> str:
+    """Of a shape and what prints it, with the compilers' versions."""
+    return hashlib.sha256(repr((key, version("numba"), version("llvmlite"))).encode()).hexdigest()[:32]
+
+
+def _printer() -> str:
+    return printed_by(PRINTER)
 
 
 @cache
-def _printer() -> str:
-    """A digest of the code that prints loops."""
+def printed_by(files: tuple[str, ...]) -> str:
+    """A digest of the code that prints kernels."""
     here = Path(__file__).parent
-    files = ("vector.py", "dense.py", "processor.py", "cache.py")
     return hashlib.sha256(b"".join((here / file).read_bytes() for file in files) + repr(philox()).encode()).hexdigest()
 
 

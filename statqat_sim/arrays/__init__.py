@@ -1,6 +1,6 @@
 """CPU arrays of any kind as numpy arrays, and results in the caller's kind. Imports no other array library."""
 
-from statqat_sim.arrays.inputs import as_numpy, as_scale, real_array
+from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array
 from statqat_sim.arrays.kinds import (
     FLOATS,
     HALVES,
@@ -22,6 +22,7 @@ __all__ = [
     "INTEGERS",
     "READ",
     "Array",
+    "as_float32",
     "as_numpy",
     "as_scale",
     "dtype_name",

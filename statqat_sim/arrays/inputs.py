@@ -12,6 +12,7 @@ from statqat_sim.arrays.kinds import (
     INTEGERS,
     Array,
     dtype_name,
+    float_storage,
     is_cpu_array,
     is_cpu_tensor,
     storage_dtype,
@@ -107,6 +108,22 @@ def _floats(integers: Array, storage: Storage) -> Array:
     odd = kept | (kept << excess != magnitude)
     rounded: Array = np.copysign(np.ldexp(odd.astype(np.float64), excess.astype(np.int32)), floats)
     return rounded
+
+
+def as_float32(array: Any, what: str) -> Array:
+    """Numbers rounded once to float32, in C order; float32 itself as a view where it lies so.
+
+    Raises:
+        TypeError: unless it is a CPU array of numbers that encoders read.
+    """
+    storage = float_storage(array, what)
+    view = as_numpy(array, storage, what)
+    if storage is Storage.BFLOAT16:
+        view = (view.astype(np.uint32) << 16).view(np.float32)
+    elif storage is Storage.FLOAT16:
+        view = view.view(np.float16)
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(view, np.float32).reshape(view.shape)
 
 
 def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:

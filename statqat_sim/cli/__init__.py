@@ -18,6 +18,7 @@ from statqat_sim.cli.decode import decode
 from statqat_sim.cli.diff import diff
 from statqat_sim.cli.encode import encode
 from statqat_sim.cli.formats import formats
+from statqat_sim.cli.identify import identify
 from statqat_sim.cli.measure import measure
 from statqat_sim.cli.new import new
 from statqat_sim.cli.schema import schema
@@ -40,7 +41,7 @@ def _help(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").replace(r"\b", "\b")
 
 
-COMMANDS = (formats, show, diff, check, new, schema, encode, decode, measure, verify, backends, cache)
+COMMANDS = (formats, show, diff, check, new, schema, encode, decode, measure, identify, verify, backends, cache)
 TAKE_NUMBERS = (encode, decode)
 """Commands whose arguments may begin with a minus sign."""
 
@@ -71,6 +72,7 @@ def _program(
     statqat-sim encode my_format.yaml 0.1 -1/3          what it makes of numbers
     statqat-sim measure int8 my_format.yaml             its error on standard sources
     statqat-sim measure int8 nf4 --data model.safetensors
+    statqat-sim identify w.npy --values quantized.npy   which format made this of that?
     statqat-sim verify my_format.yaml                   is the encoder right, for all 2^32 float32 inputs?
 
     Folders of your own formats: --search, or $STATQAT_FORMATS.

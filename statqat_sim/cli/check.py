@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from statqat_sim.cli.console import error_text
 from statqat_sim.cli.options import Search
+
+if TYPE_CHECKING:
+    from statqat_sim.spec.format import Format
 
 
 def check(
@@ -24,15 +27,12 @@ def check(
     statqat-sim check my_formats/
     """
     from statqat_sim.errors import SpecError, UnsupportedError
-    from statqat_sim.plan.lower import Purpose, lower
     from statqat_sim.spec.catalog import load_format
 
     wrong = 0
     for file in _expanded(files):
         try:
-            fmt = load_format(_as_path(file), search or ())
-            for purpose in (Purpose.ENCODE, Purpose.DECODE):
-                lower(fmt, purpose)
+            _lower(load_format(_as_path(file), search or ()))
         except (SpecError, UnsupportedError, OSError) as error:
             wrong += 1
             typer.echo(error_text(error), err=True)
@@ -40,6 +40,19 @@ def check(
             typer.echo(f"{file}: ok")
     if wrong:
         raise typer.Exit(1)
+
+
+def _lower(fmt: Format) -> None:
+    """Raises UnsupportedError for what no program can be made of."""
+    from statqat_sim.plan.lower import Purpose, lower
+    from statqat_sim.plan.lower_block import lower_block
+    from statqat_sim.spec.block import BlockFormat
+
+    if isinstance(fmt, BlockFormat):
+        lower_block(fmt)
+        return
+    for purpose in (Purpose.ENCODE, Purpose.DECODE):
+        lower(fmt, purpose)
 
 
 def _expanded(files: list[str]) -> Iterator[str]:

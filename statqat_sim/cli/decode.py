@@ -15,7 +15,6 @@ from statqat_sim.cli.options import Format, Json, Output, Search
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
-    from statqat_sim.codec import Codec
     from statqat_sim.spec.number import NumberFormat
 
 RAW = ".bin"
@@ -68,9 +67,8 @@ def decode(
     statqat-sim decode int4 --data codes.bin --packed --shape 4,300 --output values.npy
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
+    from statqat_sim.cli.number_formats import load_number_format
     from statqat_sim.cli.outputs import check_json, check_output
-    from statqat_sim.codec import Codec
-    from statqat_sim.spec.catalog import load_format
 
     refuse_options(codes or ())
     check_sources(codes or (), data or (), output, "codes")
@@ -78,11 +76,11 @@ def decode(
         check_output(output)
     check_json(json)
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
-    codec = Codec(load_format(format, search or ()))
+    fmt = load_number_format(format, search or (), "decode")
     if data:
-        _decode_files(codec, data, output or Path(), how, json)
+        _decode_files(fmt, data, output or Path(), how, json)
     else:
-        _decode_typed(codec, codes or [], output, how, json)
+        _decode_typed(fmt, codes or [], output, how, json)
 
 
 def _read_shape(text: str | None, packed: bool) -> tuple[int, ...] | None:
@@ -96,15 +94,18 @@ def _read_shape(text: str | None, packed: bool) -> tuple[int, ...] | None:
     return tuple(map(int, sizes))
 
 
-def _decode_files(codec: Codec, data: Sequence[Path], output: Path, how: dict[str, Any], json: str | None) -> None:
+def _decode_files(fmt: NumberFormat, data: Sequence[Path], output: Path, how: dict[str, Any], json: str | None) -> None:
     from statqat_sim.cli.conversion import convert, show_conversion
+    from statqat_sim.codec import Codec
+
+    codec = Codec(fmt)
 
     def values(codes: Any) -> Any:
-        array = _checked(codes, codec.format, how["packed"])
-        _check_rows(array, codec.format, how)
+        array = _checked(codes, fmt, how["packed"])
+        _check_rows(array, fmt, how)
         return codec.decode(array, **how)
 
-    told = convert(_tensors(data, codec.format, how["packed"]), values, output)
+    told = convert(_tensors(data, fmt, how["packed"]), values, output)
     if json:
         write_json(told, json)
         return
@@ -178,18 +179,19 @@ def _check_rows(array: Any, fmt: NumberFormat, how: Mapping[str, Any]) -> None:
 
 
 def _decode_typed(
-    codec: Codec, texts: Sequence[str], output: Path | None, how: dict[str, Any], json: str | None
+    fmt: NumberFormat, texts: Sequence[str], output: Path | None, how: dict[str, Any], json: str | None
 ) -> None:
     import numpy as np
 
     from statqat_sim.cli.numbers import read_code
     from statqat_sim.cli.outputs import write_arrays
+    from statqat_sim.codec import Codec
     from statqat_sim.report.facts import json_value
 
-    fmt, packed = codec.format, how["packed"]
+    packed = how["packed"]
     words = np.array([read_code(text, BYTE if packed else fmt.bits) for text in texts], _word(fmt, packed))
     _check_rows(words, fmt, how)
-    values = codec.decode(words, **how)
+    values = Codec(fmt).decode(words, **how)
     codes = _unpacked(words, fmt, values.shape) if packed else words
     pairs = list(zip(codes.reshape(-1).tolist(), values.reshape(-1).tolist(), strict=True))
     text = json_text({"code": code, "value": json_value(value)} for code, value in pairs) if json else ""

@@ -11,7 +11,10 @@ from statqat_sim.cli.console import show_table, write_json
 from statqat_sim.cli.options import Json, Search
 
 if TYPE_CHECKING:
+    from statqat_sim.report.block_difference import BlockDifference
     from statqat_sim.report.difference import Difference, Range
+    from statqat_sim.spec.block import BlockFormat
+    from statqat_sim.spec.format import Format
 
 NAMES = ("A", "B")
 DIGITS = 9
@@ -35,20 +38,32 @@ def diff(
     NaN, Inf, zero, negative (where a format has no negative values), overflow (beyond the largest value of one of
     them), ties (between inputs that do not differ), subnormal (below the smallest normal value of one), normal.
 
+    Two block formats are compared on 2^18 normal values, rows of many magnitudes, with rows of zeros, a NaN and an Inf.
+
     \b
     statqat-sim diff float8_e4m3fn float8_e4m3fn.ml_dtypes
     statqat-sim diff float8_e5m2 my_format.yaml --first 40
+    statqat-sim diff mxfp4 mxfp4.even
     """
     from statqat_sim.cli.outputs import check_json
     from statqat_sim.report.difference import difference
+    from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format
 
     check_json(json)
-    found = difference(load_format(a, search or ()), load_format(b, search or ()), first)
+    formats = load_format(a, search or ()), load_format(b, search or ())
+    one, other = formats
+    if isinstance(one, BlockFormat) and isinstance(other, BlockFormat):
+        _tell_blocks(one, other, first, json)
+        return
+    if isinstance(one, BlockFormat) or isinstance(other, BlockFormat):
+        _refuse_kinds(*formats)
+        return
+    found = difference(one, other, first)
     if json:
         write_json([_item(found)], json)
         return
-    _show_keys(found)
+    _show_keys(found.formats, found.keys)
     typer.echo()
     for line in _summary(found):
         typer.echo(line)
@@ -72,11 +87,11 @@ def _table(columns: Iterable[str], rows: Iterable[Sequence[str]], right: Iterabl
     show_table(table)
 
 
-def _show_keys(found: Difference) -> None:
+def _show_keys(formats: Sequence[Format], keys: Iterable[tuple[str, Any, Any]]) -> None:
     from statqat_sim.report.facts import plain
 
-    rows = [("name", *(fmt.name for fmt in found.formats))]
-    rows += [(key, *("-" if value is None else plain(value) for value in values)) for key, *values in found.keys]
+    rows = [("name", *(fmt.name for fmt in formats))]
+    rows += [(key, *("-" if value is None else plain(value) for value in values)) for key, *values in keys]
     _table(("", *NAMES), rows)
 
 
@@ -168,6 +183,58 @@ def _show_decoded(found: Difference, first: int) -> None:
     _table(
         ("code", *NAMES), [(hex_code(each.code, fmt.bits), *map(number, each.values)) for each in found.decoded[:first]]
     )
+
+
+# --- block formats -----------------------------------------------------------------------------------------------
+
+
+def _refuse_kinds(*formats: Format) -> None:
+    """Raises ValueError for a block format beside a number format."""
+    from statqat_sim.spec.block import BlockFormat
+
+    block, number = sorted(formats, key=lambda fmt: not isinstance(fmt, BlockFormat))
+    told = f"{block.name} is a block format, and {number.name} a number format; allowed: two of one kind"
+    raise ValueError(told)
+
+
+def _tell_blocks(a: BlockFormat, b: BlockFormat, first: int, json: str | None) -> None:
+    from statqat_sim.report.block_difference import block_difference
+
+    found = block_difference(a, b, first)
+    if json:
+        write_json([_block_item(found)], json)
+        return
+    _show_keys(found.formats, found.keys)
+    said = f"{_share(found.other_values, found.inputs)} get another value" if found.other_values else "none differs"
+    typer.echo(f"\nOf a sample of {found.inputs} float32 inputs in blocks, {said}.")
+    if found.examples:
+        rows = [(str(list(each.place)), f"{each.x:.{DIGITS}g}", *map(_value, each.values)) for each in found.examples]
+        typer.echo()
+        _table(("place", "input", *NAMES), rows, right=("input", *NAMES))
+    if more := found.other_values - len(found.examples):
+        typer.echo(f"... and {more} more inputs (--first N)")
+
+
+def _value(value: float) -> str:
+    return f"{value:.{DIGITS}g}"
+
+
+def _block_item(found: BlockDifference) -> dict[str, Any]:
+    from statqat_sim.report.facts import json_value
+
+    a, b = found.formats
+    examples = [
+        {"place": list(each.place), "x": json_value(each.x), "values": _pair(each.values)} for each in found.examples
+    ]
+    return {
+        "a": a.name,
+        "b": b.name,
+        "keys": [{"key": key, "a": value, "b": other} for key, value, other in found.keys],
+        "exact": False,
+        "inputs": found.inputs,
+        "other_values": found.other_values,
+        "examples": examples,
+    }
 
 
 # --- for JSON ----------------------------------------------------------------------------------------------------

@@ -52,17 +52,18 @@ def encode(
     statqat-sim encode float6_e3m2fn --data model.safetensors --packed --output codes.npz
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
+    from statqat_sim.cli.number_formats import load_number_format
     from statqat_sim.cli.outputs import check_json, check_output
     from statqat_sim.codec import Codec, new_seed
-    from statqat_sim.spec.catalog import load_format
 
     refuse_options(values or ())
     check_sources(values or (), data or (), output, "numbers")
     if output:
         check_output(output)
     check_json(json)
-    codec = Codec(load_format(format, search or ()))
-    if seed is None and codec.format.encode.rounding.is_stochastic:
+    fmt = load_number_format(format, search or (), "encode")
+    codec = Codec(fmt)
+    if seed is None and fmt.encode.rounding.is_stochastic:
         seed = new_seed()
         note(f"--seed {seed}")
     if data:

@@ -12,7 +12,7 @@ from statqat_sim.cli.console import error_text, show_table, write_json
 from statqat_sim.cli.options import Json, Search
 
 if TYPE_CHECKING:
-    from statqat_sim.spec.number import NumberFormat
+    from statqat_sim.spec.format import Format
 
 
 def formats(
@@ -23,15 +23,17 @@ def formats(
 ) -> None:
     r"""List the formats.
 
-    Those built in, and those in the folders of $STATQAT_FORMATS and --search.
+    Those built in, and those in the folders of $STATQAT_FORMATS and --search. Block formats are of kind block; their
+    bits are those of an element with its share of the scales.
 
     \b
     statqat-sim formats
     statqat-sim formats e4m3
     statqat-sim formats codebook --json -
+    statqat-sim formats block
     """
     from statqat_sim.cli.outputs import check_json
-    from statqat_sim.report.facts import facts, format_table, markdown_table
+    from statqat_sim.report.listing import facts_of, format_table, markdown_table
 
     check_json(json)
     found, broken = loaded(search or ())
@@ -39,7 +41,7 @@ def formats(
     if not chosen and found:
         raise LookupError(f"no format has {filter!r} in its name, aliases, title or kind")
     if json:
-        write_json(map(facts, chosen), json)
+        write_json(map(facts_of, chosen), json)
     elif markdown:
         typer.echo(markdown_table(chosen))
     else:
@@ -50,12 +52,12 @@ def formats(
         raise typer.Exit(1)
 
 
-def loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
+def loaded(search: Sequence[Path]) -> tuple[list[Format], list[Exception]]:
     """Every format, and what is wrong with those that are none."""
     from statqat_sim.errors import SpecError
     from statqat_sim.spec.catalog import formats, load_format
 
-    found: list[NumberFormat] = []
+    found: list[Format] = []
     broken: list[Exception] = []
     for name in formats(search):
         try:
@@ -65,6 +67,8 @@ def loaded(search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]
     return found, broken
 
 
-def matches(fmt: NumberFormat, part: str) -> bool:
+def matches(fmt: Format, part: str) -> bool:
     """Whether this is part of the format's name, of an alias, of its title or of its kind, in any case."""
-    return any(part.lower() in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, fmt.element.kind))
+    from statqat_sim.report.listing import kind_of
+
+    return any(part.lower() in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, kind_of(fmt)))

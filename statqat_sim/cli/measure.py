@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from statqat_sim.cli.console import console, note, progress, show_table, write_json
-from statqat_sim.cli.options import Json, Search
+from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
     from statqat_sim.measurement import Row
-    from statqat_sim.spec.number import NumberFormat
+    from statqat_sim.spec.format import Format
 
 
 class Per(StrEnum):
@@ -42,9 +42,20 @@ def measure(
     ] = Per.TENSOR,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", metavar="VALUE", help="The scale, instead of the smallest without clipping."),
+        typer.Option(
+            "--scale",
+            metavar="VALUE",
+            help="The scale, instead of the smallest without clipping; of block formats that of the outermost level.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random bits of stochastic rounding.")] = 0,
+    axis: Axis = -1,
+    random_phase: Annotated[
+        bool,
+        typer.Option("--random-phase", help="Block formats: the mean over where powers of two lie; see above."),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Of the random bits of stochastic rounding, and of --random-phase.")
+    ] = 0,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw SQNR against bits to a .png, .svg or .pdf file.")
     ] = None,
@@ -58,9 +69,16 @@ def measure(
     stands for what is undefined or infinite, such as the SQNR of data without any error. A narrow terminal gets
     fewer columns.
 
+    Block formats find their own scales; bits per element count them, and the column `quantizer` has their rule (of the
+    innermost scale that is a factor). A scale that is a power of two fits some magnitudes better than others, and one
+    source of one width shows one of them: with --random-phase each block is multiplied by 2^u, u uniform in [0, 1),
+    and values and errors are divided by it again. The 2^20 values of a standard source give such a mean to about 0.01
+    dB; 2^17 values to 0.03 dB.
+
     \b
     statqat-sim measure int8 float8_e4m3fn nf4
     statqat-sim measure int8 my_format.yaml --data model.safetensors --per channel
+    statqat-sim measure mxfp4 nvfp4 --random-phase
     statqat-sim measure bfloat16 float16 --scale 1 --json - --data weights/ more.npy
     """
     from statqat_sim.report.errors import error_table
@@ -72,7 +90,8 @@ def measure(
         check_folder(plot)
     check_json(json)
     names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
-    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], per, scale, seed)
+    how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}
+    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], how)
     if json:
         write_json(rows, json)
     else:
@@ -107,7 +126,7 @@ def _tensors(data: list[Path]) -> list[Tensor]:
     return tensors(data) if data else standard_sources()
 
 
-def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: float | None, seed: int) -> list[Row]:
+def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any]) -> list[Row]:
     """The rows of all tensors, with a progress bar and notes on the standard error."""
     from statqat_sim.cli.tensors import NotRead, holds_integers
     from statqat_sim.measurement import measure
@@ -126,14 +145,30 @@ def _rows(tensors: list[Tensor], formats: list[NumberFormat], per: Per, scale: f
             if holds_integers(array):
                 notes.append(f"{tensor.name}: integers, skipped")
                 continue
-            new = measure({tensor.name: array}, formats, scale=scale, per=per.value, seed=seed)
+            fitting = formats if len(tensors) == 1 else list(_fitting(formats, tensor.name, array, how["axis"], notes))
+            new = measure({tensor.name: array}, fitting, **how)
             rows += new
-            if new[0]["nonfinite"]:
+            if new and new[0]["nonfinite"]:
                 notes.append(
                     f"{tensor.name}: {new[0]['nonfinite']} of {new[0]['elements']} values are NaN or Inf, left out"
                 )
     for text in notes:
         note(text)
     if not rows:
-        raise ValueError("nothing to measure: the data holds no tensor of floats")
+        raise ValueError("nothing to measure: the data holds no tensor of floats that a format takes")
     return rows
+
+
+def _fitting(formats: list[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:
+    """The formats whose blocks such a tensor can have; a note for each of the others."""
+    from statqat_sim.geometry import Geometry
+    from statqat_sim.spec.block import BlockFormat
+
+    for fmt in formats:
+        try:
+            if isinstance(fmt, BlockFormat):
+                Geometry.of(tuple(array.shape), axis, fmt)
+        except ValueError as error:
+            notes.append(f"{name}: {error}; not measured in {fmt.name}")
+        else:
+            yield fmt

@@ -26,13 +26,17 @@ def new(
     \b
     statqat-sim new my_format --like float8_e4m3fn
     statqat-sim new my_levels --like nf4 --output my_formats
+    statqat-sim new my_blocks --like mxfp4
     """
+    from statqat_sim.cli.block_template import block_template
     from statqat_sim.cli.template import template
+    from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format, parse_format
 
     _refuse_taken(name, search or ())
     path = output / f"{name}.yaml"
-    text = template(name, load_format(like, search or ()))
+    model = load_format(like, search or ())
+    text = block_template(name, model) if isinstance(model, BlockFormat) else template(name, model)
     parse_format(text, file=str(path), search=search or ())
     output.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as stream:  # an existing file stays

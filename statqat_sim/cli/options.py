@@ -30,3 +30,7 @@ Output: TypeAlias = Annotated[
         help="Write an array to a .npy file, all arrays to an .npz file, or the bytes of an array to a .bin file.",
     ),
 ]
+Axis: TypeAlias = Annotated[
+    int,
+    typer.Option("--axis", metavar="N", help="Along which axis blocks run; of blocks of rows and columns, the last."),
+]

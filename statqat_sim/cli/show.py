@@ -13,6 +13,8 @@ from statqat_sim.cli.outputs import check_folder, check_json
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
+    from statqat_sim.spec.block import BlockFormat
+    from statqat_sim.spec.format import Format as AnyFormat
     from statqat_sim.spec.number import NumberFormat
 
 PIPED_TABLE_WIDTH = 120
@@ -31,10 +33,12 @@ def show(
     r"""Show the facts of a format, and up to 8 bits the value of every code.
 
     The picture has its values and how densely they lie, what rounding makes of inputs (of those around 1, if there are
-    many values), and the relative error over all magnitudes; stochastic rounding is drawn with seed 0.
+    many values), and the relative error over all magnitudes; stochastic rounding is drawn with seed 0. Of a block
+    format, values and picture are those of its elements.
 
     \b
     statqat-sim show float8_e4m3fn
+    statqat-sim show mxfp4
     statqat-sim show my_format.yaml --plan
     statqat-sim show posit8 --plot posit8.png
     """
@@ -51,31 +55,59 @@ def show(
     if plot:
         from statqat_sim.report.format_plot import plot_format
 
-        plot_format(fmt, plot)
+        plot_format(_element(fmt), plot)
 
 
-def _tell(fmt: NumberFormat, plan: bool, json: str | None) -> None:
+def _tell(fmt: AnyFormat, plan: bool, json: str | None) -> None:
+    """Facts, the values of its elements' codes, and programs."""
     from statqat_sim.report import facts
+    from statqat_sim.report.listing import fact_table, facts_of
 
     plans = _plans(fmt) if plan else {}
-    tabled = fmt.bits <= facts.TABLE_BITS
+    element = _element(fmt)
+    tabled = element.bits <= facts.TABLE_BITS
     if json:
-        item = facts.facts(fmt)
+        item = facts_of(fmt)
         if tabled:
-            item["values"] = facts.values(fmt)
+            item["values"] = facts.values(element)
         if plan:
             item["plans"] = {purpose: facts.plan_facts(program) for purpose, program in plans.items()}
         write_json([item], json)
         return
-    show_table(facts.fact_table(fmt))
+    show_table(fact_table(fmt))
     if tabled:
         screen = console()
-        show_table(facts.value_table(fmt, screen.width if screen.is_terminal else PIPED_TABLE_WIDTH))
+        show_table(facts.value_table(element, screen.width if screen.is_terminal else PIPED_TABLE_WIDTH))
     for purpose, program in plans.items():
         typer.echo(f"\n{purpose}: {len(program.shape.steps)} steps\n{program}")
 
 
-def _plans(fmt: NumberFormat) -> dict[str, CodecPlan]:
-    from statqat_sim.plan.lower import Purpose, lower
+def _element(fmt: AnyFormat) -> NumberFormat:
+    """What the elements of a block format are; a number format itself."""
+    from statqat_sim.spec.block import BlockFormat
 
+    return fmt.element if isinstance(fmt, BlockFormat) else fmt
+
+
+def _plans(fmt: AnyFormat) -> dict[str, CodecPlan]:
+    """The programs of a number format; of a block format those of each step, by its statistics and its results."""
+    from statqat_sim.plan.lower import Purpose, lower
+    from statqat_sim.spec.block import BlockFormat
+
+    if isinstance(fmt, BlockFormat):
+        return _block_plans(fmt)
     return {purpose.value: lower(fmt, purpose) for purpose in (Purpose.ENCODE, Purpose.DECODE)}
+
+
+def _block_plans(fmt: BlockFormat) -> dict[str, CodecPlan]:
+    from statqat_sim.plan.lower_block import lower_block
+
+    plan = lower_block(fmt)
+    plans: dict[str, CodecPlan] = {}
+    for number, stage in enumerate(plan.stages):
+        plans |= {f"{each.name}, key of an element": each.key for each in stage.statistics}
+        plans |= {
+            f"scales {number}" + (f", candidate {index}" if len(stage.plans) > 1 else ""): each
+            for index, each in enumerate(stage.plans)
+        }
+    return {**plans, "encode": plan.encode, "decode": plan.decode}

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from statqat_sim.spec.base import Spec
 from statqat_sim.spec.meaning import MEANING
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.reader import KINDS
+from statqat_sim.spec.parts import KINDS
 from statqat_sim.spec.tapered import Regime
 
 WIDTH = 100
@@ -30,29 +30,35 @@ def template(name: str, model: NumberFormat) -> str:
     return "\n".join(_lines(name, model)) + "\n"
 
 
-def _lines(name: str, model: NumberFormat) -> Iterator[str]:
-    yield from _comment(
-        f"A number format. `statqat-sim check {name}.yaml` tells what is wrong with this file, `statqat-sim show "
-        f"{name}.yaml` what the format is. Each key has the value that it has in {model.name}, or its default; in "
-        "element, encode and pack, a key with its default may be left out."
+def heading(what: str, name: str, model: str, defaults: str) -> Iterator[str]:
+    """The first lines of a file: how to use it, and the keys that describe it."""
+    yield from comment(
+        f"{what}. `statqat-sim check {name}.yaml` tells what is wrong with this file, `statqat-sim show "
+        f"{name}.yaml` what the format is. Each key has the value that it has in {model}, or its default. {defaults}"
     )
     yield ""
-    yield from (*_comment("the file's stem"), f'name: "{name}"')
-    yield from (*_comment("further names, such as [short, other_name]"), "aliases: []")
-    yield from (*_comment("what it is, on one line"), f'title: "{name}, made from {model.name}"')
-    yield from (*_comment("the document and section that its numbers come from"), 'source: ""')
-    yield from (*_comment("independent implementations, such as [ml_dtypes:float8_e4m3fn]"), "oracle: []")
-    yield from ("", *_comment("What codes mean."), "element:", *_mapping(model.element))
-    yield from ("", *_comment("How reals become codes."), "encode:", *_mapping(model.encode))
-    yield from ("", *_comment("How codes lie in bytes where they are packed."), "pack:", *_mapping(model.pack))
+    yield from (*comment("the file's stem"), f'name: "{name}"')
+    yield from (*comment("further names, such as [short, other_name]"), "aliases: []")
+    yield from (*comment("what it is, on one line"), f'title: "{name}, made from {model}"')
+    yield from (*comment("the document and section that its numbers come from"), 'source: ""')
+    yield from (*comment("independent implementations, such as [ml_dtypes:float8_e4m3fn]"), "oracle: []")
 
 
-def _mapping(spec: Spec) -> Iterator[str]:
+def _lines(name: str, model: NumberFormat) -> Iterator[str]:
+    yield from heading(
+        "A number format", name, model.name, "In element, encode and pack, a key with its default may be left out."
+    )
+    yield from ("", *comment("What codes mean."), "element:", *mapping(model.element))
+    yield from ("", *comment("How reals become codes."), "encode:", *mapping(model.encode))
+    yield from ("", *comment("How codes lie in bytes where they are packed."), "pack:", *mapping(model.pack))
+
+
+def mapping(spec: Spec) -> Iterator[str]:
     """Each key of a part below its meaning; a key that has no value is itself a comment."""
     fields = type(spec).model_fields
     for key in sorted(fields, key=lambda key: key != "kind"):
         value, field = getattr(spec, key), fields[key]
-        yield from _comment(f"{MEANING[key]}: {_allowed(key, field)}", INDENT)
+        yield from comment(f"{MEANING[key]}: {allowed(key, field)}", INDENT)
         if isinstance(value, tuple):
             yield from (f"{INDENT}{key}: [", *_list(value), f"{INDENT}]")
         elif value is None:
@@ -63,7 +69,7 @@ def _mapping(spec: Spec) -> Iterator[str]:
 
 def _list(values: tuple[Any, ...]) -> Iterator[str]:
     """The lines of a list: numbers several to a line, mappings one."""
-    texts = [_flow(value) if isinstance(value, Spec) else _number(value) for value in values]
+    texts = [_flow(value) if isinstance(value, Spec) else number(value) for value in values]
     across = 1 if any(isinstance(value, Spec) for value in values) else VALUES_PER_LINE
     for start in range(0, len(texts), across):
         yield f"{INDENT}{INDENT}{', '.join(texts[start : start + across])},"
@@ -80,7 +86,8 @@ def _flow(spec: Spec) -> str:
     return "{" + ", ".join(texts) + "}"
 
 
-def _comment(text: str, indent: str = "") -> list[str]:
+def comment(text: str, indent: str = "") -> list[str]:
+    """Lines of comment."""
     return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
@@ -90,14 +97,15 @@ def _word(value: Any) -> str:
     return str(value.value if isinstance(value, Enum) else value)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """A float with a fraction, and in scientific notation with a sign: YAML reads nothing else as a float."""
     mantissa, e, exponent = repr(value).partition("e")
     mantissa += "" if "." in mantissa else ".0"
     return f"{mantissa}{e}{int(exponent):+d}" if e else mantissa
 
 
-def _allowed(key: str, field: FieldInfo) -> str:
+def allowed(key: str, field: FieldInfo) -> str:
+    """What a key may be, in words."""
     if key == "kind":
         return " | ".join(KINDS)
     words = [member.value for kind in _kinds(field.annotation) if issubclass(kind, Enum) for member in kind]

@@ -51,7 +51,7 @@ def verify(
 
     Formats of more than 16 bits, with stochastic rounding, or with overflow: wrap have no such steps: they are refused,
     and --all leaves them out and says so. --all takes bfloat16, float8_e4m3fn, float8_e5m2, int8, nf4 and posit8 under
-    every deterministic rounding.
+    every deterministic rounding. Block formats are not proven, but the formats of their elements and scales are.
 
     \b
     statqat-sim verify float8_e4m3fn my_format.yaml
@@ -95,13 +95,15 @@ def _all_hold(chosen: Sequence[NumberFormat], results: Sequence[Result]) -> bool
 def _chosen(words: Sequence[str], every: bool, search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
     """The formats asked for, and what is wrong with files that are none."""
     from statqat_sim.cli.formats import loaded, matches
-    from statqat_sim.spec.catalog import load_format
+    from statqat_sim.cli.number_formats import load_number_format
+    from statqat_sim.spec.number import NumberFormat
 
     if not every:
-        return [load_format(word, search) for word in words], []
+        return [load_number_format(word, search, "verify") for word in words], []
     found, broken = loaded(search)
-    chosen = [fmt for fmt in found if not words or any(matches(fmt, word) for word in words)]
-    if not chosen and found:
+    numbers = [fmt for fmt in found if isinstance(fmt, NumberFormat)]
+    chosen = [fmt for fmt in numbers if not words or any(matches(fmt, word) for word in words)]
+    if not chosen and numbers:
         raise LookupError(f"no format has {' or '.join(map(repr, words))} in its name, aliases, title or kind")
     return chosen, broken
 

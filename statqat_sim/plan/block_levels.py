@@ -13,11 +13,13 @@ from statqat_sim.plan.block_scale import (
     Outer,
     Reads,
     ScaleRule,
+    canonical,
     choices,
+    is_nan,
 )
 from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE
 from statqat_sim.plan.lower import FLOAT32_ELEMENT, Encoder, Lowering, code_storage, decoded
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.scale_rules import LEAST, exponent_of, exponent_step, power_of_two
@@ -193,7 +195,7 @@ class Levels:
         self, words: Reads, level: ScaleLevel, outer: Outer, scale: Word, raw: Word, name: str
     ) -> tuple[Outer, dict[str, Word]]:
         """The product of all scales so far, and what elements are divided by, or multiplied with. Definition 25."""
-        product = scale if outer.product is None else words[outer.product].fmul(scale)
+        product = scale if outer.product is None else canonical(words[outer.product].fmul(scale))
         divisor = self._divisor(words, level, outer, raw if self._divides_by_raw(level) else scale, product)
         if level is self.format.scales[-1]:
             divisor = self._final(words, divisor, product)
@@ -226,11 +228,6 @@ class Levels:
 def _unless_zero(scale: Word, word: Word) -> Word:
     """NaN where the scale is 0."""
     return (scale & MAGNITUDE).where(word, QUIET_NAN)
-
-
-def is_nan(word: Word) -> Word:
-    """Whether a float32 is NaN."""
-    return word.builder.const(INFINITY).lt(word & MAGNITUDE)
 
 
 def encoded_in(
@@ -267,11 +264,13 @@ def statistics(level: ScaleLevel, of: str) -> Iterator[Statistic]:
 
 def scale_policy(level: ScaleLevel, format: NumberFormat) -> EncodePolicy:
     """How a level's scales are encoded."""
+    if level.rule is Rule.GIVEN:
+        return plain_policy(format)
     return _saturating(format, level.rounding, level.underflow)
 
 
-def offset_policy(format: NumberFormat) -> EncodePolicy:
-    """How offsets are encoded."""
+def plain_policy(format: NumberFormat) -> EncodePolicy:
+    """How offsets are encoded, and scales that the caller gives."""
     return _saturating(format, Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 

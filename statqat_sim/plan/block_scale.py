@@ -157,15 +157,24 @@ class ScaleRule:
         """What is encoded: the raw scale within `clamp`; what blocks of zeros, and those with NaN or Inf, get."""
         level = self.level
         if level.rule is Rule.GIVEN:
-            return self.marked(raw if level.clamp is None else _clamped(self.words, raw, *level.clamp))
-        value = (raw & MAGNITUDE).max(1) | (raw & SIGN) if self._may_vanish else raw
+            return self.marked(raw)
+        value = raw if self.outer.product is None else canonical(raw)
+        if self._may_vanish:
+            value = (value & MAGNITUDE).max(1) | (value & SIGN)
         if level.clamp is not None:
             value = _clamped(self.words, value, *level.clamp)
-        if level.all_zero is not AllZero.ZERO or value != raw or self._may_be_negative:
+        if not (self._vanishes_with_amax and level.all_zero is AllZero.ZERO):
             least = (level.format.element if isinstance(level.format, BlockFormat) else level.format).smallest
             of_zeros = {AllZero.ONE: 1.0, AllZero.MIN: least, AllZero.ZERO: 0.0}[level.all_zero]
             value = self._is_flat().where(self.words.number("of zeros", of_zeros), value)
         return self.marked(value)
+
+    @property
+    def _vanishes_with_amax(self) -> bool:
+        """Whether the scale of a block of zeros comes out as +0 by itself."""
+        level = self.level
+        is_positive = level.rule in (Rule.ABSMAX, Rule.MINMAX) and target_value(level, self.format.element) > 0
+        return is_positive and level.clamp is None and self.outer.product is None and not self._may_vanish
 
     @property
     def _may_vanish(self) -> bool:
@@ -174,10 +183,6 @@ class ScaleRule:
         if level.rule.is_power_of_two or isinstance(level.format, BlockFormat):
             return False
         return level.underflow is Underflow.MIN and level.format.element.has_zero
-
-    @property
-    def _may_be_negative(self) -> bool:
-        return self.level.rule is Rule.SIGNED_ABSMAX or target_value(self.level, self.format.element) < 0
 
     @property
     def is_exact(self) -> bool:
@@ -205,6 +210,16 @@ class ScaleRule:
         if self.level.rule is Rule.MINMAX:
             return (self._extent() & MAGNITUDE).eq(0)
         return self.words[AMAX].eq(0)
+
+
+def canonical(word: Word) -> Word:
+    """A float32 whose NaN, should it be one, is the same on every processor."""
+    return is_nan(word).where(QUIET_NAN, word)
+
+
+def is_nan(word: Word) -> Word:
+    """Whether a float32 is NaN."""
+    return word.builder.const(INFINITY).lt(word & MAGNITUDE)
 
 
 def _clamped(words: Reads, value: Word, low: float, high: float) -> Word:

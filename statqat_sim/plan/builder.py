@@ -52,7 +52,9 @@ class Builder:
 
     def table(self, name: str, words: bytes, index: Word) -> Word:
         """The word at `index` of a table that the format fixes, given as little-endian uint32."""
-        self._tables[name] = words
+        name = self._scope + name
+        if self._tables.setdefault(name, words) != words:
+            raise ValueError(f"table {name!r} has two contents")
         return self._emit(Op.TABLE, index, value=list(self._tables).index(name))
 
     def finish(self, results: Word | tuple[Word, ...], storage: Storage | Packed) -> CodecPlan:

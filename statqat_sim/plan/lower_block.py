@@ -15,12 +15,11 @@ from statqat_sim.plan.block_levels import (
     decoded_in,
     element_policy,
     encoded_in,
-    is_nan,
     nested_code,
-    offset_policy,
+    plain_policy,
     quotient,
 )
-from statqat_sim.plan.block_scale import Outer, Reads
+from statqat_sim.plan.block_scale import Outer, Reads, canonical, is_nan
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.lower import Encoder, Lowering, code_storage, drawn
@@ -76,7 +75,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: Outer, out: Stages) 
     minimum = words[LOWEST_ELEMENT].fadd(words.number("zero", 0.0)) ^ negative
     if isinstance(level.format, NumberFormat):
         name = out.keep(level.format, block)
-        code = encoded_in(words, "code", minimum, level.format, offset_policy(level.format), out.lowering)
+        code = encoded_in(words, "code", minimum, level.format, plain_policy(level.format), out.lowering)
         value = decoded_in(words, "value", code, level.format)
     else:
         out.add(block, (), (words, {MINIMUM: minimum}))
@@ -95,7 +94,7 @@ def _zero_point(
     scale = words[str(outer.product)]
     steps = is_nan(words[str(outer.divisor)]).where(0, words[LOWEST_ELEMENT].fdiv(scale))
     point = words.number("lowest value", format.element.min).fsub(steps)
-    code = encoded_in(words, "code", point, stored, offset_policy(stored), lowering)
+    code = encoded_in(words, "code", point, stored, plain_policy(stored), lowering)
     return code, decoded_in(words, "value", code, stored)
 
 
@@ -176,7 +175,7 @@ def _product(words: Reads, format: BlockFormat, names: Iterator[str]) -> Word:
     product: Word | None = None
     for level in format.scales:
         value = _level_value(words, level, names)
-        product = value if product is None else product.fmul(value)
+        product = value if product is None else canonical(product.fmul(value))
     assert product is not None
     return product
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, floor_log2
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.members import power_range
@@ -25,7 +25,7 @@ FRACTION: Final = FLOAT32.min_normal - 1
 
 def exponent_of(value: float) -> int:
     """e(x) = floor(log2 |x|)."""
-    return math.frexp(value)[1] - 1
+    return floor_log2(abs(Fraction(value)))
 
 
 def target_value(level: ScaleLevel, element: NumberFormat) -> float:
@@ -34,7 +34,7 @@ def target_value(level: ScaleLevel, element: NumberFormat) -> float:
         case Target.MAX:
             return element.max
         case Target.EMAX:
-            return math.ldexp(1.0, exponent_of(element.max))
+            return 2.0 ** exponent_of(element.max)
     return float(level.target)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
-from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.number import NumberFormat, checked_format
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,9 +61,20 @@ class Quantizer(Protocol):
             nothing else is left, or nothing but zeros, the scale is 1.
 
         Raises:
-            TypeError: if x is not an array of real numbers.
+            TypeError: if x is not an array of real numbers, or the format is a block format.
             ValueError: if x has no such axis.
         """
+
+
+def scaled_format(format: object) -> NumberFormat:
+    """A format whose scales a quantizer can choose.
+
+    Raises:
+        TypeError: if it is a block format, or none.
+    """
+    if isinstance(format, BlockFormat):
+        raise TypeError(f"{format.name} is a block format, which finds its own scales; allowed: a NumberFormat")
+    return checked_format(format)
 
 
 def reduced_axes(rank: int, channel_axis: int | None) -> tuple[int, ...]:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array, real_array
-from statqat_sim.quantizer.base import Scale, reduced_axes
+from statqat_sim.quantizer.base import Scale, reduced_axes, scaled_format
 from statqat_sim.spec.encode import NegativeInput
-from statqat_sim.spec.number import NumberFormat, checked_format
+from statqat_sim.spec.number import NumberFormat
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 
@@ -34,7 +34,7 @@ class MinMax:
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
-        x, format = real_array(x, "x"), checked_format(format)
+        x, format = real_array(x, "x"), scaled_format(format)
         low, high = _extremes(x, reduced_axes(x.ndim, channel_axis))
         if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
             high = np.maximum(high, -low)

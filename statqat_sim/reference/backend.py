@@ -11,10 +11,12 @@ import numpy as np
 
 from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.packing import array_shape, element_shape
-from statqat_sim.plan.philox import BLOCK_BITS, philox
+from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
+from statqat_sim.reference.block_backend import ReferenceBlockKernel
 from statqat_sim.reference.dense import pack, unpack
 from statqat_sim.reference.interpret import interpret
+from statqat_sim.reference.streams import random_fields, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class ReferenceKernel:
             if other.name == "random":
                 streams.append(random_fields(seed, offset, shape, other.storage))
             else:
-                streams.append(_words(np.broadcast_to(as_scale(scale, shape), shape)))
+                streams.append(words(np.broadcast_to(as_scale(scale, shape), shape)))
         target[...] = _stored(interpret(self.plan, streams), plan.result, target)
         return in_kind(target, x) if out is None else out
 
@@ -59,34 +61,21 @@ class ReferenceBackend:
     def compile(self, plan: CodecPlan) -> ReferenceKernel:
         return ReferenceKernel(plan)
 
-
-def random_fields(seed: int, offset: int, shape: tuple[int, ...], storage: Storage | Packed) -> Array:
-    """The random field of each element of an array of this shape, whose first element has the index `offset`."""
-    index = offset + np.arange(int(np.prod(shape)), dtype=np.uint64)
-    per_block = BLOCK_BITS // storage.bits
-    blocks, places = np.unique(index // np.uint64(per_block), return_inverse=True)
-    words = interpret(philox(), [blocks, np.full(1, seed, np.uint64)])
-    fields = words.astype("<u4").view(f"<u{storage.bits // 8}").reshape(-1, per_block)
-    drawn: Array = fields[places.reshape(-1), (index % np.uint64(per_block)).astype(np.int64)]
-    return drawn.astype(np.uint32).reshape(shape)
+    def compile_block(self, plan: BlockPlan) -> ReferenceBlockKernel:
+        return ReferenceBlockKernel(plan)
 
 
 def _elements(array: Array, storage: Storage | Packed, shape: tuple[int, ...]) -> Array:
     """A stream's elements as unsigned integers."""
     if not isinstance(storage, Packed):
-        return _words(array).reshape(shape)
+        return words(array).reshape(shape)
     flat = array.reshape(array_shape(shape or (1,), storage))
     return unpack(flat, storage, (shape or (1,))[-1]).astype(np.uint32).reshape(shape)
 
 
-def _stored(words: Array, storage: Storage | Packed, target: Array) -> Array:
+def _stored(results: Array, storage: Storage | Packed, target: Array) -> Array:
     if isinstance(storage, Packed):
-        return pack(np.atleast_1d(words), storage)
-    if words.ndim > target.ndim:
-        return words.view(target.dtype)[..., 0]
-    return words.astype(f"u{target.itemsize}").view(target.dtype)
-
-
-def _words(array: Any) -> Array:
-    bits = np.ascontiguousarray(array).view(f"u{array.itemsize}").reshape(array.shape)
-    return bits if bits.itemsize == 8 else bits.astype(np.uint32)
+        return pack(np.atleast_1d(results), storage)
+    if results.ndim > target.ndim:
+        return results.view(target.dtype)[..., 0]
+    return results.astype(f"u{target.itemsize}").view(target.dtype)

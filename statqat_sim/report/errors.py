@@ -67,6 +67,8 @@ def _sqnr(row: Row) -> str:
 
 def _scale(row: Row) -> str:
     scale = row["scale"]
+    if scale is None:
+        return "-"
     if not isinstance(scale, list):
         return f"{scale:.4g}"
     return f"{min(scale):.4g} to {max(scale):.4g}" if scale else "-"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -26,9 +26,6 @@ BYTE = 8
 
 DIVIDER = 3
 """Columns of text between two columns of a table."""
-
-COLUMNS = ("name", "bits", "kind", "max", "smallest", "title")
-RIGHT = {"bits", "max", "smallest"}
 
 
 def facts(fmt: NumberFormat) -> dict[str, Any]:
@@ -72,43 +69,7 @@ def plan_facts(plan: CodecPlan) -> dict[str, Any]:
     return {"steps": len(plan.shape.steps), "program": str(plan).splitlines()}
 
 
-# --- the list ----------------------------------------------------------------------------------------------------
-
-
-def format_table(formats: Iterable[NumberFormat]) -> Table:
-    """One row for each format."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in COLUMNS:
-        justify: Literal["left", "right"] = "right" if column in RIGHT else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "title")
-    for fmt in formats:
-        table.add_row(*_cells(fmt))
-    return table
-
-
-def markdown_table(formats: Iterable[NumberFormat]) -> str:
-    """One row for each format, in Markdown."""
-    rules = ("---:" if column in RIGHT else "---" for column in COLUMNS)
-    rows = [COLUMNS, rules, *map(_cells, formats)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-
-
-def _cells(fmt: NumberFormat) -> tuple[str, ...]:
-    name, kind = fmt.name, fmt.element.kind
-    return name, str(fmt.bits), kind, f"{fmt.max:.6g}", f"{fmt.smallest:.6g}", fmt.title
-
-
 # --- one format --------------------------------------------------------------------------------------------------
-
-
-def fact_table(fmt: NumberFormat) -> Table:
-    """The facts of one format, one to a row."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for label, text in _facts(fmt):
-        table.add_row(label, text)
-    return table
 
 
 def value_table(fmt: NumberFormat, width: int) -> Table:
@@ -133,7 +94,8 @@ def number(value: float | None) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _facts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
+def fact_texts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
+    """What is true of a format, for people: what a fact is about, and the fact."""
     yield "name", fmt.name
     yield "title", fmt.title or "none"
     yield "aliases", ", ".join(fmt.aliases) or "none"
@@ -147,12 +109,12 @@ def _facts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
     yield "ulp at one", _with_power(fmt.ulp_at_one)
     yield "dynamic range", f"{fmt.dynamic_range_db:.2f} dB"
     yield "codes", f"{fmt.finite_codes} finite, {fmt.nan_codes} NaN, {fmt.inf_codes} Inf"
-    yield "element", _listed(fmt.element.model_dump(mode="json", exclude={"kind", "regimes"}))
+    yield "element", listed(fmt.element.model_dump(mode="json", exclude={"kind", "regimes"}))
     yield from _precision(fmt)
     unused = set() if fmt.encode.drawn_bits else {"random_bits"}
-    yield "encode", _listed(fmt.encode.model_dump(mode="json", exclude=unused))
+    yield "encode", listed(fmt.encode.model_dump(mode="json", exclude=unused))
     if fmt.bits < BYTE:
-        yield "pack", _listed(fmt.pack.model_dump(mode="json"))
+        yield "pack", listed(fmt.pack.model_dump(mode="json"))
     yield "source", fmt.source or "none"
     yield "oracle", ", ".join(fmt.oracle) or "none"
 
@@ -202,7 +164,8 @@ def _with_power(value: float | None) -> str:
     return f"{text} = 2^{exponent - 1}" if mantissa == 0.5 else text
 
 
-def _listed(keys: dict[str, Any]) -> str:
+def listed(keys: Mapping[str, Any]) -> str:
+    """Keys and their values, but for those that are None."""
     return ", ".join(f"{key}: {plain(value)}" for key, value in keys.items() if value is not None)
 
 

@@ -90,7 +90,7 @@ def verify(fmt: NumberFormat, backend: str = "auto", progress: Callable[[int], N
     """
     start = time.perf_counter()
     codec = Codec(fmt, backend)
-    wrong = list(_wrong_values(codec))
+    wrong = list(_wrong_values(fmt, codec))
     proof = prove(fmt, codec.encode, None if progress is None else lambda done, total: progress(done))
     return Verification(
         encoder=proof,
@@ -101,12 +101,12 @@ def verify(fmt: NumberFormat, backend: str = "auto", progress: Callable[[int], N
     )
 
 
-def _wrong_values(codec: Codec) -> Iterator[WrongValue]:
-    count = 1 << codec.format.bits
+def _wrong_values(fmt: NumberFormat, codec: Codec) -> Iterator[WrongValue]:
+    count = 1 << fmt.bits
     codes: Any = np.arange(count, dtype=np.uint8 if count <= 1 << 8 else np.uint16)
     for dtype, word, exact in DECODERS:
         words = codec.decode(codes, dtype=dtype).view(word).tolist()
         for code, found in enumerate(words):
-            expected = exact(codec.format, code)
+            expected = exact(fmt, code)
             if found != expected:
                 yield WrongValue(code, dtype, found, expected)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from statqat_sim.errors import SpecError, did_you_mean, shown
-from statqat_sim.spec.inherit import Resolve
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.inherit import MAX_GENERATIONS, Resolve
 from statqat_sim.spec.located import MAX_BYTES, Document, Located, read_document
-from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.reader import NAME, read_format
 
 Search: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 SEARCH_VARIABLE = "STATQAT_FORMATS"
 """Environment variable: directories of a user's own formats, separated like PATH."""
+
+Kind: TypeAlias = Literal["number", "block"]
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})
 """What people ask for and no file can describe."""
@@ -61,7 +64,23 @@ class Catalog:
     @property
     def aliases(self) -> Mapping[str, str]:
         """Every alias and the canonical name that it leads to; a broken file has none."""
-        return _aliases(tuple((stem, path, *_version(path)) for stem, path in self.files.items()))
+        return _aliases(self._versions)
+
+    @property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Whether each file describes numbers or blocks, as far as it can be read."""
+        headers = _headers(self._versions)
+        return {stem: self._kind(stem, headers) for stem in headers}
+
+    def _kind(self, stem: str, headers: Mapping[str, _Header], generations: int = MAX_GENERATIONS) -> Kind:
+        header = headers.get(self.aliases.get(stem, stem))
+        if header is None or header.has_scales or not header.extends or not generations:
+            return "block" if header and header.has_scales else "number"
+        return self._kind(header.extends, headers, generations - 1)
+
+    @property
+    def _versions(self) -> _Versions:
+        return tuple((stem, path, *_version(path)) for stem, path in self.files.items())
 
 
 def catalog(search: Search = ()) -> Catalog:
@@ -73,7 +92,7 @@ def catalog(search: Search = ()) -> Catalog:
     return Catalog((*_directories(search), builtin_directory()))
 
 
-def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberFormat:
+def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
     """A format by name, by alias, or from a file.
 
     Args:
@@ -93,7 +112,7 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> NumberForm
     return read_format(_read(path), _resolver(known, beside=path))
 
 
-def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> NumberFormat:
+def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> Format:
     """A format from YAML text; `extends` and named elements are looked up as in `load_format`.
 
     Raises:
@@ -102,9 +121,22 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
     return read_format(read_document(text, file), _resolver(catalog(search)))
 
 
-def formats(search: Search = ()) -> tuple[str, ...]:
-    """The canonical names of all formats, in alphabetical order."""
-    return tuple(sorted(catalog(search).files))
+def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]:
+    """The canonical names of all formats, in alphabetical order.
+
+    Args:
+        search: directories of further formats, as in `load_format`.
+        kind: "number" or "block": only formats of this kind. Files that cannot be read are of neither.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    known = catalog(search)
+    if kind is None:
+        return tuple(sorted(known.files))
+    if kind not in get_args(Kind):
+        raise ValueError(f"kind is {kind!r}{did_you_mean(kind, get_args(Kind))}; allowed: {', '.join(get_args(Kind))}")
+    return tuple(sorted(stem for stem, found in known.kinds.items() if found == kind))
 
 
 def builtin_directory() -> Path:
@@ -153,18 +185,47 @@ def _version(path: Path) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What a file says by itself of how it is found, and of what it is."""
+
+    aliases: tuple[str, ...]
+    extends: str
+    has_scales: bool
+
+
+_Versions: TypeAlias = tuple[tuple[str, Path, int, int], ...]
+"""Every file, and what changes when it does."""
+
+
 @lru_cache(maxsize=8)
-def _aliases(entries: tuple[tuple[str, Path, int, int], ...]) -> Mapping[str, str]:
+def _headers(versions: _Versions) -> Mapping[str, _Header]:
+    """Those of all files that can be read."""
+    found: dict[str, _Header] = {}
+    for stem, path, *_ in versions:
+        with suppress(SpecError, OSError):
+            found[stem] = _header(_read(path).root)
+    return found
+
+
+def _header(root: Located) -> _Header:
+    top = root.value if isinstance(root.value, dict) else {}
+    listed = top["aliases"].value if "aliases" in top else ()
+    aliases = [alias.value for alias in listed] if isinstance(listed, list) else []
+    extends = top["extends"].value if "extends" in top else ""
+    return _Header(
+        aliases=tuple(alias for alias in aliases if isinstance(alias, str)),
+        extends=extends if isinstance(extends, str) else "",
+        has_scales="scales" in top,
+    )
+
+
+@lru_cache(maxsize=8)
+def _aliases(versions: _Versions) -> Mapping[str, str]:
     found: dict[str, str] = {}
-    for stem, path, *_ in entries:
-        try:
-            root = _read(path).root
-        except (SpecError, OSError):
-            continue
-        listed = root.find(("aliases",)).value
-        for alias in listed if isinstance(listed, list) else ():
-            if isinstance(alias.value, str):
-                found.setdefault(alias.value, stem)
+    for stem, header in _headers(versions).items():
+        for alias in header.aliases:
+            found.setdefault(alias, stem)
     return found
 
 

@@ -1,4 +1,4 @@
-"""`extends`, and an element by name: a file's own keys laid over those of the files that it names."""
+"""`extends`, and formats by name: a file's own keys laid over those of the files that it names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from statqat_sim.errors import Problem, SpecError, shown
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
 from statqat_sim.spec.located import UNREADABLE, Located
 
-INHERITED = {"extends": ("title", "source", "element", "encode", "pack"), "element": ("element", "encode")}
+INHERITED = {
+    "extends": ("title", "source", "element", "encode", "scales", "offset", "pack"),
+    "element": ("element", "encode"),
+}
 """What the format that a key names bequeaths."""
 
 MAX_GENERATIONS = 16
@@ -25,19 +30,32 @@ class Merged:
     node: Located
     own: Located
     whole: bool
+    line: tuple[Located, ...] = ()
+    """The files that led here, youngest first, and this one."""
+
+    element_name: str | None = None
+    """The format whose `element` and `encode` these are, with nothing laid over them."""
 
 
-Check: TypeAlias = Callable[[Merged, list[Problem]], object]
-"""Raises SpecError unless a file is a format, all by itself."""
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A file that another one names."""
+
+    merged: Merged
+    format: Format
+
+
+Check: TypeAlias = "Callable[[Merged, Heritage, list[Problem]], Format]"
+"""The format that a file describes, all by itself; raises SpecError unless it is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heritage:
-    """All that one file inherits; each parent is read and checked once."""
+    """All the files that one file names; each is read and checked once."""
 
     resolve: Resolve
     check: Check
-    parents: dict[str, Located | None] = field(default_factory=dict)
+    parents: dict[str, Parent | None] = field(default_factory=dict)
 
     def merge(self, own: Located, problems: list[Problem], line: tuple[Located, ...] = ()) -> Merged:
         """`own` over its parents. `line`: the files that led here, youngest first."""
@@ -45,19 +63,34 @@ class Heritage:
             if own.value is not UNREADABLE:
                 problems.append(own.problem(f"expected a mapping of keys, got {shown(own.value)}"))
             return Merged(Located({}, own.file, own.line, own.column), own, whole=False)
-        node, whole = own, True
-        for key in ("extends", "element"):
-            named = own.value.get(key)
-            if named is None or (key == "element" and not isinstance(named.value, str)):
-                continue
-            parent = self._parent(named, problems, (*line, own)) if isinstance(named.value, str) else None
-            heir = node if key == "extends" else without(node, "element")
-            node = _overlay(subset(parent, INHERITED[key]), heir) if parent else heir
-            whole = whole and parent is not None
-        return Merged(node, own, whole)
+        line = (*line, own)
+        node, whole, element_name = own, True, None
+        if "extends" in own.value:
+            parent = self._named("extends", own, problems, line)
+            node = _overlay(subset(parent.merged.node, INHERITED["extends"]), own) if parent else own
+            whole = parent is not None
+            element_name = (
+                parent.merged.element_name if parent and not own.value.keys() & INHERITED["element"] else None
+            )
+        merged = self.with_element(node, problems, line, own=own)
+        return Merged(merged.node, own, whole and merged.whole, line, merged.element_name or element_name)
 
-    def _parent(self, named: Located, problems: list[Problem], line: tuple[Located, ...]) -> Located | None:
-        """What the file of this name bequeaths; None if it is broken, which is told once."""
+    def with_element(
+        self, node: Located, problems: list[Problem], line: tuple[Located, ...], *, own: Located | None = None
+    ) -> Merged:
+        """A mapping over the number format that its `element` names; `own`: what of it is no inheritance."""
+        own = own or node
+        if "element" not in own.value or not isinstance(own.value["element"].value, str):
+            return Merged(node, own, whole=True, line=line)
+        parent = self._named("element", own, problems, line)
+        heir = without(node, "element")
+        if parent is None:
+            return Merged(heir, own, whole=False, line=line)
+        name = None if "encode" in heir.value else parent.format.name
+        return Merged(_overlay(subset(parent.merged.node, INHERITED["element"]), heir), own, True, line, name)
+
+    def parent(self, named: Located, problems: list[Problem], line: tuple[Located, ...]) -> Parent | None:
+        """The file of this name; None if it is broken, which is told once."""
         if named.value not in self.parents:
             try:
                 self.parents[named.value] = self._read(named, line)
@@ -66,7 +99,16 @@ class Heritage:
                 problems.extend(error.problems)
         return self.parents[named.value]
 
-    def _read(self, named: Located, line: tuple[Located, ...]) -> Located:
+    def _named(self, key: str, own: Located, problems: list[Problem], line: tuple[Located, ...]) -> Parent | None:
+        """The format that a key names; one of an element is a number format."""
+        named = own.value[key]
+        parent = self.parent(named, problems, line) if isinstance(named.value, str) else None
+        if parent and key == "element" and isinstance(parent.format, BlockFormat):
+            problems.append(named.problem(f"{shown(named.value)} is a block format; allowed: a number format"))
+            return None
+        return parent
+
+    def _read(self, named: Located, line: tuple[Located, ...]) -> Parent:
         try:
             parent = self.resolve(named.value)
         except LookupError as error:
@@ -75,13 +117,13 @@ class Heritage:
             raise SpecError([named.problem(f"the file of {shown(named.value)} cannot be read: {error}")]) from None
         if parent.file in (node.file for node in line):
             circle = " -> ".join((*map(_label, line), _label(parent)))
-            raise SpecError([named.problem(f"a format cannot extend itself: {circle}")])
+            does = "be its own scale" if named.path[-1:] == ("format",) else "extend itself"
+            raise SpecError([named.problem(f"a format cannot {does}: {circle}")])
         if len(line) > MAX_GENERATIONS:
             raise SpecError([named.problem(f"extends too many files in a row; allowed: {MAX_GENERATIONS}")])
         problems: list[Problem] = []
         merged = self.merge(parent, problems, line)
-        self.check(merged, problems)
-        return subset(merged.node, INHERITED["extends"])
+        return Parent(merged, self.check(merged, self, problems))
 
 
 def subset(node: Located, keys: Collection[str]) -> Located:

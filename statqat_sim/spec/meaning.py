@@ -14,6 +14,8 @@ TOP: Final[Mapping[str, str]] = {
     "extends": "the format that it inherits from, key by key",
     "element": "what the codes mean: a mapping, or the name of another format",
     "encode": "how reals become codes",
+    "scales": "of a block format: the scales that elements share, outermost first; a value is element × every scale",
+    "offset": "of a block format: what is added to a value",
     "pack": "how codes lie in bytes",
 }
 """The keys of a file."""
@@ -61,5 +63,26 @@ MEANING: Final[Mapping[str, str]] = {
     # pack
     "nibbles": "which half of a byte holds the first of two 4-bit codes",
     "bit_order": "whether a row of codes is a little-endian string of bits (lsb) or a big-endian one (msb)",
+    "layout": "whether each array lies by itself, or the arrays of each block follow each other",
+    "fields": "the order of the arrays: scale (or scale0, scale1, ... outermost first), offset, elements",
+    "swizzle": "how the innermost scales lie",
+    # scales
+    "format": "the format of the scale: a name, or its element (and scales of its own)",
+    "block": "how many elements share it: along the axis, [rows, columns], a whole channel or the whole tensor",
+    "rule": "how a block's elements decide on it",
+    "target": "what the largest magnitude becomes: the largest element (max), its power of two (emax), or a number",
+    "clamp": "the least and the greatest scale, [low, high]",
+    "all_zero": "the scale of a block of zeros",
+    "nonfinite": "what NaN and Inf do to their block (default: nan_block if the scale has a NaN, else saturate)",
+    "apply": "how an element is scaled, each operation rounded to float32",
+    "quotient": "whether elements are divided by the stored scale, or by the one before it was encoded (unrounded)",
+    "order": "the order of the float32 operations in a scale below another one",
+    "candidates": "what rule: mse chooses among: codes at these distances from the plain rule's, or {targets: [...]}",
+    "combine": "whether it is a factor, or is added to the exponent of those outside of it or taken from it",
+    "offsets": "distances from the code of the plain rule",
+    "targets": "the plain one first",
+    # offset
+    "sign": "what the minimum is multiplied by before it is stored, and after",
+    "scales": "of a minimum: its format and block; of a format of scales: theirs",
 }
-"""The keys of `element`, `encode` and `pack`, and of what `element` holds."""
+"""The keys of all parts, and of what they hold."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from statqat_sim.spec.base import KeyProblem, Spec, Worded
 
@@ -36,3 +39,42 @@ class Pack(Spec):
             yield "nibbles", f"'high_first' needs codes of 4 bits, not {bits}; allowed: low_first"
         elif self.bit_order is BitOrder.MSB:
             yield "nibbles", "bit_order: msb puts the first code into the high half already; allowed: low_first"
+
+
+class Layout(StrEnum):
+    """Whether every field of a block format lies by itself, or the fields of each block follow each other.
+
+    `ggml_q5_0`: interleaved, of 5-bit elements first the plane of the top bits, then nibbles. `ggml_q4_k`: 12 bytes
+    hold the 6-bit scales and minima of 8 blocks. `ggml_tq2_0`: 4 planes of 32 codes. Source: ggml, ggml-common.h.
+    """
+
+    SEPARATE = "separate"
+    INTERLEAVED = "interleaved"
+    GGML_Q5_0 = "ggml_q5_0"
+    GGML_Q4_K = "ggml_q4_k"
+    GGML_TQ2_0 = "ggml_tq2_0"
+
+
+class Swizzle(StrEnum):
+    """How the innermost scales of a separate layout lie."""
+
+    NONE = "none"
+    SM100_128X4 = "sm100_128x4"
+
+
+class BlockNibbles(StrEnum):
+    """As `Nibbles`; or byte j of a block of n holds elements j and j + n/2."""
+
+    LOW_FIRST = "low_first"
+    HIGH_FIRST = "high_first"
+    HALF_SPLIT = "half_split"
+
+
+class BlockPack(Spec):
+    """The `pack` part of a block format. No `fields` means scales outermost first, then offsets, then elements."""
+
+    layout: Worded[Layout] = Layout.SEPARATE
+    fields: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    nibbles: Worded[BlockNibbles] = BlockNibbles.LOW_FIRST
+    bit_order: Worded[BitOrder] = BitOrder.LSB
+    swizzle: Worded[Swizzle] = Swizzle.NONE

@@ -1,45 +1,29 @@
-"""Located YAML -> NumberFormat: inheritance, strict validation, and every problem of a file at once."""
+"""Located YAML -> a format: inheritance, strict validation, and every problem of a file at once."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
-from statqat_sim.errors import Problem, SpecError, did_you_mean, nearest, shown
-from statqat_sim.spec.base import KeyProblem, Spec
-from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy
-from statqat_sim.spec.floating import FloatElement
-from statqat_sim.spec.inherit import Heritage, Merged, Resolve, without
-from statqat_sim.spec.integer import IntElement
-from statqat_sim.spec.lns import LnsElement
-from statqat_sim.spec.located import UNREADABLE, Document, Located
+from statqat_sim.errors import Problem, SpecError, shown
+from statqat_sim.spec.base import Spec
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.block_reader import BlockReader
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.inherit import Heritage, Merged, Resolve, subset
+from statqat_sim.spec.located import Document, Located
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.pack import Nibbles, Pack
-from statqat_sim.spec.posit import PositElement
-from statqat_sim.spec.takum import TakumElement
-from statqat_sim.spec.tapered import TaperedElement
-from statqat_sim.spec.validate import Validated, meant, placed, validate
+from statqat_sim.spec.pack import BlockPack, Pack
+from statqat_sim.spec.pack_rules import pack_problems
+from statqat_sim.spec.parts import impossible, read_element, read_part, read_policy
+from statqat_sim.spec.validate import meant, validate
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-KINDS: Mapping[str, type[Element]] = {
-    "float": FloatElement,
-    "int": IntElement,
-    "codebook": CodebookElement,
-    "posit": PositElement,
-    "takum": TakumElement,
-    "lns": LnsElement,
-    "tapered": TaperedElement,
-}
-
-# The language has these, and this version does not: refused, so that nothing is read as something else.
-NOT_YET_KEYS = frozenset({"scales", "offset"})
-NOT_YET_PACK_KEYS = frozenset({"layout", "fields", "swizzle"})
-NOT_YET_NIBBLES = frozenset({"half_split"})
-NOT_YET = "block formats: not yet supported"
+BLOCK_KEYS = ("scales", "offset")
+"""A file with one of these describes a block format."""
 
 
 class Header(Spec):
@@ -53,50 +37,76 @@ class Header(Spec):
     extends: str | None = None
 
 
-TOP_KEYS = (*Header.model_fields, "element", "encode", "pack")
+TOP_KEYS = (*Header.model_fields, "element", "encode", *BLOCK_KEYS, "pack")
 
 
-def read_format(document: Document, resolve: Resolve) -> NumberFormat:
-    """Validate one file's text, with whatever it extends.
+def read_format(document: Document, resolve: Resolve) -> Format:
+    """Validate one file's text, with whatever it names.
 
     Raises:
         SpecError: with every problem found.
     """
     problems = list(document.problems)
-    merged = Heritage(resolve, _format).merge(document.root, problems)
-    return _format(merged, problems)
+    heritage = Heritage(resolve, _format)
+    merged = heritage.merge(document.root, problems)
+    return _format(merged, heritage, problems)
 
 
-def _format(merged: Merged, problems: list[Problem]) -> NumberFormat:
+def _format(merged: Merged, heritage: Heritage, problems: list[Problem]) -> Format:
     """The format, or SpecError with `problems` and all that is found here."""
     header = _header(merged.node, problems) if isinstance(merged.own.value, dict) else None
-    element = _element(merged, problems)
-    policy = _part(merged, "encode", EncodePolicy, problems)
-    pack = _pack(merged, problems)
-    if element is not None:
-        impossible = _impossible(merged, "element", element.problems())
-        if policy is not None and not impossible:
-            policy = policy.resolved(element)
-            impossible = _impossible(merged, "encode", policy.problems(element))
-        if pack is not None:
-            impossible += _impossible(merged, "pack", pack.problems(element.bits))
-        problems += impossible
-    if problems or header is None or element is None or policy is None or pack is None:
+    _require_element(merged, problems)
+    if any(key in merged.node.value for key in BLOCK_KEYS):
+        format: Format | None = _block(merged, heritage, header, problems)
+    else:
+        format = _number(merged, header, problems)
+    if problems or format is None:
         raise SpecError(problems)
+    return format
+
+
+def _number(merged: Merged, header: Header | None, problems: list[Problem]) -> NumberFormat | None:
+    element = read_element(merged, problems)
+    policy = read_policy(merged, element, problems)
+    pack = _number_pack(merged, problems)
+    if element is not None and pack is not None:
+        problems += impossible(merged, "pack", pack.problems(element.bits))
+    if header is None or element is None or policy is None or pack is None:
+        return None
     return NumberFormat(element=element, encode=policy, pack=pack, **header.model_dump(exclude={"extends"}))
 
 
-def _impossible(merged: Merged, key: str, found: Iterator[KeyProblem]) -> list[Problem]:
-    """Values that do not go together: told where the file at hand says what does not go with what it inherits."""
-    own = merged.own.value
-    anchor = next((own[name] for name in (key, "element", "extends") if name in own), merged.own)
-    return list(placed(merged.node.value.get(key, anchor), found, anchor))
+def _number_pack(merged: Merged, problems: list[Problem]) -> Pack | None:
+    """The pack part; those of its keys that are about blocks are refused by name."""
+    node = merged.node.value.get("pack")
+    if node is None or not isinstance(node.value, dict):
+        return read_part(merged.node, "pack", Pack, problems)
+    of_blocks = [key for key in node.value if key in BlockPack.model_fields.keys() - Pack.model_fields.keys()]
+    problems += [node.key_problem(key, "only a format with 'scales' has this key") for key in of_blocks]
+    return validate(Pack, subset(node, node.value.keys() - of_blocks), problems)
+
+
+def _block(merged: Merged, heritage: Heritage, header: Header | None, problems: list[Problem]) -> BlockFormat | None:
+    name = header.name if header else ""
+    found = len(problems)
+    format = BlockReader(heritage, merged.line, problems).read(merged, name)
+    pack = read_part(merged.node, "pack", BlockPack, problems)
+    if header is None or format is None or pack is None or len(problems) > found:
+        return None
+    format = format.model_copy(update={"pack": pack, **header.model_dump(exclude={"extends", "name"})})
+    problems += impossible(merged, "pack", pack_problems(format))
+    return format
+
+
+def _require_element(merged: Merged, problems: list[Problem]) -> None:
+    if "element" not in merged.node.value and merged.whole and "element" not in meant(merged.node, TOP_KEYS):
+        problems.append(merged.node.problem("required key 'element' is missing"))
 
 
 def _header(node: Located, problems: list[Problem]) -> Header | None:
-    problems += [node.key_problem(key, NOT_YET) for key in node.value if key in NOT_YET_KEYS]
     problems += _names(node)
-    return validate(Header, without(node, "element", "encode", "pack", *NOT_YET_KEYS), problems, allowed=TOP_KEYS)
+    parts = set(TOP_KEYS) - set(Header.model_fields)
+    return validate(Header, subset(node, node.value.keys() - parts), problems, allowed=TOP_KEYS)
 
 
 def _names(node: Located) -> Iterator[Problem]:
@@ -105,72 +115,3 @@ def _names(node: Located) -> Iterator[Problem]:
     for named in (node.value.get("name"), *(aliases if isinstance(aliases, list) else ())):
         if named is not None and isinstance(named.value, str) and not NAME.fullmatch(named.value):
             yield named.problem(f"{shown(named.value)} is not a plain name; allowed: letters, digits, and . _ + -")
-
-
-# --- element ---------------------------------------------------------------------------------------------------
-
-
-def _element(merged: Merged, problems: list[Problem]) -> Element | None:
-    node = merged.node.value.get("element")
-    if node is None:
-        if merged.whole and "element" not in meant(merged.node, TOP_KEYS):
-            problems.append(merged.node.problem("required key 'element' is missing"))
-        return None
-    if not isinstance(node.value, dict):
-        if node.value is not UNREADABLE:
-            problems.append(node.problem(f"expected a mapping or the name of a format, got {shown(node.value)}"))
-        return None
-    model = _model(node, problems, whole=merged.whole)
-    return validate(model, node, problems, whole=merged.whole) if model else None
-
-
-def _model(element: Located, problems: list[Problem], *, whole: bool) -> type[Element] | None:
-    """The model of the element's kind."""
-    kind, allowed = element.value.get("kind"), ", ".join(KINDS)
-    if kind is None:
-        near = (key for key in element.value if nearest(key, ("kind",)))
-        misspelt = [element.key_problem(key, "unknown key; did you mean 'kind'?") for key in near]
-        missing = [element.problem(f"required key 'kind' is missing; allowed: {allowed}")] * whole
-        problems += misspelt or missing
-        return None
-    if kind.value is UNREADABLE:
-        return None
-    if not isinstance(kind.value, str):
-        problems.append(kind.problem(f"expected one of {allowed}, got {shown(kind.value)}"))
-        return None
-    if kind.value not in KINDS:
-        hint = did_you_mean(kind.value, KINDS)
-        problems.append(kind.problem(f"unknown kind {shown(kind.value)}{hint} (allowed: {allowed})"))
-    return KINDS.get(kind.value)
-
-
-# --- encode and pack -------------------------------------------------------------------------------------------
-
-
-def _part(
-    merged: Merged, key: str, model: type[Validated], problems: list[Problem], *, leave_out: Collection[str] = ()
-) -> Validated | None:
-    """The mapping under `key`, without some of its keys; all defaults where the file has none."""
-    node = merged.node.value.get(key)
-    if node is None:
-        return model()
-    if not isinstance(node.value, dict):
-        if node.value is not UNREADABLE:
-            problems.append(node.problem(f"expected a mapping of keys, got {shown(node.value)}"))
-        return None
-    return validate(model, without(node, *leave_out), problems)
-
-
-def _pack(merged: Merged, problems: list[Problem]) -> Pack | None:
-    """The pack part; those of its words that are about blocks are refused by name."""
-    node = merged.node.value.get("pack")
-    told: set[str] = set()
-    for key, entry in node.value.items() if node and isinstance(node.value, dict) else ():
-        if key in NOT_YET_PACK_KEYS:
-            problems.append(node.key_problem(key, NOT_YET))
-        elif key == "nibbles" and isinstance(entry.value, str) and entry.value in NOT_YET_NIBBLES:
-            problems.append(entry.problem(f"{entry.value!r}: {NOT_YET}; allowed: {', '.join(Nibbles)}"))
-        else:
-            continue
-        told.add(key)
-    return _part(merged, "pack", Pack, problems, leave_out=told)

@@ -12,50 +12,120 @@ from typing import Final
 from pydantic.json_schema import models_json_schema
 
 from statqat_sim.spec.base import Spec
+from statqat_sim.spec.block import OffsetKeys, OffsetKind
+from statqat_sim.spec.block_rules import MAX_LEVELS
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.meaning import MEANING, TOP
-from statqat_sim.spec.pack import Pack
-from statqat_sim.spec.reader import KINDS, NAME, Header
-from statqat_sim.spec.schema_rules import KEYS, MODELS, Schema, element_rules, encode_rules, pack_rules, pack_widths
+from statqat_sim.spec.pack import BlockPack, Pack
+from statqat_sim.spec.parts import KINDS
+from statqat_sim.spec.reader import BLOCK_KEYS, NAME, Header
+from statqat_sim.spec.scale import Rule, ScaleKeys
+from statqat_sim.spec.schema_rules import (
+    KEYS,
+    MODELS,
+    Schema,
+    element_rules,
+    encode_rules,
+    level_rules,
+    pack_rules,
+    pack_widths,
+)
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 PLAIN_NAME: Final[Schema] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 INTEGERS: Final[Schema] = {"minimum": 1 - (1 << 63), "maximum": (1 << 63) - 1}
+MINMAX: Final[Schema] = {"properties": {"rule": {"const": Rule.MINMAX.value}}, "required": ["rule"]}
 FINITE: Final[Schema] = {"minimum": -sys.float_info.max, "maximum": sys.float_info.max}
 
 
 def json_schema() -> Schema:
     """The JSON Schema of a format file."""
-    models: list[type[Spec]] = [*KINDS.values(), EncodePolicy, Pack, Header]
-    generated = models_json_schema([(model, "validation") for model in models])[1]
-    definitions: dict[str, Schema] = {name: _tidied(name, entry) for name, entry in generated["$defs"].items()}
-    header = definitions.pop(Header.__name__)
-    required = {model.__name__: definitions[model.__name__].pop("required") for model in KINDS.values()}
-    definitions[Pack.__name__]["allOf"] = pack_rules()
+    definitions, header = _definitions()
     named = dict.fromkeys(("name", "extends"), PLAIN_NAME) | {"aliases": {"type": "array", "items": PLAIN_NAME}}
     properties: Schema = header["properties"] | named
-    properties |= {"element": {}, "encode": _reference(EncodePolicy), "pack": _reference(Pack)}
+    properties |= {"element": {}, "encode": _reference(EncodePolicy), "pack": {}}
+    properties |= {"scales": _named("Scales"), "offset": _reference(OffsetKeys)}
+    of_blocks: Schema = {"anyOf": [{"required": [key]} for key in BLOCK_KEYS]}
+    either_pack: Schema = {"anyOf": [_reference(Pack), _reference(BlockPack)]}
     return {
         "$schema": DIALECT,
-        "title": "Number format of statqat-sim",
+        "title": "Format of statqat-sim",
         "type": "object",
         "properties": {key: {"description": meaning} | properties[key] for key, meaning in TOP.items()},
         "required": header["required"],
         "additionalProperties": False,
         "if": {"required": ["extends"]},
-        "then": {"properties": {"element": _element({})}},
+        "then": {"properties": {"element": _element({}), "pack": either_pack}},
         "else": {
-            "properties": {"element": _element(required)},
             "required": ["element"],
-            "allOf": [*(rule for kind in KINDS for rule in encode_rules(kind)), *pack_widths()],
+            "allOf": [_named("Number")],
+            "if": of_blocks,
+            "then": {
+                "required": ["scales"],
+                "properties": {"pack": _reference(BlockPack)},
+                "if": {"required": ["offset"]},
+                "then": {"properties": {"scales": {"maxItems": 1, "items": MINMAX, "prefixItems": [MINMAX]}}},
+                "else": {"properties": {"scales": {"not": {"contains": MINMAX}}}},
+            },
+            "else": {"properties": {"pack": _reference(Pack)}, "allOf": pack_widths()},
         },
         "$defs": definitions,
     }
 
 
+def _definitions() -> tuple[dict[str, Schema], Schema]:
+    """The models' definitions, and that of the header."""
+    models: list[type[Spec]] = [*KINDS.values(), EncodePolicy, Pack, BlockPack, ScaleKeys, OffsetKeys, Header]
+    generated = models_json_schema([(model, "validation") for model in models])[1]
+    definitions: dict[str, Schema] = {name: _tidied(name, entry) for name, entry in generated["$defs"].items()}
+    required = {model.__name__: definitions[model.__name__].pop("required") for model in KINDS.values()}
+    definitions[Pack.__name__]["allOf"] = pack_rules()
+    _add_formats(definitions, required)
+    return definitions, definitions.pop(Header.__name__)
+
+
+def _add_formats(definitions: dict[str, Schema], required: dict[str, list[str]]) -> None:
+    """What stands where a format could be named, and the keys that hold one."""
+    number: Schema = {"properties": {"element": _element(required)}}
+    definitions["Number"] = number | {"allOf": [rule for kind in KINDS for rule in encode_rules(kind)]}
+    definitions["Scales"] = {
+        "type": "array",
+        "items": _reference(ScaleKeys),
+        "prefixItems": [{"allOf": [_reference(ScaleKeys), {"properties": {"combine": {"const": "multiply"}}}]}],
+        "minItems": 1,
+        "maxItems": MAX_LEVELS,
+    }
+    inline = {"element": {}, "encode": _reference(EncodePolicy), "scales": _named("Scales")}
+    definitions["Inline"] = {
+        "type": "object",
+        "properties": {key: {"description": TOP[key]} | entry for key, entry in inline.items()},
+        "required": ["element"],
+        "additionalProperties": False,
+        "allOf": [_named("Number")],
+    }
+    named: Schema = {"if": {"type": "string"}, "then": PLAIN_NAME, "else": _named("Inline")}
+    level, offset = definitions[ScaleKeys.__name__], definitions[OffsetKeys.__name__]
+    level["properties"]["format"] = {"description": MEANING["format"]} | named
+    level["required"] += ["format"]
+    level["allOf"] = level_rules()
+    entry: Schema = {"type": "object", "properties": {key: level["properties"][key] for key in ("format", "block")}}
+    entry |= {"required": ["format", "block"], "additionalProperties": False}
+    offset["properties"] |= {
+        "scales": {"description": MEANING["scales"], "type": "array", "items": entry, "minItems": 1, "maxItems": 1},
+        "format": {"description": MEANING["format"]} | named,
+    }
+    offset["if"] = {"properties": {"kind": {"const": OffsetKind.MINIMUM.value}}}
+    offset["then"] = {"required": ["scales"], "properties": {"format": False}}
+    offset["else"] = {"required": ["format"], "properties": {"scales": False, "sign": False}}
+
+
+def _named(definition: str) -> Schema:
+    return {"$ref": f"#/$defs/{definition}"}
+
+
 def _reference(model: type[Spec]) -> Schema:
-    return {"$ref": f"#/$defs/{model.__name__}"}
+    return _named(model.__name__)
 
 
 def _element(required: dict[str, list[str]]) -> Schema:
@@ -91,12 +161,19 @@ def _tidied(name: str, schema: Schema) -> Schema:
     return tidied
 
 
+def _is_nothing(key: str, entry: object) -> bool:
+    """Whether it is a default that no file writes."""
+    return key == "default" and (entry is None or isinstance(entry, dict))
+
+
 def _bounded(schema: Schema) -> Schema:
     """What one key takes: no null where the key may be left out, and numbers that the reader can hold."""
-    bounded = {key: entry for key, entry in schema.items() if key != "title" and (key, entry) != ("default", None)}
+    bounded = {key: entry for key, entry in schema.items() if key != "title" and not _is_nothing(key, entry)}
     options = [_bounded(option) for option in bounded.pop("anyOf", ()) if option != {"type": "null"}]
     if options:
         bounded |= options[0] if len(options) == 1 else {"anyOf": options}
+    if "prefixItems" in bounded:
+        bounded["prefixItems"] = [_bounded(item) for item in bounded["prefixItems"]]
     if "items" in bounded:
         bounded["items"] = _bounded(bounded["items"])
     return {"integer": INTEGERS, "number": FINITE}.get(str(bounded.get("type")), {}) | bounded

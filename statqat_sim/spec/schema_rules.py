@@ -14,9 +14,11 @@ from itertools import combinations, permutations, product
 from typing import Any, Final, TypeAlias
 
 from statqat_sim.spec.base import MAX_BITS, Spec
-from statqat_sim.spec.encode import Element, refusals
+from statqat_sim.spec.encode import Element, Rounding, refusals
+from statqat_sim.spec.level_rules import RULES_OF_NESTED, USELESS_FOR_MICRO_EXPONENTS, USELESS_FOR_NESTED, useless_keys
 from statqat_sim.spec.pack import Pack
-from statqat_sim.spec.reader import KINDS
+from statqat_sim.spec.parts import KINDS
+from statqat_sim.spec.scale import AllZero, Combine, Nonfinite, Rule
 from statqat_sim.spec.tapered import MAX_EXPONENT_BITS
 from statqat_sim.spec.validate import words_of
 
@@ -68,6 +70,17 @@ KEYS: Final[Mapping[tuple[str, str], Schema]] = {
     ("IntElement", "min"): {"maximum": 0},
     ("IntElement", "max"): {"minimum": 0},
     ("CodebookElement", "values"): {"contains": {"not": {"const": 0}}},
+    ("OffsetKeys", "kind"): {"description": "what is added: a minimum with scales of its own, or steps of the scale"},
+    ("OffsetKeys", "sign"): {"enum": [1, -1]},
+    ("ScaleKeys", "target"): {"not": {"const": 0}},
+    ("ScaleKeys", "candidates"): {
+        "if": {"type": "array"},
+        "then": {"contains": {"const": 0}},
+        "else": {"oneOf": [{"required": ["offsets"]}, {"required": ["targets"]}]},
+    },
+    ("Candidates", "offsets"): {"contains": {"const": 0}},
+    ("Candidates", "targets"): {"minItems": 1, "items": {"type": "number", "exclusiveMinimum": 0}},
+    ("ScaleKeys", "rounding"): {"enum": [mode.value for mode in Rounding if not mode.is_stochastic]},
     ("TaperedElement", "regimes"): {
         "uniqueItems": True,
         "contains": ZERO,
@@ -82,13 +95,51 @@ KEYS: Final[Mapping[tuple[str, str], Schema]] = {
 """What `problems` says of single keys."""
 
 MODELS: Final[Mapping[str, Schema]] = {
+    "BlockPack": {
+        "allOf": [
+            {
+                "if": {"properties": {"layout": {"pattern": "^ggml_"}}, "required": ["layout"]},
+                "then": {"properties": {"nibbles": False, "bit_order": False}},
+            },
+            {
+                "if": {"properties": {"swizzle": {"const": "sm100_128x4"}}, "required": ["swizzle"]},
+                "then": {"properties": {"layout": {"const": "separate"}}},
+            },
+            {
+                "if": {"properties": {"bit_order": {"const": "msb"}}, "required": ["bit_order"]},
+                "then": {"properties": {"nibbles": {"const": "low_first"}}},
+            },
+        ]
+    },
     "Regime": {"oneOf": [{"required": ["exponent_bits"]}, ZERO]},
     "TaperedElement": {
         "if": {"required": ["nan"], "properties": {"nan": {"const": "negative_zero"}}},
         "then": {"properties": {"regimes": {"contains": ZERO | {"properties": {"prefix": {"pattern": "^0+$"}}}}}},
     },
 }
-"""What it says of lists of mappings."""
+"""What it says of several keys, and of lists of mappings."""
+
+
+SCALED: Final[Schema] = {"type": "object", "required": ["scales"]}
+"""True of a block format that stands where its name could."""
+
+ROW: Final[Schema] = {"properties": {"block": {"anyOf": [{"type": "integer"}, {"const": "channel"}]}}}
+NESTED: Final[Schema] = {
+    "block": {"type": "integer"},
+    "rule": {"enum": [rule.value for rule in RULES_OF_NESTED]},
+    "all_zero": {"const": AllZero.ZERO.value},
+    "nonfinite": {"const": Nonfinite.SATURATE.value},
+    "format": {
+        "properties": {
+            "scales": {
+                "items": {
+                    "allOf": [ROW, {"properties": {"format": {"not": SCALED}, "rule": {"not": {"const": "given"}}}}]
+                }
+            }
+        }
+    },
+} | dict.fromkeys(sorted(USELESS_FOR_NESTED), False)
+"""The keys of scales that are such a format."""
 
 
 # --- what is allowed -------------------------------------------------------------------------------------------
@@ -203,6 +254,36 @@ def pack_widths() -> list[Schema]:
             then = {"properties": {"element": {"properties": {"bits": {"enum": allowed}}}}}
             rules.append({"if": {"required": ["pack"], "properties": {"pack": pack}}, "then": then})
     return rules
+
+
+def level_rules() -> list[Schema]:
+    """The keys of a level that its rule, and its way to combine, has no use for."""
+    multiplies: Schema = {"properties": {"combine": {"const": Combine.MULTIPLY.value}}}
+    rules = [_without(rule, multiplies) for rule in Rule]
+    micro: Schema = dict.fromkeys(sorted(USELESS_FOR_MICRO_EXPONENTS), False) | {"rule": {"const": "floor"}}
+    micro["all_zero"] = {"enum": [AllZero.ONE.value, AllZero.MIN.value]}
+    powers: Schema = {"properties": {"rule": {"enum": [rule.value for rule in Rule if rule.is_power_of_two]}}}
+    positive: Schema = {"properties": {"target": {"if": {"type": "number"}, "then": {"exclusiveMinimum": 0}}}}
+    by_target: Schema = {"type": "object", "required": ["targets"]}
+    return [
+        *rules,
+        {"if": {"not": multiplies}, "then": {"required": ["rule"], "properties": micro}},
+        {"if": powers | {"required": ["rule"]}, "then": positive},
+        {
+            "if": {"properties": {"candidates": by_target}, "required": ["candidates"]},
+            "then": {"properties": {"target": False}},
+        },
+        {"if": {"properties": {"format": SCALED}}, "then": {"properties": NESTED}},
+    ]
+
+
+def _without(rule: Rule, multiplies: Schema) -> Schema:
+    said: Schema = {"properties": {"rule": {"const": rule.value}}}
+    said |= {} if rule is Rule.ABSMAX else {"required": ["rule"]}
+    return {
+        "if": {"allOf": [multiplies, said]},
+        "then": {"properties": dict.fromkeys(sorted(useless_keys(rule)), False)},
+    }
 
 
 def encode_rules(kind: str) -> list[Schema]:

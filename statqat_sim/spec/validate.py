@@ -52,7 +52,7 @@ def placed(node: Located, found: Iterable[KeyProblem], anchor: Located) -> Itera
     A parent is sound by itself: what it says is wrong only next to the keys of `anchor`, in the file at hand.
     """
     for key, message in found:
-        path = tuple(int(step) if step.isdecimal() else step for step in key.split("."))
+        path = tuple(int(step) if step.isdecimal() else step for step in key.split(".") if step)
         culprit = node.find(path)
         if culprit.file != anchor.file:
             message += f" (inherited from {culprit.file}:{culprit.line}:{culprit.column})"
@@ -141,6 +141,8 @@ def _problem(place: _Place, detail: ErrorDetails) -> Problem | None:
         place, path = item, path[2:]
     key = str(path[0])
     match detail["type"]:
+        case "missing" if len(path) > 1:  # an item of a list of fixed length
+            return _wrong(place, path[:1])
         case "missing":
             known = meant(place.node, place.allowed) if place.whole else place.allowed
             return None if key in known else place.node.problem(f"required key {key!r} is missing")
@@ -178,6 +180,8 @@ def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
 @cache
 def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
     """What a key takes, in words."""
+    if title := model.model_fields[key].title:
+        return title
     if words:
         or_code = " or a code" if model is EncodePolicy and key == "nan_input" else ""
         return f"one of {', '.join(words)}{or_code}"

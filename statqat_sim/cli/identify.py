@@ -1,0 +1,201 @@
+"""`statqat-sim identify`: which format made a quantized tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statqat_sim.cli.console import error_text, progress, show_table, write_json
+from statqat_sim.cli.options import Axis, Json, Search
+
+if TYPE_CHECKING:
+    from statqat_sim.identification import Candidate, Compared
+    from statqat_sim.spec.format import Format
+
+RAW = ".bin"
+NAMED = 6
+"""As many formats, or keys, are told in one line."""
+
+
+def identify(
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The tensor before: FILE, or FILE:MEMBER.")],
+    values: Annotated[
+        str | None, typer.Option("--values", metavar="FILE[:MEMBER]", help="The quantized tensor, as floats.")
+    ] = None,
+    packed: Annotated[
+        str | None,
+        typer.Option(
+            "--packed", metavar="FILE[:MEMBER]", help="The quantized tensor's bytes: uint8, or a .bin file of them."
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            "--codes",
+            metavar="FILE[:MEMBER]",
+            help="The codes of its elements: one for each, or dense bytes, each row padded to a byte.",
+        ),
+    ] = None,
+    scales: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scales",
+            metavar="FILE[:MEMBER]",
+            help="Its scales, as codes or floats; repeatable, outermost first. The innermost alone are enough.",
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option("--scale", metavar="VALUE", help="The outermost scale, where it was given and not found by rule."),
+    ] = None,
+    axis: Axis = -1,
+    first: Annotated[int, typer.Option("--first", metavar="N", min=1, help="How many formats to list.")] = 10,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Tell which formats make a quantized tensor of its original.
+
+    Every format whose sizes fit is tried: block formats on values, packed bytes, or codes and scales; number formats
+    on values alone, with scale 1, with MinMax, and with largest magnitude / largest value, of the tensor and of each
+    slice along axis 0. Values of 16 bits are compared with values rounded to 16 bits; zeros of either sign are equal.
+
+    The table has the share of elements that are identical, best format first, and the first difference; of values, a
+    format that gives less than half of the first ones is left out. The exit status is 0 if a format reproduces all of
+    it, 1 if none does.
+
+    \b
+    statqat-sim identify weights.npy --values dequantized.npy
+    statqat-sim identify model.safetensors:w --packed quantized.safetensors:w_packed
+    statqat-sim identify w.npy --codes q.safetensors:blocks --scales q.safetensors:scales
+    """
+    from statqat_sim.cli.members import read_member
+    from statqat_sim.cli.outputs import check_json
+
+    check_json(json)
+    given = {"values": values, "packed": packed, "codes": codes}
+    if sum(each is not None for each in given.values()) + (codes is None and bool(scales)) != 1:
+        raise LookupError("allowed: --values, or --packed, or --codes with --scales: one of them")
+    arrays: dict[str, Any] = {name: _read(name, text) for name, text in given.items() if text is not None}
+    arrays["scales"] = [read_member(text, codes=True) for text in scales or ()]
+    x = read_member(original)
+    found, broken = _found(x, {**arrays, "scale": scale, "axis": axis}, search or ())
+    for error in broken:
+        typer.echo(error_text(error), err=True)
+    if json:
+        write_json(map(_item, found), json)
+    _tell(found, first, tuple(x.shape), quiet=json is not None)
+
+
+def _read(name: str, text: str) -> Any:
+    """What stands behind one of the options."""
+    from statqat_sim.cli.members import read_member
+
+    if name == "packed" and Path(text).suffix == RAW:
+        return Path(text).read_bytes()
+    return read_member(text, codes=name != "values")
+
+
+def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[Candidate], list[Exception]]:
+    """What fits, with a progress bar; and what is wrong with files that are no formats."""
+    from statqat_sim.cli.formats import loaded
+    from statqat_sim.identification import identify
+
+    formats, broken = loaded(search)
+    try:
+        with progress() as bar:
+            task = bar.add_task("identifying", total=len(formats))
+            move = lambda done, total: bar.update(task, completed=done)  # noqa: E731
+            return identify(x, **given, formats=formats, progress=move), broken
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _tell(found: Sequence[Candidate], first: int, shape: tuple[int, ...], *, quiet: bool) -> None:
+    """Print what was found; exits with 1 unless a format reproduces it."""
+    if not found:
+        told = f"no format fits an original of shape {shape}: none has such sizes, or gives half of its values"
+        raise LookupError(f"{told} (`statqat-sim formats` lists them all; --axis says where blocks run)")
+    if not quiet:
+        _show(found[:first])
+        for line in _summary(found, first):
+            typer.echo(line)
+    if not found[0].exact:
+        typer.echo(f"error: no format reproduces it; the nearest is {_name(found[0])}", err=True)
+        raise typer.Exit(1)
+
+
+def _show(found: Sequence[Candidate]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    names = list(dict.fromkeys(each.name for candidate in found for each in candidate.compared))
+    scales = len({candidate.scale for candidate in found}) > 1
+    for column in ("format", *["scale"] * scales):
+        table.add_column(column, overflow="fold")
+    for name in names:
+        table.add_column(f"{name}\n(%)", justify="right", no_wrap=True)
+    table.add_column("first difference", overflow="fold")
+    for candidate in found:
+        shares = {each.name: _share(each) for each in candidate.compared}
+        cells = [shares.get(name, "-") for name in names]
+        table.add_row(candidate.format.name, *[candidate.scale] * scales, *cells, _first(candidate))
+    show_table(table)
+
+
+def _share(compared: Compared) -> str:
+    """In percent; 100 for all elements alone."""
+    if compared.identical == compared.total:
+        return "100"
+    return f"{min(100 * compared.share, 99.999):.3f}"
+
+
+def _first(candidate: Candidate) -> str:
+    """The first difference of the array that is made of the others: bytes are told as the fields that they hold."""
+    wrong = [each for each in candidate.compared if each.first and each.name != "bytes"]
+    return f"{wrong[0].name} {wrong[0].first}" if wrong else "none"
+
+
+def _summary(found: Sequence[Candidate], first: int) -> Iterator[str]:
+    """What more there is to tell: how many formats were left out, and what those that tie differ in."""
+    if len(found) > first:
+        yield f"... and {len(found) - first} more formats (--first N)"
+    best = [each for each in found if (each.exact, each.shares) == (found[0].exact, found[0].shares)]
+    if found[0].exact:
+        yield f"\n{_name(found[0])} reproduces it."
+    if len(best) > 1:
+        yield f"{len(best)} come equally near: {_listed([_name(each) for each in best])}."
+        yield from _told_apart([each.format for each in best])
+
+
+def _told_apart(formats: Sequence[Format]) -> Iterator[str]:
+    from statqat_sim.report.keys import differing_keys
+
+    keys = [key for key, _ in differing_keys(formats)]
+    if keys:
+        yield f"This tensor does not tell them apart; they differ in {_listed(keys)} (`statqat-sim diff A B`)."
+    elif len({format.name for format in formats}) > 1:
+        yield "They do not differ in any key."
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:NAMED], *["..."] * (len(names) > NAMED)])
+
+
+def _name(candidate: Candidate) -> str:
+    from statqat_sim.identification import BLOCK_RULES
+
+    name = candidate.format.name
+    return name if candidate.scale == BLOCK_RULES else f"{name} (scale {candidate.scale})"
+
+
+def _item(candidate: Candidate) -> dict[str, Any]:
+    """One format for JSON."""
+    arrays = [
+        {"name": each.name, "identical": each.identical, "total": each.total, "first_difference": each.first}
+        for each in candidate.compared
+    ]
+    return {"format": candidate.format.name, "scale": candidate.scale, "exact": candidate.exact, "arrays": arrays}

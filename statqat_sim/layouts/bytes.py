@@ -1,0 +1,191 @@
+"""A block tensor's arrays as one string of bytes, and back. See `spec_language`, Definition 32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from statqat_sim.arrays import Array
+from statqat_sim.geometry import Geometry
+from statqat_sim.layouts.bits import BYTE, Bytes, padded
+from statqat_sim.layouts.block import BlockLayout, Part
+from statqat_sim.layouts.coding import BitString, Coding, HalfSplit, Swizzle128x4
+from statqat_sim.layouts.field import ELEMENTS, SCALE, Field, fields_of
+from statqat_sim.layouts.ggml import ggml_q4_k, ggml_q5_0, ggml_tq2_0
+from statqat_sim.plan.program import Packed
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.pack import BitOrder, BlockNibbles, Layout, Swizzle
+from statqat_sim.spec.scale import Whole
+
+
+def pack(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array], dense: bool = False) -> bytes:
+    """The bytes of a tensor, in its format's layout.
+
+    Args:
+        format: a block format.
+        geometry: of the tensor.
+        arrays: what `fields_of` names.
+        dense: whether the elements are bytes already, as `dense_elements` says.
+    """
+    ready = frozenset({ELEMENTS} if dense else ())
+    return b"".join(section.tobytes() for section in _layout(format, geometry, ready).pack(arrays))
+
+
+def dense_elements(format: BlockFormat, geometry: Geometry) -> Packed | None:
+    """How a kernel may write the elements itself: where they are dense rows of the array's own last axis."""
+    coding = _coding(format, fields_of(format, geometry)[ELEMENTS])
+    if format.pack.layout is not Layout.SEPARATE or not geometry.along_rows or not isinstance(coding, BitString):
+        return None
+    return Packed(coding.bits, coding.big_endian) if coding.bits < BYTE else None
+
+
+def unpack(octets: Bytes, format: BlockFormat, geometry: Geometry) -> dict[str, Array]:
+    """The arrays of a tensor, from its bytes.
+
+    Raises:
+        ValueError: if there are too many bytes, or too few.
+    """
+    layout = _layout(format, geometry)
+    if octets.size != layout.size:
+        told = f"{format.name} of shape {geometry.shape} has {layout.size} bytes, not {octets.size}"
+        raise ValueError(f"{told}; allowed: {layout}")
+    return layout.unpack(octets)
+
+
+def packed_size(format: BlockFormat, geometry: Geometry) -> int:
+    """How many bytes `pack` gives."""
+    return _layout(format, geometry).size
+
+
+def pack_fields(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Every field by itself: dense codes as uint8, row by row; scales that are floats as floats."""
+    return _Separate(format, geometry).fields(arrays)
+
+
+def _layout(format: BlockFormat, geometry: Geometry, ready: frozenset[str] = frozenset()) -> _Separate | _Interleaved:
+    """`ready`: fields whose arrays are bytes already."""
+    is_separate = format.pack.layout is Layout.SEPARATE
+    return _Separate(format, geometry, ready) if is_separate else _Interleaved(format, geometry)
+
+
+class _Separate:
+    """All fields, one after the other."""
+
+    def __init__(self, format: BlockFormat, geometry: Geometry, ready: frozenset[str] = frozenset()) -> None:
+        fields, self._ready = fields_of(format, geometry), ready
+        self._fields = [fields[name] for name in format.pack.fields or fields]
+        self._codings = {name: _coding(format, field) for name, field in fields.items()}
+        if format.pack.swizzle is Swizzle.SM100_128X4:
+            self._codings[_innermost_scale(fields).name] = Swizzle128x4()
+
+    def __str__(self) -> str:
+        return " + ".join(f"{field.name} {math.prod(self._shape(field))}" for field in self._fields)
+
+    @property
+    def size(self) -> int:
+        return sum(math.prod(self._shape(field)) for field in self._fields)
+
+    def pack(self, arrays: Mapping[str, Array]) -> list[Bytes]:
+        return [self._pack(field, arrays[field.name]) for field in self._fields]
+
+    def fields(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        packed = {field.name: self._pack(field, arrays[field.name]) for field in self._fields}
+        return {field.name: _as_floats(packed[field.name], field) for field in self._fields}
+
+    def unpack(self, octets: Bytes) -> dict[str, Array]:
+        arrays, start = {}, 0
+        for field in self._fields:
+            shape = self._shape(field)
+            stop = start + math.prod(shape)
+            rows = self._codings[field.name].unpack(octets[start:stop].reshape(shape), field.row_shape)
+            arrays[field.name], start = field.array(rows), stop
+        return arrays
+
+    def _pack(self, field: Field, array: Array) -> Bytes:
+        return array if field.name in self._ready else self._codings[field.name].pack(field.rows(array))
+
+    def _shape(self, field: Field) -> tuple[int, ...]:
+        return self._codings[field.name].shape(field.row_shape)
+
+
+class _Interleaved:
+    """Blocks, each with all of its fields: as many elements as share the outermost scale."""
+
+    def __init__(self, format: BlockFormat, geometry: Geometry) -> None:
+        fields = fields_of(format, geometry)
+        self._fields = {name: fields[name] for name in format.pack.fields or fields}
+        outermost = max(_length(field) for field in self._fields.values())
+        self._counts = {name: outermost // _length(field) for name, field in self._fields.items()}
+        self._layout = self._block_layout(format)
+        rows = fields[ELEMENTS].row_shape
+        self._blocks = math.prod(rows[:-1]) * -(-rows[-1] // outermost)
+
+    def __str__(self) -> str:
+        parts = " + ".join(f"{part.name} {part.size}" for part in self._layout.parts)
+        return f"{self._blocks} × ({parts})"
+
+    @property
+    def size(self) -> int:
+        return self._blocks * self._block_bytes
+
+    @property
+    def _block_bytes(self) -> int:
+        return sum(part.size for part in self._layout.parts)
+
+    def pack(self, arrays: Mapping[str, Array]) -> list[Bytes]:
+        blocks = {}
+        for name, count in self._counts.items():
+            blocks[name] = padded(self._fields[name].rows(arrays[name]), count).reshape(-1, count)
+        return [self._layout.pack(blocks)]
+
+    def unpack(self, octets: Bytes) -> dict[str, Array]:
+        blocks = self._layout.unpack(octets.reshape(self._blocks, self._block_bytes))
+        arrays = {}
+        for name, field in self._fields.items():
+            *others, count = field.row_shape
+            whole = -(-count // self._counts[name]) * self._counts[name]
+            arrays[name] = field.array(blocks[name].reshape(*others, whole)[..., :count])
+        return arrays
+
+    def _block_layout(self, format: BlockFormat) -> BlockLayout:
+        names = tuple(name for name in self._fields if name != ELEMENTS)
+        match format.pack.layout:
+            case Layout.GGML_Q5_0:
+                return ggml_q5_0(names)
+            case Layout.GGML_Q4_K:
+                scale, scales, offset, offsets = names
+                return ggml_q4_k((scale, offset), (scales, offsets), format.bits)
+            case Layout.GGML_TQ2_0:
+                return ggml_tq2_0(names)
+        fields = self._fields.items()
+        return BlockLayout(tuple(Part(name, self._counts[name], _coding(format, field)) for name, field in fields))
+
+
+def _length(field: Field) -> int:
+    """How many elements share a code."""
+    assert isinstance(field.block, int), "the reader refuses to interleave other blocks"
+    return field.block
+
+
+def _coding(format: BlockFormat, field: Field) -> Coding:
+    """How the codes of a field follow each other."""
+    if field.is_float:
+        return BitString(field.bits)
+    is_element = field.name == ELEMENTS
+    if is_element and format.pack.nibbles is BlockNibbles.HALF_SPLIT:
+        assert isinstance(format.anchor.block, int), "the reader refuses to split other blocks"
+        return HalfSplit(format.anchor.block)
+    high_first = is_element and format.pack.nibbles is BlockNibbles.HIGH_FIRST
+    return BitString(field.bits, high_first or format.pack.bit_order is BitOrder.MSB)
+
+
+def _innermost_scale(fields: Mapping[str, Field]) -> Field:
+    return [field for name, field in fields.items() if name.startswith(SCALE)][-1]
+
+
+def _as_floats(octets: Bytes, field: Field) -> Array:
+    """Floats where the field is one; a single float of a whole array as an array of no axes."""
+    if not field.is_float:
+        return octets
+    floats = octets.view(f"<f{field.bits // 8}")
+    return floats.reshape(()) if field.block is Whole.TENSOR else floats

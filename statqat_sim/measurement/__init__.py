@@ -1,0 +1,7 @@
+"""What formats make of data: one row of numbers for each tensor, format and quantizer."""
+
+from statqat_sim.measurement.numbers import CHUNK
+from statqat_sim.measurement.row import Row
+from statqat_sim.measurement.table import GIVEN, AnyFormat, Per, measure
+
+__all__ = ["CHUNK", "GIVEN", "AnyFormat", "Per", "Row", "measure"]

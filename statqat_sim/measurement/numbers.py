@@ -1,0 +1,99 @@
+"""Rows of number formats: data as rows that have a scale each, quantized in chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.codec import Codec
+from statqat_sim.measurement.row import Float32s, Row, Sums
+from statqat_sim.quantizer import Quantizer, Scale
+from statqat_sim.spec.number import NumberFormat
+
+CHUNK = 1 << 17
+"""Elements that are quantized together: all of a chunk's buffers fit a core's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Data as rows that have a scale each; one row, if all of it shares one."""
+
+    data: Float32s
+    per_channel: bool
+
+    @classmethod
+    def of(cls, x: Float32s, axis: int | None, tensor: str) -> Channels:
+        """A row for each index of the axis; None: one row.
+
+        Raises:
+            ValueError: if there is no such axis.
+        """
+        if axis is None or x.ndim < 2:
+            return cls(x.reshape(1, -1), per_channel=False)
+        if not -x.ndim <= axis < x.ndim:
+            allowed = f"{-x.ndim} to {x.ndim - 1} for shape {x.shape}"
+            raise ValueError(f"{tensor}: channel_axis is {axis}; allowed: {allowed}")
+        length = x.size // max(x.shape[axis], 1)
+        return cls(np.moveaxis(x, axis, 0).reshape(x.shape[axis], length), per_channel=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The quantizer that gives what it was given."""
+
+    scale: Scale
+
+    def fit(self, x: Any, fmt: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`."""
+        count = self.scale.value.size
+        channels = 1 if channel_axis is None else len(x)
+        if count not in (1, channels):
+            raise ValueError(f"{count} scales for {channels} channels; allowed: 1 or {channels}")
+        return Scale(np.broadcast_to(self.scale.value.reshape(-1, 1), (channels, 1)))
+
+
+def number_row(
+    tensor: str, channels: Channels, codec: Codec, format: NumberFormat, chooser: tuple[str, Quantizer], seed: int
+) -> Row:
+    """The row of a tensor in a number format; `chooser`: what chooses the scale, after what the row calls it."""
+    x, (name, quantizer) = channels.data, chooser
+    scales = np.asarray(quantizer.fit(x, format, channel_axis=0 if channels.per_channel else None))
+    sums = Sums(format.bits)
+    for rows, columns in _chunks(*x.shape):
+        _add(sums, x[rows, columns], scales[rows], codec, format, seed)
+    scale = scales.ravel().tolist() if channels.per_channel else float(scales[0, 0])
+    return sums.row(tensor, format, name, scale, x.size)
+
+
+def _chunks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
+    """Pieces of at most `CHUNK` elements that cover a matrix."""
+    height = max(CHUNK // max(columns, 1), 1)
+    for top in range(0, rows, height):
+        for left in range(0, columns, CHUNK):
+            yield slice(top, top + height), slice(left, left + CHUNK)
+
+
+def _add(sums: Sums, x: Float32s, scale: Float32s, codec: Codec, format: NumberFormat, seed: int) -> None:
+    """Quantize a chunk; `scale` broadcasts against it."""
+    finite = np.isfinite(x)
+    if not finite.all():
+        scale = np.broadcast_to(scale, x.shape)[finite]
+        x = x[finite]
+    if x.size == 0:
+        return
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        codes = codec.encode(x / scale, seed=seed, offset=sums.count)
+        y = codec.decode(codes) * scale
+        wide = scale.astype(np.float64)
+        sums.add_clipped(x, _rounded_up(wide * format.min), -_rounded_up(-wide * format.max))
+    sums.add(x, y, codes)
+
+
+def _rounded_up(bounds: NDArray[np.float64]) -> Float32s:
+    """The least float32 that is not below each bound: no float32 lies between them."""
+    nearest = bounds.astype(np.float32)
+    return np.where(nearest < bounds, np.nextafter(nearest, np.float32(np.inf)), nearest)

@@ -1,0 +1,131 @@
+"""One row of `measure`, and the sums that it is made of."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.metrics import decibels
+from statqat_sim.spec.base import MAX_TABLE_BITS
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+
+Float32s: TypeAlias = NDArray[np.float32]
+
+
+class Row(TypedDict):
+    """One tensor in one format. JSON-ready: None stands for every number that is undefined, or not finite.
+
+    All but `elements` and `nonfinite` are about the finite inputs.
+    """
+
+    tensor: str
+    format: str
+    quantizer: str
+    """The quantizer's name; of a block format its own rule, that of the innermost scale that is a factor; `given`,
+    where the caller gave the scale."""
+    scale: float | list[float] | None
+    """What decoded values are multiplied by; per channel a list, in the order of the channels; None for block formats,
+    which keep scales of their own."""
+    sqnr_db: float | None
+    """10·log10(Σx² / Σ(x − y)²), in dB; None without any error (then `mse` is 0)."""
+    mse: float | None
+    """Mean of (x − y)²."""
+    max_error: float | None
+    """Largest |x − y|."""
+    bits_per_element: float
+    """Bits of the codes, and of the scales and offsets of whole blocks. A scale for a tensor or channel is not counted.
+    """
+    clipped_fraction: float | None
+    """Share of inputs outside scale · [min, max] of the format; in a block format outside of what the least and the
+    greatest element of their block stand for."""
+    flushed_fraction: float | None
+    """Share of inputs that became zero without being zero."""
+    entropy_bits: float | None
+    """Entropy of the elements' codes, of their histogram, in bits per element; None above 16 bits."""
+    power: float | None
+    """Mean of x²."""
+    elements: int
+    nonfinite: int
+    """How many inputs are NaN or Inf."""
+
+
+class Sums:
+    """What is counted and summed over the finite inputs of one row; sums in float64."""
+
+    def __init__(self, bits: int) -> None:
+        self.count = self._clipped = self._flushed = 0
+        self._noise = self._power = self._max_error = 0.0
+        self._histogram = np.zeros(1 << bits, np.int64) if bits <= MAX_TABLE_BITS else None
+
+    def add(self, x: Float32s, y: Float32s, codes: NDArray[Any], divisor: Float32s | None = None) -> None:
+        """Compare finite inputs with what became of them.
+
+        Args:
+            x: the inputs, times `divisor` where there is one.
+            y: what became of these.
+            codes: the codes.
+            divisor: what inputs and errors are divided by.
+        """
+        self.count += x.size
+        if x.size == 0:
+            return
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            squares = np.subtract(x, y, dtype=np.float64)
+            self._noise += _sum_of_squares(squares, divisor)
+            # the root of a rounded square is the number itself, unless the square over- or underflows
+            self._max_error = float(np.maximum(self._max_error, np.sqrt(squares.max())))
+            np.copyto(squares, x)
+            self._power += _sum_of_squares(squares, divisor)
+            self._flushed += int(np.count_nonzero((y == 0) & (x != 0)))
+        if self._histogram is not None:
+            self._histogram += np.bincount(codes.reshape(-1), minlength=self._histogram.size)
+
+    def add_clipped(self, x: Float32s, low: Float32s, high: Float32s) -> None:
+        """Count the inputs outside these bounds."""
+        self._clipped += int(np.count_nonzero((x < low) | (x > high)))
+
+    def row(self, tensor: str, format: Format, quantizer: str, scale: float | list[float] | None, elements: int) -> Row:
+        """The row of a tensor of so many elements."""
+        return {
+            "tensor": tensor,
+            "format": format.name,
+            "quantizer": quantizer,
+            "scale": scale,
+            "sqnr_db": _finite(decibels(self._power, self._noise)),
+            "mse": self._share(self._noise),
+            "max_error": _finite(self._max_error) if self.count else None,
+            "bits_per_element": format.bits_per_element if isinstance(format, BlockFormat) else float(format.bits),
+            "clipped_fraction": self._share(self._clipped),
+            "flushed_fraction": self._share(self._flushed),
+            "entropy_bits": self._entropy_bits(),
+            "power": self._share(self._power),
+            "elements": elements,
+            "nonfinite": elements - self.count,
+        }
+
+    def _share(self, total: float) -> float | None:
+        """A total per finite input."""
+        return _finite(total / self.count) if self.count else None
+
+    def _entropy_bits(self) -> float | None:
+        """-Σ p·log2(p) of the codes."""
+        if self._histogram is None or self.count == 0:
+            return None
+        p = self._histogram[self._histogram > 0] / self.count
+        return float(np.sum(p * -np.log2(p)))
+
+
+def _sum_of_squares(numbers: NDArray[np.float64], divisor: Float32s | None) -> float:
+    """In place: the numbers become their squares."""
+    if divisor is not None:
+        numbers /= divisor
+    np.square(numbers, out=numbers)
+    return float(numbers.sum())
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

@@ -1,0 +1,123 @@
+"""`measure`: a row for each tensor, format and quantizer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from statqat_sim.arrays import real_array
+from statqat_sim.codec import Codec
+from statqat_sim.measurement.blocks import Blocks, block_row
+from statqat_sim.measurement.numbers import Channels, Given, number_row
+from statqat_sim.measurement.row import Float32s, Row
+from statqat_sim.quantizer import Quantizer, Scale, quantizer_named
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.number import NumberFormat
+
+GIVEN = "given"
+"""The quantizer of rows whose scale the caller gave."""
+
+AnyFormat: TypeAlias = str | os.PathLike[str] | Format
+Per: TypeAlias = Literal["tensor", "channel"]
+
+
+def measure(
+    x: Any,
+    formats: AnyFormat | Iterable[AnyFormat],
+    quantizers: str | Quantizer | Iterable[str | Quantizer] = ("minmax",),
+    *,
+    scale: Any = None,
+    per: Per = "tensor",
+    channel_axis: int = 0,
+    axis: int = -1,
+    random_phase: bool = False,
+    seed: int = 0,
+    name: str = "x",
+    search: Iterable[str | os.PathLike[str]] = (),
+) -> list[Row]:
+    """Quantize data, and tell how far the result y is from it.
+
+    In a number format y = decode(encode(x / scale)) · scale, with the scales of a quantizer. A block format finds its
+    scales by its own rules; it has one row, whatever the quantizers.
+
+    Args:
+        x: an array or CPU tensor of real numbers, or a mapping of names to them. What is not float32 is converted to
+            float32 first, to nearest even: the error of that is not measured; beyond float32 is non-finite. In blocks,
+            what is not finite counts as missing.
+        formats: number formats and block formats: names, paths of `.yaml` files, or values.
+        quantizers: what chooses the scales of number formats: names, or values (their rows are named by their `repr`).
+        scale: the scale, instead of quantizers': a number, or one number for each channel. In a block format that of
+            the outermost level, as `Codec.quantize` takes it.
+        per: `"tensor"`, or `"channel"`: a scale for each slice along `channel_axis`, for tensors of two or more axes;
+            for number formats.
+        channel_axis: see `per`.
+        axis: along which blocks run.
+        random_phase: multiply each block by 2^u, u uniform in [0, 1), and divide its values and errors by it again.
+            Scales that are powers of two fit some magnitudes better than others; this is the mean over them. Blocks
+            are those of the innermost scale that is a factor; number formats have none, and are measured as ever.
+        seed: of the random bits of stochastic rounding, and of u; each row begins with the first of them.
+        name: what the rows call x, if it is not a mapping.
+        search: directories of further formats.
+
+    Returns:
+        A row for each tensor, format and quantizer, in this order.
+
+    Raises:
+        LookupError: if a format or quantizer is unknown.
+        SpecError: if a format's file is wrong.
+        TypeError: if x is not real numbers.
+        ValueError: if a scale or an axis does not fit, or an option has no such value.
+        UnsupportedError: for a scale beside the offsets of a block format.
+
+    >>> import numpy as np
+    >>> rows = measure(np.linspace(-1, 1, 101, dtype=np.float32), ["int4", "int8"])
+    >>> [(row["format"], round(row["sqnr_db"], 2)) for row in rows]
+    [('int4', 23.05), ('int8', 48.22)]
+    """
+    if per not in ("tensor", "channel"):
+        raise ValueError(f"per is {per!r}; allowed: 'tensor', 'channel'")
+    loaded = [_format(each, search) for each in _listed(formats, (str, os.PathLike, NumberFormat, BlockFormat))]
+    choosers = _choosers(quantizers, scale)
+    blocks = Blocks(axis, scale, seed, random_phase)
+    rows: list[Row] = []
+    for tensor, array in (x if isinstance(x, Mapping) else {name: x}).items():
+        values = _float32(array, tensor)
+        for format in loaded:
+            if isinstance(format, BlockFormat):
+                rows.append(block_row(tensor, values, format, _rule(format, scale), blocks))
+                continue
+            codec, channels = Codec(format), Channels.of(values, channel_axis if per == "channel" else None, tensor)
+            rows += [number_row(tensor, channels, codec, format, chooser, seed) for chooser in choosers]
+    return rows
+
+
+def _listed(one_or_more: Any, kinds: tuple[type, ...]) -> list[Any]:
+    return [one_or_more] if isinstance(one_or_more, kinds) else list(one_or_more)
+
+
+def _format(format: AnyFormat, search: Iterable[str | os.PathLike[str]]) -> Format:
+    return format if isinstance(format, NumberFormat | BlockFormat) else load_format(format, search)
+
+
+def _float32(x: Any, tensor: str) -> Float32s:
+    array = real_array(x, tensor)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _choosers(quantizers: Any, scale: Any) -> list[tuple[str, Quantizer]]:
+    """Quantizers and what their rows call them."""
+    if scale is not None:
+        return [(GIVEN, Given(Scale(np.asarray(scale))))]
+    listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, (str,))
+    return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), each) for each in listed]
+
+
+def _rule(format: BlockFormat, scale: Any) -> str:
+    """What the rows of a block format call its quantizer."""
+    return GIVEN if scale is not None else format.anchor.rule.value

@@ -1,0 +1,196 @@
+"""Codes and the scales that give them their values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statqat_sim import layouts
+from statqat_sim.arrays import Array, as_numpy, in_kind, is_cpu_array
+from statqat_sim.geometry import Geometry
+from statqat_sim.packing import sizes
+from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.program import Storage
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.reference.streams import words
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Combine, ScaleLevel
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QuantizedTensor:
+    """An array in a block format: one code for each element, and the codes of the scales that blocks share.
+
+    Args:
+        codes: of the elements, in the array's shape: uint8, uint16 or uint32 by their width.
+        scales: of every level, outermost first; a nested format has its own scales there, then its elements. Codes as
+            wide as their format's; scales that are float32 or float16 as such. Shape: the array's, `axis` divided by
+            the block and rounded up; all ones for one scale of the whole array.
+        format: a block format.
+        axis: along which blocks run; kept as a number from 0.
+        offset: codes of zero-points or minima, where the format has them, as the innermost scales.
+        offset_scales: of a nested offset, outermost first.
+
+    Raises:
+        TypeError: if an array has the wrong dtype or kind, or `format` is no block format.
+        ValueError: if a shape or a number of arrays does not fit.
+    """
+
+    codes: Any
+    scales: tuple[Any, ...]
+    format: BlockFormat
+    axis: int = -1
+    offset: Any = None
+    offset_scales: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_block_format(self.format)
+        object.__setattr__(self, "scales", tuple(self.scales))
+        object.__setattr__(self, "offset_scales", tuple(self.offset_scales))
+        if not is_cpu_array(self.codes):
+            raise TypeError(f"codes is a {type(self.codes).__name__}; allowed: a numpy array or a CPU tensor")
+        object.__setattr__(self, "axis", self.geometry.axis)
+        self.arrays()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the array, and of its codes."""
+        return tuple(self.codes.shape)
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the blocks lie."""
+        return Geometry.of(self.shape, self.axis, self.format)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes `pack` gives."""
+        return layouts.packed_size(self.format, self.geometry)
+
+    @property
+    def bits_per_element(self) -> float:
+        """With scales and padding; NaN where there are no elements."""
+        count = math.prod(self.shape)
+        return 8 * self.nbytes / count if count else math.nan
+
+    def scale_values(self) -> tuple[Any, ...]:
+        """What the scales stand for, as float32 arrays of their shapes: factors, each as its own format decodes it.
+
+        The scale of an element is their product, rounded to float32 after each factor, outermost first.
+        """
+        levels = zip(self.arrays().values(), self.format.stored, _combines(self.format.scales), strict=False)
+        return tuple(in_kind(_factor(array, stored.format, how), self.codes) for array, stored, how in levels)
+
+    def pack(self) -> bytes:
+        """Codes and scales as bytes, in the layout that the format's `pack` says."""
+        return layouts.pack(self.format, self.geometry, self.arrays())
+
+    def fields(self) -> dict[str, Array]:
+        """Each field by itself, as numpy arrays: dense codes as bytes, row by row, `axis` last; floats as floats."""
+        return layouts.pack_fields(self.format, self.geometry, self.arrays())
+
+    def arrays(self) -> dict[str, Array]:
+        """Codes and scales as numpy arrays, by the names of their fields.
+
+        Raises:
+            TypeError: if one has the wrong dtype or kind.
+            ValueError: if one has the wrong shape, or their number is wrong.
+        """
+        fields = layouts.fields_of(self.format, self.geometry)
+        offsets = (*self.offset_scales, *(() if self.offset is None else (self.offset,)))
+        given = (*self.scales, *offsets, self.codes)
+        if len(given) != len(fields):
+            _refuse_number(self.format, len(self.scales), len(offsets))
+        return {name: _checked(array, field) for (name, field), array in zip(fields.items(), given, strict=True)}
+
+    def __repr__(self) -> str:
+        sizes = f"{self.nbytes} bytes, {self.bits_per_element:.4g} bits per element"
+        return f"QuantizedTensor({self.format.name}, shape={self.shape}, axis={self.axis}: {sizes})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether format and axis are equal, and all codes; NaN scales of the same bits are."""
+        if not isinstance(other, QuantizedTensor):
+            return NotImplemented
+        if (self.format, self.shape, self.axis) != (other.format, other.shape, other.axis):
+            return False
+        pairs = zip(self.arrays().values(), other.arrays().values(), strict=True)
+        return all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays may change
+
+
+def unpack(buffer: Any, format: BlockFormat, shape: tuple[int, ...], axis: int = -1) -> QuantizedTensor:
+    """The tensor whose `pack` gave these bytes.
+
+    Args:
+        buffer: bytes, or a uint8 array or CPU tensor of one axis.
+        format: the block format that they are in.
+        shape: of the array.
+        axis: along which blocks run.
+
+    Raises:
+        TypeError: if `buffer` holds no bytes, or `format` is no block format.
+        ValueError: if there are too many bytes, or too few; if there is no such axis.
+    """
+    _check_block_format(format)
+    geometry = Geometry.of(sizes(shape), axis, format)
+    arrays = layouts.unpack(_octets(buffer), format, geometry)
+    stored = [(each.name, arrays[each.name]) for each in format.stored]
+    scales, offsets = (
+        tuple(array for name, array in stored if name.startswith(what)) for what in (layouts.SCALE, layouts.OFFSET)
+    )
+    offset = offsets[-1] if offsets else None
+    return QuantizedTensor(arrays[layouts.ELEMENTS], scales, format, axis, offset, offsets[:-1])
+
+
+def _octets(buffer: Any) -> Array:
+    """A view of a buffer's bytes."""
+    if is_cpu_array(buffer):
+        return np.ascontiguousarray(as_numpy(buffer, Storage.UINT8, "buffer")).reshape(-1)
+    try:
+        return np.frombuffer(memoryview(buffer).cast("B"), np.uint8)
+    except TypeError:
+        raise TypeError(f"buffer is a {type(buffer).__name__}; allowed: bytes, or a uint8 array") from None
+
+
+def _check_block_format(format: object) -> None:
+    if not isinstance(format, BlockFormat):
+        what = f"{format.name} is a number format" if isinstance(format, NumberFormat) else f"format is {format!r}"
+        raise TypeError(f"{what}; allowed: a BlockFormat, which has scales")
+
+
+def _checked(array: Any, field: layouts.Field) -> Array:
+    """An array as numpy's, in C order."""
+    view = np.asarray(as_numpy(array, field.storage, field.name)).view(field.storage.value)
+    if view.shape != field.shape:
+        raise ValueError(f"{field.name} has shape {view.shape}; allowed: {field.shape}")
+    return np.ascontiguousarray(view).reshape(view.shape)
+
+
+def _refuse_number(format: BlockFormat, scales: int, offsets: int) -> None:
+    """Raises ValueError for arrays that are missing, or too many."""
+    names = [stored.name for stored in format.stored]
+    wanted = ", ".join(names[:-1])
+    raise ValueError(f"{scales} arrays of scales and {offsets} of offsets; allowed for {format.name}: {wanted}")
+
+
+def _combines(levels: Iterable[ScaleLevel]) -> Iterator[Combine]:
+    """How each array of scales joins those outside of it."""
+    for level in levels:
+        if isinstance(level.format, BlockFormat):
+            yield from _combines(level.format.scales)
+        yield level.combine
+
+
+def _factor(array: Array, format: NumberFormat, combine: Combine) -> Array:
+    """What the codes of one level stand for, as float32."""
+    if combine is not Combine.MULTIPLY:
+        exponents = array.astype(np.int32)
+        return np.ldexp(np.float32(1), exponents if combine is Combine.EXPONENT_ADD else -exponents)
+    values: Array = interpret(lower(format, Purpose.DECODE), [words(array)]).view(np.float32)
+    return values

@@ -1,0 +1,129 @@
+"""From an element to its code and back, once the scales of its block are known (25 to 27)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from statqat_sim.reference import exact
+from statqat_sim.reference.blocks_float32 import (
+    ZERO,
+    fl,
+    is_finite,
+    is_nan,
+    is_negative,
+    is_zero,
+    minus,
+    negated,
+    over,
+    plus,
+    product,
+    reciprocal,
+    times,
+)
+from statqat_sim.reference.grid import Number
+from statqat_sim.reference.ieee import FLOAT32
+from statqat_sim.spec.encode import InfInput
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Apply
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """O, and what the encoder subtracts in its place (`quotient: unrounded`)."""
+
+    value: Number
+    subtracted: Number
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroPoint:
+    """Z."""
+
+    value: Number
+
+
+Added: TypeAlias = Minimum | ZeroPoint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What scales the elements of a block.
+
+    `factors` are the decoded scales, outermost first; `divisors` are what the encoder uses in their place
+    (`quotient: unrounded`).
+    """
+
+    factors: tuple[Number, ...]
+    divisors: tuple[Number, ...]
+    apply: Apply
+    added: Added = None
+
+    @property
+    def scale(self) -> Number:
+        return product(self.factors)
+
+
+def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
+    """The code of one element.
+
+    A scale that is NaN gives code 0, whatever that means; a scale of 0 the code of +0. NaN stays the input's NaN, with
+    its sign, and ±Inf goes to the end that it decodes nearest to; neither meets the arithmetic.
+    """
+    divisor = product(scaling.divisors)
+    if is_nan(scaling.scale) or is_nan(divisor):
+        return 0
+    if is_zero(divisor):
+        return encoded(element, ZERO)
+    if is_nan(x):
+        return encoded(element, x)
+    if not is_finite(x):
+        return encoded(element, negated(x) if is_negative(divisor) else x)
+    return encoded(element, _quotient(x, scaling))
+
+
+def encoded(element: NumberFormat, q: Number) -> int:
+    """The code of a quotient; Inf saturates whatever `inf_input` says."""
+    return exact.encode(_saturating(element), FLOAT32.nearest(q))
+
+
+def element_value(element: NumberFormat, code: int) -> Number:
+    """What a code means, as float32 (6)."""
+    return fl(exact.decode(element, code))
+
+
+def restored(value: Number, scaling: Scaling) -> Number:
+    """The decoded element (26, 27)."""
+    match scaling.added:
+        case ZeroPoint(z):
+            return times(minus(value, z), scaling.scale)
+        case Minimum(o):
+            return plus(times(value, scaling.scale), o)
+        case None:
+            return times(value, scaling.scale)
+
+
+def _quotient(x: Number, scaling: Scaling) -> Number:
+    """X in units of the elements (25, 27)."""
+    match scaling.added:
+        case Minimum(_, subtracted):
+            return _divided(minus(x, subtracted), scaling)
+        case ZeroPoint(z):
+            return plus(_divided(x, scaling), z)
+        case None:
+            return _divided(x, scaling)
+
+
+def _divided(x: Number, scaling: Scaling) -> Number:
+    match scaling.apply:
+        case Apply.DIVIDE:
+            return over(x, product(scaling.divisors))
+        case Apply.MULTIPLY_RECIPROCAL:
+            return times(x, reciprocal(scaling.divisors))
+
+
+@lru_cache(maxsize=64)
+def _saturating(element: NumberFormat) -> NumberFormat:
+    policy = element.encode.model_copy(update={"inf_input": InfInput.SATURATE})
+    return element.model_copy(update={"encode": policy})

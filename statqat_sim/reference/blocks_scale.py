@@ -1,0 +1,167 @@
+"""The codes of scales (22, 23), and which values a scale format has."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.reference import exact
+from statqat_sim.reference.blocks_float32 import ONE, ZERO, fl, is_negative, is_zero, real
+from statqat_sim.reference.grid import Grid, Number, scaled
+from statqat_sim.reference.ieee import floor_log2
+from statqat_sim.spec.encode import InfInput, NegativeInput, Overflow, Rounding, Underflow, ZeroInput
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import AllZero, Combine, ScaleLevel
+
+TINY = scaled(1, -(1 << 13))
+"""Smaller than every positive value of every format."""
+
+
+def scale_code(level: ScaleLevel, raw: Number) -> int:
+    """The code of the raw scale of a block that is not all zero (22); one that has underflowed to 0 is not 0 either."""
+    if is_zero(raw) and level.underflow is Underflow.MIN:
+        raw = -TINY if is_negative(raw) else TINY
+    return clamped(level, encoded_scale(level, raw))
+
+
+def given_code(level: ScaleLevel, given: Number) -> int:
+    """The code of a caller's scale: to nearest even, neither clamped nor kept from 0."""
+    plain = {"rounding": Rounding.NEAREST_EVEN, "underflow": Underflow.ZERO}
+    return encoded_scale(level.model_copy(update=plain), given)
+
+
+def encoded_scale(level: ScaleLevel, raw: Number) -> int:
+    """The code of a number, saturating; under `underflow: min` what is not 0 does not round to it."""
+    format = number_format(level)
+    policy = format.encode.model_copy(
+        update={
+            "rounding": level.rounding,
+            "overflow": Overflow.SATURATE,
+            "inf_input": InfInput.SATURATE,
+            "underflow": level.underflow,
+            "zero_input": ZeroInput.MIN,
+            "negative_input": NegativeInput.CLAMP,
+        }
+    )
+    return exact.encode_number(format.model_copy(update={"encode": policy}), raw)
+
+
+def clamped(level: ScaleLevel, code: int) -> int:
+    """The code of the nearest scale within `clamp`, whose ends are values of the format."""
+    if level.clamp is None:
+        return code
+    low, high = map(Fraction, level.clamp)
+    value = real(exact.decode(number_format(level), code))
+    return code if low <= value <= high else code_of(number_format(level), low if value < low else high)
+
+
+def all_zero_code(level: ScaleLevel) -> int:
+    """The code of the scale of a block of zeros (23); of exponents, 0 or that of the smallest factor."""
+    if level.combine is not Combine.MULTIPLY:
+        is_last = level.all_zero is AllZero.MIN and level.combine is Combine.EXPONENT_SUBTRACT
+        return (1 << number_format(level).bits) - 1 if is_last else 0
+    match level.all_zero:
+        case AllZero.ONE:
+            return encoded_scale(level, ONE)
+        case AllZero.MIN:
+            return code_of(number_format(level), smallest(number_format(level)))
+        case AllZero.ZERO:
+            return code_of(number_format(level), ZERO)
+
+
+def all_zero_raw(level: ScaleLevel) -> Fraction:
+    """The number that `all_zero` asks for.
+
+    Raises:
+        UnsupportedError: for `min` of a nested format, which has no smallest value of its own.
+    """
+    match level.all_zero:
+        case AllZero.ONE:
+            return ONE
+        case AllZero.MIN:
+            return smallest(number_format(level))
+        case AllZero.ZERO:
+            return ZERO
+
+
+def nan_code(format: NumberFormat) -> int | None:
+    """The code of the NaN of a scale format."""
+    return exact.grid_of(format.element).nan
+
+
+def known_nan_code(level: ScaleLevel) -> int:
+    """The code of a NaN scale."""
+    code = nan_code(number_format(level))
+    if code is None:
+        raise UnsupportedError("nonfinite: nan_block needs a scale format with NaN")
+    return code
+
+
+def scale_value(level: ScaleLevel, code: int) -> Number:
+    """The factor that a code stands for, as float32."""
+    match level.combine:
+        case Combine.MULTIPLY:
+            return fl(exact.decode(number_format(level), code))
+        case Combine.EXPONENT_ADD:
+            return fl(scaled(1, code))
+        case Combine.EXPONENT_SUBTRACT:
+            return fl(scaled(1, -code))
+
+
+# --- formats of scales -----------------------------------------------------------------------------------------
+
+
+def number_format(level: ScaleLevel) -> NumberFormat:
+    """The format of a level that is not nested."""
+    if not isinstance(level.format, NumberFormat):
+        raise UnsupportedError("a nested scale has no code of its own")
+    return level.format
+
+
+def code_of(format: NumberFormat, value: Fraction) -> int:
+    """The code of a value of the format."""
+    grid = exact.grid_of(format.element)
+    rank, above = grid.neighbours(value)
+    if rank != above or grid.value(rank) != value:
+        raise UnsupportedError(f"{format.name} has no value {float(value)}")
+    return grid.code(rank, False)
+
+
+def smallest(format: NumberFormat) -> Fraction:
+    """The smallest value above zero."""
+    grid = exact.grid_of(format.element)
+    return grid.value(_first_positive(grid))
+
+
+def positive_codes(format: NumberFormat) -> list[int]:
+    """The codes of all values above zero, ascending by value."""
+    grid = exact.grid_of(format.element)
+    return [grid.code(rank, False) for rank in range(_first_positive(grid), grid.highest + 1)]
+
+
+def _first_positive(grid: Grid) -> int:
+    rank = grid.neighbours(ZERO)[1]
+    while grid.value(rank) <= 0:
+        rank += 1
+    return rank
+
+
+@lru_cache(maxsize=64)
+def powers_of(format: NumberFormat) -> tuple[int, int]:
+    """The exponents of the smallest and the largest positive power of two among the values.
+
+    Raises:
+        UnsupportedError: for a format without any.
+    """
+    grid = exact.grid_of(format.element)
+    exponents = range(floor_log2(smallest(format)), floor_log2(grid.value(grid.highest)) + 1)
+    found = [k for k in exponents if _has(grid, scaled(1, k))]
+    if not found:
+        raise UnsupportedError(f"{format.name} has no power of two")
+    return found[0], found[-1]
+
+
+def _has(grid: Grid, value: Fraction) -> bool:
+    low, high = grid.neighbours(value)
+    return low == high and grid.lowest <= low <= grid.highest and grid.value(low) == value

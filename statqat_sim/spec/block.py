@@ -1,0 +1,124 @@
+"""A block format: elements that share scales. Built by `reader.py` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field
+
+from statqat_sim.spec.base import Spec, Worded
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.pack import BlockPack
+from statqat_sim.spec.scale import Block, Rule, ScaleLevel, Whole, block_size
+
+
+class OffsetKind(StrEnum):
+    """What is added on decode: a minimum of its own scales, or a zero-point in steps of the scale."""
+
+    MINIMUM = "minimum"
+    ZERO_POINT = "zero_point"
+
+
+class OffsetKeys(Spec):
+    """What the `offset` part says, but for formats."""
+
+    kind: Worded[OffsetKind]
+    sign: Annotated[int, Field(ge=-1, le=1)] = Field(1, title="1 or -1")
+
+
+class Offset(OffsetKeys):
+    """The `offset` part. See `spec_language`, Definition 27.
+
+    Minima have one entry in `scales`, zero-points a `format`.
+    """
+
+    scales: tuple[ScaleLevel, ...] = ()
+    format: NumberFormat | None = None
+
+
+class Stored(Spec):
+    """One array of codes: of the elements, of one level of scales, or of offsets."""
+
+    name: str
+    format: NumberFormat
+    block: Block
+    """How many elements share a code."""
+
+    @property
+    def bits_per_element(self) -> float:
+        """0 for one code for the whole axis or array."""
+        size = block_size(self.block)
+        return self.format.bits / size if size else 0.0
+
+
+class BlockFormat(Spec):
+    """A validated block format: value = element × every scale (+ offset). Scales are listed outermost first."""
+
+    name: str
+    element: NumberFormat
+    scales: tuple[ScaleLevel, ...]
+    offset: Offset | None = None
+    pack: BlockPack = BlockPack()
+    aliases: tuple[str, ...] = ()
+    title: str = ""
+    source: str = ""
+    oracle: tuple[str, ...] = ()
+
+    @property
+    def bits(self) -> int:
+        """Bits of an element's code."""
+        return self.element.bits
+
+    @property
+    def bits_per_element(self) -> float:
+        """With the scales and offsets of full blocks; those of a whole axis or array count nothing."""
+        return sum(stored.bits_per_element for stored in self.stored)
+
+    @property
+    def anchor(self) -> ScaleLevel:
+        """The innermost scale that multiplies: it alone knows NaN, and elements are divided as it says."""
+        return next(level for level in reversed(self.scales) if level.multiplies)
+
+    @property
+    def needs_scale(self) -> bool:
+        """Whether the caller must give a scale."""
+        return any(level.rule is Rule.GIVEN for level in self.scales)
+
+    @cached_property
+    def stored(self) -> tuple[Stored, ...]:
+        """All arrays of codes, by their names in `pack.fields`: scales outermost first, offsets so too, elements.
+
+        Scales of a block format are two arrays or more: its own scales, and its elements.
+        """
+        arrays = [*_numbered("scale", _flattened(self.scales))]
+        if self.offset:
+            zero_point = [(self.offset.format, self.anchor.block)] if self.offset.format else []
+            arrays += _numbered("offset", [*_flattened(self.offset.scales), *zero_point])
+        return (*arrays, Stored(name="elements", format=self.element, block=1))
+
+
+def _flattened(levels: Iterable[ScaleLevel]) -> Iterator[tuple[NumberFormat, Block]]:
+    for level in levels:
+        if isinstance(level.format, NumberFormat):
+            yield level.format, level.block
+            continue
+        for format, block in (*_flattened(level.format.scales), (level.format.element, 1)):
+            yield format, _times(level.block, block)
+
+
+def _times(size: Block, count: Block) -> Block:
+    """A block of `count` blocks of `size` elements."""
+    return size * count if isinstance(size, int) and isinstance(count, int) else Whole.CHANNEL
+
+
+def _numbered(name: str, arrays: Iterable[tuple[NumberFormat, Block]]) -> Iterator[Stored]:
+    """`scale`; or `scale0`, `scale1`, ... where there are several."""
+    listed = list(arrays)
+    for index, (format, block) in enumerate(listed):
+        yield Stored(name=name if len(listed) == 1 else f"{name}{index}", format=format, block=block)
+
+
+ScaleLevel.model_rebuild(_types_namespace={"BlockFormat": BlockFormat, "NumberFormat": NumberFormat})

@@ -1,0 +1,10 @@
+"""What a file describes: a number format, or a block format."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.number import NumberFormat
+
+Format: TypeAlias = NumberFormat | BlockFormat

@@ -1,0 +1,53 @@
+"""Which values a format has: any given one, and powers of two."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from fractions import Fraction
+
+from statqat_sim.spec.encode import Element
+from statqat_sim.spec.floating import FloatElement, Subnormals
+from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.listed import ListedElement
+
+
+def holds(element: Element, value: float) -> bool:
+    """Whether the encoder produces this finite value."""
+    if isinstance(element, ListedElement):
+        return value in element.levels
+    if isinstance(element, IntElement):
+        integer = Fraction(value) * Fraction(2) ** element.fraction_bits
+        return integer.denominator == 1 and element.range[0] <= integer <= element.range[1]
+    if value == 0:
+        return element.has_zero
+    if value < 0 and not element.signed:
+        return False
+    magnitudes = range(element.min_magnitude, element.max_magnitude + 1)
+    index = bisect_left(magnitudes, abs(value), key=element.magnitude_value)
+    return index < len(magnitudes) and element.magnitude_value(magnitudes[index]) == abs(value)
+
+
+def power_range(element: Element) -> tuple[int, int] | None:
+    """Exponents of the smallest and the largest positive power of two, where all between them are values too.
+
+    None where there are none in a row: of kinds that are neither float nor int, and above raw subnormals.
+    """
+    if isinstance(element, ListedElement) or element.highest <= 0:
+        return None
+    last = math.frexp(element.highest)[1] - 1
+    first = -element.fraction_bits if isinstance(element, IntElement) else _first_power(element)
+    return None if first is None or first > last else (first, last)
+
+
+def only_powers_of_two(element: Element) -> bool:
+    """Whether every positive value is a power of two, as in a float without mantissa."""
+    return isinstance(element, FloatElement) and element.mantissa_bits == 0
+
+
+def _first_power(element: FloatElement) -> int | None:
+    if element.subnormals is Subnormals.RAW and element.mantissa_bits:
+        return None
+    if element.subnormals is Subnormals.GRADUAL:
+        return element.emin - element.mantissa_bits
+    return -element.bias if not element.has_zero else 1 - element.bias

@@ -1,0 +1,104 @@
+"""The parts that all formats have: `element`, and mappings that are read as one model each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from statqat_sim.errors import Problem, did_you_mean, nearest, shown
+from statqat_sim.spec.base import KeyProblem
+from statqat_sim.spec.codebook import CodebookElement
+from statqat_sim.spec.encode import Element, EncodePolicy
+from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.inherit import Merged
+from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.lns import LnsElement
+from statqat_sim.spec.located import UNREADABLE, Located
+from statqat_sim.spec.posit import PositElement
+from statqat_sim.spec.takum import TakumElement
+from statqat_sim.spec.tapered import TaperedElement
+from statqat_sim.spec.validate import Validated, placed, validate
+
+KINDS: Final[Mapping[str, type[Element]]] = {
+    "float": FloatElement,
+    "int": IntElement,
+    "codebook": CodebookElement,
+    "posit": PositElement,
+    "takum": TakumElement,
+    "lns": LnsElement,
+    "tapered": TaperedElement,
+}
+
+
+def read_part(node: Located, key: str, model: type[Validated], problems: list[Problem]) -> Validated | None:
+    """The mapping under `key`; all defaults where there is none."""
+    part = node.value.get(key)
+    if part is None:
+        return model()
+    return validate(model, part, problems) if is_mapping(part, problems) else None
+
+
+def is_mapping(node: Located, problems: list[Problem]) -> bool:
+    """Whether it is; otherwise that is a problem."""
+    if isinstance(node.value, dict):
+        return True
+    if node.value is not UNREADABLE:
+        problems.append(node.problem(f"expected a mapping of keys, got {shown(node.value)}"))
+    return False
+
+
+def impossible(merged: Merged, key: str, found: Iterable[KeyProblem]) -> list[Problem]:
+    """Values that do not go together: told where the file at hand says what does not go with what it inherits."""
+    own = merged.own.value
+    anchor = next((own[name] for name in (key, "element", "extends") if name in own), merged.own)
+    return list(placed(merged.node.value.get(key, anchor), found, anchor))
+
+
+# --- element and encode ----------------------------------------------------------------------------------------
+
+
+def read_element(merged: Merged, problems: list[Problem]) -> Element | None:
+    """What the codes mean, if that is possible."""
+    node = merged.node.value.get("element")
+    if node is None:
+        return None
+    if not isinstance(node.value, dict):
+        if node.value is not UNREADABLE:
+            problems.append(node.problem(f"expected a mapping or the name of a format, got {shown(node.value)}"))
+        return None
+    model = _model(node, problems, whole=merged.whole)
+    element = validate(model, node, problems, whole=merged.whole) if model else None
+    found = impossible(merged, "element", element.problems()) if element else []
+    problems += found
+    return None if found else element
+
+
+def read_policy(merged: Merged, element: Element | None, problems: list[Problem]) -> EncodePolicy | None:
+    """How reals become codes of an element, if that is possible."""
+    policy = read_part(merged.node, "encode", EncodePolicy, problems)
+    if policy is None or element is None:
+        return None
+    policy = policy.resolved(element)
+    found = impossible(merged, "encode", policy.problems(element))
+    problems += found
+    return None if found else policy
+
+
+def _model(element: Located, problems: list[Problem], *, whole: bool) -> type[Element] | None:
+    """The model of the element's kind."""
+    kind, allowed = element.value.get("kind"), ", ".join(KINDS)
+    if kind is None:
+        near = (key for key in element.value if nearest(key, ("kind",)))
+        misspelt = [element.key_problem(key, "unknown key; did you mean 'kind'?") for key in near]
+        missing = [element.problem(f"required key 'kind' is missing; allowed: {allowed}")] * whole
+        problems += misspelt or missing
+        return None
+    if kind.value is UNREADABLE:
+        return None
+    if not isinstance(kind.value, str):
+        problems.append(kind.problem(f"expected one of {allowed}, got {shown(kind.value)}"))
+        return None
+    if kind.value not in KINDS:
+        hint = did_you_mean(kind.value, KINDS)
+        problems.append(kind.problem(f"unknown kind {shown(kind.value)}{hint} (allowed: {allowed})"))
+    return KINDS.get(kind.value)

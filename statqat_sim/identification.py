@@ -19,12 +19,14 @@ from statqat_sim.geometry import Geometry
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor, unpack
 from statqat_sim.quantizer import MinMax
-from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import formats as known_formats
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
+
+MAX_BITS = 8
+"""Of the number formats that are tried: those of more bits take seconds."""
 
 SAMPLE = 1 << 12
 """Values that a format is tried on first."""
@@ -105,8 +107,9 @@ def identify(
             what they stand for.
         scale: the outermost scale, where the caller of the format gave it; see `Codec.quantize`.
         axis: along which blocks run.
-        formats: what is tried; None: all formats that `formats()` lists. Number formats are tried on `values` alone,
-            with scales 1, MinMax and largest magnitude / largest value, of the tensor and of each index of axis 0.
+        formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried, on
+            `values` alone, with scales 1, MinMax and largest magnitude / largest value, of the tensor and of each
+            index of axis 0.
         progress: told how many formats of how many are done.
 
     Returns:
@@ -139,7 +142,7 @@ def _rank(candidate: Candidate) -> tuple[object, ...]:
 
 def _numbers(given: _Given, values: _Values, format: NumberFormat) -> Iterator[Candidate]:
     """A number format under each scale with which it has the first values, and gives enough of them."""
-    if format.bits > MAX_TABLE_BITS or format.encode.rounding.is_stochastic:
+    if format.bits > MAX_BITS or format.encode.rounding.is_stochastic:
         return
     with np.errstate(over="ignore"):
         grid = format.grid().astype(np.float32)

@@ -17,7 +17,7 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.pack import Layout
 
-Fields: TypeAlias = dict[str, Array]
+Fields: TypeAlias = dict[str, Any]
 """Arguments of a QuantizedTensor."""
 
 BLOCKS = 200
@@ -145,8 +145,7 @@ def tensor(name: str, octets: Array) -> QuantizedTensor:
     format, (elements, _) = FORMATS[name], libraries.gguf_block(entry_of(name))
     if format.pack.layout is not Layout.SEPARATE:
         return unpack(octets.tobytes(), format, (len(octets), elements))
-    fields: Any = LAYOUTS[name](octets)
-    return QuantizedTensor(format=format, **fields)
+    return QuantizedTensor(format=format, **LAYOUTS[name](octets))
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -59,8 +59,9 @@ def identify(
     r"""Tell which formats make a quantized tensor of its original.
 
     Every format whose sizes fit is tried: block formats on values, packed bytes, or codes and scales; number formats
-    on values alone, with scale 1, with MinMax, and with largest magnitude / largest value, of the tensor and of each
-    slice along axis 0. Values of 16 bits are compared with values rounded to 16 bits; zeros of either sign are equal.
+    of up to 8 bits on values alone, with scale 1, with MinMax, and with largest magnitude / largest value, of the
+    tensor and of each slice along axis 0. Values of 16 bits are compared with values rounded to 16 bits; zeros of
+    either sign are equal.
 
     The table has the share of elements that are identical, best format first, and the first difference; of values, a
     format that gives less than half of the first ones is left out. The exit status is 0 if a format reproduces all of

@@ -19,7 +19,7 @@ from statqat_sim.plan.block_scale import (
 )
 from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, MANTISSA_BITS
 from statqat_sim.plan.lower import FLOAT32_ELEMENT, Encoder, Lowering, code_storage, decoded
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.scale_rules import LEAST, exponent_of, exponent_step, power_of_two
@@ -42,6 +42,12 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import AllZero, Apply, Block, Combine, Nonfinite, Order, Quotient, Rule, ScaleLevel
 
 FLOAT16_ELEMENT: Final = FLOAT32_ELEMENT.model_copy(update={"exponent_bits": 5, "mantissa_bits": 10, "bias": 15})
+OF_ZERO: Final = QUIET_NAN | 1
+"""The divisor, a NaN, of a scale of 0: its elements get the codes of 0. Those of any other NaN get code 0."""
+
+CODES: Final = 256
+"""More than a scale that is chosen has codes."""
+
 LOWEST_ELEMENT: Final = "lowest element"
 HIGHEST_ELEMENT: Final = "highest element"
 FLOATS: Final = {FLOAT32_ELEMENT: Storage.FLOAT32, FLOAT16_ELEMENT: Storage.FLOAT16}
@@ -77,10 +83,14 @@ def stored_as(format: NumberFormat) -> Storage:
 
 
 def quotient(words: Reads, x: Word, format: BlockFormat, outer: Outer) -> Word:
-    """An element divided by its scale; 0 where that is 0 or NaN."""
+    """An element divided by its scale; NaN where that is 0 or NaN."""
     divisor = words[str(outer.divisor)]
-    scaled = x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
-    return is_nan(divisor).where(0, scaled)
+    return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
+
+
+def alive(words: Reads, word: Word, outer: Outer) -> Word:
+    """A word that says something about elements; 0 where their scale is 0 or NaN."""
+    return is_nan(words[str(outer.divisor)]).where(0, word)
 
 
 def multiplies(format: BlockFormat) -> bool:
@@ -127,7 +137,7 @@ class Levels:
         for choice in choices(level):
             rule = ScaleRule(Reads(), choice.level, self.format, outer)
             raw = rule.raw()
-            value = rule.encodable(raw)
+            value = rule.encodable()
             code = self._code(rule, value, format, choice.steps)
             scale = value if choice.steps is None and rule.is_exact else decoded_in(rule.words, "value", code, format)
             inner, results = self._applied(rule.words, level, outer, scale, rule.marked(raw), name)
@@ -137,12 +147,15 @@ class Levels:
 
     def _code(self, rule: ScaleRule, value: Word, format: NumberFormat, steps: int | None) -> Word:
         """The code of a scale, or one as many steps away as a candidate is."""
+        if rule.is_exact and steps is None and _codes_are_exponents(format.element):
+            return value >> MANTISSA_BITS
         code = self._encoded(rule, "code", value, format)
         if steps is None:
             return code
         least, most = self._bounds(rule, format)
-        moved = code + steps if steps >= 0 else code.above(-steps)
-        return rule.is_special().where(code, moved.max(least).min(most))
+        lifted = code + rule.words.builder.param("steps", CODES + steps)  # one shape for all candidates
+        moved = lifted.max(least + CODES).min(most + CODES) - CODES
+        return rule.is_special().where(code, moved)
 
     def _bounds(self, rule: ScaleRule, format: NumberFormat) -> tuple[Word, Word]:
         """The codes of the smallest and the largest scale that may be chosen."""
@@ -168,12 +181,12 @@ class Levels:
         """Scales that a block format of their own quantizes: raw ones, its levels, then their codes."""
         block, raw = times(level.block, self.unit), f"raw scale {len(self.out.stages)}"
         rule = ScaleRule(Reads(), level, self.format, outer)
-        results = {raw: rule.encodable(rule.raw())} | self._read_later(rule, raw)
+        results = {raw: rule.encodable()} | self._read_later(rule, raw)
         self.out.add(block, statistics(level, self.of), (rule.words, results))
         chain = Levels(format, raw, self.out, block).lower()
         words, name = Reads(), self.out.keep(format.element, block)
         code, scale = nested_code(words, raw, format, chain, self.out.lowering)
-        inner, results = self._applied(words, level, outer, scale, words[raw], name)
+        inner, results = self._applied(words, level, outer, scale, is_nan(scale).where(scale, words[raw]), name)
         self.out.add(block, (), (words, {name: code} | results))
         return inner
 
@@ -210,7 +223,8 @@ class Levels:
         anchor = self.format.anchor
         if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
             before = words.number("one", 1.0) if outer.divisor is None else words[outer.divisor]
-            return _unless_zero(used, before.fdiv(used))
+            reciprocal = _unless_zero(used, before.fdiv(used))
+            return reciprocal if outer.divisor is None else is_nan(before).where(before, reciprocal)
         if anchor.quotient is Quotient.ROUNDED:
             return product
         return used if outer.divisor is None else words[outer.divisor].fmul(used)
@@ -226,8 +240,8 @@ class Levels:
 
 
 def _unless_zero(scale: Word, word: Word) -> Word:
-    """NaN where the scale is 0."""
-    return (scale & MAGNITUDE).where(word, QUIET_NAN)
+    """A mark where the scale is 0."""
+    return (scale & MAGNITUDE).where(word, OF_ZERO)
 
 
 def encoded_in(
@@ -246,7 +260,7 @@ def decoded_in(words: Reads, scope: str, code: Word, format: NumberFormat) -> Wo
 
 def nested_code(words: Reads, of: str, format: BlockFormat, chain: Outer, lowering: Lowering) -> tuple[Word, Word]:
     """The code of a word that a block format quantizes, and the float32 that it decodes to."""
-    scaled = quotient(words, words[of], format, chain)
+    scaled = alive(words, quotient(words, words[of], format, chain), chain)
     code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
     return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
 
@@ -290,8 +304,20 @@ def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) 
 
 
 def element_policy(format: BlockFormat) -> EncodePolicy:
-    """How elements are encoded: Inf, which arises only where a scale leaves float32's range, saturates."""
-    return format.element.encode.model_copy(update={"inf_input": InfInput.SATURATE})
+    """How elements are encoded: Inf saturates; NaN is met only where it does not spoil its whole block."""
+    update: dict[str, object] = {"inf_input": InfInput.SATURATE}
+    if format.anchor.nonfinite is Nonfinite.NAN_BLOCK:
+        update["nan_input"] = NanInput.ERROR
+    return format.element.encode.model_copy(update=update)
+
+
+def _codes_are_exponents(element: Element) -> bool:
+    """Whether codes are the exponent fields of float32, as those of E8M0."""
+    return (
+        isinstance(element, FloatElement)
+        and (element.exponent_bits, element.mantissa_bits, element.bias) == (8, 0, FLOAT32.bias)
+        and not (element.signed or element.has_zero)
+    )
 
 
 def positive_codes(element: Element) -> tuple[int, int]:

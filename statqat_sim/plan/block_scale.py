@@ -100,11 +100,13 @@ class ScaleRule:
     outer: Outer
 
     def raw(self) -> Word:
-        """The scale in float32, not yet encoded. Definitions 21, 22, 27."""
-        words, level = self.words, self.level
-        match level.rule:
-            case Rule.GIVEN:
-                return words[GIVEN]
+        """The scale in float32, not yet encoded."""
+        return self.words[GIVEN] if self.level.rule is Rule.GIVEN else self._unless_flat(self._by_rule())
+
+    def _by_rule(self) -> Word:
+        """Definitions 21, 22, 27."""
+        words = self.words
+        match self.level.rule:
             case Rule.MINMAX:
                 element = self.format.element
                 span = words.number("highest", element.max).fsub(words.number("lowest", element.min))
@@ -153,21 +155,28 @@ class ScaleRule:
         low, high = self.extremes()
         return high.fsub(low)
 
-    def encodable(self, raw: Word) -> Word:
+    def encodable(self) -> Word:
         """What is encoded: the raw scale within `clamp`; what blocks of zeros, and those with NaN or Inf, get."""
         level = self.level
         if level.rule is Rule.GIVEN:
-            return self.marked(raw)
-        value = raw if self.outer.product is None else canonical(raw)
+            return self.marked(self.raw())
+        value = self._by_rule()
+        if self.outer.product is not None:
+            value = canonical(value)
         if self._may_vanish:
             value = (value & MAGNITUDE).max(1) | (value & SIGN)
         if level.clamp is not None:
             value = _clamped(self.words, value, *level.clamp)
-        if not (self._vanishes_with_amax and level.all_zero is AllZero.ZERO):
-            least = (level.format.element if isinstance(level.format, BlockFormat) else level.format).smallest
-            of_zeros = {AllZero.ONE: 1.0, AllZero.MIN: least, AllZero.ZERO: 0.0}[level.all_zero]
-            value = self._is_flat().where(self.words.number("of zeros", of_zeros), value)
-        return self.marked(value)
+        return self.marked(self._unless_flat(value))
+
+    def _unless_flat(self, value: Word) -> Word:
+        """`value`, or what the scale of a block of zeros is."""
+        level = self.level
+        if self._vanishes_with_amax and level.all_zero is AllZero.ZERO:
+            return value
+        least = (level.format.element if isinstance(level.format, BlockFormat) else level.format).smallest
+        of_zeros = {AllZero.ONE: 1.0, AllZero.MIN: least, AllZero.ZERO: 0.0}[level.all_zero]
+        return self._is_flat().where(self.words.number("of zeros", of_zeros), value)
 
     @property
     def _vanishes_with_amax(self) -> bool:

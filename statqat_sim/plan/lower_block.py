@@ -10,8 +10,10 @@ from typing import Final
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
 from statqat_sim.plan.block_levels import (
     LOWEST_ELEMENT,
+    OF_ZERO,
     Levels,
     Stages,
+    alive,
     decoded_in,
     element_policy,
     encoded_in,
@@ -27,8 +29,11 @@ from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.plan.scale_rules import LEAST, power_of_two
 from statqat_sim.plan.source import Real
 from statqat_sim.spec.block import BlockFormat, Offset, OffsetKind
+from statqat_sim.spec.encode import Overflow
+from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Combine, Quotient, ScaleLevel
+from statqat_sim.spec.scale import Combine, Nonfinite, Quotient, ScaleLevel
 
 OFFSET: Final = "offset word"
 """What is added to an element's value, or taken from it in steps of the scale."""
@@ -108,14 +113,16 @@ class _Elements:
 
     def encode(self) -> CodecPlan:
         words, format = Reads(), self.format.element
-        scaled = self._scaled(words)
-        dead = is_nan(words[str(self.outer.product)]) if self._has_other_zero else None
+        scaled = alive(words, self._scaled(words), self.outer)
+        dead = self._dead(words)
         code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
 
     def fake_quantize(self) -> CodecPlan:
         words = Reads()
         scaled = self._scaled(words)
+        if not self._forgives_nan:
+            scaled = alive(words, scaled, self.outer)
         product = words[str(self.outer.product)]
         value = self._encoder(words).round_trip(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
@@ -127,11 +134,26 @@ class _Elements:
         value = decoded_in(words, "element", code, self.format.element)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
-    @property
-    def _has_other_zero(self) -> bool:
-        """Whether the code of a dead block's elements, which is 0, is not that of the value 0."""
+    def _dead(self, words: Reads) -> Word | None:
+        """Whether an element's code is 0 whatever it is; None where code 0 is that of the value 0 anyway."""
         element = self.format.element.element
-        return not element.has_zero or element.zero_code != 0
+        if element.has_zero and element.zero_code == 0:
+            return None
+        divisor = words[str(self.outer.divisor)]
+        return divisor.eq(OF_ZERO).where(0, is_nan(divisor))
+
+    @property
+    def _forgives_nan(self) -> bool:
+        """Whether NaN becomes a value above zero, so that its product with a scale of 0 or NaN is right."""
+        format = self.format.element
+        return (
+            self.format.offset is None
+            and self.format.anchor.nonfinite is Nonfinite.NAN_BLOCK
+            and isinstance(format.element, FloatElement | IntElement)
+            and format.element.has_zero
+            and format.element.highest > 0
+            and format.encode.overflow is Overflow.SATURATE
+        )
 
     def _encoder(self, words: Reads) -> Encoder:
         policy = element_policy(self.format)
@@ -143,8 +165,7 @@ class _Elements:
             x = x.fsub(words[CENTRE])
         scaled = quotient(words, x, self.format, self.outer)
         if offset is not None and offset.kind is OffsetKind.ZERO_POINT:
-            shifted = scaled.fadd(words[OFFSET])
-            return is_nan(words[str(self.outer.divisor)]).where(0, shifted)
+            return scaled.fadd(words[OFFSET])
         return scaled
 
     def _unscaled(self, words: Reads, value: Word, product: Word) -> Word:

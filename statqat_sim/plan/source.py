@@ -23,7 +23,7 @@ from statqat_sim.plan.layout import (
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.rounding import Draw
 from statqat_sim.spec.codebook import CodebookElement
-from statqat_sim.spec.encode import Element, EncodePolicy, NegativeInput
+from statqat_sim.spec.encode import Element, EncodePolicy, NanInput, NegativeInput
 from statqat_sim.spec.listed import ListedElement
 
 LAYOUTS: Final = {
@@ -153,6 +153,8 @@ class Source:
         if self.signs == (False,):
             return self.sign
         builder = self.sign.builder
+        if not shift:
+            return self.real.signed & SIGN
         return (self.real.signed >> builder.param("sign shift", shift)) & builder.param("sign bit", SIGN >> shift)
 
     def per_sign(self, name: str, number: Callable[[bool], int]) -> Word:
@@ -205,6 +207,8 @@ def nan_instead(
     Under `error` no NaN comes here: the caller has raised.
     """
     builder, code = result.builder, policy.nan_input
+    if code is NanInput.ERROR:
+        return result
     if not isinstance(code, int):
         return source.is_nan.where(builder.param("for NaN", instead), result)
     top = 1 << (element.bits - 1) if element.has_negative else 0

@@ -25,7 +25,7 @@ COMPILED = "torch.compile of a magic-add"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Two calls to compare, each with an output of its own that is allocated already."""
+    """Two calls to compare, each with an output of its own that is allocated already where it takes one."""
 
     section: Section
     name: str
@@ -34,7 +34,9 @@ class Case:
     peer: Call
     target: float | None = None
     results: tuple[Array, Array] | None = None
-    """What ours and the peer write, where that must be the same."""
+    """What ours and the peer write or give, where that must be the same."""
+    peer_parts: int = 1
+    """The peer does one part in so many of the data, and its time counts so often: all would take too long."""
 
     def check(self) -> None:
         """Run both; a peer with other results would be no peer.

@@ -21,6 +21,15 @@ encode: {rounding: nearest_away}
 source: "made up: like e3m4_away with other numbers, so that both have one plan shape"
 """
 
+E3M1_BLOCK24 = """
+name: e3m1_block24
+element: {kind: float, exponent_bits: 3, mantissa_bits: 1}
+scales:
+  - {format: float32, block: tensor, target: 2949120}  # the largest element, 24, times the largest scale, 122880
+  - {format: {element: {kind: float, signed: false, exponent_bits: 5, mantissa_bits: 3}}, block: 24}
+source: made up
+"""
+
 
 def stochastic(random_bits: int) -> str:
     """E4M3 that is rounded by so many random bits."""

@@ -1,4 +1,4 @@
-"""Writes the README's tables anew: the formats from the catalog, the speeds from `bench/results/codec.json`."""
+"""Writes the README's tables anew: the formats from the catalog, the speeds from `bench/results`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 TABLES = {
     "format-table": ("statqat_sim.cli", "formats", "--markdown"),
     "speed-table": ("bench.table",),
+    "block-speed-table": ("bench.table", "bench/results/blocks.json"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the codec bench found: rows, and the JSON file that they are kept in."""
+"""What a bench found: rows, and the JSON file that they are kept in."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ class Section(StrEnum):
 
     LIBRARIES = "libraries"
     LIMITS = "limits"
+    OURSELVES = "ourselves"
     WAITS = "waits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours beside a peer that does the same, or that moves the same bytes and does nothing."""
+    """Ours beside a peer that does the same, or that moves the same bytes and does nothing; or beside less of ours."""
 
     section: Section
     case: str
@@ -79,7 +80,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run of the codec bench."""
+    """One run of a bench."""
 
     machine: Machine
     elements: int

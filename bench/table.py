@@ -1,4 +1,4 @@
-"""Print what the codec bench found as Markdown: `python -m bench.table --help`."""
+"""Print what a bench found as Markdown: `python -m bench.table --help`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WAIT_HEADER = ("what", "ours", "promised", "against")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables of a JSON file."""
-    parser = argparse.ArgumentParser(prog="bench.table", description="Print the codec bench's results as Markdown.")
-    parser.add_argument("json", type=Path, nargs="?", default=RESULTS, help="what bench.codec wrote")
+    parser = argparse.ArgumentParser(prog="bench.table", description="Print the results of a bench as Markdown.")
+    parser.add_argument("json", type=Path, nargs="?", default=RESULTS, help="what bench.codec or bench.blocks wrote")
     parser.add_argument("--sections", nargs="+", type=Section, default=list(Section), choices=list(Section))
     options = parser.parse_args(arguments)
     print(markdown(Report.read(options.json), options.sections))
@@ -36,7 +36,7 @@ def markdown(report: Report, sections: Iterable[Section] = tuple(Section)) -> st
 def comparison_cells(row: Comparison) -> tuple[str, ...]:
     """A row's cells, under `COMPARISON_HEADER`."""
     ratio = f"{_short(row.ratio.median)} [{_short(row.ratio.least)}–{_short(row.ratio.greatest)}]"
-    promise = "" if row.target is None else _promise(f"≥ {row.target:g}", row.met)
+    promise = "" if row.target is None else _promise(f"≥ {row.target:.3g}", row.met)
     return row.case, str(row.threads), f"{row.ours_ns:.3f}", f"{row.peer}, {row.peer_ns:.3f}", ratio, promise
 
 
@@ -63,7 +63,9 @@ def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _footnote(report: Report) -> str:
     warning = "A trial run: its figures mean nothing. " if report.quick else ""
-    return f"{warning}{report.elements:,} elements, {report.pairs} pairs, median [least–greatest]. {report.machine}."
+    skipped = "".join(f" Skipped: {reason}." for reason in report.skipped)
+    method = f"{report.elements:,} elements, {report.pairs} pairs, median [least–greatest]."
+    return f"{warning}{method} {report.machine}.{skipped}"
 
 
 def _promise(text: str, met: bool | None) -> str:

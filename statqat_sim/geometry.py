@@ -9,6 +9,23 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block, Whole
 
 
+def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:
+    """Rows and columns of a block in a matrix; 0 where it ends with the matrix, both of `tensor`."""
+    match block:
+        case Whole.TENSOR:
+            return 0, 0
+        case Whole.CHANNEL:
+            return (1, 0) if along_rows else (0, 1)
+        case int():
+            return (1, block) if along_rows else (block, 1)
+    return block
+
+
+def is_whole_array(block: Block) -> bool:
+    """Whether an array has one block, which all its matrices share."""
+    return block is Whole.TENSOR
+
+
 @dataclass(frozen=True, slots=True)
 class Geometry:
     """An array of `shape` as `batch` matrices of `rows` × `columns`, all in C order.
@@ -47,25 +64,19 @@ class Geometry:
 
     def extent(self, block: Block) -> tuple[int, int]:
         """Rows and columns of a whole block, at least 1; of `tensor`, of all matrices together, those of one."""
-        match block:
-            case Whole.TENSOR:
-                return max(self.rows, 1), max(self.columns, 1)
-            case Whole.CHANNEL:
-                return (1, max(self.columns, 1)) if self.along_rows else (max(self.rows, 1), 1)
-            case int():
-                return (1, block) if self.along_rows else (block, 1)
-        return block
+        rows, columns = block_sizes(block, along_rows=self.along_rows)
+        return rows or max(self.rows, 1), columns or max(self.columns, 1)
 
     def grid(self, block: Block) -> tuple[int, int, int]:
         """How many blocks there are: batch, rows, columns. An empty array has one block of `tensor`, else none."""
-        if block is Whole.TENSOR:
+        if is_whole_array(block):
             return 1, 1, 1
         rows, columns = self.extent(block)
         return self.batch, -(-self.rows // rows), -(-self.columns // columns)
 
     def scale_shape(self, block: Block) -> tuple[int, ...]:
         """The shape of an array with one scale per block, as users see it: as many axes as the array has."""
-        if block is Whole.TENSOR or not self.shape:
+        if is_whole_array(block) or not self.shape:
             return (1,) * len(self.shape)
         batch, rows, columns = self.grid(block)
         if isinstance(block, tuple):

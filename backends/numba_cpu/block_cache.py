@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from numba import types
@@ -20,7 +21,9 @@ def run(numbers):
     tiles(numbers)
 '''
 
-_BLOCK_PRINTER = ("block_layout.py", "block_shape.py", "block_vector.py", "block_printer.py", "block_cache.py")
+_FILES = tuple(sorted(path.name for path in Path(__file__).parent.glob("block_*.py")))
+_PRINTED_BY = printed_by((*PRINTER, *_FILES))
+"""Of the files that were loaded: found at once, before they can be replaced."""
 
 
 def compiled_blocks(shape: BlockShape) -> Any:
@@ -29,6 +32,6 @@ def compiled_blocks(shape: BlockShape) -> Any:
 
 
 def _generated(shape: BlockShape) -> Generated:
-    name = f"statqat_sim_blocks_{digest((shape, printed_by((*PRINTER, *_BLOCK_PRINTER))))}"
+    name = f"statqat_sim_blocks_{digest((shape, _PRINTED_BY))}"
     names = {"signature": types.void(types.uintp), "tiles": tiles(shape)}
     return Generated(name, lambda on_disk: _SOURCE.format(on_disk=on_disk), names)

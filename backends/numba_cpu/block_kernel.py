@@ -25,11 +25,10 @@ from statqat_sim.backends.numba_cpu.block_shape import (
     quantizing,
 )
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
-from statqat_sim.geometry import Geometry
+from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.packing import array_shape, row_bytes
 from statqat_sim.plan.block import GIVEN, BlockPlan
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
-from statqat_sim.spec.scale import Whole
 
 ROW_TILE = 2048
 """Elements of a tile that is one row: it fits the nearest cache, with the words of its blocks."""
@@ -170,7 +169,7 @@ class _Call:
         """The statistics of the whole array."""
         found: dict[str, Array] = {}
         for place, stage in enumerate(self.kernel.plan.stages):
-            if stage.block is Whole.TENSOR:
+            if is_whole_array(stage.block):
                 for index, statistic in enumerate(stage.statistics):
                     program = self.kernel.program(Purpose.MEASURE, matrices.along_rows, place, index)
                     words = program.measure(matrices, {**numbers, **found})
@@ -267,7 +266,8 @@ def _tile_shape(shape: BlockShape, matrices: Matrices) -> tuple[int, int]:
     if any(extent.columns == WHOLE for extent in extents):
         return max(high, 1), max(columns, 1)
     unit = math.lcm(8, *(extent.columns for extent in extents))  # dense codes begin with a byte
-    wanted = ROW_TILE if high <= 1 else max(TILE // high, MIN_COLUMNS)
+    is_buffered = bool(extents) or shape.purpose is not Purpose.MEASURE
+    wanted = ROW_TILE if is_buffered and high <= 1 else max(TILE // high, MIN_COLUMNS)
     chunks = max(round(columns / max(wanted, unit)), 1)  # as long as one another
     return max(high, 1), max(min(-(-columns // (chunks * unit)) * unit, columns), 1)
 
@@ -285,7 +285,7 @@ def matrices_of(geometry: Geometry, plan: BlockPlan, *, flat: bool = True) -> Ma
     batch, rows, columns, along_rows = geometry.batch, geometry.rows, geometry.columns, geometry.along_rows
     if not along_rows and columns == 1:
         batch, rows, columns, along_rows = 1, batch, rows, True
-    blocks = {stage.block for stage in (*plan.stages, plan.decoding)} - {Whole.TENSOR}
+    blocks = {stage.block for stage in (*plan.stages, plan.decoding) if not is_whole_array(stage.block)}
     whole = all(isinstance(block, int) and columns % block == 0 for block in blocks)
     if flat and whole and (along_rows or not blocks):
         return Matrices(1, 1, batch * rows * columns, True)

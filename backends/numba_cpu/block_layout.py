@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from statqat_sim.backends.numba_cpu.block_body import WIDEST
 from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, BlockShape, Extent
-from statqat_sim.backends.numba_cpu.block_vector import WIDEST
 
 SLACK = 8 * WIDEST
 """Bytes that vectors may read and write beyond the end of a row of a buffer."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from statqat_sim.geometry import block_sizes, is_whole_array
 from statqat_sim.plan.block import ELEMENTS, GIVEN, BlockPlan, Stage, Stored
 from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage
-from statqat_sim.spec.scale import Block, Whole
 
 WHOLE = 0
 """The size of a block that ends where its matrix does."""
@@ -24,16 +24,9 @@ class Extent(NamedTuple):
     columns: int
 
     @classmethod
-    def of(cls, block: Block, *, along_rows: bool) -> Extent:
-        """The extent of a format's block in matrices of a geometry."""
-        match block:
-            case Whole.TENSOR:
-                return TENSOR
-            case Whole.CHANNEL:
-                return cls(1, WHOLE) if along_rows else cls(WHOLE, 1)
-            case int():
-                return cls(1, block) if along_rows else cls(block, 1)
-        return cls(*block)
+    def of(cls, one: Stage | Stored, *, along_rows: bool) -> Extent:
+        """The extent of blocks in the matrices of a geometry."""
+        return cls(*block_sizes(one.block, along_rows=along_rows))
 
 
 ELEMENT = Extent(1, 1)
@@ -113,6 +106,13 @@ class BlockShape:
         """The stages, with their places, that are found tile by tile."""
         return [(place, stage) for place, stage in enumerate(self.stages) if stage.extent != TENSOR]
 
+    def reads(self, result: str) -> bool:
+        """Whether anybody reads a stage's result."""
+        plans = [plan for plan in (self.element, self.trial) if plan is not None]
+        plans += [plan for stage in self.stages for plan in (*stage.plans, *(one.key for one in stage.statistics))]
+        read = {stream.name for plan in plans for stream in plan.streams}
+        return result in read | {stored.name for stored in self.stored}
+
     @property
     def draws(self) -> PlanShape | None:
         """The plan of elements that reads random bits, if any does."""
@@ -167,7 +167,7 @@ def measuring(plan: BlockPlan, place: int, statistic: int, *, along_rows: bool) 
     stage = plan.stages[place]
     measured = replace(stage, statistics=stage.statistics[: statistic + 1], plans=())
     of_elements = stage.statistics[statistic].of == ELEMENTS
-    earlier = [one for one in plan.stages[:place] if not of_elements or one.block is Whole.TENSOR]
+    earlier = [one for one in plan.stages[:place] if not of_elements or is_whole_array(one.block)]
     stages = (*earlier, measured)
     shapes = tuple(_stage(one, along_rows) for one in stages)
     shape = BlockShape(Purpose.MEASURE, shapes, _given(plan, along_rows), (), None, None)
@@ -177,7 +177,7 @@ def measuring(plan: BlockPlan, place: int, statistic: int, *, along_rows: bool) 
 def _given(plan: BlockPlan, along_rows: bool) -> tuple[Words, ...]:
     """The caller's scales, if a stage reads them."""
     stage = given_stage(plan)
-    return () if stage is None else (Words(GIVEN, Storage.FLOAT32, Extent.of(stage.block, along_rows=along_rows)),)
+    return () if stage is None else (Words(GIVEN, Storage.FLOAT32, Extent.of(stage, along_rows=along_rows)),)
 
 
 def given_stage(plan: BlockPlan) -> Stage | None:
@@ -190,12 +190,12 @@ def _reads(plan: CodecPlan, name: str) -> bool:
 
 
 def _words(stored: Stored, along_rows: bool) -> Words:
-    return Words(stored.result, stored.storage, Extent.of(stored.block, along_rows=along_rows))
+    return Words(stored.result, stored.storage, Extent.of(stored, along_rows=along_rows))
 
 
 def _stage(stage: Stage, along_rows: bool) -> StageShape:
     statistics = tuple(StatisticShape(one.name, one.of, one.key.shape) for one in stage.statistics)
-    extent = Extent.of(stage.block, along_rows=along_rows)
+    extent = Extent.of(stage, along_rows=along_rows)
     return StageShape(extent, statistics, tuple(one.shape for one in stage.plans), stage.results)
 
 

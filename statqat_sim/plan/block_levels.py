@@ -233,10 +233,11 @@ class Levels:
         """NaN where elements become 0: of a scale of 0, or NaN."""
         anchor = self.format.anchor
         if anchor.quotient is Quotient.UNROUNDED:
-            return divisor if anchor.apply is Apply.MULTIPLY_RECIPROCAL else _unless_zero(divisor, divisor)
-        if anchor.apply is Apply.DIVIDE and multiplies(self.format):
-            divisor = words.number("one", 1.0).fdiv(product)
-        return _unless_zero(product, divisor)
+            divided = (is_nan(divisor) | (divisor & MAGNITUDE).eq(0)).where(OF_ZERO, divisor)
+            return is_nan(product).where(product, divided)
+        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
+            return is_nan(product).where(product, _unless_zero(product, divisor))
+        return _unless_zero(product, words.number("one", 1.0).fdiv(product) if multiplies(self.format) else divisor)
 
 
 def _unless_zero(scale: Word, word: Word) -> Word:
@@ -304,11 +305,18 @@ def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) 
 
 
 def element_policy(format: BlockFormat) -> EncodePolicy:
-    """How elements are encoded: Inf saturates; NaN is met only where it does not spoil its whole block."""
+    """How elements are encoded: Inf saturates, and where no quotient is NaN, nothing is said of NaN."""
     update: dict[str, object] = {"inf_input": InfInput.SATURATE}
-    if format.anchor.nonfinite is Nonfinite.NAN_BLOCK:
+    if meets_no_nan(format):
         update["nan_input"] = NanInput.ERROR
     return format.element.encode.model_copy(update=update)
+
+
+def meets_no_nan(format: BlockFormat) -> bool:
+    """Whether quotients are numbers, but for those of scales that are 0 or NaN: 0 × Inf and Inf / Inf do not arise."""
+    anchor = format.anchor
+    is_plain = anchor.apply is Apply.DIVIDE and anchor.quotient is Quotient.ROUNDED and format.offset is None
+    return is_plain and anchor.nonfinite is Nonfinite.NAN_BLOCK
 
 
 def _codes_are_exponents(element: Element) -> bool:

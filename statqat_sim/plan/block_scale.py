@@ -132,6 +132,8 @@ class ScaleRule:
         format = self.level.format
         assert isinstance(format, NumberFormat)
         amax = self._within(self.words[AMAX])
+        if self.outer.product is not None:  # which may be negative
+            amax = amax & MAGNITUDE
         power = power_of_two_rule(amax, self.level, self.format.element)
         if self.outer.product is None:
             return power

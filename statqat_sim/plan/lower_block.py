@@ -17,6 +17,7 @@ from statqat_sim.plan.block_levels import (
     decoded_in,
     element_policy,
     encoded_in,
+    meets_no_nan,
     nested_code,
     plain_policy,
     quotient,
@@ -33,7 +34,7 @@ from statqat_sim.spec.encode import Overflow
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Combine, Nonfinite, Quotient, ScaleLevel
+from statqat_sim.spec.scale import Combine, Quotient, ScaleLevel
 
 OFFSET: Final = "offset word"
 """What is added to an element's value, or taken from it in steps of the scale."""
@@ -147,8 +148,7 @@ class _Elements:
         """Whether NaN becomes a value above zero, so that its product with a scale of 0 or NaN is right."""
         format = self.format.element
         return (
-            self.format.offset is None
-            and self.format.anchor.nonfinite is Nonfinite.NAN_BLOCK
+            meets_no_nan(self.format)
             and isinstance(format.element, FloatElement | IntElement)
             and format.element.has_zero
             and format.element.highest > 0

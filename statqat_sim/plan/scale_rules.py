@@ -9,7 +9,7 @@ from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, floor_log2
+from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE, floor_log2
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.members import power_range
@@ -56,6 +56,9 @@ class Binade:
         exponent = (normal >> FLOAT32.mantissa_bits) + small.where(0, SUBNORMAL_BITS)
         return cls(exponent, normal & FRACTION)
 
+
+FAR: Final = 1 << 13
+"""More than any difference of exponents."""
 
 BINADE_BIAS: Final = FLOAT32.bias + SUBNORMAL_BITS
 """Of `Binade.exponent`."""
@@ -114,9 +117,10 @@ def _mantissa_bits(element: NumberFormat) -> int:
 
 
 def exponent_step(amax: Word, outer: Word, level: ScaleLevel, element: NumberFormat, *, add: bool) -> Word:
-    """±(e(amax) - e(T) - e(outer)), clamped to the codes of the level."""
-    inner, outside = Binade.of(amax).exponent, Binade.of(outer & MAGNITUDE).exponent
-    target = exponent_of(target_value(level, element))
-    inner, outside = inner + max(-target, 0), outside + max(target, 0)
+    """±(e(amax) - e(T) - e(outer)), clamped to the codes of the level; 0 and Inf lie beyond all exponents."""
+    magnitude, target = outer & MAGNITUDE, exponent_of(target_value(level, element))
+    inner = Binade.of(amax).exponent + (FAR - target)
+    finite = Binade.of(magnitude).exponent + FAR
+    outside = magnitude.where(magnitude.eq(INFINITY).where(4 * FAR, finite), 0)
     difference = inner.above(outside) if add else outside.above(inner)
     return difference.min((1 << level.format.bits) - 1)

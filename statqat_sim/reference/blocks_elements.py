@@ -72,9 +72,9 @@ def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
     its sign, and ±Inf goes to the end that it decodes nearest to; neither meets the arithmetic.
     """
     divisor = product(scaling.divisors)
-    if is_nan(scaling.scale) or is_nan(divisor):
+    if is_nan(scaling.scale):
         return 0
-    if is_zero(divisor):
+    if is_zero(divisor) or is_nan(divisor):  # 0 × Inf, where a scale before its rounding is Inf
         return encoded(element, ZERO)
     if is_nan(x):
         return encoded(element, x)

@@ -94,7 +94,7 @@ def power_of_two(level: ScaleLevel, element: NumberFormat, amax: Fraction, outsi
         return scaled(1, high)
     if real(a) == 0:
         return scaled(1, low)
-    k = exponent(level.rule, real(a), target_of(level.target, element), element)
+    k = exponent(level.rule, abs(real(a)), target_of(level.target, element), element)
     return scaled(1, min(max(k, low), high))
 
 

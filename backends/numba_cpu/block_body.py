@@ -1,0 +1,298 @@
+"""A plan's steps for one row of an array, printed as LLVM vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from llvmlite import ir
+from numba.core import cgutils as untyped_cgutils
+
+from statqat_sim.backends.numba_cpu.block_vector import (
+    Value,
+    joined,
+    lanes_at,
+    pointer,
+    splat,
+    vector,
+    word,
+    word_at,
+)
+from statqat_sim.backends.numba_cpu.dense import Dense
+from statqat_sim.backends.numba_cpu.processor import Processor
+from statqat_sim.backends.numba_cpu.vector import (
+    CROWDED_LANES,
+    I32,
+    I64,
+    LANES,
+    MANY_PARAMS,
+    Feed,
+    Variant,
+    _Place,
+    _Printer,
+)
+from statqat_sim.plan.program import Packed, PlanShape, Storage
+
+cgutils: Any = untyped_cgutils
+
+WIDEST = 2 * LANES
+"""Words that inner buffers may be read and written beyond their ends."""
+
+WIDEST_ROW = 96
+"""Lanes of vectors of elements: more registers would not hold a plan's words."""
+
+PIECE = 16
+"""Lanes that steps are printed for, at most: a register where there are 512 bits, whole registers elsewhere."""
+
+CACHE_LINE = 64
+SECOND_CACHE = 2
+"""As LLVM counts them: 3 is the nearest."""
+
+
+class Plan(NamedTuple):
+    """A plan's shape, and the addresses of its numbers."""
+
+    shape: PlanShape
+    params: Value
+    tables: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A stream with one element for each element of the row, from this address on."""
+
+    address: Value
+    storage: Storage | Packed = Storage.UINT32
+    ends: bool = False
+    """Whether nothing beyond the last element may be read."""
+
+    next_row: Value | None = None
+    """How many bytes on the next row lies, where it is to be fetched early: no processor foresees short rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A stream with one word for every `size` elements. Sizes and lanes: the one is a multiple of the other."""
+
+    address: Value
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A stream with one word for the whole row."""
+
+    address: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A stream of numbers that begin with `first`, and begin again after `size` elements, unless `size` is 0."""
+
+    first: Value
+    size: int
+
+
+Source: TypeAlias = Array | Spread | Single | Places
+
+
+def lanes_of(shape: PlanShape) -> int:
+    """How many elements a vector of a plan holds, where its blocks leave the choice."""
+    return CROWDED_LANES if len(shape.params) > MANY_PARAMS else LANES
+
+
+def is_regular(size: int) -> bool:
+    """Whether blocks of this size fit vectors of every width that plans have, or these fit the blocks."""
+    return LANES % size == 0 or size % LANES == 0
+
+
+def fitting_lanes(shape: PlanShape, sizes: Sequence[int]) -> int | None:
+    """How many elements a vector of a plan holds that reads words of blocks of these sizes, if any number fits."""
+    lanes = lanes_of(shape)
+    if not all(map(is_regular, sizes)):
+        lanes = math.lcm(CROWDED_LANES, *(size for size in sizes if not is_regular(size)))
+        if lanes > WIDEST_ROW:
+            return None
+    return lanes if all(size % lanes == 0 or lanes % size == 0 for size in sizes) else None
+
+
+def lanes_for(shape: PlanShape, sources: Sequence[Source]) -> int:
+    """How many elements of such streams a plan takes at a time."""
+    lanes = fitting_lanes(shape, [source.size for source in sources if isinstance(source, Spread)])
+    assert lanes is not None, sources
+    return lanes
+
+
+class Here(NamedTuple):
+    """Where code is printed."""
+
+    b: Value
+    processor: Processor
+
+
+class Body(_Printer):
+    """A plan's steps for one row, `unit` elements at a time, printed for pieces of `lanes` of them."""
+
+    def __init__(self, here: Here, plan: Plan, sources: Sequence[Source], count: Value, unit: int) -> None:
+        b, kinds = here.b, [Feed.SINGLE if isinstance(source, Single) else Feed.ARRAY for source in sources]
+        super().__init__(b, plan.shape, Variant(tuple(kinds)), here.processor)
+        self.unit, self.lanes = unit, math.gcd(unit, PIECE)
+        self.sources, self.count = sources, count
+        self.words = ir.VectorType(I32, self.lanes)
+        self.floats = ir.VectorType(ir.FloatType(), self.lanes)
+        self.tables = [b.load(b.gep(pointer(b, plan.tables, I64), [word(i)])) for i in range(len(plan.shape.tables))]
+        self._fix(plan.params, [getattr(source, "address", None) for source in sources])
+        self.rest = b.urem(count, word(unit))
+        self.whole = b.sub(count, self.rest)
+        self.last = {
+            index: self._last(source)
+            for index, source in enumerate(sources)
+            if isinstance(source, Array) and source.ends
+        }
+
+    def inputs(self, start: Value) -> list[dict[int, list[Value]]]:
+        """The streams' words at the elements from `start` on, a multiple of the unit: those of each piece."""
+        streams = {
+            index: self._input(index, source, start)
+            for index, source in enumerate(self.sources)
+            if not isinstance(source, Single)
+        }
+        return [{index: words[piece] for index, words in streams.items()} for piece in range(self.unit // self.lanes)]
+
+    def outputs(self, inputs: list[dict[int, list[Value]]]) -> list[Value]:
+        """The plan's words: each output's of the whole unit."""
+        pieces = [self._body(piece) for piece in inputs]
+        return [joined(self.b, output) for output in zip(*pieces, strict=True)]
+
+    def within(self, start: Value) -> Value:
+        """Truth values: which lanes of the unit are elements."""
+        b = self.b
+        left = splat(b, b.trunc(b.sub(self.count, start), I32), self.unit)
+        return b.icmp_unsigned("<", ir.Constant(left.type, list(range(self.unit))), left)
+
+    def each(self, run: Callable[..., None]) -> None:
+        """Call `run(start, partial=False)` for whole units, `run(start, partial=True)` for what is left."""
+        with cgutils.for_range(self.b, self.b.udiv(self.count, word(self.unit))) as part:
+            run(self.b.mul(part.index, word(self.unit)), partial=False)
+        with self.if_partial():
+            run(self.whole, partial=True)
+
+    def write(self, start: Value, target: Array, buffer: Value) -> None:
+        """The result at `start`, to an array or, where that ends, to a buffer."""
+        b, inputs, whole = self.b, self.inputs(start), self.place(target)
+        address = b.select(b.icmp_unsigned("<", start, self.whole), self._at(target.address, start, whole), buffer)
+        if target.next_row is not None:
+            self.fetch(b.add(address, target.next_row), whole.bytes, to_write=True)
+        place = _Place(target.storage, 1, self.unit & -self.unit)
+        together = place.lanes // self.lanes
+        pieces = [self._body(piece)[0] for piece in inputs]
+        for first in range(0, len(pieces), together):
+            words = joined(b, pieces[first : first + together])
+            self._store_at(words, self._at(address, word(first * self.lanes), place), place)
+
+    def _store_at(self, words: Value, address: Value, place: _Place) -> None:
+        lanes, self.lanes = self.lanes, place.lanes
+        self._store([words], address, place)
+        self.lanes = lanes
+
+    def finish(self, target: Array, buffer: Value) -> None:
+        """Copy the last, partial unit of the result."""
+        place = self.place(target)
+        with self.if_partial():
+            if isinstance(target.storage, Packed):
+                Dense(target.storage, self.unit).clear_padding(self.b, buffer, self.rest)
+            self._copy(self._at(target.address, self.whole, place), buffer, self.rest, place)
+
+    def buffer(self, target: Array) -> Value:
+        """Of one unit of the result."""
+        return self._buffer(self.place(target))
+
+    def place(self, target: Array) -> _Place:
+        return _Place(target.storage, len(self.shape.outputs), self.unit)
+
+    def _last(self, source: Array) -> Value:
+        """A buffer with the last, partial unit of a stream."""
+        place = _Place(source.storage, 1, self.unit)
+        pointer = cgutils.alloca_once(self.b, ir.ArrayType(I64, -(-place.bytes // 8)))
+        with self.if_partial():
+            self.b.store(ir.Constant(pointer.type.pointee, [0] * pointer.type.pointee.count), pointer)
+            buffer = self.b.ptrtoint(pointer, I64)
+            self._copy(buffer, self._at(source.address, self.whole, place), self.rest, place)
+        return self.b.ptrtoint(pointer, I64)
+
+    def if_partial(self) -> Any:
+        """Code for rows that do not end with a unit."""
+        return self.b.if_then(self.b.icmp_unsigned("!=", self.rest, word(0)))
+
+    def _input(self, index: int, source: Source, start: Value) -> list[list[Value]]:
+        """The words of each piece."""
+        match source:
+            case Array():
+                return self._array(index, source, start)
+            case Spread():
+                return [[words] for words in self._spread(source, start)]
+            case Places():
+                return [[self._places(source, start, first)] for first in range(0, self.unit, self.lanes)]
+        raise AssertionError(source)
+
+    def _array(self, index: int, source: Array, start: Value) -> list[list[Value]]:
+        b, whole = self.b, _Place(source.storage, 1, self.unit)
+        address = self._at(source.address, start, whole)
+        if source.ends:
+            address = b.select(b.icmp_unsigned("<", start, self.whole), address, self.last[index])
+        if source.next_row is not None:
+            self.fetch(b.add(address, source.next_row), whole.bytes)
+        place = _Place(source.storage, 1, self.lanes)
+        firsts = range(0, self.unit, self.lanes)
+        return [self._load(self._at(address, word(first), place), place) for first in firsts]
+
+    def fetch(self, address: Value, size: int, *, to_write: bool = False) -> None:
+        """Bring what lies at an address into the second cache."""
+        b, kind = self.b, ir.IntType(8).as_pointer()
+        numbers = [ir.Constant(I32, number) for number in (int(to_write), SECOND_CACHE, 1)]
+        signature = ir.FunctionType(ir.VoidType(), [kind, *(number.type for number in numbers)])
+        prefetch = b.module.declare_intrinsic("llvm.prefetch", [kind], signature)
+        for line in range(0, size, CACHE_LINE):
+            b.call(prefetch, [b.inttoptr(b.add(address, word(line)), kind), *numbers])
+
+    def _spread(self, source: Spread, start: Value) -> list[Value]:
+        b, size, unit = self.b, source.size, self.unit
+        assert size % unit == 0 or unit % size == 0, (unit, size)
+        first = word_at(b, source.address, b.udiv(start, word(size)))
+        words: dict[int, Value] = {}
+        pieces = []
+        for lane in range(0, unit, self.lanes):
+            blocks = [place // size for place in range(lane, lane + self.lanes)]
+            if blocks[0] == blocks[-1]:
+                if blocks[0] not in words:
+                    words[blocks[0]] = self._splat(b.load(pointer(b, word_at(b, first, word(blocks[0])), I32)))
+                pieces.append(words[blocks[0]])
+            else:
+                kind = ir.VectorType(I32, blocks[-1] - blocks[0] + 1)
+                some = b.load(pointer(b, word_at(b, first, word(blocks[0])), kind), align=4)
+                pieces.append(lanes_at(b, some, [block - blocks[0] for block in blocks]))
+        return pieces
+
+    def _places(self, source: Places, start: Value, lane: int) -> Value:
+        b = self.b
+        first, lanes = b.trunc(source.first, I32), range(lane, lane + self.lanes)
+        count = ir.Constant(self.words, list(lanes))
+        if source.size and self.unit % source.size == 0:
+            count = ir.Constant(self.words, [lane % source.size for lane in lanes])
+        elif source.size:
+            count = b.urem(b.add(self._splat(b.trunc(start, I32)), count), vector(I32, self.lanes, source.size))
+        else:
+            first = b.add(first, b.trunc(start, I32))
+        return b.add(self._splat(first), count)
+
+
+def maxima_lanes(shape: PlanShape, size: int) -> int | None:
+    """Elements of vectors that hold whole blocks of this size; None where blocks are taken one by one."""
+    lanes = lanes_of(shape)
+    if size and lanes % size == 0:
+        return lanes
+    if size and math.lcm(size, CROWDED_LANES) <= WIDEST:
+        return math.lcm(size, CROWDED_LANES)
+    return 8 * size if 0 < size < CROWDED_LANES else None

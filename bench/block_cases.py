@@ -20,22 +20,14 @@ FAKE_QUANTIZE_TARGET, DEQUANTIZE_TARGET = 0.8, 0.8
 MSE_TARGET, OTHER_AXIS_TARGET, MADE_UP_TARGET = 1 / 12, 1 / 2.5, 1 / 2
 """Of the time of what stands beside it: at most 12, 2.5 and 2 times as long."""
 
-SLOW_PEER_PARTS = 8
-"""Peers of tens of nanoseconds an element do one part in so many."""
-
 
 class BlockData:
-    """A seeded matrix of 2^n normals, as square as can be, its values, and its first rows for slow peers."""
+    """A seeded matrix of 2^n normals, as square as can be, and room for its values."""
 
     def __init__(self, elements: int) -> None:
         columns = 1 << (elements.bit_length() - 1) // 2
         self.x = np.random.default_rng(0).standard_normal((elements // columns, columns), dtype=np.float32)
         self.values = np.zeros_like(self.x)
-
-    def part(self, parts: int) -> Array:
-        """The first of so many parts."""
-        rows: Array = self.x[: len(self.x) // parts]
-        return rows
 
 
 # --- other libraries ---------------------------------------------------------------------------------------------
@@ -45,16 +37,14 @@ def torchao(data: BlockData, threads: int) -> Iterator[Case]:
     """The same bytes from torchao's functions, run eagerly; both allocate what they give."""
     library = f"torchao {version('torchao')}, eager"
     mxfp4, mxfp8, nvfp4 = map(_codec, ("mxfp4", "mxfp8_e4m3", "nvfp4.torchao"))
-    part = data.part(SLOW_PEER_PARTS)
     yield Case(
         section=Section.LIBRARIES,
         name="pack mxfp4",
         peer_name=f"to_mx of {library}",
         ours=lambda: mxfp4.pack(data.x),
-        peer=on_fastest_threads(lambda: to_mx(part, "float4_e2m1fn_x2"), threads),
-        peer_parts=SLOW_PEER_PARTS,
+        peer=on_fastest_threads(lambda: to_mx(data.x, "float4_e2m1fn_x2"), threads),
         target=PACK_TARGET,
-        results=(_packed(mxfp4, part), _joined(to_mx(part, "float4_e2m1fn_x2"))),
+        results=(_packed(mxfp4, data.x), _joined(to_mx(data.x, "float4_e2m1fn_x2"))),
     )
     yield Case(
         section=Section.LIBRARIES,
@@ -70,25 +60,23 @@ def torchao(data: BlockData, threads: int) -> Iterator[Case]:
         name="quantize nvfp4.torchao",
         peer_name=f"nvfp4_quantize of {library}",
         ours=lambda: nvfp4.quantize(data.x),
-        peer=on_fastest_threads(lambda: to_nvfp4(part), threads),
-        peer_parts=SLOW_PEER_PARTS,
+        peer=on_fastest_threads(lambda: to_nvfp4(data.x), threads),
         target=NVFP4_TARGET,
-        results=(_packed(nvfp4, part), _joined(to_nvfp4(part))),
+        results=(_packed(nvfp4, data.x), _joined(to_nvfp4(data.x))),
     )
 
 
 def of_microxcaling(data: BlockData, threads: int) -> Case:
     """The same values from microxcaling's `quantize_mx_op` on the CPU; it has no codes."""
-    codec, part = _codec("mxfp4.microxcaling"), data.part(SLOW_PEER_PARTS)
+    codec = _codec("mxfp4.microxcaling")
     return Case(
         section=Section.LIBRARIES,
         name="fake_quantize mxfp4.microxcaling",
         peer_name="microxcaling, CPU",
         ours=lambda: codec.fake_quantize(data.x, out=data.values),
-        peer=on_fastest_threads(lambda: microxcaling(part), threads),
-        peer_parts=SLOW_PEER_PARTS,
+        peer=on_fastest_threads(lambda: microxcaling(data.x), threads),
         target=MICROXCALING_TARGET,
-        results=(codec.fake_quantize(part), microxcaling(part)),
+        results=(codec.fake_quantize(data.x), microxcaling(data.x)),
     )
 
 

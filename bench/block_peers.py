@@ -10,11 +10,14 @@ from bench.loops import Array
 from bench.pairs import Call, seconds
 
 BLOCK = 32
-TRIALS = 5
+TRIALS = 3
 
 
 def on_fastest_threads(call: Call, most: int) -> Call:
-    """The call on one thread of torch or on so many, whichever is faster: where another process has a core, its threads wait for each other, and two take many times as long as one."""
+    """The call on one thread of torch or on so many, whichever is faster.
+
+    Torch's threads wait for each other: where another process has a core, two take many times as long as one.
+    """
 
     def on(threads: int) -> None:
         torch.set_num_threads(threads)

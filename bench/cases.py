@@ -35,8 +35,6 @@ class Case:
     target: float | None = None
     results: tuple[Array, Array] | None = None
     """What ours and the peer write or give, where that must be the same."""
-    peer_parts: int = 1
-    """The peer does one part in so many of the data, and its time counts so often: all would take too long."""
 
     def check(self) -> None:
         """Run both; a peer with other results would be no peer.

@@ -30,7 +30,7 @@ def compare(cases: Callable[[Threads], Iterable[Case]], job: Job) -> Iterator[Co
 def _compared(case: Case, elements: int, threads: int, method: Method) -> Comparison:
     case.check()
     return Comparison.of(
-        run_pairs(case.ours, case.peer, method).with_peer_times(case.peer_parts),
+        run_pairs(case.ours, case.peer, method),
         elements,
         section=case.section,
         case=case.name,

@@ -33,10 +33,6 @@ class Spread:
         listed = list(values)
         return cls(statistics.median(listed), min(listed), max(listed))
 
-    def times(self, factor: float) -> Spread:
-        """Each of the three, so many times as large."""
-        return Spread(self.median * factor, self.least * factor, self.greatest * factor)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
@@ -56,10 +52,6 @@ class Pairs:
     ours: Spread
     peer: Spread
     ratio: Spread
-
-    def with_peer_times(self, parts: int) -> Pairs:
-        """For a peer that did one part of the work."""
-        return Pairs(self.ours, self.peer.times(parts), self.ratio.times(parts))
 
 
 def run_pairs(ours: Call, peer: Call, method: Method) -> Pairs:

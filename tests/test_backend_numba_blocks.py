@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from statqat_sim import runtime
-from statqat_sim.backends.numba_cpu import cache, threads
+from statqat_sim.backends.numba_cpu import block_cache, cache, threads
 from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
@@ -63,6 +65,8 @@ FORMATS = {
     "signed of 4 × 6": text(E2M1, "block: [4, 6], format: float16, rule: signed_absmax"),
     "signed channel": text("int8", "block: channel, format: float32, rule: signed_absmax"),
     "codebook": text("nf4", "block: 64, format: float32"),
+    "codebook of 24": text("nf4", "block: 24, format: float32"),
+    "signed of 13": text("nf4", "block: 13, format: float16, rule: signed_absmax"),
     "minimum": text(
         "uint4",
         "block: 32, format: float16, rule: minmax",
@@ -92,6 +96,7 @@ CHOOSING = {
     "of 16": text(E2M1, "block: tensor, format: float32", f"block: 16, format: {E4M3}, rule: mse"),
     "of 32": mx(E2M1, 32, "mse"),
     "of 24": mx("int4", 24, "mse"),
+    "of 13": mx("int4", 13, "mse"),
     "of 100": mx("int4", 100, "mse"),
     "of 5 × 3": text(E2M1, f"block: [5, 3], format: {E4M3}, rule: mse, candidates: [0, 1, -1]"),
     "of a channel": mx("int8", "channel", "mse"),
@@ -232,6 +237,19 @@ def test_formats_of_one_shape_share_their_machine_code(monkeypatch: pytest.Monke
     kernel.fake_quantize(x, geometry)
     monkeypatch.setattr(cache, "_load", lambda *_: pytest.fail("compiled"))
     assert_same(lower_block(second), x, geometry)
+
+
+def test_a_kernel_s_name_depends_on_all_files_that_print_it() -> None:
+    folder, digested = Path(cache.__file__).parent, {*cache.PRINTER, *block_cache.FILES}
+    found, unread = set[str](), {"block_printer.py"}
+    while unread:
+        found |= unread
+        texts = [(folder / name).read_text("utf-8") for name in unread]
+        named = {
+            f"{name}.py" for text in texts for name in re.findall(r"from statqat_sim\.backends\.numba_cpu\.(\w+)", text)
+        }
+        unread = named - found
+    assert {"block_body.py", "vector.py"} < found <= digested
 
 
 def test_a_copy_gives_the_same() -> None:

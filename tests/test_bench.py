@@ -106,6 +106,43 @@ def test_a_section_can_be_printed_alone_and_by_a_script(codec_json: Path) -> Non
     assert lines[2].startswith("| encode float8_e4m3fn, 64 elements |")
 
 
+def test_blocks_are_measured_beside_libraries_limits_and_ourselves(tmp_path: Path) -> None:
+    path = tmp_path / "blocks.json"
+    run("bench/blocks.py", "--quick", "--json", str(path))
+    report = json.loads(path.read_text("utf-8"))
+    rows = {(row["section"], row["case"], row["threads"]) for row in report["comparisons"]}
+    cases = {
+        ("limits", "fake_quantize mxfp4"),
+        ("limits", "dequantize mxfp4"),
+        ("ourselves", "fake_quantize nvfp4.mse"),
+        ("ourselves", "fake_quantize mxfp4, axis=0"),
+        ("ourselves", "fake_quantize e3m1_block24"),
+    }
+    if not any(reason.startswith("torchao") for reason in report["skipped"]):
+        calls = ("pack mxfp4", "quantize mxfp8_e4m3", "quantize nvfp4.torchao")
+        cases |= {("libraries", call) for call in calls}
+    assert rows == {(*case, threads) for case, threads in product(cases, (1, 2))}
+    assert all(is_spread(row["ratio"]) for row in report["comparisons"])
+    assert "microxcaling: no checkout" in report["skipped"][0]
+    assert "Skipped: microxcaling" in run("-m", "bench.table", str(path)).splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--peer", "microxcaling=nowhere"), "where DIR holds the package mx"),
+        (("--peer", "qtorch=."), "allowed: microxcaling=DIR"),
+        (("--elements", "3000"), "must be a power of two, 1024 or more"),
+        (("--threads", "0"), "numbers must be at least 1"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    command = [sys.executable, "-m", "bench.blocks", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_the_main_job_is_timed_as_a_process(tmp_path: Path) -> None:
     path = tmp_path / "measure.json"
     assert "2 matrices, 4,096 elements, 6 formats" in run("bench/measure.py", "--quick", "--json", str(path))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,18 +20,47 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
 
 
-def test_the_python_blocks_run_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current one, with the README's YAML files: their first lines have their names."""
+    monkeypatch.chdir(tmp_path)
+    for text in blocks("yaml"):
+        name = re.match(r"# (\w+\.yaml)\n", text)
+        assert name
+        (tmp_path / name[1]).write_text(text, "utf-8")
+    return tmp_path
+
+
+def test_the_python_blocks_run_in_order_and_then_the_commands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     assert "my_format" in capsys.readouterr().out
+    measure, identify = map(printed_by, commands("block-commands"))
+    assert {"my_blocks", "mxfp4", "nvfp4"} <= set(measure.split())
+    assert "my_blocks reproduces it." in identify
 
 
-def test_the_yaml_block_is_a_format() -> None:
+def commands(marker: str) -> list[str]:
+    found = re.search(rf"<!-- {marker} -->\n```sh\n(.*?)```", README, re.DOTALL)
+    assert found
+    return found[1].splitlines()
+
+
+def printed_by(command: str) -> str:
+    program, *arguments = command.split()
+    assert program == "statqat-sim"
+    run = [sys.executable, "-m", "statqat_sim.cli", *arguments]
+    return subprocess.run(run, check=True, capture_output=True, encoding="utf-8").stdout
+
+
+def test_the_yaml_blocks_are_formats(folder: Path) -> None:
     import statqat_sim as sqs
 
-    (text,) = blocks("yaml")
-    assert sqs.parse_format(text).max == 30.0
+    assert sqs.load_format("my_format.yaml").max == 30.0
+    made_up = sqs.load_format("my_blocks.yaml")
+    outer, inner = made_up.scales
+    assert outer.target == made_up.element.max * inner.format.max
 
 
 def test_the_errors_shown_are_the_errors_given() -> None:

@@ -144,6 +144,8 @@ class Body(_Printer):
         self.floats = ir.VectorType(ir.FloatType(), self.lanes)
         self.tables = [b.load(b.gep(pointer(b, plan.tables, I64), [word(i)])) for i in range(len(plan.shape.tables))]
         self._fix(plan.params, [getattr(source, "address", None) for source in sources])
+        if self.lanes < PIECE:
+            self.small_tables.clear()  # their registers are permuted as a whole
         self.rest = b.urem(count, word(unit))
         self.whole = b.sub(count, self.rest)
         self.last = {
@@ -193,6 +195,7 @@ class Body(_Printer):
             self._store_at(words, self._at(address, word(first * self.lanes), place), place)
 
     def _store_at(self, words: Value, address: Value, place: _Place) -> None:
+        """Write pieces that were joined: narrow and dense codes take fewer steps in longer vectors."""
         lanes, self.lanes = self.lanes, place.lanes
         self._store([words], address, place)
         self.lanes = lanes
@@ -227,7 +230,7 @@ class Body(_Printer):
         return self.b.if_then(self.b.icmp_unsigned("!=", self.rest, word(0)))
 
     def _input(self, index: int, source: Source, start: Value) -> list[list[Value]]:
-        """The words of each piece."""
+        """The words of each piece: low ones, and the high ones of streams of 64 bits."""
         match source:
             case Array():
                 return self._array(index, source, start)
@@ -261,19 +264,19 @@ class Body(_Printer):
         b, size, unit = self.b, source.size, self.unit
         assert size % unit == 0 or unit % size == 0, (unit, size)
         first = word_at(b, source.address, b.udiv(start, word(size)))
-        words: dict[int, Value] = {}
-        pieces = []
-        for lane in range(0, unit, self.lanes):
-            blocks = [place // size for place in range(lane, lane + self.lanes)]
-            if blocks[0] == blocks[-1]:
-                if blocks[0] not in words:
-                    words[blocks[0]] = self._splat(b.load(pointer(b, word_at(b, first, word(blocks[0])), I32)))
-                pieces.append(words[blocks[0]])
-            else:
-                kind = ir.VectorType(I32, blocks[-1] - blocks[0] + 1)
-                some = b.load(pointer(b, word_at(b, first, word(blocks[0])), kind), align=4)
-                pieces.append(lanes_at(b, some, [block - blocks[0] for block in blocks]))
-        return pieces
+        return [
+            self._repeated(first, [place // size for place in range(lane, lane + self.lanes)])
+            for lane in range(0, unit, self.lanes)
+        ]
+
+    def _repeated(self, first: Value, places: list[int]) -> Value:
+        """A piece with the words at these places after the first one."""
+        b, least, most = self.b, places[0], places[-1]
+        address = word_at(b, first, word(least))
+        if least == most:
+            return self._splat(b.load(pointer(b, address, I32)))
+        words = b.load(pointer(b, address, ir.VectorType(I32, most - least + 1)), align=4)
+        return lanes_at(b, words, [place - least for place in places])
 
     def _places(self, source: Places, start: Value, lane: int) -> Value:
         b = self.b

@@ -21,8 +21,10 @@ def run(numbers):
     tiles(numbers)
 '''
 
-_FILES = tuple(sorted(path.name for path in Path(__file__).parent.glob("block_*.py")))
-_PRINTED_BY = printed_by((*PRINTER, *_FILES))
+FILES = tuple(sorted(path.name for path in Path(__file__).parent.glob("block_*.py")))
+"""That print block formats, besides `PRINTER`."""
+
+_PRINTED_BY = printed_by((*PRINTER, *FILES))
 """Of the files that were loaded: found at once, before they can be replaced."""
 
 

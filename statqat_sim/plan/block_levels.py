@@ -233,8 +233,8 @@ class Levels:
         """NaN where elements become 0: of a scale of 0, or NaN."""
         anchor = self.format.anchor
         if anchor.quotient is Quotient.UNROUNDED:
-            divided = (is_nan(divisor) | (divisor & MAGNITUDE).eq(0)).where(OF_ZERO, divisor)
-            return is_nan(product).where(product, divided)
+            sound = divisor if anchor.apply is Apply.MULTIPLY_RECIPROCAL else _unless_zero(divisor, divisor)
+            return is_nan(product).where(product, is_nan(divisor).where(OF_ZERO, sound))
         if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
             return is_nan(product).where(product, _unless_zero(product, divisor))
         return _unless_zero(product, words.number("one", 1.0).fdiv(product) if multiplies(self.format) else divisor)

@@ -84,10 +84,10 @@ def power_of_two_rule(amax: Word, level: ScaleLevel, element: NumberFormat) -> W
     builder, binade = amax.builder, Binade.of(amax)
     is_rceil = level.rule is Rule.RCEIL
     target = exponent_of(element.max if is_rceil else target_value(level, element))
-    bounds = (max(bound + target + BINADE_BIAS, 0) for bound in power_of_two_range(level.format))
+    bounds = (bound + target + BINADE_BIAS + FAR for bound in power_of_two_range(level.format))
     least, most = (builder.param(name, bound) for name, bound in zip(("least k", "most k"), bounds, strict=True))
-    exponent = (binade.exponent + _increment(binade.fraction, level, element)).max(least).min(most)
-    steps = exponent - builder.param("target's exponent", target + BINADE_BIAS - LEAST)
+    exponent = (binade.exponent + FAR + _increment(binade.fraction, level, element)).max(least).min(most)
+    steps = exponent - builder.param("target's exponent", target + BINADE_BIAS + FAR - LEAST)
     return power_of_two(steps)
 
 

@@ -137,6 +137,8 @@ class Candidates:
                 start = b.mul(part, word(LANES))
                 errors, least = (wide_at(b, self.site.at(name, row), start) for name in ("errors", "least"))
                 error, before = (b.load(pointer(b, one, wide), align=8) for one in (errors, least))
+                infinite = ir.Constant(wide, [float("inf")] * LANES)
+                error = b.select(b.fcmp_unordered("uno", error, error), infinite, error)
                 better = b.or_(b.fcmp_ordered("<", error, before), splat(b, is_first, LANES))
                 b.store(b.select(better, error, before), pointer(b, least, wide), align=8)
                 for name in kept:

@@ -140,14 +140,15 @@ class _Found:
         self.add(stage, best)
 
     def _errors(self, block: Block, fake_quantize: CodecPlan, weights: Array | None) -> Array:
-        """The squared error of every block, in float64, added by halves."""
+        """The squared error of every block, in float64, added by halves; Inf where an element becomes NaN."""
         x = self.known[ELEMENTS].words.view(np.float32)
         y = self.elements(fake_quantize).view(np.float32)
         with np.errstate(all="ignore"):
             difference = x.astype(np.float64) - y
             squares = difference * difference * self._weights(weights)
             terms = tiled(np.where(np.isfinite(x), squares, 0.0), self.geometry, ELEMENT, block)
-            return _added_by_halves(terms)
+            sums = _added_by_halves(terms)
+            return np.where(np.isnan(sums), np.inf, sums)
 
     def _weights(self, weights: Array | None) -> Array:
         """Weights, one for each index along the axis, as they broadcast against the elements."""

@@ -99,3 +99,19 @@ def test_integer_lowering_of_random_block_formats(case: BlockCase) -> None:
     scales, offsets = stored[: len(plan.scales)], stored[len(plan.scales) :]
     values = kernel.dequantize(codes, stored, geometry)
     compare(format, case, codes, scales, offsets, values, kernel.fake_quantize(case.x, geometry))
+
+
+@pytest.mark.parametrize("backend", COMPILED)
+@pytest.mark.parametrize(("shape", "axis"), [((33,), -1), ((40, 50), -1), ((3, 7, 30), 1)])
+def test_the_scale_of_a_whole_array_is_chosen_for_all_of_it(backend: str, shape: tuple[int, ...], axis: int) -> None:
+    """Tiles see a part of the errors each."""
+    format = sqs.parse_format(
+        "name: whole\nelement: {kind: int, bits: 3}\nscales: [{format: ue4m3, block: tensor, rule: mse}]\n"
+    )
+    random = np.random.default_rng(1)
+    x = (3 * random.standard_normal(shape)).astype(np.float32)
+    weights = random.random(shape[axis])
+    wanted = sqs.Codec(format, "reference").quantize(x, axis=axis, weights=weights)
+    found = sqs.Codec(format, backend).quantize(x, axis=axis, weights=weights)
+    np.testing.assert_array_equal(found.scales[0], wanted.scales[0])
+    np.testing.assert_array_equal(found.codes, wanted.codes)

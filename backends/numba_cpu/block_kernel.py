@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from functools import lru_cache, reduce
+from dataclasses import replace
+from functools import cached_property, lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,8 @@ class NumbaBlockKernel:
         codes = np.empty(array_shape(geometry.shape, result), _dtype(result))
         stored = tuple(np.empty(geometry.scale_shape(one.block), _dtype(one.storage)) for one in self.plan.stored)
         outside = {f"to {one.result}": array for one, array in zip(self.plan.stored, stored, strict=True)}
-        call = _Call(self, geometry, x, given, weights, seed, offset)
+        chosen = self._chosen(x, geometry, given, weights, seed, offset)
+        call = _Call(chosen, geometry, x, given, weights, seed, offset)
         call.run(Purpose.ENCODE, codes, outside, packed)
         return codes, stored
 
@@ -99,7 +101,8 @@ class NumbaBlockKernel:
     ) -> Array:
         """See `runtime.BlockKernel`."""
         values = np.empty(geometry.shape, np.float32) if out is None else out
-        _Call(self, geometry, x, given, weights, seed, offset).run(Purpose.FAKE_QUANTIZE, values, {}, None)
+        chosen = self._chosen(x, geometry, given, weights, seed, offset)
+        _Call(chosen, geometry, x, given, weights, seed, offset).run(Purpose.FAKE_QUANTIZE, values, {}, None)
         return values
 
     def dequantize(
@@ -113,6 +116,24 @@ class NumbaBlockKernel:
         outside = {f"from {one.result}": array for one, array in zip(self.plan.stored, sources, strict=True)}
         program.run(matrices, {**_elements(codes, values, matrices, Storage.FLOAT32), **outside})
         return values
+
+    def _chosen(
+        self, x: Array, geometry: Geometry, given: Array | None, weights: Array | None, seed: int, offset: int
+    ) -> NumbaBlockKernel:
+        """This kernel; of candidates for the scale of a whole array, which no tile can compare, the best one's."""
+        if not self._candidates:
+            return self
+        tried = (one.fake_quantize(x, geometry, given=given, seed=seed, offset=offset) for one in self._candidates)
+        return self._candidates[int(np.argmin([_squared_error(x, y, geometry, weights) for y in tried]))]
+
+    @cached_property
+    def _candidates(self) -> list[NumbaBlockKernel]:
+        """One kernel for each candidate, where the last stage chooses for the whole array."""
+        *outer, last = self.plan.stages
+        if len(last.plans) == 1 or not is_whole_array(last.block):
+            return []
+        stages = [(*outer, replace(last, plans=(plan,))) for plan in last.plans]
+        return [NumbaBlockKernel(replace(self.plan, stages=each)) for each in stages]
 
     def program(self, purpose: Purpose, along_rows: bool, *further: Any) -> _Program:
         """The compiled kernel for a purpose; `further`: what its plan takes besides."""
@@ -290,6 +311,22 @@ def matrices_of(geometry: Geometry, plan: BlockPlan, *, flat: bool = True) -> Ma
     if flat and whole and (along_rows or not blocks):
         return Matrices(1, 1, batch * rows * columns, True)
     return Matrices(batch, rows, columns, along_rows)
+
+
+def _squared_error(x: Array, y: Array, geometry: Geometry, weights: Array | None) -> float:
+    """Of a whole array, in the one order that all backends share: by halves of a power of two; Inf for NaN."""
+    with np.errstate(all="ignore"):
+        difference = x.astype(np.float64) - y
+        terms = difference * difference
+        if weights is not None:
+            terms *= weights.reshape(-1, *[1] * (x.ndim - 1 - geometry.axis))
+    size = 1 << max(x.size - 1, 0).bit_length()
+    sums = np.zeros(size)
+    sums[: x.size] = np.where(np.isfinite(x), terms, 0).reshape(-1)
+    while size > 1:
+        size //= 2
+        sums = sums[:size] + sums[size:]
+    return float(np.inf if np.isnan(sums[0]) else sums[0])
 
 
 def _is_dense(geometry: Geometry, packed: Packed | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,7 +50,7 @@ CODES: Final = 256
 
 LOWEST_ELEMENT: Final = "lowest element"
 HIGHEST_ELEMENT: Final = "highest element"
-FLOATS: Final = {FLOAT32_ELEMENT: Storage.FLOAT32, FLOAT16_ELEMENT: Storage.FLOAT16}
+FLOATS: Final[Mapping[Element, Storage]] = {FLOAT32_ELEMENT: Storage.FLOAT32, FLOAT16_ELEMENT: Storage.FLOAT16}
 """Scales of these elements are stored as the floats that they are."""
 
 

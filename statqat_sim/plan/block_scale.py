@@ -134,7 +134,7 @@ class ScaleRule:
         amax = self._within(self.words[AMAX])
         if self.outer.product is not None:  # which may be negative
             amax = amax & MAGNITUDE
-        power = power_of_two_rule(amax, self.level, self.format.element)
+        power = power_of_two_rule(amax, self.level, format, self.format.element)
         if self.outer.product is None:
             return power
         return amax.eq(INFINITY).where(self.words.number("most", 2.0 ** power_of_two_range(format)[1]), power)

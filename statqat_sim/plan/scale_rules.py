@@ -79,12 +79,12 @@ def power_of_two_range(format: NumberFormat) -> tuple[int, int]:
     return max(powers[0], -LEAST), min(powers[1], FLOAT32.bias)
 
 
-def power_of_two_rule(amax: Word, level: ScaleLevel, element: NumberFormat) -> Word:
-    """2^k of the rules that read exponents, k clamped to what the level's format has."""
+def power_of_two_rule(amax: Word, level: ScaleLevel, format: NumberFormat, element: NumberFormat) -> Word:
+    """2^k of the rules that read exponents, k clamped to what the level's `format` has."""
     builder, binade = amax.builder, Binade.of(amax)
     is_rceil = level.rule is Rule.RCEIL
     target = exponent_of(element.max if is_rceil else target_value(level, element))
-    bounds = (bound + target + BINADE_BIAS + FAR for bound in power_of_two_range(level.format))
+    bounds = (bound + target + BINADE_BIAS + FAR for bound in power_of_two_range(format))
     least, most = (builder.param(name, bound) for name, bound in zip(("least k", "most k"), bounds, strict=True))
     exponent = (binade.exponent + FAR + _increment(binade.fraction, level, element)).max(least).min(most)
     steps = exponent - builder.param("target's exponent", target + BINADE_BIAS + FAR - LEAST)

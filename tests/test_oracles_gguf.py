@@ -63,13 +63,6 @@ def chunks(octets: Array, size: int, width: int) -> Array:
     return parts.reshape(len(octets), -1)
 
 
-def sixes(octets: Array) -> tuple[Array, Array]:
-    """Scales and minima of Q4_K and Q5_K: `get_scale_min_k4`."""
-    low, mid, high = np.split(octets, 3, axis=-1)
-    scales = np.hstack([low & 63, high & 15 | low >> 6 << 4])
-    return scales, np.hstack([mid & 63, high >> 4 | mid >> 6 << 4])
-
-
 def q2_k(octets: Array) -> Fields:
     scales, codes, floats = np.split(octets, [16, 80], axis=-1)
     scale, minimum = np.split(float16(floats), 2, axis=-1)
@@ -86,18 +79,6 @@ def q3_k(octets: Array) -> Fields:
     top = chunks(high, 32, 1)
     sub = chunks(scales[:, :8], 8, 4) | chunks(scales[:, 8:], 4, 2) << 4
     return {"codes": chunks(low, 32, 2) | top << 2, "scales": (float16(scale), sub)}
-
-
-def q5_k(octets: Array) -> Fields:
-    floats, scales, high, low = np.split(octets, [4, 16, 48], axis=-1)
-    scale, minimum = np.split(float16(floats), 2, axis=-1)
-    sub, offset = sixes(scales)
-    return {
-        "codes": chunks(low, 32, 4) | chunks(high, 32, 1) << 4,
-        "scales": (scale, sub),
-        "offset": offset,
-        "offset_scales": (minimum,),
-    }
 
 
 def q6_k(octets: Array) -> Fields:
@@ -133,7 +114,6 @@ def nvfp4(octets: Array) -> Fields:
 LAYOUTS: dict[str, Callable[[Array], Fields]] = {
     "gguf_q2_k": q2_k,
     "gguf_q3_k": q3_k,
-    "gguf_q5_k": q5_k,
     "gguf_q6_k": q6_k,
     "gguf_iq4_xs": iq4_xs,
     "gguf_tq1_0": tq1_0,

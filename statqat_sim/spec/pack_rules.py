@@ -11,13 +11,13 @@ from statqat_sim.spec.pack import BitOrder, BlockNibbles, BlockPack, Layout, Nib
 
 GGML: Final[Mapping[Layout, tuple[str, str]]] = {
     Layout.GGML_Q5_0: ("elements of 5 bits in blocks of 32", "5 32"),
-    Layout.GGML_Q4_K: ("elements of 4 bits, and 6-bit scales and minima of 8 blocks of 32", "4 32"),
+    Layout.GGML_Q4_K: ("elements of 4 or 5 bits, and 6-bit scales and minima of 8 blocks of 32", "4 32"),
     Layout.GGML_TQ2_0: ("elements of 2 bits in blocks of 256", "2 256"),
 }
 """What each layout holds; the bits of an element, and the block of its scale."""
 
-Q4_K_ARRAYS: Final = ((16, 256), (6, 32), (16, 256), (6, 32), (4, 1))
-"""Bits and block of each array."""
+Q4_K_SCALES: Final = ((16, 256), (6, 32), (16, 256), (6, 32))
+"""Bits and block of each array but the elements."""
 
 
 def pack_problems(format: BlockFormat) -> Iterator[KeyProblem]:
@@ -46,7 +46,7 @@ def _ggml_problems(pack: BlockPack, arrays: tuple[Stored, ...]) -> Iterator[KeyP
     found = tuple((stored.format.bits, stored.block) for stored in arrays)
     fits = f"{found[-1][0]} {arrays[0].block}" == shape and len({stored.block for stored in arrays}) == 2
     if pack.layout is Layout.GGML_Q4_K:
-        fits = found == Q4_K_ARRAYS
+        fits = found[:-1] == Q4_K_SCALES and found[-1][0] in (4, 5)
     if not fits:
         yield "layout", f"{pack.layout.value!r} holds {what}; allowed: separate, interleaved"
     for key in ("nibbles", "bit_order"):

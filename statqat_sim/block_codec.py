@@ -16,7 +16,7 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.runtime import Backend, BlockKernel, backend_for, block_kernel
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.scale import Block, Rule
+from statqat_sim.spec.scale import Block, Order, Rule
 
 
 class BlockCodec:
@@ -74,7 +74,8 @@ class BlockCodec:
         elif self.format.needs_scale:
             raise ValueError(f"{self.format.name} has a scale that the caller gives (rule: given); allowed: scale=...")
         if weights is not None:
-            options["weights"] = _weights(weights, self.format, geometry)
+            format = self.format if scale is None else _with_given_scale(self.format)
+            options["weights"] = _weights(weights, format, geometry)
         return values, geometry, options
 
     def _kernel(self, array: Any, *, with_scale: bool = False) -> BlockKernel:
@@ -118,6 +119,9 @@ def _with_given_scale(format: BlockFormat) -> BlockFormat:
     if outermost.rule is Rule.MINMAX:
         told = f"{format.name} finds its offsets together with its scales (rule: minmax)"
         raise UnsupportedError(f"{told}; allowed: no scale=..., or a format with rule: given")
+    if any(level.order is Order.ENCODE for level in inner):
+        told = f"{format.name} finds its inner scales from the outermost rule's amax (order: encode)"
+        raise UnsupportedError(f"{told}; allowed: no scale=..., or another order")
     given = outermost.model_copy(update={"rule": Rule.GIVEN})
     return format.model_copy(update={"scales": (given, *inner)})
 

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block, Whole
+
+
+def checked_axis(axis: object, shape: tuple[int, ...]) -> int:
+    """An axis of an array, counted from 0; a number counts as an axis of one element.
+
+    Raises:
+        TypeError: if `axis` is not an integer.
+        ValueError: if there is no such axis.
+    """
+    rank = max(len(shape), 1)
+    told = f"allowed: {-rank} to {rank - 1} for shape {shape}"
+    if isinstance(axis, bool) or not isinstance(axis, SupportsIndex):
+        raise TypeError(f"axis is {axis!r}; {told}")
+    place = operator.index(axis)
+    if not -rank <= place < rank:
+        raise ValueError(f"axis is {place}; {told}")
+    return place % rank
 
 
 def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:
@@ -46,17 +65,16 @@ class Geometry:
         """The geometry of a format's blocks along `axis`; a number counts as an axis of one element.
 
         Raises:
+            TypeError: if `axis` is not an integer.
             ValueError: if there is no such axis, or blocks of two axes meet an array of one.
         """
         lengths = shape or (1,)
-        if not -len(lengths) <= axis < len(lengths):
-            raise ValueError(f"axis is {axis}; allowed: {-len(lengths)} to {len(lengths) - 1} for shape {shape}")
-        axis %= len(lengths)
+        axis = checked_axis(axis, shape)
         if any(isinstance(level.block, tuple) for level in format.scales):
             if len(lengths) < 2 or axis < len(lengths) - 2:
                 what = f"axis {axis} of shape {shape}"
                 raise ValueError(f"{format.name}: blocks of two axes lie in the last two, not in {what}")
-            return cls(shape, axis, math.prod(lengths[:-2]), lengths[-2], lengths[-1], True)
+            return cls(shape, len(lengths) - 1, math.prod(lengths[:-2]), lengths[-2], lengths[-1], True)
         batch, rows, columns = math.prod(lengths[:axis]), lengths[axis], math.prod(lengths[axis + 1 :])
         if axis == len(lengths) - 1:
             return cls(shape, axis, 1, batch, rows, True)

@@ -15,7 +15,7 @@ from statqat_sim import layouts
 from statqat_sim.arrays import Array, as_float32, float_storage, is_cpu_array, real_array
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.geometry import Geometry
+from statqat_sim.geometry import Geometry, checked_axis
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor, unpack
 from statqat_sim.quantizer import MinMax
@@ -118,10 +118,11 @@ def identify(
 
     Raises:
         TypeError: if an array has the wrong dtype.
-        ValueError: unless one thing is given, if its shape is not x's, or if x is empty.
+        ValueError: unless one thing is given, if its shape is not x's, if x is empty, or has no such axis.
     """
     listed = [load_format(name) for name in known_formats()] if formats is None else list(formats)
     given = _Given.of(np.atleast_1d(as_float32(real_array(x, "x"), "x")), values, packed, codes, scales)
+    axis = checked_axis(axis, given.x.shape)
     found: list[Candidate] = []
     for done, format in enumerate(listed):
         if progress is not None:

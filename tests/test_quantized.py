@@ -15,6 +15,7 @@ from block_specs import SPECS, SQUARES, block_format
 
 import statqat_sim as sqs
 from statqat_sim.errors import UnsupportedError
+from statqat_sim.identification import identify
 from statqat_sim.runtime import Backend, backend_named, block_kernel
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
@@ -476,3 +477,51 @@ def test_a_backend_may_have_no_block_formats() -> None:
     with pytest.raises(UnsupportedError, match="backend 'elementwise' has no block formats"):
         block_kernel(backend, None)  # type: ignore[arg-type]
     assert isinstance(backend_named("reference"), Backend)
+
+
+# --- what a user may get wrong -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sqs.formats(kind="block"))
+def test_a_scale_is_taken_or_refused_by_name(name: str) -> None:
+    codec, x = sqs.Codec(sqs.load_format(name), "reference"), np.ones((32, 256), np.float32)
+    rules = {level.rule for level in codec.format.scales} | {level.order for level in codec.format.scales}
+    if rules & {"minmax", "encode"}:
+        with pytest.raises(sqs.UnsupportedError, match="allowed: no scale="):
+            codec.quantize(x, scale=2.0)
+    else:
+        assert np.isfinite(codec.dequantize(codec.quantize(x, scale=2.0))).all()
+
+
+def test_weights_need_a_rule_that_is_left() -> None:
+    format = sqs.load_format("mxfp4.mse")
+    with pytest.raises(ValueError, match="compares no errors"):
+        sqs.Codec(format).quantize(np.ones(32, np.float32), scale=1.0, weights=np.ones(32))
+
+
+@pytest.mark.parametrize("axis", [None, 1.0, "x", True])
+def test_an_axis_is_an_integer(axis: Any) -> None:
+    with pytest.raises(TypeError, match="axis is .*allowed: -2 to 1"):
+        sqs.Codec(sqs.load_format("mxfp4")).quantize(np.ones((2, 32), np.float32), axis=axis)
+
+
+def test_an_axis_may_be_a_numpy_integer() -> None:
+    q = sqs.Codec(sqs.load_format("mxfp4")).quantize(np.ones((2, 32), np.float32), axis=np.int64(-1))
+    assert q.axis == 1
+
+
+def test_blocks_of_two_axes_have_no_axis_of_their_own() -> None:
+    codec, x = sqs.Codec(sqs.load_format("nvfp4_2d")), np.ones((32, 32), np.float32)
+    assert codec.quantize(x, axis=0) == codec.quantize(x, axis=1)
+
+
+@pytest.mark.parametrize("facts", ["grid", "table"])
+def test_values_are_told_of_elements(facts: str) -> None:
+    with pytest.raises(sqs.UnsupportedError, match=rf"allowed: element\.{facts}\(\)"):
+        getattr(sqs.load_format("mxfp4"), facts)()
+
+
+def test_identify_refuses_an_axis_that_is_not_there() -> None:
+    x = np.ones((2, 32), np.float32)
+    with pytest.raises(ValueError, match="axis is 9"):
+        identify(x, values=x, axis=9)

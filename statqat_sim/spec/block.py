@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from pydantic import Field
 
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.spec.base import Spec, Worded
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.pack import BlockPack
@@ -76,6 +77,22 @@ class BlockFormat(Spec):
     def bits_per_element(self) -> float:
         """With the scales and offsets of full blocks; those of a whole axis or array count nothing."""
         return sum(stored.bits_per_element for stored in self.stored)
+
+    def grid(self) -> NoReturn:
+        """Of its elements: `element.grid()`.
+
+        Raises:
+            UnsupportedError: always; values of a block format depend on its scales.
+        """
+        raise UnsupportedError(f"{self.name}: values of a block format depend on its scales; allowed: element.grid()")
+
+    def table(self) -> NoReturn:
+        """Of its elements: `element.table()`.
+
+        Raises:
+            UnsupportedError: always; values of a block format depend on its scales.
+        """
+        raise UnsupportedError(f"{self.name}: values of a block format depend on its scales; allowed: element.table()")
 
     @property
     def anchor(self) -> ScaleLevel:

@@ -271,6 +271,14 @@ def test_infinite_errors_are_not_drawn() -> None:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
+def test_a_device_is_written_to_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with replacing(pipe) as target:
+        assert target == pipe
+    assert pipe.is_fifo()
+
+
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")

@@ -12,9 +12,14 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; at the end it takes the place of `path`, after an error it is removed.
 
+    What is no file, such as a device or a pipe, is not replaced: it is `path` itself that is written to.
+
     Raises:
         OSError: if it cannot be written.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield temporary

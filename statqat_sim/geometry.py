@@ -74,7 +74,7 @@ class Geometry:
             if len(lengths) < 2 or axis < len(lengths) - 2:
                 what = f"axis {axis} of shape {shape}"
                 raise ValueError(f"{format.name}: blocks of two axes lie in the last two, not in {what}")
-            return cls(shape, len(lengths) - 1, math.prod(lengths[:-2]), lengths[-2], lengths[-1], True)
+            return cls(shape, axis, math.prod(lengths[:-2]), lengths[-2], lengths[-1], True)
         batch, rows, columns = math.prod(lengths[:axis]), lengths[axis], math.prod(lengths[axis + 1 :])
         if axis == len(lengths) - 1:
             return cls(shape, axis, 1, batch, rows, True)

@@ -510,11 +510,6 @@ def test_an_axis_may_be_a_numpy_integer() -> None:
     assert q.axis == 1
 
 
-def test_blocks_of_two_axes_have_no_axis_of_their_own() -> None:
-    codec, x = sqs.Codec(sqs.load_format("nvfp4_2d")), np.ones((32, 32), np.float32)
-    assert codec.quantize(x, axis=0) == codec.quantize(x, axis=1)
-
-
 @pytest.mark.parametrize("facts", ["grid", "table"])
 def test_values_are_told_of_elements(facts: str) -> None:
     with pytest.raises(sqs.UnsupportedError, match=rf"allowed: element\.{facts}\(\)"):

@@ -8,15 +8,27 @@ from typing import Any
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import Array, as_float32, as_scale, in_kind, real_array, result_array, separate
+from statqat_sim.arrays import (
+    INTEGERS,
+    Array,
+    as_float32,
+    as_scale,
+    dtype_name,
+    in_kind,
+    real_array,
+    result_array,
+    separate,
+)
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry
+from statqat_sim.plan.block_levels import stored_as
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.runtime import Backend, BlockKernel, backend_for, block_kernel
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.scale import Block, Order, Rule
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Order, Rule, ScaleLevel
 
 
 class BlockCodec:
@@ -70,7 +82,7 @@ class BlockCodec:
         options: dict[str, Any] = {}
         geometry = Geometry.of(values.shape, axis, self.format)
         if scale is not None:
-            options["given"] = _given_scale(scale, geometry.scale_shape(_given_block(self.format)))
+            options["given"] = given_scale(scale, self.format, geometry)
         elif self.format.needs_scale:
             raise ValueError(f"{self.format.name} has a scale that the caller gives (rule: given); allowed: scale=...")
         if weights is not None:
@@ -113,30 +125,54 @@ class _Result:
 
 def _with_given_scale(format: BlockFormat) -> BlockFormat:
     """The format with a scale of the caller's: the outermost one, where no rule says `given`."""
-    outermost, *inner = format.scales
     if format.needs_scale:
         return format
+    outermost, *inner = format.scales
+    given = outermost.model_copy(update={"rule": Rule.GIVEN})
+    return format.model_copy(update={"scales": (given, *inner)})
+
+
+def _check_takes_scale(format: BlockFormat) -> None:
+    """Raises UnsupportedError where more than the outermost scale depends on the outermost rule."""
+    if format.needs_scale:
+        return
+    outermost, *inner = format.scales
     if outermost.rule is Rule.MINMAX:
         told = f"{format.name} finds its offsets together with its scales (rule: minmax)"
         raise UnsupportedError(f"{told}; allowed: no scale=..., or a format with rule: given")
     if any(level.order is Order.ENCODE for level in inner):
         told = f"{format.name} finds its inner scales from the outermost rule's amax (order: encode)"
         raise UnsupportedError(f"{told}; allowed: no scale=..., or another order")
-    given = outermost.model_copy(update={"rule": Rule.GIVEN})
-    return format.model_copy(update={"scales": (given, *inner)})
 
 
-def _given_block(format: BlockFormat) -> Block:
-    """The elements that share a scale of the caller's."""
-    return next((level.block for level in format.scales if level.rule is Rule.GIVEN), format.scales[0].block)
+def given_scale(scale: Any, format: BlockFormat, geometry: Geometry) -> Array:
+    """The caller's scales as float32, one for each block of the level that they are for.
 
-
-def _given_scale(scale: Any, shape: tuple[int, ...]) -> Array:
-    """The caller's scales, one for each block."""
+    Raises:
+        TypeError: if they are an array of another dtype; of integers, where these would look like codes.
+        ValueError: if their shape does not fit, or one is NaN, or negative where the level's rule finds none such.
+        UnsupportedError: if the format takes none.
+    """
+    _check_takes_scale(format)
+    level = next((level for level in format.scales if level.rule is Rule.GIVEN), format.scales[0])
+    shape = geometry.scale_shape(level.block)
+    _refuse_codes(scale, format, level)
     given = as_scale(scale, shape)
-    if np.isnan(given).any() or (given < 0).any():
-        raise ValueError("scale has values that are negative or NaN; allowed: 0 and above")
+    if np.isnan(given).any():
+        raise ValueError("scale has values that are NaN; allowed: numbers")
+    if (given < 0).any() and not level.may_be_negative:
+        raise ValueError(f"scale has values that are negative; allowed for {format.name}: 0 and above")
     return np.ascontiguousarray(np.broadcast_to(given, shape)).reshape(shape)
+
+
+def _refuse_codes(scale: Any, format: BlockFormat, level: ScaleLevel) -> None:
+    """Raises TypeError for integers of an array's dtype, if the level's scales are stored as codes, not as floats."""
+    if isinstance(scale, int | float) or dtype_name(scale) not in INTEGERS:
+        return
+    stored = level.format if isinstance(level.format, NumberFormat) else level.format.element
+    if stored_as(stored) not in (Storage.FLOAT16, Storage.FLOAT32):
+        told = f"scale is {dtype_name(scale)}, which may be codes of {stored.name}, and {format.name} is given values"
+        raise TypeError(f"{told}; allowed: a number, or float32, as q.scale_values() has them")
 
 
 def _weights(weights: Any, format: BlockFormat, geometry: Geometry) -> Array:

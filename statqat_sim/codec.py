@@ -25,6 +25,8 @@ SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
 LONG_INTEGERS = ("int64", "uint64")
 EXACT_INTEGERS = 1 << 53
+FORMATS = "a NumberFormat or a BlockFormat"
+"""What a codec takes."""
 
 
 class Codec:
@@ -52,7 +54,7 @@ class Codec:
     """
 
     def __init__(self, format: Format, backend: str = "auto") -> None:
-        self.format: Format = format if isinstance(format, BlockFormat) else checked_format(format)
+        self.format: Format = format if isinstance(format, BlockFormat) else checked_format(format, FORMATS)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
         self._kernels: dict[tuple[object, ...], Kernel] = {}
         self._blocks = BlockCodec(format, self._backend) if isinstance(format, BlockFormat) else None
@@ -131,9 +133,10 @@ class Codec:
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             axis: along which blocks run; blocks of rows and columns lie in the last two axes.
-            scale: given scales, 0 and above, in place of those that the outermost level's rule finds: a number, which
-                is rounded to float32, or a float32 array that broadcasts to the level's scales. Formats with
-                `rule: given` need it.
+            scale: given scales, in place of those that the outermost level's rule finds: a number, which is rounded
+                to float32, or a float32 array that broadcasts to the level's scales. Values, not codes: integer arrays
+                are refused where scales are stored as codes. 0 and above, but for rules that find negative ones.
+                Formats with `rule: given` need it.
             weights: of the squared errors that `rule: mse` compares: one for each index of `axis`.
             seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
             offset: the index of x's first element among the random bits.

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import Array, as_numpy, in_kind, is_cpu_array
+from statqat_sim.arrays import Array, as_numpy, dtype_name, in_kind, is_cpu_array, real_array
 from statqat_sim.geometry import Geometry
 from statqat_sim.packing import sizes
 from statqat_sim.plan.lower import Purpose, lower
-from statqat_sim.plan.program import Storage
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.streams import words
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Combine, ScaleLevel
+
+OCTETS = ("uint8", "int8")
+"""Dtypes of arrays that are taken as bytes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,7 +32,7 @@ class QuantizedTensor:
         codes: of the elements, in the array's shape: uint8, uint16 or uint32 by their width.
         scales: of every level, outermost first; a nested format has its own scales there, then its elements. Codes as
             wide as their format's; scales that are float32 or float16 as such. Shape: the array's, `axis` divided by
-            the block and rounded up; all ones for one scale of the whole array.
+            the block and rounded up; all ones for one scale of the whole array. Bits above a code's width mean nothing.
         format: a block format.
         axis: along which blocks run; kept as a number from 0.
         offset: codes of zero-points or minima, where the format has them, as the innermost scales.
@@ -50,8 +52,8 @@ class QuantizedTensor:
 
     def __post_init__(self) -> None:
         _check_block_format(self.format)
-        object.__setattr__(self, "scales", tuple(self.scales))
-        object.__setattr__(self, "offset_scales", tuple(self.offset_scales))
+        object.__setattr__(self, "scales", _listed(self.scales, "scales"))
+        object.__setattr__(self, "offset_scales", _listed(self.offset_scales, "offset_scales"))
         if not is_cpu_array(self.codes):
             raise TypeError(f"codes is a {type(self.codes).__name__}; allowed: a numpy array or a CPU tensor")
         object.__setattr__(self, "axis", self.geometry.axis)
@@ -91,7 +93,11 @@ class QuantizedTensor:
         return layouts.pack(self.format, self.geometry, self.arrays())
 
     def fields(self) -> dict[str, Array]:
-        """Each field by itself, as numpy arrays: dense codes as bytes, row by row, `axis` last; floats as floats."""
+        """Each field by itself, as numpy arrays: dense codes as bytes, row by row, `axis` last; floats as floats.
+
+        A float that the whole array shares is an array of no axes here, as checkpoints keep it; `scales` has it with as
+        many axes as the array. Where the format's fields are separate, `pack` gives their bytes one after the other.
+        """
         return layouts.pack_fields(self.format, self.geometry, self.arrays())
 
     def arrays(self) -> dict[str, Array]:
@@ -113,13 +119,19 @@ class QuantizedTensor:
         return f"QuantizedTensor({self.format.name}, shape={self.shape}, axis={self.axis}: {sizes})"
 
     def __eq__(self, other: object) -> bool:
-        """Whether format and axis are equal, and all codes; NaN scales of the same bits are."""
+        """Whether format and axis are equal, and all codes; NaN scales of the same bits are.
+
+        Bits above a code's width do not count.
+        """
         if not isinstance(other, QuantizedTensor):
             return NotImplemented
         if (self.format, self.shape, self.axis) != (other.format, other.shape, other.axis):
             return False
-        pairs = zip(self.arrays().values(), other.arrays().values(), strict=True)
-        return all(ours.tobytes() == theirs.tobytes() for ours, theirs in pairs)
+        triples = zip(self.arrays().values(), other.arrays().values(), self.format.stored, strict=True)
+        return all(
+            np.array_equal(_significant(ours, stored.format), _significant(theirs, stored.format))
+            for ours, theirs, stored in triples
+        )
 
     __hash__ = None  # type: ignore[assignment]  # arrays may change
 
@@ -139,7 +151,7 @@ def unpack(buffer: Any, format: BlockFormat, shape: tuple[int, ...], axis: int =
     """
     _check_block_format(format)
     geometry = Geometry.of(sizes(shape), axis, format)
-    arrays = layouts.unpack(_octets(buffer), format, geometry)
+    arrays = layouts.unpack(octets(buffer, "buffer"), format, geometry)
     stored = [(each.name, arrays[each.name]) for each in format.stored]
     scales, offsets = (
         tuple(array for name, array in stored if name.startswith(what)) for what in (layouts.SCALE, layouts.OFFSET)
@@ -148,14 +160,20 @@ def unpack(buffer: Any, format: BlockFormat, shape: tuple[int, ...], axis: int =
     return QuantizedTensor(arrays[layouts.ELEMENTS], scales, format, axis, offset, offsets[:-1])
 
 
-def _octets(buffer: Any) -> Array:
-    """A view of a buffer's bytes."""
+def octets(buffer: Any, what: str) -> Array:
+    """A buffer's bytes, as an array of one axis.
+
+    Raises:
+        TypeError: if it is neither bytes nor an array of uint8, or of int8.
+    """
     if is_cpu_array(buffer):
-        return np.ascontiguousarray(as_numpy(buffer, Storage.UINT8, "buffer")).reshape(-1)
+        if dtype_name(buffer) not in OCTETS:
+            raise TypeError(f"{what} is {dtype_name(buffer)}; allowed: uint8, or bytes")
+        return np.ascontiguousarray(real_array(buffer, what)).reshape(-1).view(np.uint8)
     try:
         return np.frombuffer(memoryview(buffer).cast("B"), np.uint8)
     except TypeError:
-        raise TypeError(f"buffer is a {type(buffer).__name__}; allowed: bytes, or a uint8 array") from None
+        raise TypeError(f"{what} is a {type(buffer).__name__}; allowed: bytes, or a uint8 array") from None
 
 
 def _check_block_format(format: object) -> None:
@@ -164,12 +182,27 @@ def _check_block_format(format: object) -> None:
         raise TypeError(f"{what}; allowed: a BlockFormat, which has scales")
 
 
+def _listed(arrays: Any, what: str) -> tuple[Any, ...]:
+    """Arrays as a tuple."""
+    if not isinstance(arrays, tuple | list):
+        allowed = f"a tuple of arrays, outermost first; of one array: {what}=({what[:-1]},)"
+        raise TypeError(f"{what} is a {type(arrays).__name__}; allowed: {allowed}")
+    return tuple(arrays)
+
+
 def _checked(array: Any, field: layouts.Field) -> Array:
     """An array as numpy's, in C order."""
     view = np.asarray(as_numpy(array, field.storage, field.name)).view(field.storage.value)
     if view.shape != field.shape:
         raise ValueError(f"{field.name} has shape {view.shape}; allowed: {field.shape}")
     return np.ascontiguousarray(view).reshape(view.shape)
+
+
+def _significant(array: Array, format: NumberFormat) -> Array:
+    """Codes without the bits above their width; the bits of floats."""
+    words = array.view(f"u{array.itemsize}")
+    significant: Array = words & words.dtype.type((1 << format.bits) - 1)
+    return significant
 
 
 def _refuse_number(format: BlockFormat, scales: int, offsets: int) -> None:
@@ -190,7 +223,7 @@ def _combines(levels: Iterable[ScaleLevel]) -> Iterator[Combine]:
 def _factor(array: Array, format: NumberFormat, combine: Combine) -> Array:
     """What the codes of one level stand for, as float32."""
     if combine is not Combine.MULTIPLY:
-        exponents = array.astype(np.int32)
+        exponents = _significant(array, format).astype(np.int32)
         return np.ldexp(np.float32(1), exponents if combine is Combine.EXPONENT_ADD else -exponents)
     values: Array = interpret(lower(format, Purpose.DECODE), [words(array)]).view(np.float32)
     return values

@@ -79,11 +79,16 @@ def test_show_the_plans(run: Run) -> None:
     assert {"scales 0", "scales 1", "encode", "decode"} <= set(item["plans"])
 
 
+STORED_OTHERWISE = {"gguf_nvfp4": 4.5, "gguf_tq1_0": 1.6875}
+"""Bits per element where bytes have room for more bits than codes have, or for fewer."""
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_facts_are_json(name: str) -> None:
     found = block_facts(sqs.load_format(name))
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["bits_per_element"] == sum(field["bits_per_element"] for field in found["fields"])
+    fields = sum(field["bits_per_element"] for field in found["fields"])
+    assert found["bits_per_element"] == STORED_OTHERWISE.get(name, fields)
 
 
 # --- check, new --------------------------------------------------------------------------------------------------
@@ -184,6 +189,21 @@ def test_measure(run: Run, tmp_path: Path) -> None:
     assert cells[1:3] == ["mxfp4", "floor"]
     assert cells[-1] == "-"  # no one scale
     assert "4.25" in cells
+
+
+def test_a_given_scale_is_shown(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(2).standard_normal((64, 96)).astype(np.float32))
+    lines = run("measure", "mxfp4", "int4", "--scale", "0.125", "--data", "x.npy").out.splitlines()
+    assert {line.split()[1]: line.split()[-1] for line in lines if line.startswith("x ")} == dict.fromkeys(
+        ("mxfp4", "int4"), "0.125"
+    )
+
+
+def test_phases_need_blocks(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.ones((64, 96), np.float32))
+    message = "error: --random-phase is about blocks, and there are none in int8, nf4; allowed: block formats"
+    told(run("measure", "int8", "nf4", "--random-phase", "--data", "x.npy"), message)
+    assert run("measure", "int8", "mxfp4", "--random-phase", "--data", "x.npy").code == 0
 
 
 def test_tensors_without_such_blocks_are_noted(run: Run, tmp_path: Path) -> None:

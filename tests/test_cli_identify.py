@@ -130,8 +130,12 @@ def test_formats_of_ones_own(run: Run, tmp_path: Path) -> None:
             "values have shape (5, 128); allowed: that of the original, (6, 128)",
         ),
         (("x.npy", "--codes", "codes.npz:wrong"), "error: no format fits an original of shape (6, 128)"),
+        (
+            ("x.npy", "--values", "values.npy", "--scale", "nan"),
+            "error: no format takes this scale: scale has values that",
+        ),
         (("x.npy", "--codes", "values.npy"), "error: codes are float32; allowed: integers"),
-        (("x.npy", "--packed", "values.npy"), "error: packed is float32; allowed: bytes, or an array of uint8"),
+        (("x.npy", "--packed", "values.npy"), "error: packed is float32; allowed: uint8, or bytes"),
         ((".", "--values", "values.npy"), "error: .: a folder; allowed: FILE, or FILE:MEMBER"),
         (("x.npy", "--values", "packed.bin"), "error: packed.bin: not a file of tensors"),
     ],

@@ -237,8 +237,15 @@ def test_other_formats_take_nan() -> None:
 
 
 def test_a_name_is_no_format() -> None:
-    with pytest.raises(TypeError, match=r"format is a str; allowed: a NumberFormat; .*load_format\('int8'\)"):
+    with pytest.raises(
+        TypeError, match=r"format is a str; allowed: a NumberFormat or a BlockFormat; .*load_format\('int8'\)"
+    ):
         Codec("int8")  # type: ignore[arg-type]
+
+
+def test_a_number_is_no_format() -> None:
+    with pytest.raises(TypeError, match="format is a int; allowed: a NumberFormat or a BlockFormat$"):
+        Codec(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("x", "scale"), [(np.inf, np.inf), (1.0, np.nan), (np.nan, 1.0)])

@@ -132,6 +132,37 @@ def test_axes_and_given_scales() -> None:
     assert exact(identify(x, values=y, formats=FORMATS)) == []
 
 
+@pytest.mark.parametrize(
+    ("scale", "formats", "error", "message"),
+    [
+        (np.ones(7, np.float32), FORMATS, ValueError, r"no format takes this scale: scale has shape \(7,\); allowed: "),
+        (np.nan, FORMATS, ValueError, "no format takes this scale: scale has values that are NaN"),
+        (-1.0, BLOCKS[:1], ValueError, "no format takes this scale: .* negative; allowed for mxfp4: 0 and above"),
+        (1.0, FORMATS[-5:], ValueError, r"no format takes this scale: it is for block formats"),
+        (1.0, [sqs.load_format("gguf_q4_1")], ValueError, "finds its offsets together with its scales"),
+        (np.ones((4, 2)), FORMATS, TypeError, "scale is float64; allowed: float32"),
+        (np.full((4, 2), 127, np.uint8), FORMATS, TypeError, "scale is uint8, which may be codes of float8_e8m0fnu"),
+    ],
+)
+def test_a_scale_that_no_format_takes(scale: Any, formats: Any, error: type[Exception], message: str) -> None:
+    x = data(4, 64)
+    with pytest.raises(error, match=message):
+        identify(x, values=x, scale=scale, formats=formats)
+
+
+def test_a_scale_that_some_formats_take() -> None:
+    x, scale = data(4, 64), np.exp2(np.arange(8, dtype=np.float32)).reshape(4, 2)  # nvfp4 has one for the tensor
+    y = sqs.Codec(FORMATS[0]).fake_quantize(x, scale=scale)
+    assert "mxfp4" in exact(identify(x, values=y, scale=scale, formats=FORMATS))
+
+
+def test_packed_integers_may_be_signed() -> None:
+    x = data(2, 64)
+    packed = np.frombuffer(sqs.Codec(FORMATS[0]).pack(x), np.int8)
+    assert exact(identify(x, packed=packed, formats=FORMATS)) == ["mxfp4"]
+    assert exact(identify(x, packed=torch.from_numpy(packed.copy()), formats=FORMATS)) == ["mxfp4"]
+
+
 @pytest.mark.parametrize("shape", [(), (200,), (2, 3, 64), (1, 10000)])
 def test_shapes(shape: tuple[int, ...]) -> None:
     x = data(*shape)
@@ -175,10 +206,11 @@ def test_nothing_tells_nothing() -> None:
         ({"values": data(2, 3), "packed": b""}, ValueError, "values and packed given; allowed: one"),
         ({"values": data(3, 2)}, ValueError, r"values have shape \(3, 2\); allowed: that of the original, \(2, 3\)"),
         ({"values": np.array(["a"])}, TypeError, "values is <U1"),
-        ({"packed": data(2)}, TypeError, "packed is float32; allowed: bytes, or an array of uint8"),
-        ({"packed": "text"}, TypeError, "packed is a str; allowed: bytes, or an array of uint8"),
+        ({"packed": data(2)}, TypeError, "packed is float32; allowed: uint8, or bytes"),
+        ({"packed": "text"}, TypeError, "packed is a str; allowed: bytes, or a uint8 array"),
         ({"codes": data(2, 3)}, TypeError, "codes are float32; allowed: integers"),
         ({"scales": [np.array(["a"])]}, TypeError, r"scales\[0\] is <U1"),
+        ({"scales": np.ones((2, 1), np.uint8)}, TypeError, "scales is a ndarray; allowed: a list of arrays, outermost"),
     ],
 )
 def test_wrong_arguments(given: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -101,7 +101,19 @@ def test_a_given_scale_is_that_of_the_outermost_level() -> None:
     x = data(8, 64)
     (row,) = measure(x, "nvfp4", scale=0.01)
     y = sqs.Codec(sqs.load_format("nvfp4")).fake_quantize(x, scale=0.01)
-    assert row["quantizer"] == "given"
+    assert (row["quantizer"], row["scale"]) == ("given", float(np.float32(0.01)))
+    assert row["mse"] == pytest.approx(sqs.mse(x, y), rel=1e-12)
+
+
+def test_given_scales_are_told() -> None:
+    x = data(2, 64)
+    scales = np.float32([[0.25, 0.5], [1, 2]])
+    (row,) = measure(x, "mxfp4", scale=scales)
+    assert row["scale"] == [0.25, 0.5, 1, 2]
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    (row,) = measure(x, "gguf_q4_0", scale=-0.5)
+    assert row["scale"] == -0.5
+    y = sqs.Codec(sqs.load_format("gguf_q4_0")).fake_quantize(x, scale=-0.5)
     assert row["mse"] == pytest.approx(sqs.mse(x, y), rel=1e-12)
 
 
@@ -129,7 +141,9 @@ def test_nothing_to_measure_is_none(x: Any) -> None:
             "b: .*: blocks of two axes lie in the last two",
         ),
         ({"random_phase": True, "seed": -1}, r"w: seed is -1; allowed: 0 to 2\^64 - 1"),
-        ({"scale": -1.0}, "a scale is -1.0; allowed"),
+        ({"scale": -1.0}, "w: scale has values that are negative; allowed for mxfp4: 0 and above"),
+        ({"scale": -1.0, "formats": ["gguf_q4_0", "int4"]}, "a scale is -1.0; allowed"),
+        ({"scale": np.inf}, "w: scale has infinite values; allowed: finite ones"),
         ({"scale": np.float32([1, 2, 3, 4])}, "w: .*shape"),
     ],
 )

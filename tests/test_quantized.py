@@ -16,6 +16,7 @@ from block_specs import SPECS, SQUARES, block_format
 import statqat_sim as sqs
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.identification import identify
+from statqat_sim.reference.blocks import quantize_exactly
 from statqat_sim.runtime import Backend, backend_named, block_kernel
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
@@ -171,6 +172,45 @@ def test_a_tensor_is_frozen() -> None:
         q.codes = None  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("name", ["mxfp4", "mxfp6", "mx9", "given", "zero_points", "q4_0", "q4_k", "nested"])
+def test_bits_above_a_code_s_width_mean_nothing(name: str) -> None:
+    codec = codec_of(name)
+    q = codec.quantize(some(2, 256), **options(name))
+    arrays = {}
+    for stored in q.format.stored:
+        array = q.arrays()[stored.name]
+        above = 0 if array.dtype.kind == "f" else (1 << 8 * array.itemsize) - (1 << stored.format.bits)
+        arrays[stored.name] = array | array.dtype.type(above) if above else array.copy()
+    assert any(not np.array_equal(array, q.arrays()[name]) for name, array in arrays.items())
+    scales, offsets = ([array for key, array in arrays.items() if key.startswith(kind)] for kind in ("scale", "offset"))
+    offset = offsets[-1] if offsets else None
+    same = sqs.QuantizedTensor(arrays["elements"], tuple(scales), q.format, q.axis, offset, tuple(offsets[:-1]))
+    assert same == q
+    assert_bit_exact(codec.dequantize(same), codec.dequantize(q))
+    assert same.pack() == q.pack()
+    for ours, theirs in zip(same.scale_values(), q.scale_values(), strict=True):
+        assert_bit_exact(ours, theirs)
+    arrays["elements"][0, 0] ^= 1
+    assert same != q
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 40), (2, 3, 40)])
+def test_a_scale_of_the_whole_array_is_a_field_of_no_axes(shape: tuple[int, ...]) -> None:
+    """As many axes as the array in `scales`, and where it is bytes; none where `fields` has it as a float."""
+    codec = codec_of("nvfp4")
+    q = codec.quantize(np.asarray(some(*shape)))
+    fields = q.fields()
+    assert q.scales[0].shape == (1,) * len(shape)
+    assert (fields["scale0"].shape, fields["scale0"].dtype) == ((), np.float32)
+    assert fields["scale0"] == q.scales[0].reshape(())
+    assert b"".join(field.tobytes() for field in fields.values()) == q.pack()
+    back = sqs.unpack(q.pack(), q.format, shape)
+    assert back == q
+    assert back.scales[0].shape == (1,) * len(shape)
+    whole = codec_of("whole").quantize(np.asarray(some(*shape)))
+    assert (whole.fields()["scale"].shape, whole.fields()["scale"].dtype) == ((2,), np.uint8)  # of bfloat16
+
+
 CODES, SCALES = np.zeros((2, 40), np.uint8), np.zeros((2, 2), np.uint8)
 
 
@@ -186,6 +226,10 @@ CODES, SCALES = np.zeros((2, 40), np.uint8), np.zeros((2, 2), np.uint8)
         (CODES, (SCALES, SCALES), {}, ValueError, "2 arrays of scales and 0 of offsets; allowed for mxfp4: scale"),
         (CODES, (SCALES,), {"offset": SCALES}, ValueError, "1 arrays of scales and 1 of offsets"),
         (CODES, (SCALES,), {"offset_scales": (SCALES,)}, ValueError, "1 arrays of scales and 1 of offsets"),
+        (CODES, SCALES, {}, TypeError, r"scales is a ndarray; allowed: a tuple of arrays, .*: scales=\(scale,\)"),
+        (CODES, torch.from_numpy(SCALES), {}, TypeError, "scales is a Tensor; allowed: a tuple of arrays, outermost"),
+        (CODES, None, {}, TypeError, "scales is a NoneType; allowed: a tuple of arrays"),
+        (CODES, (SCALES,), {"offset_scales": SCALES}, TypeError, r"offset_scales is a ndarray; .*=\(offset_scale,\)"),
     ],
 )
 def test_a_tensor_s_arrays_fit(
@@ -358,8 +402,14 @@ def test_a_given_scale_replaces_the_outermost_rule() -> None:
     ("name", "scale", "error", "message"),
     [
         ("given", None, ValueError, r"given has a scale that the caller gives \(rule: given\)"),
-        ("given", np.nan, ValueError, "negative or NaN"),
-        ("given", -1.0, ValueError, "negative or NaN"),
+        ("given", np.nan, ValueError, "NaN; allowed: numbers"),
+        ("given", -1.0, ValueError, "negative; allowed for given: 0 and above"),
+        ("q4_0", np.nan, ValueError, "NaN; allowed: numbers"),
+        ("mxfp4", np.full((2, 1), 127, np.uint8), TypeError, "scale is uint8, which may be codes of float8_e8m0fnu"),
+        ("mxfp4", np.full((2, 1), 127), TypeError, r"allowed: a number, or float32, as q.scale_values\(\) has them"),
+        ("mxfp4", torch.full((2, 1), 127, dtype=torch.uint8), TypeError, "scale is uint8, which may be codes"),
+        ("mxfp4", np.uint8(127), TypeError, "scale is uint8, which may be codes of float8_e8m0fnu"),
+        ("nested", np.ones((2, 1), np.uint8), TypeError, "scale is uint8, which may be codes of uint6"),
         ("given", np.ones((2, 16), np.float32), ValueError, r"allowed: shapes that broadcast to \(2, 2\)"),
         ("given", np.ones((2, 2)), TypeError, "scale is float64; allowed: float32"),
         ("zero_points", 1.0, UnsupportedError, "finds its offsets together with its scales"),
@@ -369,6 +419,42 @@ def test_wrong_scales_are_refused(name: str, scale: Any, error: type[Exception],
     for method in ("quantize", "fake_quantize", "pack"):
         with pytest.raises(error, match=message):
             getattr(codec_of(name), method)(some(2, 16), scale=scale)
+
+
+def test_integers_are_values_where_scales_are_stored_as_floats() -> None:
+    x = some(2, 16)
+    for name in ("nvfp4", "given"):
+        assert codec_of(name).quantize(x, scale=np.array([[2]], np.uint8)) == codec_of(name).quantize(x, scale=2)
+    assert codec_of("mxfp4").quantize(x, scale=2) == codec_of("mxfp4").quantize(x, scale=2.0)
+
+
+def test_a_given_scale_may_be_negative_where_the_rule_s_may() -> None:
+    codec, x = codec_of("q4_0"), some(2, 64)
+    scale = np.array([[-0.5, 0.25], [0.0, -1.0]], np.float32)
+    q = codec.quantize(x, scale=scale)
+    assert_bit_exact(q.scale_values()[0], scale)
+    steps = x / np.where(scale == 0, np.float32(np.inf), scale).repeat(32, 1)
+    expected = np.clip(np.floor(steps + np.float32(0.5)), -8, 7) * scale.repeat(32, 1)
+    assert np.array_equal(codec.dequantize(q), expected)
+    assert np.array_equal(codec.fake_quantize(x, scale=scale), expected)
+    negative_target = sqs.parse_format("name: neg\nelement: int4\nscales: [{format: float16, block: 8, target: -8}]")
+    assert_bit_exact(
+        sqs.Codec(negative_target).quantize(x, scale=-2).scale_values()[0], np.full((2, 8), -2, np.float32)
+    )
+
+
+@pytest.mark.parametrize("name", ["q4_0", "gguf_q6_k", "gguf_iq4_nl", "gguf_q3_k"])
+def test_negative_scales_are_those_of_the_definition(name: str) -> None:
+    format = block_format(name) if name in SPECS else sqs.load_format(name)
+    x, level = some(2, 256), format.scales[0]
+    shape = (2, 256 // level.block)
+    scale = np.linspace(-1, 1, shape[0] * shape[1], dtype=np.float32).reshape(shape)
+    expected = quantize_exactly(format, x, scale=scale)
+    for backend in ("reference", "numba"):
+        q = sqs.Codec(format, backend).quantize(x, scale=scale)
+        assert np.array_equal(q.codes, expected.codes)
+        for ours, theirs in zip(q.scales, expected.scales, strict=True):
+            assert np.array_equal(ours.view(f"u{ours.itemsize}"), theirs)
 
 
 def test_weights_choose_the_scale() -> None:

@@ -91,7 +91,10 @@ def measure(
     check_json(json)
     names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}
-    rows = _rows(_tensors(files), [load_format(name, search or ()) for name in names], how)
+    loaded = [load_format(name, search or ()) for name in names]
+    if random_phase:
+        _check_blocks(loaded)
+    rows = _rows(_tensors(files), loaded, how)
     if json:
         write_json(rows, json)
     else:
@@ -117,6 +120,15 @@ def _sorted_out(words: list[str], data: list[Path], known: Container[str]) -> tu
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     return names, [*data, *map(Path, files)]
+
+
+def _check_blocks(formats: list[Format]) -> None:
+    """Raises ValueError where no format has blocks."""
+    from statqat_sim.spec.block import BlockFormat
+
+    if not any(isinstance(fmt, BlockFormat) for fmt in formats):
+        names = ", ".join(fmt.name for fmt in formats)
+        raise ValueError(f"--random-phase is about blocks, and there are none in {names}; allowed: block formats")
 
 
 def _tensors(data: list[Path]) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +17,7 @@ Blocks: TypeAlias = Mapping[str, Words]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Codes of a block that are written one after the other: those of a field, or what became of them."""
+    """The codes of a field, written one after the other."""
 
     name: str
     count: int
@@ -29,31 +29,30 @@ class Part:
         return self.coding.shape((self.count,))[0]
 
 
-def _unchanged(blocks: Blocks) -> Blocks:
-    return blocks
-
-
 @dataclass(frozen=True, slots=True)
 class BlockLayout:
     """The parts of a block, one after the other; each begins with a byte of its own."""
 
     parts: tuple[Part, ...]
-    split: Callable[[Blocks], Blocks] = _unchanged
-    """From fields to parts."""
 
-    join: Callable[[Blocks], Blocks] = _unchanged
-    """From parts to fields."""
+    def __str__(self) -> str:
+        """The bytes of each."""
+        return " + ".join(f"{part.name} {part.size}" for part in self.parts)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(part.size for part in self.parts)
 
     def pack(self, fields: Blocks) -> Bytes:
         """Codes -> bytes of shape (blocks, bytes of one block)."""
-        parts = self.split(fields)
-        return np.concatenate([part.coding.pack(parts[part.name]) for part in self.parts], axis=-1)
+        return np.concatenate([part.coding.pack(fields[part.name]) for part in self.parts], axis=-1)
 
     def unpack(self, octets: Bytes) -> Blocks:
         """Bytes -> codes."""
-        parts, start = {}, 0
+        fields, start = {}, 0
         for part in self.parts:
             own = np.ascontiguousarray(octets[:, start : start + part.size])
-            parts[part.name] = part.coding.unpack(own, (len(octets), part.count))
+            fields[part.name] = part.coding.unpack(own, (len(octets), part.count))
             start += part.size
-        return self.join(parts)
+        return fields

@@ -11,7 +11,7 @@ from statqat_sim.layouts.bits import BYTE, Bytes, padded
 from statqat_sim.layouts.block import BlockLayout, Part
 from statqat_sim.layouts.coding import BitString, Coding, HalfSplit, Swizzle128x4
 from statqat_sim.layouts.field import ELEMENTS, SCALE, Field, fields_of
-from statqat_sim.layouts.ggml import ggml_q4_k, ggml_q5_0, ggml_tq2_0
+from statqat_sim.layouts.mapped import MappedBlock
 from statqat_sim.plan.program import Packed
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.pack import BitOrder, BlockNibbles, Layout, Swizzle
@@ -26,6 +26,9 @@ def pack(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array], d
         geometry: of the tensor.
         arrays: what `fields_of` names.
         dense: whether the elements are bytes already, as `dense_elements` says.
+
+    Raises:
+        ValueError: if the layout has no bytes for a code.
     """
     ready = frozenset({ELEMENTS} if dense else ())
     return b"".join(section.tobytes() for section in _layout(format, geometry, ready).pack(arrays))
@@ -109,37 +112,33 @@ class _Separate:
 
 
 class _Interleaved:
-    """Blocks, each with all of its fields: as many elements as share the outermost scale."""
+    """Blocks, each with all of its fields: as many elements as share the outermost scale, or as ggml has in a block."""
 
     def __init__(self, format: BlockFormat, geometry: Geometry) -> None:
         fields = fields_of(format, geometry)
         self._fields = {name: fields[name] for name in format.pack.fields or fields}
-        outermost = max(_length(field) for field in self._fields.values())
-        self._counts = {name: outermost // _length(field) for name, field in self._fields.items()}
-        self._layout = self._block_layout(format)
+        map = format.block_map
+        length = map.elements if map else max(_length(field) for field in self._fields.values())
+        self._counts = {name: length // _length(field) for name, field in self._fields.items()}
+        self._block = MappedBlock(map) if map else BlockLayout(self._parts(format))
         rows = fields[ELEMENTS].row_shape
-        self._blocks = math.prod(rows[:-1]) * -(-rows[-1] // outermost)
+        self._blocks = math.prod(rows[:-1]) * -(-rows[-1] // length)
 
     def __str__(self) -> str:
-        parts = " + ".join(f"{part.name} {part.size}" for part in self._layout.parts)
-        return f"{self._blocks} × ({parts})"
+        return f"{self._blocks} × ({self._block})"
 
     @property
     def size(self) -> int:
-        return self._blocks * self._block_bytes
-
-    @property
-    def _block_bytes(self) -> int:
-        return sum(part.size for part in self._layout.parts)
+        return self._blocks * self._block.size
 
     def pack(self, arrays: Mapping[str, Array]) -> list[Bytes]:
         blocks = {}
         for name, count in self._counts.items():
             blocks[name] = padded(self._fields[name].rows(arrays[name]), count).reshape(-1, count)
-        return [self._layout.pack(blocks)]
+        return [self._block.pack(blocks)]
 
     def unpack(self, octets: Bytes) -> dict[str, Array]:
-        blocks = self._layout.unpack(octets.reshape(self._blocks, self._block_bytes))
+        blocks = self._block.unpack(octets.reshape(self._blocks, self._block.size))
         arrays = {}
         for name, field in self._fields.items():
             *others, count = field.row_shape
@@ -147,18 +146,9 @@ class _Interleaved:
             arrays[name] = field.array(blocks[name].reshape(*others, whole)[..., :count])
         return arrays
 
-    def _block_layout(self, format: BlockFormat) -> BlockLayout:
-        names = tuple(name for name in self._fields if name != ELEMENTS)
-        match format.pack.layout:
-            case Layout.GGML_Q5_0:
-                return ggml_q5_0(names)
-            case Layout.GGML_Q4_K:
-                scale, scales, offset, offsets = names
-                return ggml_q4_k((scale, offset), (scales, offsets), format.bits)
-            case Layout.GGML_TQ2_0:
-                return ggml_tq2_0(names)
+    def _parts(self, format: BlockFormat) -> tuple[Part, ...]:
         fields = self._fields.items()
-        return BlockLayout(tuple(Part(name, self._counts[name], _coding(format, field)) for name, field in fields))
+        return tuple(Part(name, self._counts[name], _coding(format, field)) for name, field in fields)
 
 
 def _length(field: Field) -> int:

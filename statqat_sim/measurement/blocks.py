@@ -41,9 +41,18 @@ def block_row(tensor: str, x: Float32s, format: BlockFormat, name: str, how: Blo
         with np.errstate(over="ignore"):
             measured = x if divisor is None else x * divisor
         _add(sums, measured, divisor, _without_nan_blocks(format), how)
+        scale = None if how.scale is None else _told(how.scale)
     except ValueError as error:
         raise ValueError(f"{tensor}: {error}") from error
-    return sums.row(tensor, format, name, None, x.size)
+    return sums.row(tensor, format, name, scale, x.size)
+
+
+def _told(scale: Any) -> float | list[float]:
+    """The caller's scale, as rows have it."""
+    given = np.asarray(scale, np.float32)
+    if not np.isfinite(given).all():
+        raise ValueError("scale has infinite values; allowed: finite ones")
+    return float(given.item()) if given.size == 1 else list(given.ravel().tolist())
 
 
 def _add(sums: Sums, x: Float32s, divisor: Float32s | None, format: BlockFormat, how: Blocks) -> None:

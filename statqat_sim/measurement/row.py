@@ -28,8 +28,8 @@ class Row(TypedDict):
     """The quantizer's name; of a block format its own rule, that of the innermost scale that is a factor; `given`,
     where the caller gave the scale."""
     scale: float | list[float] | None
-    """What decoded values are multiplied by; per channel a list, in the order of the channels; None for block formats,
-    which keep scales of their own."""
+    """What decoded values are multiplied by; per channel a list, in the order of the channels. Of block formats, which
+    keep scales of their own, what the caller gave for the outermost level; else None."""
     sqnr_db: float | None
     """10·log10(Σx² / Σ(x − y)²), in dB; None without any error (then `mse` is 0)."""
     mse: float | None

@@ -82,7 +82,7 @@ def measure(
     if per not in ("tensor", "channel"):
         raise ValueError(f"per is {per!r}; allowed: 'tensor', 'channel'")
     loaded = [_format(each, search) for each in _listed(formats, (str, os.PathLike, NumberFormat, BlockFormat))]
-    choosers = _choosers(quantizers, scale)
+    choosers = _choosers(quantizers, scale, loaded)
     blocks = Blocks(axis, scale, seed, random_phase)
     rows: list[Row] = []
     for tensor, array in (x if isinstance(x, Mapping) else {name: x}).items():
@@ -110,10 +110,11 @@ def _float32(x: Any, tensor: str) -> Float32s:
         return array.astype(np.float32, copy=False)
 
 
-def _choosers(quantizers: Any, scale: Any) -> list[tuple[str, Quantizer]]:
-    """Quantizers and what their rows call them."""
+def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tuple[str, Quantizer]]:
+    """Quantizers for number formats, and what their rows call them."""
     if scale is not None:
-        return [(GIVEN, Given(Scale(np.asarray(scale))))]
+        is_used = any(isinstance(format, NumberFormat) for format in formats)
+        return [(GIVEN, Given(Scale(np.asarray(scale))))] if is_used else []
     listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, (str,))
     return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), each) for each in listed]
 

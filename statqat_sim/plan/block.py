@@ -7,6 +7,7 @@ statistic of the stage at hand or a result of an earlier stage, repeated for eac
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from statqat_sim.plan.program import CodecPlan, Storage
@@ -16,6 +17,7 @@ ELEMENTS = "x"
 CODES = "codes"
 INDEX = "index"
 GIVEN = "given"
+RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,11 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """All plans of a block format."""
+    """All plans of a block format.
+
+    Raises:
+        ValueError: if a plan reads what nothing before it gives, or what is stored is no stage's result.
+    """
 
     stages: tuple[Stage, ...]
     scales: tuple[Stored, ...]
@@ -77,7 +83,47 @@ class BlockPlan:
     decode: CodecPlan
     """codes and results of `decoding` -> float32."""
 
+    def __post_init__(self) -> None:
+        found: frozenset[str] = frozenset()
+        for index, stage in enumerate(self.stages):
+            _check_stage(stage, found | {GIVEN}, f"stage {index}")
+            found |= set(stage.results)
+        stored = frozenset(each.result for each in self.stored)
+        if not stored <= found:
+            raise ValueError(f"what is stored reads {_listed(stored - found)}; allowed: {_listed(found)}")
+        _check_stage(self.decoding, stored, "decoding")
+        _check_reads(self.encode, found | {ELEMENTS, RANDOM}, "encode")
+        _check_reads(self.fake_quantize, found | {ELEMENTS, RANDOM}, "fake_quantize")
+        _check_reads(self.decode, frozenset({CODES, *self.decoding.results}), "decode")
+
     @property
     def stored(self) -> tuple[Stored, ...]:
         """All that is kept with the codes."""
         return self.scales + self.offsets
+
+
+def _check_stage(stage: Stage, known: frozenset[str], what: str) -> None:
+    """Raises ValueError unless its keys and plans read what is known by then, and give a word for each result."""
+    elements = (known - {GIVEN}) | {ELEMENTS}
+    statistics: frozenset[str] = frozenset()
+    for statistic in stage.statistics:
+        told = f"{what}, {statistic.name}"
+        if statistic.of not in elements:
+            raise ValueError(f"{told} is of {statistic.of}; allowed: {_listed(elements)}")
+        _check_reads(statistic.key, elements | statistics | {INDEX}, told)
+        statistics |= {statistic.name}
+    for plan in stage.plans:
+        _check_reads(plan, known | statistics, what)
+        if len(plan.shape.outputs) != len(stage.results):
+            raise ValueError(f"{what} gives {len(plan.shape.outputs)} words; allowed: {_listed(stage.results)}")
+
+
+def _check_reads(plan: CodecPlan, known: frozenset[str], what: str) -> None:
+    """Raises ValueError for a stream that nothing before gives."""
+    unknown = {stream.name for stream in plan.shape.streams} - known
+    if unknown:
+        raise ValueError(f"{what} reads {_listed(unknown)}; allowed: {_listed(known)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

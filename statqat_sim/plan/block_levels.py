@@ -8,42 +8,24 @@ from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.block import Stage, Statistic, Stored
-from statqat_sim.plan.block_scale import (
-    QUIET_NAN,
-    Outer,
-    Reads,
-    ScaleRule,
-    canonical,
-    choices,
-    is_nan,
-)
+from statqat_sim.plan.block_divisor import Divisor, alive, quotient
+from statqat_sim.plan.block_policies import element_policy, scale_policy
+from statqat_sim.plan.block_scale import Outer, Reads, ScaleRule, canonical, choices, is_nan
 from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, MANTISSA_BITS
+from statqat_sim.plan.layout import FLOAT32, MANTISSA_BITS
 from statqat_sim.plan.lower import FLOAT32_ELEMENT, Encoder, Lowering, code_storage, decoded
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.scale_rules import LEAST, exponent_of, exponent_step, power_of_two
+from statqat_sim.plan.scale_rules import LEAST, exponent_step, power_of_two
 from statqat_sim.plan.source import Real
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.encode import (
-    Element,
-    EncodePolicy,
-    InfInput,
-    NanInput,
-    NegativeInput,
-    Overflow,
-    Rounding,
-    Underflow,
-    Via,
-)
+from statqat_sim.spec.encode import Element, EncodePolicy
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import AllZero, Apply, Block, Combine, Nonfinite, Order, Quotient, Rule, ScaleLevel
+from statqat_sim.spec.scale import AllZero, Block, Combine, Nonfinite, Order, Rule, ScaleLevel, times
 
 FLOAT16_ELEMENT: Final = FLOAT32_ELEMENT.model_copy(update={"exponent_bits": 5, "mantissa_bits": 10, "bias": 15})
-OF_ZERO: Final = QUIET_NAN | 1
-"""The divisor, a NaN, of a scale of 0: its elements get the codes of 0. Those of any other NaN get code 0."""
 
 CODES: Final = 256
 """More than a scale that is chosen has codes."""
@@ -80,31 +62,6 @@ class Stages:
 def stored_as(format: NumberFormat) -> Storage:
     """How codes are kept: as unsigned integers, or as the floats that they are."""
     return FLOATS.get(format.element) or code_storage(format)
-
-
-def quotient(words: Reads, x: Word, format: BlockFormat, outer: Outer) -> Word:
-    """An element divided by its scale; NaN where that is 0 or NaN."""
-    divisor = words[str(outer.divisor)]
-    return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
-
-
-def alive(words: Reads, word: Word, outer: Outer) -> Word:
-    """A word that says something about elements; 0 where their scale is 0 or NaN."""
-    return is_nan(words[str(outer.divisor)]).where(0, word)
-
-
-def multiplies(format: BlockFormat) -> bool:
-    """Whether elements are multiplied with a reciprocal: the format says so, or it is exact and comes to the same."""
-    return format.anchor.apply is Apply.MULTIPLY_RECIPROCAL or _has_exact_reciprocal(format)
-
-
-def _has_exact_reciprocal(format: BlockFormat) -> bool:
-    """Whether the scale is a power of two whose reciprocal float32 has."""
-    level = format.scales[0]
-    if len(format.scales) > 1 or not level.is_power_of_two or level.quotient is Quotient.UNROUNDED:
-        return False
-    assert isinstance(level.format, NumberFormat)
-    return exponent_of(level.format.smallest) >= -FLOAT32.bias and exponent_of(level.format.max) <= FLOAT32.bias
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,40 +166,9 @@ class Levels:
     ) -> tuple[Outer, dict[str, Word]]:
         """The product of all scales so far, and what elements are divided by, or multiplied with. Definition 25."""
         product = scale if outer.product is None else canonical(words[outer.product].fmul(scale))
-        divisor = self._divisor(words, level, outer, raw if self._divides_by_raw(level) else scale, product)
-        if level is self.format.scales[-1]:
-            divisor = self._final(words, divisor, product)
+        divisor = Divisor(words, self.format, level, outer)
         inner = Outer(f"{name} product", f"{name} divisor", level, f"{name} amax")
-        return inner, {f"{name} product": product, f"{name} divisor": divisor}
-
-    def _divides_by_raw(self, level: ScaleLevel) -> bool:
-        return level is self.format.anchor and level.quotient is Quotient.UNROUNDED
-
-    def _divisor(self, words: Reads, level: ScaleLevel, outer: Outer, used: Word, product: Word) -> Word:
-        """Reciprocals, level by level; or a product, with a scale before its rounding in it."""
-        anchor = self.format.anchor
-        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
-            before = words.number("one", 1.0) if outer.divisor is None else words[outer.divisor]
-            reciprocal = _unless_zero(used, before.fdiv(used))
-            return reciprocal if outer.divisor is None else is_nan(before).where(before, reciprocal)
-        if anchor.quotient is Quotient.ROUNDED:
-            return product
-        return used if outer.divisor is None else words[outer.divisor].fmul(used)
-
-    def _final(self, words: Reads, divisor: Word, product: Word) -> Word:
-        """NaN where elements become 0: of a scale of 0, or NaN."""
-        anchor = self.format.anchor
-        if anchor.quotient is Quotient.UNROUNDED:
-            sound = divisor if anchor.apply is Apply.MULTIPLY_RECIPROCAL else _unless_zero(divisor, divisor)
-            return is_nan(product).where(product, is_nan(divisor).where(OF_ZERO, sound))
-        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
-            return is_nan(product).where(product, _unless_zero(product, divisor))
-        return _unless_zero(product, words.number("one", 1.0).fdiv(product) if multiplies(self.format) else divisor)
-
-
-def _unless_zero(scale: Word, word: Word) -> Word:
-    """A mark where the scale is 0."""
-    return (scale & MAGNITUDE).where(word, OF_ZERO)
+        return inner, {f"{name} product": product, f"{name} divisor": divisor.word(scale, raw, product)}
 
 
 def encoded_in(
@@ -277,48 +203,6 @@ def statistics(level: ScaleLevel, of: str) -> Iterator[Statistic]:
         yield from (lowest(of), highest(of))
 
 
-def scale_policy(level: ScaleLevel, format: NumberFormat) -> EncodePolicy:
-    """How a level's scales are encoded."""
-    if level.rule is Rule.GIVEN:
-        return plain_policy(format)
-    return _saturating(format, level.rounding, level.underflow)
-
-
-def plain_policy(format: NumberFormat) -> EncodePolicy:
-    """How offsets are encoded, and scales that the caller gives."""
-    return _saturating(format, Rounding.NEAREST_EVEN, Underflow.ZERO)
-
-
-def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) -> EncodePolicy:
-    """Beyond the largest value is the largest value, and NaN stays NaN."""
-    changes = {
-        "rounding": rounding,
-        "underflow": underflow,
-        "overflow": Overflow.SATURATE,
-        "inf_input": InfInput.SATURATE,
-        "nan_input": NanInput.MAX if format.element.nan_code is None else NanInput.NAN,
-        "negative_input": NegativeInput.CLAMP,
-        "flush_inputs": False,
-        "via": Via.EXACT,
-    }
-    return format.encode.model_copy(update=changes)
-
-
-def element_policy(format: BlockFormat) -> EncodePolicy:
-    """How elements are encoded: Inf saturates, and where no quotient is NaN, nothing is said of NaN."""
-    update: dict[str, object] = {"inf_input": InfInput.SATURATE}
-    if meets_no_nan(format):
-        update["nan_input"] = NanInput.ERROR
-    return format.element.encode.model_copy(update=update)
-
-
-def meets_no_nan(format: BlockFormat) -> bool:
-    """Whether quotients are numbers, but for those of scales that are 0 or NaN: 0 × Inf and Inf / Inf do not arise."""
-    anchor = format.anchor
-    is_plain = anchor.apply is Apply.DIVIDE and anchor.quotient is Quotient.ROUNDED and format.offset is None
-    return is_plain and anchor.nonfinite is Nonfinite.NAN_BLOCK
-
-
 def _codes_are_exponents(element: Element) -> bool:
     """Whether codes are the exponent fields of float32, as those of E8M0."""
     return (
@@ -336,10 +220,3 @@ def positive_codes(element: Element) -> tuple[int, int]:
         case IntElement():
             return element.code(max(element.range[0], 1)), element.code(element.range[1])
     raise UnsupportedError(f"kind {element.kind}: codes one after the other need kind float or int")
-
-
-def times(block: Block, unit: Block) -> Block:
-    """A block that is counted in blocks."""
-    if isinstance(block, int) and isinstance(unit, int):
-        return block * unit
-    return block

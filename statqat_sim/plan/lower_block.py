@@ -8,20 +8,9 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
-from statqat_sim.plan.block_levels import (
-    LOWEST_ELEMENT,
-    OF_ZERO,
-    Levels,
-    Stages,
-    alive,
-    decoded_in,
-    element_policy,
-    encoded_in,
-    meets_no_nan,
-    nested_code,
-    plain_policy,
-    quotient,
-)
+from statqat_sim.plan.block_divisor import OF_ZERO, alive, quotient
+from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code
+from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
 from statqat_sim.plan.block_scale import Outer, Reads, canonical, is_nan
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import SIGN
@@ -206,13 +195,11 @@ def _level_value(words: Reads, level: ScaleLevel, names: Iterator[str]) -> Word:
     if isinstance(level.format, BlockFormat):
         inner = _product(words, level.format, names)
         return _value(words, next(names), level.format.element).fmul(inner)
-    name = next(names)
-    match level.combine:
-        case Combine.EXPONENT_ADD:
-            return power_of_two(words[name] + LEAST)
-        case Combine.EXPONENT_SUBTRACT:
-            return power_of_two(words.builder.const(LEAST) - words[name])
-    return _value(words, name, level.format)
+    if level.multiplies:
+        return _value(words, next(names), level.format)
+    exponent = words[next(names)] & ((1 << level.format.bits) - 1)
+    adds = level.combine is Combine.EXPONENT_ADD
+    return power_of_two(exponent + LEAST if adds else words.builder.const(LEAST) - exponent)
 
 
 def _value(words: Reads, name: str, format: NumberFormat) -> Word:

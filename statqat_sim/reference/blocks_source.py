@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from statqat_sim.reference.blocks_tiling import Cells, Index, Shape, Tiling, as_float32, indices, read
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.scale import Rule
+from statqat_sim.spec.scale import Rule, ScaleLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Source:
             shape=shape,
             outer_shape=array.shape,
             axis=axis,
-            given=None if scale is None else checked_scale(scale),
+            given=None if scale is None else checked_scale(scale, format.scales[given_level or 0]),
             given_level=None if scale is None else given_level or 0,
         )
 
@@ -57,13 +57,13 @@ class Source:
         return array if self.outer_shape else array.reshape(())
 
 
-def checked_scale(scale: ArrayLike) -> NDArray[np.float32]:
-    """The caller's scale as float32.
+def checked_scale(scale: ArrayLike, level: ScaleLevel) -> NDArray[np.float32]:
+    """The caller's scale of a level as float32.
 
     Raises:
-        ValueError: for NaN and numbers below 0.
+        ValueError: for NaN, and for numbers below 0 where the level's own rule finds none.
     """
     given = as_float32(scale)
-    if np.isnan(given).any() or (given < 0).any():
+    if np.isnan(given).any() or ((given < 0).any() and not level.may_be_negative):
         raise ValueError("a scale is NaN or negative; allowed: numbers from 0 on")
     return given

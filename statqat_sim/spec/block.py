@@ -11,9 +11,11 @@ from pydantic import Field
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.spec.base import Spec, Worded
+from statqat_sim.spec.block_map import BlockMap, Fields
+from statqat_sim.spec.ggml import MAPS
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.pack import BlockPack
-from statqat_sim.spec.scale import Block, Rule, ScaleLevel, Whole, block_size
+from statqat_sim.spec.scale import Block, Rule, ScaleLevel, block_size, times
 
 
 class OffsetKind(StrEnum):
@@ -75,8 +77,20 @@ class BlockFormat(Spec):
 
     @property
     def bits_per_element(self) -> float:
-        """With the scales and offsets of full blocks; those of a whole axis or array count nothing."""
+        """With scales and offsets of full blocks, as ggml's layouts store them; those of a whole axis count nothing."""
+        if self.block_map:
+            return self.block_map.bits_per_element
         return sum(stored.bits_per_element for stored in self.stored)
+
+    @property
+    def block_map(self) -> BlockMap | None:
+        """Where the bits of a block lie, in a layout of ggml's; None in the others, and if it does not fit."""
+        return next((known for known in MAPS.get(self.pack.layout, ()) if known.fields == self.fields), None)
+
+    @property
+    def fields(self) -> Fields:
+        """All arrays of codes by their names: the bits of a code, and how many elements share it."""
+        return {stored.name: (stored.format.bits, stored.block) for stored in self.stored}
 
     def grid(self) -> NoReturn:
         """Of its elements: `element.grid()`.
@@ -123,12 +137,7 @@ def _flattened(levels: Iterable[ScaleLevel]) -> Iterator[tuple[NumberFormat, Blo
             yield level.format, level.block
             continue
         for format, block in (*_flattened(level.format.scales), (level.format.element, 1)):
-            yield format, _times(level.block, block)
-
-
-def _times(size: Block, count: Block) -> Block:
-    """A block of `count` blocks of `size` elements."""
-    return size * count if isinstance(size, int) and isinstance(count, int) else Whole.CHANNEL
+            yield format, times(block, level.block)
 
 
 def _numbered(name: str, arrays: Iterable[tuple[NumberFormat, Block]]) -> Iterator[Stored]:

@@ -101,10 +101,14 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
         search: directories of further formats; they come before `$STATQAT_FORMATS` and the built-in ones.
 
     Raises:
+        TypeError: if `name` is no text and no path.
         LookupError: if no format has this name; the message suggests the nearest.
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
     """
+    if not isinstance(name, str | bytes | os.PathLike):
+        what = f"name is a {type(name).__name__}"
+        raise TypeError(f"{what}; allowed: the name of a format, such as 'int8', or the path of a .yaml file")
     text = os.fsdecode(name)
     is_path = text.endswith((".yaml", ".yml")) or os.sep in text
     known = catalog(search)
@@ -116,8 +120,12 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
     """A format from YAML text; `extends` and named elements are looked up as in `load_format`.
 
     Raises:
+        TypeError: if `text` is no text.
         SpecError: with every problem of the text.
     """
+    if not isinstance(text, str | bytes):
+        hint = "; load_format reads files" if isinstance(text, os.PathLike) else ""
+        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
     return read_format(read_document(text, file), _resolver(catalog(search)))
 
 

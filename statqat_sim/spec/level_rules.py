@@ -122,7 +122,7 @@ class LevelRules:
             what = f"{level.rule.value!r} needs a scale format of kind float or int, with powers of two in a row"
             allowed = ", ".join(rule for rule in Rule if not rule.is_power_of_two)
             yield "rule", f"{what}, not {format.name}; allowed: {allowed}"
-        if self._may_be_negative and not self._is_exponent and not element.has_negative:
+        if level.may_be_negative and not self._is_exponent and not element.has_negative:
             key = "rule" if level.rule is Rule.SIGNED_ABSMAX else "target"
             yield key, f"the scale may be negative, and {format.name} has no negative value"
         if level.all_zero is AllZero.ZERO and not element.has_zero:
@@ -137,11 +137,6 @@ class LevelRules:
             yield "rule", f"'even' needs an element of kind float or int, not {self.element.element.kind}"
         if level.rule is Rule.MSE:
             yield from self._of_mse(format)
-
-    @property
-    def _may_be_negative(self) -> bool:
-        level = self.level
-        return level.rule is Rule.SIGNED_ABSMAX or (isinstance(level.target, float | int) and level.target < 0)
 
     def _of_clamp(self, format: NumberFormat) -> Iterator[KeyProblem]:
         if self.level.clamp is None:

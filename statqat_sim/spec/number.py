@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def checked_format(format: object) -> NumberFormat:
-    """`format` itself.
+def checked_format(format: object, allowed: str = "a NumberFormat") -> NumberFormat:
+    """`format` itself; `allowed`: all that the caller takes.
 
     Raises:
         TypeError: unless it is a NumberFormat.
     """
     if not isinstance(format, NumberFormat):
         hint = f"; statqat_sim.load_format({format!r}) gives one" if isinstance(format, str) else ""
-        raise TypeError(f"format is a {type(format).__name__}; allowed: a NumberFormat{hint}")
+        raise TypeError(f"format is a {type(format).__name__}; allowed: {allowed}{hint}")
     return format
 
 

@@ -44,15 +44,21 @@ class Pack(Spec):
 class Layout(StrEnum):
     """Whether every field of a block format lies by itself, or the fields of each block follow each other.
 
-    `ggml_q5_0`: interleaved, of 5-bit elements first the plane of the top bits, then nibbles. `ggml_q4_k`: 12 bytes
-    hold the 6-bit scales and minima of 8 blocks. `ggml_tq2_0`: 4 planes of 32 codes. Source: ggml, ggml-common.h.
+    Those of ggml are interleaved in orders of their own, which `spec.ggml` tells: `ggml_q5_0` is Q5_1's, too, and
+    `ggml_q4_k` Q5_K's.
     """
 
     SEPARATE = "separate"
     INTERLEAVED = "interleaved"
     GGML_Q5_0 = "ggml_q5_0"
+    GGML_Q2_K = "ggml_q2_k"
+    GGML_Q3_K = "ggml_q3_k"
     GGML_Q4_K = "ggml_q4_k"
+    GGML_Q6_K = "ggml_q6_k"
+    GGML_IQ4_XS = "ggml_iq4_xs"
+    GGML_TQ1_0 = "ggml_tq1_0"
     GGML_TQ2_0 = "ggml_tq2_0"
+    GGML_NVFP4 = "ggml_nvfp4"
 
 
 class Swizzle(StrEnum):

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterator
 
 from statqat_sim.spec.base import KeyProblem
-from statqat_sim.spec.block import BlockFormat, Stored
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.block_map import told
+from statqat_sim.spec.ggml import MAPS
 from statqat_sim.spec.pack import BitOrder, BlockNibbles, BlockPack, Layout, Nibbles, Pack, Swizzle
-
-GGML: Final[Mapping[Layout, tuple[str, str]]] = {
-    Layout.GGML_Q5_0: ("elements of 5 bits in blocks of 32", "5 32"),
-    Layout.GGML_Q4_K: ("elements of 4 or 5 bits, and 6-bit scales and minima of 8 blocks of 32", "4 32"),
-    Layout.GGML_TQ2_0: ("elements of 2 bits in blocks of 256", "2 256"),
-}
-"""What each layout holds; the bits of an element, and the block of its scale."""
-
-Q4_K_SCALES: Final = ((16, 256), (6, 32), (16, 256), (6, 32))
-"""Bits and block of each array but the elements."""
 
 
 def pack_problems(format: BlockFormat) -> Iterator[KeyProblem]:
     """The keys that these arrays have no use for."""
-    pack, arrays = format.pack, format.stored
-    yield from _field_problems(pack, tuple(stored.name for stored in arrays))
-    if pack.layout in GGML:
-        yield from _ggml_problems(pack, arrays)
-    elif pack.layout is Layout.INTERLEAVED:
-        for stored in arrays:
-            if not isinstance(stored.block, int):
-                yield "layout", f"'interleaved' needs blocks of one axis, and {stored.name} has none; allowed: separate"
-    if pack.layout not in GGML:
+    pack = format.pack
+    if pack.layout in MAPS:
+        yield from _ggml_problems(format)
+    else:
+        yield from _field_problems(pack, tuple(format.fields))
+        yield from _block_problems(format)
         yield from _nibble_problems(format)
     if pack.swizzle is Swizzle.SM100_128X4:
         yield from _swizzle_problems(format)
@@ -41,17 +29,21 @@ def _field_problems(pack: BlockPack, names: tuple[str, ...]) -> Iterator[KeyProb
         yield "fields", f"{', '.join(pack.fields) or 'none'} are not the fields of this format: {', '.join(names)}"
 
 
-def _ggml_problems(pack: BlockPack, arrays: tuple[Stored, ...]) -> Iterator[KeyProblem]:
-    what, shape = GGML[pack.layout]
-    found = tuple((stored.format.bits, stored.block) for stored in arrays)
-    fits = f"{found[-1][0]} {arrays[0].block}" == shape and len({stored.block for stored in arrays}) == 2
-    if pack.layout is Layout.GGML_Q4_K:
-        fits = found[:-1] == Q4_K_SCALES and found[-1][0] in (4, 5)
-    if not fits:
-        yield "layout", f"{pack.layout.value!r} holds {what}; allowed: separate, interleaved"
-    for key in ("nibbles", "bit_order"):
-        if key in pack.model_fields_set:
-            yield key, f"layout {pack.layout.value!r} says it already; leave it out"
+def _ggml_problems(format: BlockFormat) -> Iterator[KeyProblem]:
+    layout = format.pack.layout
+    if not format.block_map:
+        held = "; or ".join(told(known.fields) for known in MAPS[layout])
+        yield "layout", f"{layout.value!r} holds {held}; not {told(format.fields)}; allowed: separate, interleaved"
+    for key in ("fields", "nibbles", "bit_order"):
+        if key in format.pack.model_fields_set:
+            yield key, f"layout {layout.value!r} says it already; leave it out"
+
+
+def _block_problems(format: BlockFormat) -> Iterator[KeyProblem]:
+    if format.pack.layout is Layout.INTERLEAVED:
+        for name, (_, block) in format.fields.items():
+            if not isinstance(block, int):
+                yield "layout", f"'interleaved' needs blocks of one axis, and {name} has none; allowed: separate"
 
 
 def _nibble_problems(format: BlockFormat) -> Iterator[KeyProblem]:

@@ -46,6 +46,11 @@ def block_size(block: Block) -> int | None:
     return block
 
 
+def times(block: Block, unit: Block) -> Block:
+    """A block that is counted in blocks of `unit`; what ends where the array does still does."""
+    return block * unit if isinstance(block, int) and isinstance(unit, int) else block
+
+
 class Rule(StrEnum):
     """How a block's elements decide on its scale. See `spec_language`, Definitions 21, 22, 27, 30."""
 
@@ -167,6 +172,11 @@ class ScaleLevel(ScaleKeys):
     def multiplies(self) -> bool:
         """Whether the scale is a factor of its own, not a shift of the exponent of one outside of it."""
         return self.combine is Combine.MULTIPLY
+
+    @property
+    def may_be_negative(self) -> bool:
+        """Whether its rule finds scales below 0."""
+        return self.rule is Rule.SIGNED_ABSMAX or (isinstance(self.target, float | int) and self.target < 0)
 
     def resolved(self, element: NumberFormat, *, is_anchor: bool) -> ScaleLevel:
         """The level with the defaults that depend on the formats filled in where their keys are not written.

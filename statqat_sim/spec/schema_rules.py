@@ -99,7 +99,7 @@ MODELS: Final[Mapping[str, Schema]] = {
         "allOf": [
             {
                 "if": {"properties": {"layout": {"pattern": "^ggml_"}}, "required": ["layout"]},
-                "then": {"properties": {"nibbles": False, "bit_order": False}},
+                "then": {"properties": {"fields": False, "nibbles": False, "bit_order": False}},
             },
             {
                 "if": {"properties": {"swizzle": {"const": "sm100_128x4"}}, "required": ["swizzle"]},

@@ -1,0 +1,119 @@
+"""What is given: the original, and values, bytes, or codes and scales of the quantized tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import Array, as_float32, float_storage, is_cpu_array
+from statqat_sim.codec import Codec
+from statqat_sim.identification.result import Compared
+from statqat_sim.plan.program import Storage
+from statqat_sim.quantized import octets
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.number import checked_format
+
+SAMPLE = 1 << 12
+"""Values that a format is tried on first."""
+
+ENOUGH = 0.5
+"""The share of them that it must give."""
+
+SAMPLER = "reference"
+"""The backend that tries: it compiles nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the quantized tensor stands for, and the type that it was rounded to."""
+
+    array: NDArray[np.float32]
+    storage: Storage
+
+    @classmethod
+    def of(cls, values: Any, shape: tuple[int, ...]) -> Values:
+        """Those of a tensor of this shape.
+
+        Raises:
+            TypeError: if they are no real numbers.
+            ValueError: if their shape is another.
+        """
+        array = np.atleast_1d(as_float32(values, "values"))
+        if array.shape != shape:
+            raise ValueError(f"values have shape {array.shape}; allowed: that of the original, {shape}")
+        return cls(array, float_storage(values, "values"))
+
+    def rounded(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Values as the tensor's type has them."""
+        if self.storage is Storage.BFLOAT16:
+            rounded: NDArray[np.float32] = Codec(checked_format(load_format("bfloat16"))).fake_quantize(y)
+            return rounded
+        with np.errstate(over="ignore"):
+            return y.astype(np.float16).astype(np.float32) if self.storage is Storage.FLOAT16 else y
+
+    def beside(self, y: NDArray[np.float32]) -> Compared:
+        """The values beside those of a format."""
+        return Compared.of("values", self.array, self.rounded(y))
+
+    def begin_like(self, y: NDArray[np.float32]) -> bool:
+        """Whether a format gives enough of the first ones: `y`, those of the first indices of axis 0."""
+        return Values(self.array[: len(y)], self.storage).beside(y).share >= ENOUGH
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The original, and what is known of the quantized tensor."""
+
+    x: NDArray[np.float32]
+    values: Values | None = None
+    packed: NDArray[np.uint8] | None = None
+    codes: Array | None = None
+    scales: tuple[Array, ...] = ()
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32], values: Any, packed: Any, codes: Any, scales: Sequence[Any]) -> Given:
+        """What `identify` is given.
+
+        Raises:
+            TypeError: if an array has the wrong dtype.
+            ValueError: unless one thing is given, or if x is empty.
+        """
+        if not isinstance(scales, tuple | list):
+            raise TypeError(f"scales is a {type(scales).__name__}; allowed: a list of arrays, outermost first")
+        parts = {"values": values is not None, "packed": packed is not None, "codes": codes is not None or bool(scales)}
+        if sum(parts.values()) != 1:
+            told = " and ".join(name for name, is_given in parts.items() if is_given) or "nothing"
+            raise ValueError(f"{told} given; allowed: one of values, packed, and codes with scales")
+        if x.size == 0:
+            raise ValueError(f"x has no elements (shape {x.shape}), and every format reproduces nothing")
+        if values is not None:
+            return cls(x, values=Values.of(values, x.shape))
+        if packed is not None:
+            return cls(x, packed=octets(packed, "packed"))
+        taken = None if codes is None else _integers(codes)
+        return cls(x, codes=taken, scales=tuple(_scales(each, index) for index, each in enumerate(scales)))
+
+    @property
+    def sample(self) -> NDArray[np.float32]:
+        """The first indices of axis 0 of the original: one at least."""
+        return self.x[: max(SAMPLE * len(self.x) // self.x.size, 1)]
+
+
+def _integers(codes: Any) -> Array:
+    array = np.asarray(codes)
+    if array.dtype.kind not in "ui":
+        raise TypeError(f"codes are {array.dtype}; allowed: integers")
+    return np.ascontiguousarray(array)
+
+
+def _scales(scales: Any, index: int) -> Array:
+    """Codes as integers, values as float32."""
+    name = f"scales[{index}]"
+    array = np.asarray(scales) if np.ndim(scales) == 0 else scales
+    if is_cpu_array(array) and str(array.dtype).rpartition(".")[2].lstrip("u").startswith("int"):
+        return np.ascontiguousarray(np.asarray(array))
+    return as_float32(array, name)

@@ -1,0 +1,85 @@
+"""`identify`: every format that fits the size of a quantized tensor is tried on the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from statqat_sim.arrays import as_float32, real_array
+from statqat_sim.geometry import checked_axis
+from statqat_sim.identification.blocks import check_scale, tried
+from statqat_sim.identification.given import Given
+from statqat_sim.identification.numbers import Extremes, number_candidates
+from statqat_sim.identification.result import BLOCK_RULES, Candidate
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import formats as known_formats
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.format import Format
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+
+def identify(
+    x: Any,
+    *,
+    values: Any = None,
+    packed: Any = None,
+    codes: Any = None,
+    scales: Sequence[Any] = (),
+    scale: Any = None,
+    axis: int = -1,
+    formats: Iterable[Format] | None = None,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """Tell which formats make a quantized tensor of its original.
+
+    Of the quantized tensor one thing is given: its values, its packed bytes, or its codes and scales.
+
+    Args:
+        x: the original, an array or CPU tensor of real numbers.
+        values: what the quantized tensor stands for, in x's shape. Halves are compared with values rounded to halves;
+            zeros of either sign, and all NaN, count as equal.
+        packed: its bytes: bytes, or an array of uint8.
+        codes: one code for each element, or dense bytes as `QuantizedTensor.fields` gives them.
+        scales: its scales, outermost first, then its offsets; or only the innermost scales. Integers are codes, floats
+            what they stand for.
+        scale: the outermost scale, where the caller of the format gave it; see `Codec.quantize`.
+        axis: along which blocks run.
+        formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried, on
+            `values` alone, with scales 1, MinMax and largest magnitude / largest value, of the tensor and of each
+            index of axis 0.
+        progress: told how many formats of how many are done.
+
+    Returns:
+        The formats that fit, best first: their sizes are the tensor's; of values, they give half of the first ones or
+        more, where these can be told without the rest. Stochastic rounding has no one result; it does not fit.
+
+    Raises:
+        TypeError: if an array has the wrong dtype.
+        ValueError: unless one thing is given, if its shape is not x's, if x is empty, or has no such axis; if no format
+            takes the scale.
+    """
+    listed = [load_format(name) for name in known_formats()] if formats is None else list(formats)
+    given = Given.of(np.atleast_1d(as_float32(real_array(x, "x"), "x")), values, packed, codes, scales)
+    axis = checked_axis(axis, given.x.shape)
+    if scale is not None:
+        check_scale(scale, listed, given.x.shape, axis)
+    extremes = Extremes.of(given.x) if given.values is not None and scale is None else None
+    found: list[Candidate] = []
+    for done, format in enumerate(listed):
+        if progress is not None:
+            progress(done, len(listed))
+        if isinstance(format, BlockFormat):
+            compared = tried(given, format, axis, scale)
+            found += [Candidate(format, BLOCK_RULES, compared)] if compared else []
+        elif given.values is not None and extremes is not None:
+            found += number_candidates(given, given.values, format, extremes)
+    return sorted(found, key=_rank)
+
+
+def _rank(candidate: Candidate) -> tuple[object, ...]:
+    """Best first; of equals, plain names before those of special profiles."""
+    name = candidate.format.name
+    return not candidate.exact, [-share for share in candidate.shares], len(name), name

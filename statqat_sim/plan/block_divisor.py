@@ -1,0 +1,104 @@
+"""What elements are divided by, or multiplied with: one word for each block. Definition 25.
+
+S = fl(fl(s_1 × s_2) × ...) is the product of the scales, outermost first; r is the anchor's scale from before it was
+encoded. The anchor says `apply` and `quotient`; only the last level's word meets elements.
+
+| apply               | quotient  | the word                        | an element becomes |
+|---------------------|-----------|---------------------------------|--------------------|
+| divide              | rounded   | S                               | fl(x / word)       |
+| divide              | unrounded | S, r in place of the anchor's s | fl(x / word)       |
+| multiply_reciprocal | rounded   | fl(fl(1 / s_1) / s_2) ...       | fl(x × word)       |
+| multiply_reciprocal | unrounded | the same, r in place of that s  | fl(x × word)       |
+
+A single scale that is always a power of two with an exact reciprocal is multiplied with that instead: the bits are the
+same, and a product is faster. Where elements are not scaled at all, the last level's word is NaN:
+
+| S                                                                      | the word  | codes      |
+|------------------------------------------------------------------------|-----------|------------|
+| NaN                                                                    | S         | 0          |
+| 0                                                                      | `OF_ZERO` | those of 0 |
+| any other, unrounded: r is 0, or the word comes out NaN, or 0 (divide) | `OF_ZERO` | those of 0 |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from statqat_sim.plan.block_scale import QUIET_NAN, Outer, Reads, is_nan
+from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE
+from statqat_sim.plan.scale_rules import exponent_of
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Apply, Quotient, ScaleLevel
+
+OF_ZERO: Final = QUIET_NAN | 1
+"""The word of a scale of 0: its elements get the codes of 0. Those of any other NaN get code 0."""
+
+
+def quotient(words: Reads, x: Word, format: BlockFormat, outer: Outer) -> Word:
+    """An element divided by its scale; NaN where that is 0 or NaN."""
+    divisor = words[str(outer.divisor)]
+    return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
+
+
+def alive(words: Reads, word: Word, outer: Outer) -> Word:
+    """A word that says something about elements; 0 where their scale is 0 or NaN."""
+    return is_nan(words[str(outer.divisor)]).where(0, word)
+
+
+def multiplies(format: BlockFormat) -> bool:
+    """Whether elements are multiplied with a reciprocal: the format says so, or it is exact and comes to the same."""
+    return format.anchor.apply is Apply.MULTIPLY_RECIPROCAL or _has_exact_reciprocal(format)
+
+
+def _has_exact_reciprocal(format: BlockFormat) -> bool:
+    """Whether the scale is a power of two whose reciprocal float32 has."""
+    level = format.scales[0]
+    if len(format.scales) > 1 or not level.is_power_of_two or level.quotient is Quotient.UNROUNDED:
+        return False
+    assert isinstance(level.format, NumberFormat)
+    return exponent_of(level.format.smallest) >= -FLOAT32.bias and exponent_of(level.format.max) <= FLOAT32.bias
+
+
+@dataclass(frozen=True, slots=True)
+class Divisor:
+    """The word of a level, from the words of the plan that finds its scale."""
+
+    words: Reads
+    format: BlockFormat
+    level: ScaleLevel
+    outer: Outer
+
+    def word(self, scale: Word, raw: Word, product: Word) -> Word:
+        """Of all scales so far; `raw`: this level's before it was encoded; `product`: S."""
+        is_raw = self.level is self.format.anchor and self.level.quotient is Quotient.UNROUNDED
+        word = self._joined(raw if is_raw else scale, product)
+        return self._marked(word, product) if self.level is self.format.scales[-1] else word
+
+    def _joined(self, used: Word, product: Word) -> Word:
+        """The first table; where 0 has no reciprocal its mark stays, whatever is inside of it."""
+        anchor, outside = self.format.anchor, self.outer.divisor
+        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
+            before = self.words.number("one", 1.0) if outside is None else self.words[outside]
+            reciprocal = _unless_zero(used, before.fdiv(used))
+            return reciprocal if outside is None else is_nan(before).where(before, reciprocal)
+        if anchor.quotient is Quotient.ROUNDED:
+            return product
+        return used if outside is None else self.words[outside].fmul(used)
+
+    def _marked(self, word: Word, product: Word) -> Word:
+        """The second table."""
+        anchor = self.format.anchor
+        if anchor.quotient is Quotient.UNROUNDED:
+            sound = word if anchor.apply is Apply.MULTIPLY_RECIPROCAL else _unless_zero(word, word)
+            return is_nan(product).where(product, is_nan(word).where(OF_ZERO, sound))
+        if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
+            return is_nan(product).where(product, _unless_zero(product, word))
+        return _unless_zero(product, self.words.number("one", 1.0).fdiv(product) if multiplies(self.format) else word)
+
+
+def _unless_zero(scale: Word, word: Word) -> Word:
+    """A mark where the scale is 0."""
+    return (scale & MAGNITUDE).where(word, OF_ZERO)

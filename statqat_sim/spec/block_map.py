@@ -1,0 +1,107 @@
+"""Where every bit of a block's codes lies in its bytes, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Final, TypeAlias
+
+from statqat_sim.spec.scale import Block
+
+BYTE: Final = 8
+
+Fields: TypeAlias = Mapping[str, tuple[int, Block]]
+"""By name: the bits of a code, and how many elements share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some codes of a field, and those of their bits that lie together: `width` bits from bit `low` upwards."""
+
+    field: str
+    codes: range
+    width: int
+    low: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Bytes that are alike: byte j holds code j of every piece, the first in its lowest bits; bits left over are 0.
+
+    `ternary`: the codes are digits of base 3 instead, up to five to a byte, the first the most significant, of a number
+    v from 0 to 242. The byte is the least b with b / 256 ≥ v / 243, so that digits come out of it by multiplication.
+    """
+
+    pieces: tuple[Piece, ...]
+    ternary: bool = False
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.pieces[0].codes)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names, each once."""
+        return tuple(dict.fromkeys(piece.field for piece in self.pieces))
+
+
+@dataclass(frozen=True)
+class BlockMap:
+    """The runs of a block, one after the other."""
+
+    runs: tuple[Run, ...]
+
+    @cached_property
+    def size(self) -> int:
+        """In bytes."""
+        return sum(run.size for run in self.runs)
+
+    @cached_property
+    def elements(self) -> int:
+        """Of a block."""
+        return self.counts["elements"]
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """The codes of every field, by its name."""
+        return {name: max(piece.codes[-1] for piece in pieces) + 1 for name, pieces in self._pieces.items()}
+
+    @cached_property
+    def fields(self) -> Fields:
+        """The formats whose blocks these are have these fields."""
+        return {
+            name: (max(piece.low + piece.width for piece in pieces), self.elements // self.counts[name])
+            for name, pieces in self._pieces.items()
+        }
+
+    @property
+    def bits_per_element(self) -> float:
+        """All that is stored, by the elements."""
+        return BYTE * self.size / self.elements
+
+    def __str__(self) -> str:
+        """The bytes of what follows each other: `scale 2 + elements 16`."""
+        parts = groupby(self.runs, lambda run: run.fields)
+        return " + ".join(f"{' and '.join(names)} {sum(run.size for run in runs)}" for names, runs in parts)
+
+    @property
+    def _pieces(self) -> Mapping[str, list[Piece]]:
+        pieces: dict[str, list[Piece]] = {}
+        for run in self.runs:
+            for piece in run.pieces:
+                pieces.setdefault(piece.field, []).append(piece)
+        return pieces
+
+
+def told(fields: Fields) -> str:
+    """For people: what a block is made of."""
+    return ", ".join(f"{name} of {bits} bits{_shared(block)}" for name, (bits, block) in fields.items())
+
+
+def _shared(block: Block) -> str:
+    if block == 1:
+        return ""
+    return f" per {list(block) if isinstance(block, tuple) else block}"

@@ -17,6 +17,7 @@ from typing import TypeAlias
 Call: TypeAlias = Callable[[], object]
 
 PACKAGES = ("numpy", "numba", "torch", "ml_dtypes")
+GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "torchao")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +99,29 @@ class Machine:
     python: str
     versions: dict[str, str | None]
     date: str
+    device: str | None = None
+    """The GPU, where one is measured."""
 
     @classmethod
-    def here(cls) -> Machine:
-        """This machine, now."""
+    def here(cls, device: str | None = None) -> Machine:
+        """This machine, now; `device`: the GPU that is measured."""
+        packages = PACKAGES if device is None else PACKAGES + GPU_PACKAGES
         return cls(
             cpu=_cpu(),
             cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
             load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
             system=f"{platform.system()} {platform.machine()}",
             python=platform.python_version(),
-            versions={package: _version(package) for package in PACKAGES},
+            versions={package: _version(package) for package in packages},
             date=datetime.now(UTC).date().isoformat(),
+            device=device,
         )
 
     def __str__(self) -> str:
         versions = (f"{name} {number}" for name, number in self.versions.items() if number)
-        return (
-            f"{self.cpu}, {self.cores} cores, {self.system}, Python {self.python}, {', '.join(versions)}, {self.date}"
-        )
+        device = "" if self.device is None else f"{self.device}, "
+        system = f"{self.cpu}, {self.cores} cores, {self.system}"
+        return f"{device}{system}, Python {self.python}, {', '.join(versions)}, {self.date}"
 
 
 def _cpu() -> str:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import (
-    INTEGERS,
-    Array,
-    as_float32,
-    as_scale,
-    dtype_name,
-    in_kind,
-    real_array,
-    result_array,
-    separate,
-)
+from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, dtype_name
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block_levels import stored_as
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
-from statqat_sim.runtime import Backend, BlockKernel, backend_for, block_kernel
+from statqat_sim.runtime import Backend, BlockKernel, backend_for, block_kernel, library_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Order, Rule, ScaleLevel
@@ -37,33 +28,33 @@ class BlockCodec:
     def __init__(self, format: BlockFormat, backend: Backend | None) -> None:
         self.format = format
         self._backend = backend
-        self._kernels: dict[tuple[object, ...], BlockKernel] = {}
+        self._compiled = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
 
     def quantize(self, x: Any, axis: int, scale: Any, weights: Any, random: dict[str, Any]) -> QuantizedTensor:
-        values, geometry, options = self._job(x, axis, scale, weights)
-        kernel = self._kernel(x, with_scale=scale is not None)
-        codes, stored = kernel.quantize(values, geometry, **options, **random)
-        arrays = tuple(in_kind(array, x) for array in stored)
+        job = self._job(x, axis, scale, weights)
+        codes, stored = job.kernel.quantize(job.values, job.geometry, **job.options, **random)
+        codes, *arrays = (job.library.in_kind(array, x) for array in (codes, *stored))
         count = sum(each.name.startswith(layouts.SCALE) for each in self.format.stored)
-        scales, offsets = arrays[:count], arrays[count:]
+        scales, offsets = tuple(arrays[:count]), tuple(arrays[count:])
         offset = offsets[-1] if offsets else None
-        return QuantizedTensor(in_kind(codes, x), scales, self.format, geometry.axis, offset, offsets[:-1])
+        return QuantizedTensor(codes, scales, self.format, job.geometry.axis, offset, offsets[:-1])
 
     def pack(self, x: Any, axis: int, scale: Any, weights: Any, random: dict[str, Any]) -> bytes:
-        values, geometry, options = self._job(x, axis, scale, weights)
-        packed = layouts.dense_elements(self.format, geometry)
-        kernel = self._kernel(x, with_scale=scale is not None)
-        codes, stored = kernel.quantize(values, geometry, **options, **random, packed=packed)
+        job = self._job(x, axis, scale, weights)
+        if job.library is not CPU:
+            return self.quantize(x, axis, scale, weights, random).pack()
+        packed = layouts.dense_elements(self.format, job.geometry)
+        codes, stored = job.kernel.quantize(job.values, job.geometry, **job.options, **random, packed=packed)
         names = [each.name for each in self.format.stored]
         arrays = dict(zip(names, (*stored, codes), strict=True))
-        return layouts.pack(self.format, geometry, arrays, dense=packed is not None)
+        return layouts.pack(self.format, job.geometry, arrays, dense=packed is not None)
 
     def fake_quantize(self, x: Any, axis: int, scale: Any, weights: Any, out: Any, random: dict[str, Any]) -> Any:
-        values, geometry, options = self._job(x, axis, scale, weights)
-        kernel = self._kernel(x, with_scale=scale is not None)
-        result = _Result.of(out, geometry.shape)
-        values = separate(values, result.target)
-        return result.given_back(kernel.fake_quantize(values, geometry, out=result.into, **options, **random), x)
+        job = self._job(x, axis, scale, weights)
+        result = _Result.of(out, job.geometry.shape, job.library, job.values)
+        values = job.library.separate(job.values, result.target)
+        given = job.kernel.fake_quantize(values, job.geometry, out=result.into, **job.options, **random)
+        return result.given_back(given, x)
 
     def dequantize(self, q: QuantizedTensor, out: Any) -> Any:
         if not isinstance(q, QuantizedTensor):
@@ -71,33 +62,54 @@ class BlockCodec:
         if q.format is not self.format and q.format != self.format:
             other = f"another {q.format.name}" if q.format.name == self.format.name else q.format.name
             raise ValueError(f"q is in {other}; allowed: {self.format.name}, this codec's format")
-        result = _Result.of(out, q.shape)
-        *stored, codes = (separate(array, result.target) for array in q.arrays().values())
-        kernel = self._kernel(q.codes)
+        kernel, library = self._kernel(q.codes)
+        *stored, codes = q.arrays(library).values()
+        result = _Result.of(out, q.shape, library, codes)
+        *stored, codes = (library.separate(array, result.target) for array in (*stored, codes))
         return result.given_back(kernel.dequantize(codes, tuple(stored), q.geometry, out=result.into), q.codes)
 
-    def _job(self, x: Any, axis: int, scale: Any, weights: Any) -> tuple[Array, Geometry, dict[str, Any]]:
+    def _job(self, x: Any, axis: int, scale: Any, weights: Any) -> _Job:
         """What a kernel is given: x, where its blocks lie, and scales and weights where the caller gives them."""
-        values = as_float32(x, "x")
+        kernel, library = self._kernel(x, with_scale=scale is not None)
+        values = library.as_float32(x, "x")
         options: dict[str, Any] = {}
-        geometry = Geometry.of(values.shape, axis, self.format)
+        geometry = Geometry.of(tuple(values.shape), axis, self.format)
         if scale is not None:
-            options["given"] = given_scale(scale, self.format, geometry)
+            options["given"] = given_scale(scale, self.format, geometry, library, values)
         elif self.format.needs_scale:
             raise ValueError(f"{self.format.name} has a scale that the caller gives (rule: given); allowed: scale=...")
         if weights is not None:
             format = self.format if scale is None else _with_given_scale(self.format)
-            options["weights"] = _weights(weights, format, geometry)
-        return values, geometry, options
+            options["weights"] = _weights(weights, format, geometry, library, values)
+        return _Job(kernel, library, values, geometry, options)
 
-    def _kernel(self, array: Any, *, with_scale: bool = False) -> BlockKernel:
-        """The kernel for arrays of this kind."""
-        key = (type(array), getattr(array, "device", None), with_scale)
-        kernel = self._kernels.get(key)
-        if kernel is None:
+    def _kernel(self, array: Any, *, with_scale: bool = False) -> tuple[BlockKernel, ArrayLibrary]:
+        """The kernel for arrays of this kind, and what knows them."""
+        backend = self._backend or backend_for(array)
+        return getattr(self._compiled, self._prepared(backend, with_scale)), library_of(backend, array)
+
+    def _prepared(self, backend: Backend, with_scale: bool) -> str:
+        """The name of the backend's kernel among those that are compiled."""
+        name = f"{backend.name}{' with scale' * with_scale}"
+        if not hasattr(self._compiled, name):
             format = _with_given_scale(self.format) if with_scale else self.format
-            kernel = self._kernels[key] = block_kernel(self._backend or backend_for(array), lower_block(format))
-        return kernel
+            setattr(self._compiled, name, block_kernel(backend, lower_block(format)))
+        return name
+
+    _prepared._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is done to an array, by which kernel."""
+
+    kernel: BlockKernel
+    library: ArrayLibrary
+    values: Any
+    """The array, as the library's float32."""
+
+    geometry: Geometry
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,26 +117,28 @@ class _Result:
     """Where values go."""
 
     out: Any
-    target: Array
+    target: Any
+    library: ArrayLibrary
 
     @classmethod
-    def of(cls, out: Any, shape: tuple[int, ...]) -> _Result:
-        return cls(out, result_array(out, shape, Storage.FLOAT32))
+    def of(cls, out: Any, shape: tuple[int, ...], library: ArrayLibrary, like: Any) -> _Result:
+        return cls(out, library.result(out, shape, Storage.FLOAT32, like), library)
 
     @property
-    def into(self) -> Array | None:
-        """What a kernel may write to."""
-        return self.target if self.target.flags.c_contiguous else None
+    def into(self) -> Any:
+        """What a kernel may write to, or None."""
+        return self.target if self.library.is_plain(self.target) else None
 
-    def given_back(self, values: Array, like: Any) -> Any:
+    def given_back(self, values: Any, like: Any) -> Any:
         """The caller's array, or values of the input's kind."""
         if self.into is None:
             self.target[...] = values
-        return in_kind(self.target, like) if self.out is None else self.out
+        return self.library.in_kind(self.target, like) if self.out is None else self.out
 
 
 def _with_given_scale(format: BlockFormat) -> BlockFormat:
     """The format with a scale of the caller's: the outermost one, where no rule says `given`."""
+    _check_takes_scale(format)
     if format.needs_scale:
         return format
     outermost, *inner = format.scales
@@ -145,8 +159,10 @@ def _check_takes_scale(format: BlockFormat) -> None:
         raise UnsupportedError(f"{told}; allowed: no scale=..., or another order")
 
 
-def given_scale(scale: Any, format: BlockFormat, geometry: Geometry) -> Array:
-    """The caller's scales as float32, one for each block of the level that they are for.
+def given_scale(
+    scale: Any, format: BlockFormat, geometry: Geometry, library: ArrayLibrary = CPU, like: Any = None
+) -> Any:
+    """The caller's scales as float32, one for each block of the level that they are for, on the device of `like`.
 
     Raises:
         TypeError: if they are an array of another dtype; of integers, where these would look like codes.
@@ -157,12 +173,12 @@ def given_scale(scale: Any, format: BlockFormat, geometry: Geometry) -> Array:
     level = next((level for level in format.scales if level.rule is Rule.GIVEN), format.scales[0])
     shape = geometry.scale_shape(level.block)
     _refuse_codes(scale, format, level)
-    given = as_scale(scale, shape)
-    if np.isnan(given).any():
+    given = library.as_scale(scale, shape, like)
+    if library.looks and np.isnan(given).any():
         raise ValueError("scale has values that are NaN; allowed: numbers")
-    if (given < 0).any() and not level.may_be_negative:
+    if library.looks and (given < 0).any() and not level.may_be_negative:
         raise ValueError(f"scale has values that are negative; allowed for {format.name}: 0 and above")
-    return np.ascontiguousarray(np.broadcast_to(given, shape)).reshape(shape)
+    return library.broadcast(given, shape)
 
 
 def _refuse_codes(scale: Any, format: BlockFormat, level: ScaleLevel) -> None:
@@ -175,14 +191,15 @@ def _refuse_codes(scale: Any, format: BlockFormat, level: ScaleLevel) -> None:
         raise TypeError(f"{told}; allowed: a number, or float32, as q.scale_values() has them")
 
 
-def _weights(weights: Any, format: BlockFormat, geometry: Geometry) -> Array:
+def _weights(weights: Any, format: BlockFormat, geometry: Geometry, library: ArrayLibrary, like: Any) -> Any:
     """Weights as float64, one for each index of the axis."""
     if all(level.rule is not Rule.MSE for level in format.scales):
         raise ValueError(f"{format.name} compares no errors, which weights are for; allowed: with rule: mse")
     count = geometry.shape[geometry.axis] if geometry.shape else 1
-    values = np.ascontiguousarray(real_array(weights, "weights"), np.float64)
-    if values.shape != (count,):
-        raise ValueError(f"weights have shape {values.shape}; allowed: ({count},), one for each index of the axis")
-    if not (values >= 0).all() or np.isinf(values).any():
+    values = library.as_weights(weights, like)
+    if tuple(values.shape) != (count,):
+        shape = tuple(values.shape)
+        raise ValueError(f"weights have shape {shape}; allowed: ({count},), one for each index of the axis")
+    if library.looks and not ((values >= 0) & np.isfinite(values)).all():
         raise ValueError("weights have values that are negative, NaN or infinite; allowed: finite ones, 0 and above")
     return values

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import secrets
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_scale, dtype_name, float_storage, plain_name, real_array
+from statqat_sim.arrays import ArrayLibrary, dtype_name, float_storage, plain_name
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
-from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named
+from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named, library_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import NanInput, Overflow
 from statqat_sim.spec.format import Format
@@ -56,6 +57,7 @@ class Codec:
     def __init__(self, format: Format, backend: str = "auto") -> None:
         self.format: Format = format if isinstance(format, BlockFormat) else checked_format(format, FORMATS)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
+        self._compiled = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
         self._kernels: dict[tuple[object, ...], Kernel] = {}
         self._blocks = BlockCodec(format, self._backend) if isinstance(format, BlockFormat) else None
         policy = format.element.encode if isinstance(format, BlockFormat) else format.encode
@@ -85,8 +87,7 @@ class Codec:
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
             UnsupportedError: if codes of more than 8 bits shall be packed; for block formats.
         """
-        if self._may_refuse:
-            self._refuse(x)
+        self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
         return kernel(x, out=out, **self._random(x, seed, offset))
 
@@ -220,8 +221,7 @@ class Codec:
             return self._blocks.fake_quantize(x, axis, scale, weights, out, self._random(x, seed, offset))
         if weights is not None:
             raise ValueError(f"{self.format.name} has no blocks, whose scales weights are for; allowed: None")
-        if self._may_refuse:
-            self._refuse(x, scale)
+        self._refuse(x, scale)
         if scale is None:
             kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
             return kernel(x, out=out, **self._random(x, seed, offset))
@@ -242,11 +242,14 @@ class Codec:
         return self.format
 
     def _refuse(self, x: Any, scale: Any = None) -> None:
-        """Raise ValueError for inputs that the format has no code for."""
+        """Raise ValueError for inputs that the format has no code for; where they lie on a device, wait for it."""
+        if not self._may_refuse:
+            return
+        library = library_of(self._backend or backend_for(x), x)
         if self._refuses_nan:
-            _refuse_nan(x, self.format.name, scale)
+            _refuse_nan(x, self.format.name, scale, library)
         if self._wraps and dtype_name(x) in LONG_INTEGERS:
-            _refuse_long(x, self.format.name)
+            _refuse_long(x, self.format.name, library)
 
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
         """What a kernel's random bits depend on; nothing where it has none."""
@@ -263,13 +266,24 @@ class Codec:
 
     def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
         """The kernel for arrays of this kind; `values`: what a decoder gives."""
+        if self._backend is not None:
+            name = self._prepared(self._backend, purpose, values or float_storage(array, "x"))
+            return getattr(self._compiled, name)  # type: ignore[no-any-return]
         key = (type(array), getattr(array, "dtype", None), getattr(array, "device", None), purpose, values)
         kernel = self._kernels.get(key)
         if kernel is None:
-            backend = self._backend or backend_for(array)
-            plan = lower(self._number_format(), purpose, floats=values or float_storage(array, "x"))
-            kernel = self._kernels[key] = backend.compile(plan)
+            name = self._prepared(backend_for(array), purpose, values or float_storage(array, "x"))
+            kernel = self._kernels[key] = getattr(self._compiled, name)
         return kernel
+
+    def _prepared(self, backend: Backend, purpose: Purpose, floats: Storage) -> str:
+        """The name of the backend's kernel among those that are compiled."""
+        name = f"{backend.name} {purpose} {floats}"
+        if not hasattr(self._compiled, name):
+            setattr(self._compiled, name, backend.compile(lower(self._number_format(), purpose, floats=floats)))
+        return name
+
+    _prepared._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces
 
 
 def new_seed() -> int:
@@ -290,29 +304,29 @@ def _value_storage(dtype: Any) -> Storage:
     return Storage(name)
 
 
-def _refuse_nan(x: Any, name: str, scale: Any = None) -> None:
+def _refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
     """Raises ValueError for the first NaN of x, or of x / scale."""
-    values, what = real_array(x, "x"), "x"
+    values, what = library.as_float32(x, "x"), "x"
+    wrong = values != values
     if scale is not None:
-        divisor = as_scale(scale, values.shape)
+        divisor, what = library.as_scale(scale, tuple(values.shape), values), "(x / scale)"
         with np.errstate(all="ignore"):
-            values, what = np.where(divisor == 0, np.float32(0), values.astype(np.float32) / divisor), "(x / scale)"
-    place = _first(np.isnan(values))
-    if place is not None:
-        raise ValueError(f"{what}{place} is NaN, which {name} refuses (nan_input: error)")
+            quotient = values / divisor
+        wrong = (quotient != quotient) & (divisor != 0)
+    _refuse_first(wrong, library, what, f"is NaN, which {name} refuses (nan_input: error)")
 
 
-def _refuse_long(x: Any, name: str) -> None:
+def _refuse_long(x: Any, name: str, library: ArrayLibrary) -> None:
     """Raises ValueError for the first integer that float64, through which integers go, does not hold."""
-    values = real_array(x, "x")
-    place = _first((values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS))
+    values = library.as_native(x, Storage.FLOAT64, "x")  # rounded to odd
+    wrong = (values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS)
+    told = f"is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)"
+    _refuse_first(wrong, library, "x", told)
+
+
+def _refuse_first(wrong: Any, library: ArrayLibrary, what: str, told: str) -> None:
+    """Raises ValueError that tells the index of the first wrong element behind an array's name."""
+    place = library.first(wrong)
     if place is not None:
-        raise ValueError(f"x{place} is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)")
-
-
-def _first(wrong: Any) -> str | None:
-    """The index of the first wrong element, as it is written behind an array's name."""
-    if not wrong.any():
-        return None
-    places = np.unravel_index(int(wrong.argmax()), wrong.shape)
-    return f"[{', '.join(map(str, places))}]" if places else ""
+        indices = ", ".join(map(str, map(int, np.unravel_index(place, tuple(wrong.shape)))))
+        raise ValueError(f"{what}{f'[{indices}]' if indices else ''} {told}")

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import Array, as_numpy, dtype_name, in_kind, is_cpu_array, real_array
+from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, real_array
 from statqat_sim.geometry import Geometry
 from statqat_sim.packing import sizes
-from statqat_sim.plan.lower import Purpose, lower
-from statqat_sim.reference.interpret import interpret
-from statqat_sim.reference.streams import words
+from statqat_sim.plan.lower_block import factors
+from statqat_sim.plan.program import CodecPlan
+from statqat_sim.reference.backend import ReferenceKernel
+from statqat_sim.runtime import Kernel, backend_for, library_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Combine, ScaleLevel
 
 OCTETS = ("uint8", "int8")
 """Dtypes of arrays that are taken as bytes."""
@@ -54,10 +53,9 @@ class QuantizedTensor:
         _check_block_format(self.format)
         object.__setattr__(self, "scales", _listed(self.scales, "scales"))
         object.__setattr__(self, "offset_scales", _listed(self.offset_scales, "offset_scales"))
-        if not is_cpu_array(self.codes):
-            raise TypeError(f"codes is a {type(self.codes).__name__}; allowed: a numpy array or a CPU tensor")
+        library = _library(self.codes)
         object.__setattr__(self, "axis", self.geometry.axis)
-        self.arrays()
+        self.arrays(library)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,11 +83,21 @@ class QuantizedTensor:
 
         The scale of an element is their product, rounded to float32 after each factor, outermost first.
         """
-        levels = zip(self.arrays().values(), self.format.stored, _combines(self.format.scales), strict=False)
-        return tuple(in_kind(_factor(array, stored.format, how), self.codes) for array, stored, how in levels)
+        plans = zip(factors(self.format), self.scales, strict=True)
+        return tuple(_kernel(plan, self.codes)(array) for plan, array in plans)
+
+    def cpu(self) -> QuantizedTensor:
+        """The same tensor in the CPU's memory: numpy arrays, or CPU tensors of tensors. It may be this one."""
+        offset = None if self.offset is None else _on_cpu(self.offset)
+        scales, offset_scales = (tuple(map(_on_cpu, arrays)) for arrays in (self.scales, self.offset_scales))
+        return replace(self, codes=_on_cpu(self.codes), scales=scales, offset=offset, offset_scales=offset_scales)
 
     def pack(self) -> bytes:
-        """Codes and scales as bytes, in the layout that the format's `pack` says."""
+        """Codes and scales as bytes, in the layout that the format's `pack` says.
+
+        Raises:
+            TypeError: if they are not in the CPU's memory: `q.cpu().pack()`.
+        """
         return layouts.pack(self.format, self.geometry, self.arrays())
 
     def fields(self) -> dict[str, Array]:
@@ -97,14 +105,17 @@ class QuantizedTensor:
 
         A float that the whole array shares is an array of no axes here, as checkpoints keep it; `scales` has it with as
         many axes as the array. Where the format's fields are separate, `pack` gives their bytes one after the other.
+
+        Raises:
+            TypeError: if they are not in the CPU's memory.
         """
         return layouts.pack_fields(self.format, self.geometry, self.arrays())
 
-    def arrays(self) -> dict[str, Array]:
-        """Codes and scales as numpy arrays, by the names of their fields.
+    def arrays(self, library: ArrayLibrary = CPU) -> dict[str, Any]:
+        """Codes and scales as a library's arrays, in C order, by the names of their fields.
 
         Raises:
-            TypeError: if one has the wrong dtype or kind.
+            TypeError: if one has the wrong dtype, or is not of this library.
             ValueError: if one has the wrong shape, or their number is wrong.
         """
         fields = layouts.fields_of(self.format, self.geometry)
@@ -112,7 +123,8 @@ class QuantizedTensor:
         given = (*self.scales, *offsets, self.codes)
         if len(given) != len(fields):
             _refuse_number(self.format, len(self.scales), len(offsets))
-        return {name: _checked(array, field) for (name, field), array in zip(fields.items(), given, strict=True)}
+        pairs = zip(fields.values(), given, strict=True)
+        return {field.name: _checked(array, field, library) for field, array in pairs}
 
     def __repr__(self) -> str:
         sizes = f"{self.nbytes} bytes, {self.bits_per_element:.4g} bits per element"
@@ -122,6 +134,9 @@ class QuantizedTensor:
         """Whether format and axis are equal, and all codes; NaN scales of the same bits are.
 
         Bits above a code's width do not count.
+
+        Raises:
+            TypeError: if the codes are not in the CPU's memory.
         """
         if not isinstance(other, QuantizedTensor):
             return NotImplemented
@@ -190,12 +205,34 @@ def _listed(arrays: Any, what: str) -> tuple[Any, ...]:
     return tuple(arrays)
 
 
-def _checked(array: Any, field: layouts.Field) -> Array:
-    """An array as numpy's, in C order."""
-    view = np.asarray(as_numpy(array, field.storage, field.name)).view(field.storage.value)
-    if view.shape != field.shape:
-        raise ValueError(f"{field.name} has shape {view.shape}; allowed: {field.shape}")
-    return np.ascontiguousarray(view).reshape(view.shape)
+def _library(codes: Any) -> ArrayLibrary:
+    """What knows an array of codes."""
+    if is_cpu_array(codes):
+        return CPU
+    try:
+        return library_of(backend_for(codes), codes)
+    except TypeError:
+        raise TypeError(f"codes is a {type(codes).__name__}; allowed: a numpy array or a tensor") from None
+
+
+def _checked(array: Any, field: layouts.Field, library: ArrayLibrary) -> Any:
+    """An array as the library's, in C order."""
+    native = library.as_native(array, field.storage, field.name)
+    if tuple(native.shape) != field.shape:
+        raise ValueError(f"{field.name} has shape {tuple(native.shape)}; allowed: {field.shape}")
+    return native
+
+
+def _on_cpu(array: Any) -> Any:
+    """A copy in the CPU's memory, unless it is there: cupy's arrays have `get`, torch's `cpu`."""
+    if is_cpu_array(array):
+        return array
+    return array.get() if hasattr(array, "get") else array.cpu()
+
+
+def _kernel(plan: CodecPlan, array: Any) -> Kernel:
+    """What runs a plan on an array; numpy's interpreter is fast enough for the few scales of CPU arrays."""
+    return ReferenceKernel(plan) if is_cpu_array(array) else backend_for(array).compile(plan)
 
 
 def _significant(array: Array, format: NumberFormat) -> Array:
@@ -210,20 +247,3 @@ def _refuse_number(format: BlockFormat, scales: int, offsets: int) -> None:
     names = [stored.name for stored in format.stored]
     wanted = ", ".join(names[:-1])
     raise ValueError(f"{scales} arrays of scales and {offsets} of offsets; allowed for {format.name}: {wanted}")
-
-
-def _combines(levels: Iterable[ScaleLevel]) -> Iterator[Combine]:
-    """How each array of scales joins those outside of it."""
-    for level in levels:
-        if isinstance(level.format, BlockFormat):
-            yield from _combines(level.format.scales)
-        yield level.combine
-
-
-def _factor(array: Array, format: NumberFormat, combine: Combine) -> Array:
-    """What the codes of one level stand for, as float32."""
-    if combine is not Combine.MULTIPLY:
-        exponents = _significant(array, format).astype(np.int32)
-        return np.ldexp(np.float32(1), exponents if combine is Combine.EXPONENT_ADD else -exponents)
-    values: Array = interpret(lower(format, Purpose.DECODE), [words(array)]).view(np.float32)
-    return values

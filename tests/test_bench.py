@@ -11,6 +11,11 @@ from typing import Any
 
 import pytest
 
+from bench import gpu
+from bench.gpu_cases import NAMED, NAMED_BLOCKS, GpuData, blocks, elementwise
+from bench.options import QUICK_METHOD
+from statqat_sim.runtime import backends
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -150,3 +155,24 @@ def test_the_main_job_is_timed_as_a_process(tmp_path: Path) -> None:
     assert len(job["formats"]) == 6
     assert is_spread(job["seconds"])
     assert job["machine"]["versions"]["numpy"]
+
+
+# --- GPUs --------------------------------------------------------------------------------------------------------
+
+
+def test_every_case_of_the_gpu_bench_runs_on_a_cpu() -> None:
+    report = gpu.run(GpuData(1 << 12, "cpu"), QUICK_METHOD, quick=True, kinds=(elementwise, blocks))
+    cases = [row.case for row in report.comparisons]
+    assert len(cases) == 3 * len(NAMED) + 2 * len(NAMED_BLOCKS)
+    assert {"encode float8_e4m3fn, 5 bytes", "quantize nvfp4, 9.062 bytes"} <= set(cases)
+    assert not report.skipped
+    assert report.machine.device is None
+
+
+def test_without_a_gpu_the_bench_says_what_is_missing() -> None:
+    reason = backends()["cupy"].available()
+    if reason is None:
+        pytest.skip("there is a GPU")
+    done = subprocess.run([sys.executable, "-m", "bench.gpu"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr

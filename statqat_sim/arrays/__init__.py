@@ -1,5 +1,6 @@
-"""CPU arrays of any kind as numpy arrays, and results in the caller's kind. Imports no other array library."""
+"""Arrays of any kind as kernels read them, and results in the caller's kind. Imports no library but numpy."""
 
+from statqat_sim.arrays.cpu import CPU, CpuLibrary
 from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array
 from statqat_sim.arrays.kinds import (
     FLOATS,
@@ -14,14 +15,18 @@ from statqat_sim.arrays.kinds import (
     plain_name,
     word_type,
 )
+from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.arrays.results import in_kind, result_array, separate
 
 __all__ = [
+    "CPU",
     "FLOATS",
     "HALVES",
     "INTEGERS",
     "READ",
     "Array",
+    "ArrayLibrary",
+    "CpuLibrary",
     "as_float32",
     "as_numpy",
     "as_scale",

@@ -58,7 +58,8 @@ def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
     if is_cpu_tensor(array):
         return _tensor_view(array, what)
     if not isinstance(array, np.ndarray | np.generic):
-        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
+        where = f" on {array.device}" if hasattr(array, "device") else ""
+        raise TypeError(f"{what} is a {type(array).__name__}{where}; allowed: a {storage_dtype(storage)} array")
     _refuse_mask(array, what)
     return np.asarray(array)
 

@@ -37,12 +37,13 @@ def is_cpu_array(array: object) -> bool:
 
 def dtype_name(array: Any) -> str:
     """The name of an array's dtype in any byte order, as `plain_name` has it; of what has none, its type's name."""
-    return _native_name(getattr(array, "dtype", type(array).__name__))
+    dtype = getattr(array, "dtype", type(array).__name__)
+    return _native_name(dtype) if isinstance(dtype, np.dtype) else plain_name(dtype)
 
 
 @cache
-def _native_name(dtype: object) -> str:
-    return plain_name(dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype)
+def _native_name(dtype: np.dtype[Any]) -> str:
+    return plain_name(dtype.newbyteorder("="))
 
 
 def plain_name(dtype: object) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
 from statqat_sim.plan.block_divisor import OF_ZERO, alive, quotient
-from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code
+from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code, stored_as
 from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
 from statqat_sim.plan.block_scale import Outer, Reads, canonical, is_nan
 from statqat_sim.plan.builder import Word
@@ -197,10 +197,32 @@ def _level_value(words: Reads, level: ScaleLevel, names: Iterator[str]) -> Word:
         return _value(words, next(names), level.format.element).fmul(inner)
     if level.multiplies:
         return _value(words, next(names), level.format)
-    exponent = words[next(names)] & ((1 << level.format.bits) - 1)
-    adds = level.combine is Combine.EXPONENT_ADD
-    return power_of_two(exponent + LEAST if adds else words.builder.const(LEAST) - exponent)
+    return _shifted(words[next(names)], level)
 
 
 def _value(words: Reads, name: str, format: NumberFormat) -> Word:
     return decoded_in(words, name, words[name], format)
+
+
+def _shifted(code: Word, level: ScaleLevel) -> Word:
+    """The power of two that an exponent of this level stands for."""
+    exponent = code & ((1 << level.format.bits) - 1)
+    adds = level.combine is Combine.EXPONENT_ADD
+    return power_of_two(exponent + LEAST if adds else code.builder.const(LEAST) - exponent)
+
+
+@lru_cache(maxsize=256)
+def factors(format: BlockFormat) -> tuple[CodecPlan, ...]:
+    """What each array of scales stands for, outermost first: codes -> float32."""
+    return tuple(_factors(format))
+
+
+def _factors(format: BlockFormat) -> Iterator[CodecPlan]:
+    for level in format.scales:
+        if isinstance(level.format, BlockFormat):
+            yield from _factors(level.format)
+        words = Reads()
+        stored = level.format.element if isinstance(level.format, BlockFormat) else level.format
+        code = words.builder.input(CODES, stored_as(stored))
+        value = decoded_in(words, "scale", code, stored) if level.multiplies else _shifted(code, level)
+        yield words.builder.finish(value, Storage.FLOAT32)

@@ -16,6 +16,9 @@ import numpy as np
 
 WORD: Final = 0xFFFF_FFFF
 
+INFINITY: Final = 0x7F80_0000
+"""Of float32: words up to it are numbers of positive sign, in order."""
+
 SMALL_TABLE: Final = 16
 """Words of a table that backends may keep in registers: one that is read at `word & 15`."""
 
@@ -169,14 +172,24 @@ def _verify(plan: CodecPlan) -> None:
         raise ValueError("a table is not made of 32-bit words")
     if not shape.outputs or not all(0 <= step < len(shape.steps) for step in shape.outputs):
         raise ValueError("a plan's outputs are steps of it, one at least")
-    limits: list[int] = []  # an upper bound of every step's result
+    limits(plan)
+
+
+def limits(plan: CodecPlan) -> tuple[int, ...]:
+    """The largest word that each step can give, proven from the steps before it.
+
+    Raises:
+        ValueError: if the program is malformed.
+    """
+    shape, proven = plan.shape, list[int]()
     for index, step in enumerate(shape.steps):
         if len(step.args) != ARITY[step.op] or any(not 0 <= arg < index for arg in step.args):
             raise ValueError(f"step {index}: wrong operands in {step}")
         if not 0 <= step.value < _values(shape, step.op):
             raise ValueError(f"step {index}: wrong value in {step}")
         fixed = [shape.steps[arg].op in (Op.CONST, Op.PARAM) for arg in step.args]
-        limits.append(_limit(plan, step, [limits[arg] for arg in step.args], fixed))
+        proven.append(_limit(plan, step, [proven[arg] for arg in step.args], fixed))
+    return tuple(proven)
 
 
 def _values(shape: PlanShape, op: Op) -> int:
@@ -219,6 +232,10 @@ def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> i
             raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
         case Op.TABLE:
             return int(np.frombuffer(plan.tables[step.value], "<u4").max())
+        case Op.FADD if max(args) <= INFINITY:
+            return INFINITY
+        case Op.FMUL if max(args) < INFINITY:
+            return INFINITY
         case _:
             return WORD
 

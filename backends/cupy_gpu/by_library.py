@@ -1,0 +1,86 @@
+"""Kernels for cupy's arrays and for torch's tensors, each computed on as what it is."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, Final
+
+from statqat_sim.arrays.library import ArrayLibrary
+from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
+from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary
+from statqat_sim.backends.cupy_gpu.cupy_launcher import CupyLauncher
+from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.program import CodecPlan
+
+LAUNCHER: Final = CupyLauncher()
+ARRAYS: Final = CupyLibrary(LAUNCHER)
+
+
+class KernelByLibrary:
+    """See `runtime.Kernel`."""
+
+    def __init__(self, plan: CodecPlan) -> None:
+        self.plan = plan
+
+    def __reduce__(self) -> tuple[type[KernelByLibrary], tuple[CodecPlan]]:
+        """A copy in another process has a GPU of its own."""
+        return KernelByLibrary, (self.plan,)
+
+    @cached_property
+    def _kernels(self) -> dict[bool, CudaKernel]:
+        return {tensor: CudaKernel(self.plan, LAUNCHER, _library(tensor)) for tensor in (False, True)}
+
+    def __call__(self, x: Any, **options: Any) -> Any:
+        """See `runtime.Kernel`."""
+        return self._kernels[_is_tensor(x, self.plan.shape.streams[0].name)](x, **options)
+
+
+class BlockKernelByLibrary:
+    """See `runtime.BlockKernel`."""
+
+    def __init__(self, plan: BlockPlan) -> None:
+        self.plan = plan
+
+    def __reduce__(self) -> tuple[type[BlockKernelByLibrary], tuple[BlockPlan]]:
+        """A copy in another process has a GPU of its own."""
+        return BlockKernelByLibrary, (self.plan,)
+
+    @cached_property
+    def _kernels(self) -> dict[bool, CudaBlockKernel]:
+        return {tensor: CudaBlockKernel(self.plan, LAUNCHER, _library(tensor)) for tensor in (False, True)}
+
+    def quantize(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """See `runtime.BlockKernel`."""
+        return self._kernels[_is_tensor(x, "x")].quantize(x, *arguments, **options)
+
+    def fake_quantize(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """See `runtime.BlockKernel`."""
+        return self._kernels[_is_tensor(x, "x")].fake_quantize(x, *arguments, **options)
+
+    def dequantize(self, codes: Any, *arguments: Any, **options: Any) -> Any:
+        """See `runtime.BlockKernel`."""
+        return self._kernels[_is_tensor(codes, "codes")].dequantize(codes, *arguments, **options)
+
+
+def library_of(array: object) -> ArrayLibrary:
+    """What knows this kind of array."""
+    return _library(is_tensor(array))
+
+
+def _library(tensor: bool) -> ArrayLibrary:
+    return TENSORS if tensor else ARRAYS
+
+
+def _is_tensor(array: Any, what: str) -> bool:
+    """Whether this is a tensor on a GPU, not an array of another library.
+
+    Raises:
+        TypeError: if it is a tensor elsewhere.
+    """
+    if not is_tensor(array):
+        return False
+    if array.device.type != "cuda":
+        raise TypeError(f"{what} is a tensor on {array.device}; allowed: arrays on a GPU")
+    return True

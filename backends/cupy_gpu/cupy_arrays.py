@@ -1,0 +1,177 @@
+"""Cupy's arrays, and what any other library's arrays on a CUDA device become by dlpack."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import cupy
+import numpy as np
+
+from statqat_sim.arrays import INTEGERS, as_scale, dtype_name, float_storage, is_cpu_array, real_array, word_type
+from statqat_sim.arrays.kinds import storage_dtype
+from statqat_sim.backends.cupy_gpu.conversions import converted
+from statqat_sim.backends.cupy_gpu.launcher import Launcher
+from statqat_sim.plan.program import WORD, Packed, Storage
+
+LONG: Final = ("int64", "uint64")
+
+
+class CupyLibrary:
+    """See `ArrayLibrary`. Its launcher runs what cupy's own kernels would round in their way."""
+
+    looks = False
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
+        """See `ArrayLibrary`."""
+        view = _view(array, storage, what)
+        name = dtype_name(view)
+        if name == storage_dtype(storage):
+            return _in_order(view.view(word_type(storage)))
+        if name in INTEGERS and INTEGERS[name] is storage:
+            return _floats(_in_order(view), name)
+        raise TypeError(f"{what} is {name}; allowed: {storage_dtype(storage)}{_conversion(view, storage, what)}")
+
+    def as_float32(self, array: Any, what: str) -> Any:
+        """See `ArrayLibrary`."""
+        storage = float_storage(_view(array, Storage.FLOAT32, what), what)
+        native = self.as_native(array, storage, what)
+        if storage is Storage.BFLOAT16:
+            return (native.astype(np.uint32) << 16).view(np.float32)
+        return native if storage is Storage.FLOAT32 else self._converted(native, storage, Storage.FLOAT32)
+
+    def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
+        """See `ArrayLibrary`."""
+        if _is_number(scale):
+            with like.device:
+                return cupy.asarray(as_scale(scale, shape))
+        view = _on_device(self.as_native(scale, Storage.FLOAT32, "scale"), like, "scale")
+        if not _broadcasts(view.shape, shape):
+            raise ValueError(f"scale has shape {view.shape}; allowed: shapes that broadcast to {shape}")
+        return view
+
+    def as_weights(self, weights: Any, like: Any) -> Any:
+        """See `ArrayLibrary`."""
+        if not hasattr(weights, "__dlpack__") or is_cpu_array(weights):
+            with like.device:
+                return cupy.asarray(real_array(weights, "weights"), np.float64, order="C")
+        view = _on_device(_view(weights, Storage.FLOAT64, "weights"), like, "weights")
+        if view.dtype.kind not in "fiu":
+            raise TypeError(f"weights is {view.dtype}; allowed: an array of real numbers")
+        if view.dtype == np.float32:
+            return self._converted(_in_order(view), Storage.FLOAT32, Storage.FLOAT64)
+        return _in_order(view.astype(np.float64, copy=False))
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """See `ArrayLibrary`."""
+        return _in_order(cupy.broadcast_to(array, shape))
+
+    def result(self, out: Any, shape: tuple[int, ...], storage: Storage | Packed, like: Any) -> Any:
+        """See `ArrayLibrary`."""
+        if out is None:
+            with like.device:
+                return cupy.empty(shape, word_type(storage))
+        view, wanted = _view(out, storage, "out"), storage_dtype(storage)
+        if dtype_name(view) != wanted:
+            raise TypeError(f"out is {dtype_name(view)}; allowed: {wanted}")
+        _on_device(view, like, "out")
+        if view.shape != shape:
+            raise ValueError(f"out has shape {view.shape}; allowed: {shape}")
+        if any(size > 1 and stride == 0 for size, stride in zip(view.shape, view.strides, strict=True)):
+            raise ValueError("out is read-only")
+        return view.view(word_type(storage))
+
+    def is_plain(self, target: Any) -> bool:
+        """See `ArrayLibrary`."""
+        return bool(target.flags.c_contiguous)
+
+    def first(self, mask: Any) -> int | None:
+        """See `ArrayLibrary`."""
+        return int(mask.argmax()) if mask.any() else None
+
+    def separate(self, source: Any, target: Any) -> Any:
+        """See `ArrayLibrary`."""
+        if not cupy.may_share_memory(source, target):
+            return source
+        same = source.data.ptr == target.data.ptr and source.itemsize == target.itemsize
+        return source if same and source.strides == target.strides else source.copy()
+
+    def in_kind(self, result: Any, like: Any) -> Any:
+        """See `ArrayLibrary`: of libraries that keep to the array API's standard, their own array; of others cupy's."""
+        if isinstance(like, cupy.ndarray) or not hasattr(like, "__array_namespace__"):
+            return result
+        return like.__array_namespace__().from_dlpack(result)
+
+    def _converted(self, native: Any, floats: Storage, to: Storage) -> Any:
+        with native.device:
+            target = cupy.empty(native.shape, to.value)
+        return converted(native, floats, target, to, self._launcher)
+
+
+def _view(array: Any, storage: Storage | Packed, what: str) -> Any:
+    """A cupy array of the same memory, on a CUDA device.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    if isinstance(array, cupy.ndarray):
+        return array
+    if is_cpu_array(array) or not hasattr(array, "__dlpack__"):
+        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array on a GPU")
+    try:
+        return cupy.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(f"{what} is a {type(array).__name__} that cupy cannot see: {error}") from None
+
+
+def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:
+    """How an array of numbers gets the dtype that is wanted."""
+    return f'; convert it: {what}.astype("{storage_dtype(storage)}")' if view.dtype.kind in "fiu" else ""
+
+
+def _in_order(view: Any) -> Any:
+    """The elements in C order; an array without axes stays one."""
+    return cupy.ascontiguousarray(view).reshape(view.shape)
+
+
+def _on_device(view: Any, like: Any, what: str) -> Any:
+    if view.device != like.device:
+        raise TypeError(f"{what} is on {view.device}; allowed: {like.device}, where the input is")
+    return view
+
+
+def _is_number(scale: Any) -> bool:
+    """A number, or what the CPU's memory holds for `np.asarray`."""
+    if isinstance(scale, int | float):
+        return True
+    if is_cpu_array(scale):
+        return bool(scale.shape == ())
+    return hasattr(scale, "__array__") and not hasattr(scale, "__dlpack__")
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of a shape can be read as one of shape `to`."""
+    aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
+    return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
+
+
+def _floats(integers: Any, name: str) -> Any:
+    """Integers as floats; what float64 does not hold is rounded to odd, see `arrays.inputs`."""
+    if name not in LONG:
+        return integers.astype(INTEGERS[name].value)
+    words = integers.view(np.uint64)
+    low = (words & np.uint64(WORD)).astype(np.float64)
+    high = (integers >> integers.dtype.type(32)).astype(np.float64) * 2.0**32
+    return _rounded_to_odd(high, low)
+
+
+def _rounded_to_odd(high: Any, low: Any) -> Any:
+    """The sum of two float64, the first 0 or larger: where it is inexact, the neighbour whose last bit is 1."""
+    total = high + low
+    rest = low - (total - high)  # exact, as high is the larger
+    bits = total.view(np.int64)
+    outward = (rest > 0) == (total > 0)
+    step = cupy.where((rest == 0) | (bits & 1 == 1), 0, cupy.where(outward, 1, -1)).astype(np.int64)
+    return (bits + step).view(np.float64)

@@ -1,0 +1,113 @@
+"""Kernels on a GPU, through cupy: on cupy's current stream for its arrays, on torch's for tensors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+import cupy
+import numpy as np
+
+from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.launcher import Argument
+
+OPTIONS: Final = ("--std=c++17", "--fmad=false")
+"""Of NVRTC. Subnormals are kept by the text, see `prelude`: cupy adds an `-ftz=true` that no option takes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class CupyFunction:
+    """A kernel, loaded for each device when first launched there."""
+
+    kernel: Any
+
+    def __call__(self, blocks: int, threads: int, arguments: Sequence[Argument], like: Any) -> None:
+        with _device(like), _stream(like):
+            self.kernel((blocks,), (threads,), tuple(arguments))
+
+
+class CupyLauncher:
+    """See `launcher.Launcher`; arrays are cupy's or torch's. Compiled kernels lie in cupy's cache on disk."""
+
+    def __init__(self) -> None:
+        self._functions: dict[KernelText, CupyFunction] = {}
+        self._constants: dict[tuple[int, bytes], Any] = {}
+
+    def load(self, text: KernelText) -> CupyFunction:
+        if text not in self._functions:
+            module = cupy.RawModule(code=text.source, options=OPTIONS, backend="nvrtc")
+            self._functions[text] = CupyFunction(module.get_function(text.name))
+        return self._functions[text]
+
+    def pointer(self, array: Any) -> np.uint64:
+        return np.uint64(array.data_ptr() if is_tensor(array) else array.data.ptr)
+
+    def words(self, count: int, like: Any) -> Any:
+        if is_tensor(like):
+            torch = sys.modules["torch"]
+            return torch.empty(count, dtype=torch.uint32, device=like.device)
+        with _device(like):
+            return cupy.empty(count, np.uint32)
+
+    def zeros(self, count: int, like: Any) -> Any:
+        if is_tensor(like):
+            torch = sys.modules["torch"]
+            return torch.zeros(count, dtype=torch.uint32, device=like.device)
+        with _device(like):
+            return cupy.zeros(count, np.uint32)
+
+    def constant(self, words: bytes, like: Any) -> np.uint64:
+        place = _index(like), words
+        if place not in self._constants:
+            with _device(like):
+                self._constants[place] = _uploaded(words)
+        return np.uint64(self._constants[place].data.ptr)
+
+
+def _uploaded(words: bytes) -> Any:
+    """An array that every stream may read from now on: the copy is waited for."""
+    array = cupy.asarray(np.frombuffer(words, np.uint32))
+    cupy.cuda.get_current_stream().synchronize()
+    return array
+
+
+def _index(like: Any) -> int:
+    """The number of an array's device."""
+    return int(like.device.index if is_tensor(like) else like.device.id)
+
+
+def _device(like: Any) -> Any:
+    return cupy.cuda.Device(_index(like))
+
+
+def _stream(like: Any) -> AbstractContextManager[Any]:
+    """The stream that work on an array is queued on: cupy's current one as it is."""
+    if not is_tensor(like):
+        return nullcontext()
+    stream: AbstractContextManager[Any] = _of_torch(
+        sys.modules["torch"].cuda.current_stream(like.device).cuda_stream, _index(like)
+    )
+    return stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """A stream of another library, in the CUDA stream protocol."""
+
+    address: int
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self.address
+
+
+@cache
+def _of_torch(address: int, device: int) -> Any:
+    """Torch's stream as one of cupy's; torch keeps its streams for ever."""
+    if hasattr(cupy.cuda.Stream, "from_external"):  # cupy 14, which deprecates the other
+        return cupy.cuda.Stream.from_external(_Stream(address))
+    return cupy.cuda.ExternalStream(address, device)

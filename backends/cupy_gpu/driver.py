@@ -1,0 +1,52 @@
+"""Whether this machine has a CUDA driver, asked without cupy."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from importlib.util import find_spec
+from typing import Final
+
+LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+
+@cache
+def driver_version() -> int | None:
+    """The newest CUDA that the driver runs, as 1000 · major + 10 · minor; None where there is no driver."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+        found = ctypes.c_int()
+        failed = library.cuDriverGetVersion(ctypes.byref(found))
+    except (OSError, AttributeError):
+        return None
+    return None if failed or not found.value else found.value
+
+
+def version_text(version: int) -> str:
+    """Such as 13.0."""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+@cache
+def why_not() -> str | None:
+    """What keeps cupy from running here."""
+    version = driver_version()
+    if version is None:
+        return f"this machine has no CUDA driver ({LIBRARY}); it needs an NVIDIA GPU and its driver"
+    if version < 12000:
+        return f"the CUDA driver is for CUDA {version_text(version)}; allowed: 12.0 and later"
+    if find_spec("cupy") is None:
+        extra = "cuda13" if version >= 13000 else "cuda12"
+        return f"cupy is not installed; pip install 'statqat-sim[{extra}]'"
+    return _why_no_device()
+
+
+def _why_no_device() -> str | None:
+    import cupy
+
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"cupy finds no GPU: {error}"
+    return None if count else "cupy finds no GPU"

@@ -1,0 +1,109 @@
+"""Prints a plan's steps as C, one statement each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from typing import Final
+
+from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
+from statqat_sim.plan.program import INFINITY, CodecPlan, Op, PlanShape, Step, limits
+
+__all__ = ["PRELUDE", "never_nan", "statements"]
+
+PATTERNS: Final = {
+    Op.ADD: "{} + {}",
+    Op.SUB: "{} - {}",
+    Op.MUL: "{} * {}",
+    Op.MULHI: "__umulhi({}, {})",
+    Op.AND: "{} & {}",
+    Op.OR: "{} | {}",
+    Op.XOR: "{} ^ {}",
+    Op.SHL: "{} << {}",
+    Op.SHR: "{} >> {}",
+    Op.MIN: "min({}, {})",
+    Op.MAX: "max({}, {})",
+    Op.EQ: "{} == {}",
+    Op.LT: "{} < {}",
+    Op.SELECT: "{} ? {} : {}",
+}
+FLOATS: Final = {Op.FADD: "add", Op.FSUB: "sub", Op.FMUL: "mul", Op.FDIV: "div"}
+
+
+def statements(
+    shape: PlanShape,
+    streams: Sequence[tuple[str, str]],
+    prefix: str,
+    params: Sequence[str],
+    tables: Sequence[str],
+    numbers: Collection[int] = (),
+) -> tuple[list[str], tuple[str, ...]]:
+    """A plan in C: its statements, and the expressions of its outputs.
+
+    Args:
+        shape: what is printed.
+        streams: C expressions of the low and the high word of each stream; of narrow ones the latter is not read.
+        prefix: of the variables' names.
+        params: C expressions of the plan's parameters.
+        tables: C expressions of pointers to const u32.
+        numbers: float operations that never give NaN; see `never_nan`.
+    """
+    lines: list[str] = []
+    results: list[str] = []
+    for index, step in enumerate(shape.steps):
+        args = [results[arg] for arg in step.args]
+        if step.op in FLOATS:
+            text = f"{'number' if index in numbers else 'word'}_{FLOATS[step.op]}({', '.join(args)})"
+        else:
+            text = _expression(step, args, streams, params, tables)
+        if step.op in (Op.CONST, Op.PARAM):
+            results.append(text)
+        else:
+            results.append(f"{prefix}{index}")
+            lines.append(f"const u32 {prefix}{index} = {text};")
+    return lines, tuple(results[output] for output in shape.outputs)
+
+
+@lru_cache(maxsize=1024)
+def never_nan(plan: CodecPlan) -> frozenset[int]:
+    """The float operations of a plan whose operands prove that they give numbers: these need no look at their NaN."""
+    proven = limits(plan)
+    return frozenset(
+        index
+        for index, step in enumerate(plan.shape.steps)
+        if step.op in FLOATS and _gives_number(step.op, [proven[arg] for arg in step.args])
+    )
+
+
+def _gives_number(op: Op, largest: Sequence[int]) -> bool:
+    """Whether words up to these, of which none is a NaN or negative, have a sum, a difference or a product."""
+    match op:
+        case Op.FADD:
+            return max(largest) <= INFINITY
+        case Op.FSUB:
+            return max(largest) <= INFINITY and min(largest) < INFINITY
+        case Op.FMUL:
+            return max(largest) < INFINITY
+    return False
+
+
+def _expression(
+    step: Step,
+    args: Sequence[str],
+    streams: Sequence[tuple[str, str]],
+    params: Sequence[str],
+    tables: Sequence[str],
+) -> str:
+    match step.op:
+        case Op.INPUT:
+            return streams[step.value][0]
+        case Op.INPUT_HIGH:
+            return streams[step.value][1]
+        case Op.CONST:
+            return f"{step.value:#x}u"
+        case Op.PARAM:
+            return params[step.value]
+        case Op.TABLE:
+            return f"__ldg({tables[step.value]} + {args[0]})"
+        case _:
+            return PATTERNS[step.op].format(*args)

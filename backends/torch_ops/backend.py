@@ -1,0 +1,48 @@
+"""torch's side of the backend protocol. Importing this module does not load torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from statqat_sim.arrays import CPU, ArrayLibrary
+from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.program import CodecPlan
+
+if TYPE_CHECKING:
+    from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
+    from statqat_sim.backends.torch_ops.kernel import TorchKernel
+
+
+class TorchBackend:
+    """Tensors on any device, where `backend="torch"` is asked for; numpy arrays too, in kind."""
+
+    name = "torch"
+
+    def available(self) -> str | None:
+        try:
+            version("torch")
+        except PackageNotFoundError:
+            return "torch is not installed; pip install torch"
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        return {"torch": version("torch")}
+
+    def owns(self, array: object) -> bool:
+        return False
+
+    def library(self, array: object) -> ArrayLibrary:
+        return TENSORS if is_tensor(array) else CPU
+
+    def compile(self, plan: CodecPlan) -> TorchKernel:
+        from statqat_sim.backends.torch_ops.kernel import TorchKernel
+
+        return TorchKernel(plan)
+
+    def compile_block(self, plan: BlockPlan) -> TorchBlockKernel:
+        from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
+
+        return TorchBlockKernel(plan)

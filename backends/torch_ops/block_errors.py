@@ -1,0 +1,43 @@
+"""Squared errors of blocks, added in the one order that all backends share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from statqat_sim.backends.torch_ops.grids import Grids
+from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
+from statqat_sim.spec.scale import Block
+
+
+def squared_errors(x: Tensor, y: Tensor, weights: Tensor | None, tiling: Tiling | Grids, block: Block) -> Tensor:
+    """The error of every block in float64, in its shape; Inf where an element becomes NaN.
+
+    x and y are float32, as the tiling has elements.
+    """
+    difference = x.to(torch.float64) - y.to(torch.float64)
+    squares = difference * difference
+    if weights is not None:
+        squares = squares * weights
+    terms = torch.where(torch.isfinite(x), squares, 0.0)
+    sums = _added_by_halves(tiling.rows_of(terms, block))
+    return torch.where(torch.isnan(sums), float("inf"), sums).reshape(tiling.shape(block))
+
+
+def split_weights(weights: Tensor, tiling: Tiling | Grids) -> Tensor:
+    """Weights, one for each index along the axis, as they broadcast against the elements."""
+    geometry = tiling.geometry
+    is_last = geometry.axis == max(len(geometry.shape), 1) - 1
+    along = weights.reshape(1, 1, -1) if is_last else weights.reshape(1, -1, 1)
+    return tiling.split(along.broadcast_to(geometry.grid(ELEMENT)), ELEMENT)
+
+
+def _added_by_halves(terms: Tensor) -> Tensor:
+    """Sums over the last axis: filled up with zeros to a power of two, the upper half is added to the lower."""
+    size = 1 << max(terms.shape[-1] - 1, 0).bit_length()
+    sums = pad(terms, (0, size - terms.shape[-1]))
+    while size > 1:
+        size //= 2
+        sums = sums[..., :size] + sums[..., size:]
+    return sums[..., 0]

@@ -1,0 +1,121 @@
+"""A block plan on tensors, or on numpy arrays in kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.backends.torch_ops.block_stages import Found, Programs
+from statqat_sim.backends.torch_ops.dense import pack
+from statqat_sim.backends.torch_ops.draws import RANDOM
+from statqat_sim.backends.torch_ops.grids import tiling_of
+from statqat_sim.backends.torch_ops.program import Program
+from statqat_sim.backends.torch_ops.streams import narrowed
+from statqat_sim.backends.torch_ops.tiling import ELEMENT
+from statqat_sim.geometry import Geometry
+from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stored
+from statqat_sim.plan.program import Packed
+
+
+class TorchBlockKernel:
+    """See `runtime.BlockKernel`. Results carry no gradients; torch's compiler traces it."""
+
+    def __init__(self, plan: BlockPlan) -> None:
+        self.plan = plan
+        self._programs = Programs(plan)
+
+    def __reduce__(self) -> tuple[type[TorchBlockKernel], tuple[BlockPlan]]:
+        """The functions are printed anew: they have no names to be found under."""
+        return TorchBlockKernel, (self.plan,)
+
+    def quantize(
+        self,
+        x: Any,
+        geometry: Geometry,
+        *,
+        given: Any = None,
+        weights: Any = None,
+        seed: int = 0,
+        offset: int = 0,
+        packed: Packed | None = None,
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """See `runtime.BlockKernel`."""
+        found = self._found(x, geometry, given, weights, seed, offset)
+        codes = found.elements(self._programs.encode)
+        if packed is None:
+            codes = found.tiling.joined(narrowed(codes, self.plan.encode.shape.result), ELEMENT).reshape(geometry.shape)
+        else:
+            rows = found.tiling.joined(codes, ELEMENT).reshape(geometry.shape or (1,))
+            codes = pack(rows, packed).to(torch.uint8)
+        kept = tuple(_kept(found, one) for one in self.plan.stored)
+        return _in_kind(codes, x), tuple(_in_kind(each, x) for each in kept)
+
+    def fake_quantize(
+        self,
+        x: Any,
+        geometry: Geometry,
+        *,
+        out: Any = None,
+        given: Any = None,
+        weights: Any = None,
+        seed: int = 0,
+        offset: int = 0,
+    ) -> Any:
+        """See `runtime.BlockKernel`."""
+        found = self._found(x, geometry, given, weights, seed, offset)
+        return _written(found, self._programs.fake_quantize, out, x)
+
+    def dequantize(self, codes: Any, stored: tuple[Any, ...], geometry: Geometry, *, out: Any = None) -> Any:
+        """See `runtime.BlockKernel`."""
+        words = _lent(codes)
+        found = Found(tiling_of(geometry, self.plan), words.device)
+        found.put(CODES, words, ELEMENT)
+        for one, array in zip(self.plan.stored, stored, strict=True):
+            found.put(one.result, _lent(array), one.block)
+        found.decode(self._programs.decoding)
+        return _written(found, self._programs.decode, out, codes)
+
+    def _found(self, x: Any, geometry: Geometry, given: Any, weights: Any, seed: int, offset: int) -> Found:
+        """All that the stages find."""
+        values = _lent(x)
+        scales, factors = (None if array is None else _lent(array) for array in (given, weights))
+        found = Found(tiling_of(geometry, self.plan), values.device)
+        found.put(ELEMENTS, values, ELEMENT)
+        if self._programs.draws is not None:
+            fields = self._programs.draws.fields(seed, offset, geometry.shape, values.device)
+            found.put(RANDOM, fields, ELEMENT)
+        for stage in self._programs.stages:
+            found.do(stage, self._programs.fake_quantize, scales, factors)
+        return found
+
+
+def _kept(found: Found, one: Stored) -> Tensor:
+    word = found.tiling.joined(found.known[one.result], one.block)
+    return narrowed(word, one.storage).reshape(found.tiling.geometry.scale_shape(one.block))
+
+
+def _written(found: Found, program: Program, out: Any, like: Any) -> Any:
+    """An element plan's float32 values in `out`, or as what `like` is."""
+    tiling = found.tiling
+    values = tiling.joined(found.elements(program).view(torch.float32), ELEMENT).reshape(tiling.geometry.shape)
+    if out is None:
+        return _in_kind(values, like)
+    if is_tensor(out):
+        out.copy_(values)
+    else:
+        out[...] = values.numpy()
+    return out
+
+
+def _lent(array: Any) -> Tensor:
+    """The array as a tensor without gradients; of numpy's a copy, as they may be read-only."""
+    return array.detach() if is_tensor(array) else torch.from_numpy(np.array(array))
+
+
+def _in_kind(result: Tensor, like: Any) -> Any:
+    """A tensor in memory of its own, or the same as numpy's array."""
+    return result.contiguous() if is_tensor(like) else result.contiguous().numpy()

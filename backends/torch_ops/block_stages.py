@@ -1,0 +1,127 @@
+"""What the stages of a block plan find, as words whose axes are split where blocks end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from statqat_sim.backends.torch_ops.block_errors import split_weights, squared_errors
+from statqat_sim.backends.torch_ops.draws import Draws
+from statqat_sim.backends.torch_ops.grids import Grids
+from statqat_sim.backends.torch_ops.largest import largest
+from statqat_sim.backends.torch_ops.operations import SIGN
+from statqat_sim.backends.torch_ops.program import Program
+from statqat_sim.backends.torch_ops.streams import short_words
+from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
+from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
+from statqat_sim.plan.program import limits
+from statqat_sim.spec.scale import Block
+
+
+class Key:
+    """What is compared for a statistic."""
+
+    def __init__(self, statistic: Statistic) -> None:
+        self.name, self.of = statistic.name, statistic.of
+        self.program = Program(statistic.key)
+        self.is_below_sign = limits(statistic.key)[statistic.key.shape.outputs[0]] < SIGN
+
+
+class StagePrograms:
+    """A stage, ready to run."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.block, self.results = stage.block, stage.results
+        self.keys = [Key(statistic) for statistic in stage.statistics]
+        self.programs = [Program(plan) for plan in stage.plans]
+        self.is_given = any(GIVEN in program.names for program in self.programs)
+
+
+class Programs:
+    """A block plan, ready to run."""
+
+    def __init__(self, plan: BlockPlan) -> None:
+        self.encode, self.fake_quantize, self.decode = map(Program, (plan.encode, plan.fake_quantize, plan.decode))
+        self.stages = [StagePrograms(stage) for stage in plan.stages]
+        self.decoding = StagePrograms(plan.decoding)
+        self.draws = Draws.of(plan.encode)
+
+
+@dataclass
+class Found:
+    """What is known of an array's elements and blocks, by name."""
+
+    tiling: Tiling | Grids
+    device: torch.device
+    known: dict[str, Tensor] = field(default_factory=dict)
+    blocks: dict[str, Block] = field(default_factory=dict)
+    """Whose each word is."""
+
+    def put(self, name: str, array: Tensor, block: Block) -> None:
+        """An array with one element for each block."""
+        self.known[name] = self.tiling.split(short_words(array), block)
+        self.blocks[name] = block
+
+    def elements(self, program: Program) -> Tensor:
+        """The result of an element plan, its axes split."""
+        return self._run(program, ELEMENT)[0].broadcast_to(self.tiling.shape(ELEMENT))
+
+    def add(self, stage: StagePrograms, results: tuple[Tensor, ...]) -> None:
+        """The results of a stage."""
+        for name, result in zip(stage.results, results, strict=True):
+            self.known[name] = result
+            self.blocks[name] = stage.block
+
+    def decode(self, stage: StagePrograms) -> None:
+        """Do the stage that `decode` needs."""
+        self.add(stage, self._run(stage.programs[0], stage.block))
+
+    def do(self, stage: StagePrograms, fake_quantize: Program, given: Tensor | None, weights: Tensor | None) -> None:
+        """Do a stage that `encode` needs."""
+        for key in stage.keys:
+            self.known[key.name], self.blocks[key.name] = self._largest(key, stage.block), stage.block
+        if given is not None and stage.is_given:
+            self.put(GIVEN, given, stage.block)
+        if len(stage.programs) == 1:
+            self.add(stage, self._run(stage.programs[0], stage.block))
+        else:
+            self._choose(stage, fake_quantize, weights)
+
+    def _largest(self, key: Key, block: Block) -> Tensor:
+        """The largest key of every block; 0 of one without elements."""
+        unit, shape = self.blocks[key.of], self.tiling.shape(block)
+        if 0 in self.tiling.shape(unit):
+            return torch.zeros(shape, dtype=torch.int32, device=self.device)
+        if INDEX in key.program.names:
+            self.known[INDEX], self.blocks[INDEX] = self.tiling.index(unit, block, self.device), unit
+        keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
+        return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
+
+    def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:
+        """Of a stage's candidates each block takes the one of least error, the first of equals."""
+        best = self._run(stage.programs[0], stage.block)
+        least = self._errors(stage, best, fake_quantize, weights)
+        for program in stage.programs[1:]:
+            candidate = self._run(program, stage.block)
+            errors = self._errors(stage, candidate, fake_quantize, weights)
+            better = errors < least
+            least = torch.where(better, errors, least)
+            best = tuple(torch.where(better, new, old) for new, old in zip(candidate, best, strict=True))
+        self.add(stage, best)
+
+    def _errors(
+        self, stage: StagePrograms, results: tuple[Tensor, ...], fake_quantize: Program, weights: Tensor | None
+    ) -> Tensor:
+        """The errors of blocks with these results."""
+        self.add(stage, results)
+        x, y = self.known[ELEMENTS], self._run(fake_quantize, ELEMENT)[0]
+        along = None if weights is None else split_weights(weights, self.tiling)
+        return squared_errors(x.view(torch.float32), y.view(torch.float32), along, self.tiling, stage.block)
+
+    def _run(self, program: Program, unit: Block) -> tuple[Tensor, ...]:
+        """The outputs of a plan for blocks `unit`."""
+        known, blocks = self.known, self.blocks
+        streams = {name: (self.tiling.spread(known[name], blocks[name], unit), None) for name in program.names}
+        return program(streams, self.device)

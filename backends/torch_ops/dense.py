@@ -1,0 +1,74 @@
+"""Dense codes: a few codes, and the few bytes that they fill, are shifted over each other."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from statqat_sim.plan.program import Packed
+
+BYTE = 8
+
+
+def pack(codes: Tensor, packed: Packed) -> Tensor:
+    """int32 codes (..., n) -> int32 bytes (..., ceil(n·bits/8))."""
+    count = codes.shape[-1]
+    codes_each, bytes_each = _group(packed)
+    groups = _grouped(codes, codes_each)
+    made = []
+    for byte in range(bytes_each):
+        parts = [
+            _moved(groups[..., code], _distance(packed, code, byte))
+            for code in range(codes_each)
+            if abs(_distance(packed, code, byte)) < BYTE
+        ]
+        made.append(_any_of(parts) & 0xFF)
+    return torch.stack(made, dim=-1).flatten(-2)[..., : packed.row_bytes(count)]
+
+
+def unpack(dense: Tensor, packed: Packed, count: int) -> Tensor:
+    """int32 bytes (..., ceil(count·bits/8)) -> int32 codes (..., count)."""
+    codes_each, bytes_each = _group(packed)
+    groups = _grouped(dense, bytes_each)
+    found = []
+    for code in range(codes_each):
+        parts = [
+            _moved(groups[..., byte], -_distance(packed, code, byte))
+            for byte in range(bytes_each)
+            if abs(_distance(packed, code, byte)) < BYTE
+        ]
+        found.append(_any_of(parts) & (1 << packed.bits) - 1)
+    return torch.stack(found, dim=-1).flatten(-2)[..., :count]
+
+
+def _group(packed: Packed) -> tuple[int, int]:
+    """The fewest codes that fill whole bytes, and these."""
+    common = math.gcd(packed.bits, BYTE)
+    return BYTE // common, packed.bits // common
+
+
+def _distance(packed: Packed, code: int, byte: int) -> int:
+    """How far a code of a group is shifted left to stand in a byte; 8 or more either way where it has no part in it."""
+    first, last = code * packed.bits, (code + 1) * packed.bits
+    if last <= byte * BYTE or first >= (byte + 1) * BYTE:
+        return BYTE
+    return (byte + 1) * BYTE - last if packed.big_endian else first - byte * BYTE
+
+
+def _grouped(words: Tensor, size: int) -> Tensor:
+    """The last axis in groups, the last of them filled up with zeros."""
+    return pad(words, (0, -words.shape[-1] % size)).unflatten(-1, (-1, size))
+
+
+def _moved(words: Tensor, distance: int) -> Tensor:
+    return words << distance if distance >= 0 else words >> -distance
+
+
+def _any_of(parts: list[Tensor]) -> Tensor:
+    first, *others = parts
+    for part in others:
+        first = first | part
+    return first

@@ -1,0 +1,205 @@
+"""What a step is in torch: expressions over int32 tensors, whose sum, difference and product wrap as words do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from statqat_sim.plan.program import INFINITY, WORD, Op
+
+SIGN: Final = 0x8000_0000
+ONE: Final = 0x3F80_0000
+UNITS: Final = (0, SIGN, ONE)
+QUIET: Final = 0x0040_0000
+MADE_NAN: Final = 0xFFC0_0000
+"""What an operation on numbers gives that has no value; of operands that are NaN the first, made quiet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A word that is known when the plan is printed, or a variable: of int32, of truth values, or of float32."""
+
+    name: str = ""
+    constant: int | None = None
+    limit: int = WORD
+    is_truth: bool = False
+    is_float: bool = False
+
+    @property
+    def word(self) -> str:
+        """As int32."""
+        if self.constant is not None:
+            return str(signed(self.constant))
+        if self.is_float:
+            return f"{self.name}.view(int32)"
+        return f"{self.name}.to(int32)" if self.is_truth else self.name
+
+    @property
+    def truth(self) -> str:
+        """Whether it is not 0, of a variable."""
+        return self.name if self.is_truth else f"({self.word} != 0)"
+
+    @property
+    def value(self) -> str:
+        """As float32. A constant is a tensor: a division by one of Python's numbers may become a product."""
+        if self.constant is not None:
+            return f"fixed({signed(self.constant)}, device)"
+        return self.name if self.is_float else f"{self.word}.view(float32)"
+
+    @property
+    def ordered(self) -> str:
+        """As int32 whose order is that of words, if `SIGN` may be set."""
+        if self.constant is not None:
+            return str(signed(self.constant ^ SIGN))
+        return f"({self.word} ^ {signed(SIGN)})"
+
+
+def signed(word: int) -> int:
+    """The int32 with these bits."""
+    return word - (1 << 32) if word & SIGN else word
+
+
+def expression(op: Op, args: Sequence[Operand], value: int) -> str:
+    """A step's result; a truth value for EQ, LT, and for AND, OR and XOR of such."""
+    match op:
+        case Op.ADD | Op.SUB | Op.MUL:
+            return f"{args[0].word} {ARITHMETIC[op]} {args[1].word}"
+        case Op.AND | Op.OR | Op.XOR if all(arg.is_truth for arg in args):
+            return f"{args[0].name} {LOGIC[op]} {args[1].name}"
+        case Op.AND | Op.OR | Op.XOR:
+            return f"{args[0].word} {LOGIC[op]} {args[1].word}"
+        case Op.EQ:
+            return f"{args[0].word} == {args[1].word}"
+        case Op.LT:
+            first, second = _in_order(args)
+            return f"{first} < {second}"
+        case Op.MIN | Op.MAX:
+            return _extreme(op, args)
+        case Op.MULHI:
+            first, second = (_wide(arg) for arg in args)
+            return f"({first} * {second} >> 32).to(int32)"
+        case Op.SHL:
+            return f"left({args[0].word}, {args[1].word})"
+        case Op.SHR:
+            return _shifted_right(*args)
+        case Op.SELECT:
+            return _selected(*args)
+        case Op.TABLE:
+            return f"tables[{value}][{args[0].word}]"
+        case _:
+            return _float(op, *args)
+
+
+ARITHMETIC: Final = {Op.ADD: "+", Op.SUB: "-", Op.MUL: "*"}
+LOGIC: Final = {Op.AND: "&", Op.OR: "|", Op.XOR: "^"}
+FLOAT: Final = {Op.FADD: "+", Op.FSUB: "-", Op.FMUL: "*", Op.FDIV: "/"}
+
+
+def gives_truth(op: Op, args: Sequence[Operand]) -> bool:
+    """Whether `expression` is a truth value, not a word."""
+    return op in (Op.EQ, Op.LT) or (op in LOGIC and all(arg.is_truth for arg in args))
+
+
+def _are_below_sign(args: Sequence[Operand]) -> bool:
+    return all(arg.limit < SIGN for arg in args)
+
+
+def _in_order(args: Sequence[Operand]) -> list[str]:
+    return [arg.word if _are_below_sign(args) else arg.ordered for arg in args]
+
+
+def _extreme(op: Op, args: Sequence[Operand]) -> str:
+    """The smaller or larger of two words."""
+    variables, constants = ([arg for arg in args if (arg.constant is None) is wanted] for wanted in (True, False))
+    if not constants:
+        text = f"{'minimum' if op is Op.MIN else 'maximum'}({', '.join(_in_order(args))})"
+    else:
+        name = _in_order([*variables, *constants])
+        text = f"{'clamp_max' if op is Op.MIN else 'clamp_min'}({name[0]}, {name[1]})"
+    return text if _are_below_sign(args) else f"{text} ^ {signed(SIGN)}"
+
+
+def _wide(arg: Operand) -> str:
+    """As int64."""
+    if arg.constant is not None:
+        return str(arg.constant)
+    wide = f"{arg.word}.to(int64)"
+    return wide if arg.limit < SIGN else f"({wide} & {WORD})"
+
+
+def _shifted_right(word: Operand, places: Operand) -> str:
+    """Torch shifts copies of the sign in, which are cut off where it may be set."""
+    text = f"right({word.word}, {places.word})"
+    if word.limit < SIGN:
+        return text
+    if places.constant is not None:
+        return f"{text} & {signed(WORD >> places.constant)}"
+    return f"{text} & ~left(right({signed(SIGN)}, {places.word}), 1)"
+
+
+def _selected(condition: Operand, first: Operand, second: Operand) -> str:
+    if condition.constant is not None:
+        return (first if condition.constant else second).word
+    text = f"where({condition.truth}, {first.word}, {second.word})"
+    return text if None in (first.constant, second.constant) else f"{text}.to(int32)"
+
+
+def _float(op: Op, a: Operand, b: Operand) -> str:
+    """A float32 operation, whose NaN are the same on every processor."""
+    text = f"{a.value if op is Op.FDIV else _hidden(a, b)} {FLOAT[op]} {_hidden(b, a)}"
+    if is_never_nan(op, [a, b]):
+        return text
+    is_identity = any(operand.constant in UNITS for operand in (a, b))  # which a compiler may leave out
+    return f"{'quiet' if is_identity else 'or_nan'}({text}, {_if_nan(a)}, {_if_nan(b)})"
+
+
+def _hidden(operand: Operand, other: Operand) -> str:
+    """As float32; zeros and ones behind torch's compiler's back: it takes x + 0 for x, though −0 + 0 is 0."""
+    if operand.constant in UNITS and other.constant is None:
+        return f"({other.word} & 0 | {signed(operand.constant)}).view(float32)"
+    return operand.value
+
+
+def _if_nan(operand: Operand) -> str:
+    """An operand that may be NaN; else None."""
+    may_be = operand.limit if operand.constant is None else operand.constant & SIGN - 1
+    return operand.word if may_be > INFINITY else "None"
+
+
+def is_never_nan(op: Op, args: Sequence[Operand]) -> bool:
+    """Whether a step is a float operation whose operands tell that its result is a number; it is printed as float32."""
+    largest, smallest = (choose((arg.limit for arg in args), default=WORD) for choose in (max, min))
+    match op:
+        case Op.FADD:
+            return largest <= INFINITY
+        case Op.FSUB:
+            return largest <= INFINITY and smallest < INFINITY
+        case Op.FMUL:
+            return largest < INFINITY
+    return False
+
+
+_EVALUATED: Final[dict[Op, Callable[..., int]]] = {
+    Op.ADD: lambda a, b: a + b & WORD,
+    Op.SUB: lambda a, b: a - b & WORD,
+    Op.MUL: lambda a, b: a * b & WORD,
+    Op.MULHI: lambda a, b: a * b >> 32,
+    Op.AND: lambda a, b: a & b,
+    Op.OR: lambda a, b: a | b,
+    Op.XOR: lambda a, b: a ^ b,
+    Op.SHL: lambda a, b: a << b & WORD,
+    Op.SHR: lambda a, b: a >> b,
+    Op.MIN: min,
+    Op.MAX: max,
+    Op.EQ: lambda a, b: int(a == b),
+    Op.LT: lambda a, b: int(a < b),
+}
+
+
+def evaluated(op: Op, args: Sequence[Operand]) -> int | None:
+    """The result, where all operands that it depends on are known; of floats and tables none is."""
+    words = [arg.constant for arg in args]
+    if op is Op.SELECT and words[0] is not None:
+        return words[1 if words[0] else 2]
+    return None if op not in _EVALUATED or None in words else _EVALUATED[op](*words)

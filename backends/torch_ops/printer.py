@@ -1,0 +1,52 @@
+"""A plan as the source of a Python function of straight-line torch operations, which torch's compiler sees as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression, gives_truth, is_never_nan
+from statqat_sim.plan.program import CodecPlan, Op, Step, limits
+
+NAME = "run"
+
+
+def printed(plan: CodecPlan) -> str:
+    """`run(streams, tables, device)`: from pairs of words, low and high, of each stream to the plan's outputs.
+
+    Words are int32 tensors that broadcast against each other; the high word of a narrow stream is None. An output that
+    depends on no stream has no axis.
+    """
+    return "\n".join([f"def {NAME}(streams, tables, device):", *(f"    {line}" for line in _lines(plan))]) + "\n"
+
+
+def _lines(plan: CodecPlan) -> Iterator[str]:
+    shape = plan.shape
+    known: list[Operand] = []
+    for index, (step, limit) in enumerate(zip(shape.steps, limits(plan), strict=True)):
+        args = [known[arg] for arg in step.args]
+        word = _known(plan, step, args)
+        if word is not None:
+            known.append(Operand(constant=word, limit=word))
+            continue
+        if step.op in (Op.INPUT, Op.INPUT_HIGH):
+            yield f"v{index} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
+        else:
+            yield f"v{index} = {expression(step.op, args, step.value)}"
+        known.append(
+            Operand(f"v{index}", limit=limit, is_truth=gives_truth(step.op, args), is_float=is_never_nan(step.op, args))
+        )
+    yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
+
+
+def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:
+    """The word that a step gives whatever the streams hold, if it is known before they are."""
+    match step.op:
+        case Op.CONST:
+            return step.value
+        case Op.PARAM:
+            return plan.params[step.value]
+    return evaluated(step.op, args)
+
+
+def _result(operand: Operand) -> str:
+    return operand.word if operand.constant is None else f"full((), {operand.word}, dtype=int32, device=device)"

@@ -1,0 +1,103 @@
+"""Measure the GPU's kernels beside copies on the device and other libraries: `python -m bench.gpu --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+if not __package__:  # run as a file: python put this folder on its path, not the one above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+from bench.gpu_cases import GpuCase, GpuData, blocks, elementwise, torch_casts, torchao_blocks
+from bench.options import QUICK_ELEMENTS, QUICK_METHOD
+from bench.pairs import Call, Machine, Method, run_pairs
+from bench.report import Comparison, Report
+from bench.table import comparison_cells
+from statqat_sim.runtime import backends
+
+LAUNCHES = 20
+"""Calls in a row before the device is waited for, which takes some microseconds."""
+
+Cases: TypeAlias = Callable[[GpuData], Iterator[GpuCase]]
+KINDS: tuple[Cases, ...] = (elementwise, blocks, torch_casts, torchao_blocks)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every case, print a line for each, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(prog="bench.gpu", description="Measure a GPU's kernels beside peers and limits.")
+    parser.add_argument("--pairs", type=int, default=9, help="measured pairs of each case (default: 9)")
+    parser.add_argument("--elements", type=int, default=1 << 28, help="elements of the arrays (default: 2^28)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to a file")
+    parser.add_argument("--quick", action="store_true", help="small arrays, 2 pairs: a trial run")
+    options = parser.parse_args(arguments)
+    if min(options.pairs, options.elements) < 1:
+        parser.error("numbers must be at least 1")
+    reason = backends()["cupy"].available()
+    if reason is not None:
+        sys.exit(f"bench.gpu: {reason}")
+    elements = QUICK_ELEMENTS if options.quick else options.elements
+    method = QUICK_METHOD if options.quick else Method(pairs=options.pairs, sample_seconds=0.2)
+    report = run(GpuData(elements), method, quick=options.quick)
+    if options.json:
+        report.write(options.json)
+
+
+def run(data: GpuData, method: Method, *, quick: bool, kinds: Sequence[Cases] = KINDS) -> Report:
+    """All comparisons; peers that cannot run here are named in `skipped`."""
+    is_gpu = data.x.is_cuda
+    machine = Machine.here(torch.cuda.get_device_name() if is_gpu else None)
+    print(machine, flush=True)
+    skipped: list[str] = []
+    rows = tuple(_row(case, data, method) for kind in kinds for case in _possible(kind, data, skipped))
+    return Report(
+        machine=machine,
+        elements=data.count,
+        pairs=method.pairs,
+        quick=quick,
+        comparisons=rows,
+        waits=(),
+        skipped=tuple(skipped),
+    )
+
+
+def _possible(kind: Cases, data: GpuData, skipped: list[str]) -> Iterator[GpuCase]:
+    """Cases until one fails: a library is missing, or torch's compiler."""
+    try:
+        for case in kind(data):
+            case.check()
+            yield case
+    except (ImportError, torch._dynamo.exc.TorchDynamoException) as error:
+        skipped.append(f"{kind.__name__}: {error}".splitlines()[0])
+        print(f"skipped: {skipped[-1]}", flush=True)
+
+
+def _row(case: GpuCase, data: GpuData, method: Method) -> Comparison:
+    ours, peer = (partial(_launched, call, data) for call in (case.ours, case.peer))
+    row = Comparison.of(
+        run_pairs(ours, peer, method),
+        data.count * LAUNCHES,
+        section=case.section,
+        case=f"{case.name}, {case.bytes:.4g} bytes",
+        peer=case.peer_name,
+        threads=0,
+        target=case.target,
+    )
+    print("  ".join((*comparison_cells(row), f"{case.bytes / row.ours_ns:.0f} GB/s")), flush=True)
+    return row
+
+
+def _launched(call: Call, data: GpuData) -> None:
+    for _ in range(LAUNCHES):
+        call()
+    if data.x.is_cuda:
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

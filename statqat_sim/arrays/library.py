@@ -1,0 +1,71 @@
+"""What codecs and kernels need of a library of arrays: numpy's, torch's, cupy's."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from statqat_sim.plan.program import Packed, Storage
+
+
+class ArrayLibrary(Protocol):
+    """One library's arrays, as a backend computes on them: its own kind, on the device where the caller's lie.
+
+    Nothing here copies an array to another device, and nothing but `first` waits for a device.
+    """
+
+    looks: bool
+    """Whether codecs look at the values of scales and weights: not where that would wait for a device."""
+
+    def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
+        """The array as kernels read it: in C order, of the storage's dtype; integers become the floats that are read.
+
+        Raises:
+            TypeError: unless it is an array of this library of the dtype that `storage` names, or such integers.
+        """
+
+    def as_float32(self, array: Any, what: str) -> Any:
+        """Numbers rounded once to float32, in C order; float32 itself as a view where it lies so.
+
+        Raises:
+            TypeError: unless it is an array of this library with numbers that encoders read.
+        """
+
+    def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
+        """A scale as a float32 array that broadcasts against `shape`, on the device of `like`.
+
+        A number, of any dtype, is rounded to float32.
+
+        Raises:
+            TypeError: if it is an array of another dtype, library or device.
+            ValueError: if it does not broadcast, or is a number beyond float32's range.
+        """
+
+    def as_weights(self, weights: Any, like: Any) -> Any:
+        """Weights as float64 in C order, on the device of `like`.
+
+        Raises:
+            TypeError: if they are no real numbers.
+        """
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """The array in this shape and C order."""
+
+    def result(self, out: Any, shape: tuple[int, ...], storage: Storage | Packed, like: Any) -> Any:
+        """`out` as an array that can be written to, or a new one of the library, on the device of `like`.
+
+        Raises:
+            TypeError: if `out` has another dtype, library or device.
+            ValueError: if it has another shape or is read-only.
+        """
+
+    def is_plain(self, target: Any) -> bool:
+        """Whether an array lies in C order, so that kernels may write to it."""
+
+    def first(self, mask: Any) -> int | None:
+        """The index of the first true element, in C order; None of a mask without any. This waits for the device."""
+
+    def separate(self, source: Any, target: Any) -> Any:
+        """`source`, copied if writing `target` front to back would overwrite what is still to be read."""
+
+    def in_kind(self, result: Any, like: Any) -> Any:
+        """`result` as the kind of array that `like` is."""

@@ -1,0 +1,204 @@
+"""torch's tensors, on any device. Imports no torch: whoever has a tensor has loaded it."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any, Final
+
+import numpy as np
+
+from statqat_sim.arrays.inputs import as_scale as numpy_scale
+from statqat_sim.arrays.inputs import real_array
+from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, plain_name, storage_dtype
+from statqat_sim.plan.program import WORD, Packed, Storage
+
+LONG = ("int64", "uint64")
+
+
+class TensorLibrary:
+    """See `library.ArrayLibrary`. torch's compiler traces every method but `first`."""
+
+    looks = False
+
+    def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
+        """See `library.ArrayLibrary`."""
+        tensor, name = _tensor(array, storage, what), plain_name(array.dtype)
+        if name == storage_dtype(storage):
+            return tensor.contiguous()
+        if name in INTEGERS and INTEGERS[name] is storage:
+            return _floats(tensor.contiguous(), name)
+        raise TypeError(f"{what} is {name}; allowed: {storage_dtype(storage)}{_conversion(array, storage, what)}")
+
+    def as_float32(self, array: Any, what: str) -> Any:
+        """See `library.ArrayLibrary`."""
+        storage = _float_storage(array, what)
+        return self.as_native(array, storage, what).to(_torch().float32)
+
+    def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
+        """See `library.ArrayLibrary`. Whether a number that is a tensor is beyond float32's range stays unsaid."""
+        torch = _torch()
+        if not isinstance(scale, torch.Tensor):
+            if getattr(scale, "shape", ()) != ():
+                raise TypeError(f"scale is a {type(scale).__name__}; allowed: a number or a float32 tensor")
+            return torch.full((), float(numpy_scale(scale, ())), dtype=torch.float32, device=like.device)
+        if scale.ndim == 0:
+            return _real(scale, like, "scale").to(torch.float32)
+        tensor = self.as_native(scale, Storage.FLOAT32, "scale")
+        _refuse_device(scale, like, "scale")
+        if not _broadcasts(tuple(scale.shape), shape):
+            raise ValueError(f"scale has shape {tuple(scale.shape)}; allowed: shapes that broadcast to {shape}")
+        return tensor
+
+    def as_weights(self, weights: Any, like: Any) -> Any:
+        """See `library.ArrayLibrary`."""
+        torch = _torch()
+        if isinstance(weights, torch.Tensor):
+            return _real(weights, like, "weights").to(torch.float64).contiguous()
+        values = np.array(real_array(weights, "weights"), np.float64)
+        return torch.from_numpy(values).to(like.device)
+
+    def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
+        """See `library.ArrayLibrary`."""
+        return array.broadcast_to(shape).contiguous()
+
+    def result(self, out: Any, shape: tuple[int, ...], storage: Storage | Packed, like: Any) -> Any:
+        """See `library.ArrayLibrary`."""
+        torch = _torch()
+        if out is None:
+            return torch.empty(shape, dtype=getattr(torch, storage_dtype(storage)), device=like.device)
+        tensor, name, wanted = _tensor(out, storage, "out"), plain_name(out.dtype), storage_dtype(storage)
+        if not torch.compiler.is_compiling() and out.is_neg():
+            raise TypeError("out is a negated view of another tensor; allowed: a tensor of its own")
+        if name != wanted:
+            raise TypeError(f"out is {name}; allowed: {wanted}")
+        _refuse_device(out, like, "out")
+        if tuple(out.shape) != shape:
+            raise ValueError(f"out has shape {tuple(out.shape)}; allowed: {shape}")
+        if any(size > 1 and stride == 0 for size, stride in zip(out.shape, out.stride(), strict=True)):
+            raise ValueError("out is read-only")
+        return tensor
+
+    def is_plain(self, target: Any) -> bool:
+        """See `library.ArrayLibrary`."""
+        return bool(target.is_contiguous())
+
+    def first(self, mask: Any) -> int | None:
+        """See `library.ArrayLibrary`."""
+        places = mask.reshape(-1).nonzero()
+        return int(places[0]) if len(places) else None
+
+    def separate(self, source: Any, target: Any) -> Any:
+        """See `library.ArrayLibrary`. While it is traced nothing overlaps: the compiler copies what has to be."""
+        if _torch().compiler.is_compiling():
+            return source
+        (first, last), (start, stop) = _extent(source), _extent(target)
+        if source.device != target.device or last <= start or stop <= first:
+            return source
+        same = first == start and source.element_size() == target.element_size()
+        return source if same and source.stride() == target.stride() else source.clone()
+
+    def in_kind(self, result: Any, like: Any) -> Any:
+        """See `library.ArrayLibrary`: the result is a tensor already."""
+        return result
+
+
+TENSORS: Final = TensorLibrary()
+
+
+def is_tensor(array: object) -> bool:
+    """Whether this is a torch tensor, on any device."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
+
+
+def _torch() -> Any:
+    return sys.modules["torch"]
+
+
+def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:
+    """The tensor without its gradient.
+
+    Raises:
+        TypeError: if it is none, or its elements do not lie in memory one by one.
+    """
+    if not is_tensor(array):
+        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
+    if array.layout is not _torch().strided:
+        raise TypeError(f"{what} is a {str(array.layout).removeprefix('torch.')} tensor; allowed: strided ones")
+    return array.detach().resolve_neg()
+
+
+def _float_storage(array: Any, what: str) -> Storage:
+    """See `kinds.float_storage`, which torch's compiler cannot trace, as it is cached."""
+    name = plain_name(getattr(array, "dtype", type(array).__name__))
+    if name in FLOATS:
+        return Storage(name)
+    if name in INTEGERS:
+        return INTEGERS[name]
+    raise TypeError(f"{what} is {name}; allowed: an array of {READ}")
+
+
+def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
+    """How a tensor of numbers gets the dtype that is wanted."""
+    is_number = array.dtype is not _torch().bool
+    return f"; convert it: {what}.to(torch.{storage_dtype(storage)})" if is_number else ""
+
+
+def _real(tensor: Any, like: Any, what: str) -> Any:
+    """Real numbers on the device of `like`.
+
+    Raises:
+        TypeError: if they are complex, or on another device; a single one may also lie in the CPU's memory.
+    """
+    if tensor.is_complex():
+        raise TypeError(f"{what} is {plain_name(tensor.dtype)}; allowed: an array of real numbers")
+    if tensor.ndim == 0 and tensor.device.type == "cpu":
+        return tensor.detach().to(like.device)
+    _refuse_device(tensor, like, what)
+    return tensor.detach()
+
+
+def _refuse_device(tensor: Any, like: Any, what: str) -> None:
+    if tensor.device != like.device:
+        raise TypeError(f"{what} is on {tensor.device}; allowed: {like.device}, where the input is")
+
+
+def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether an array of a shape can be read as one of shape `to`."""
+    aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
+    return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
+
+
+def _extent(tensor: Any) -> tuple[int, int]:
+    """Addresses of a tensor's first byte and of the one behind its last."""
+    if not tensor.numel():
+        return tensor.data_ptr(), tensor.data_ptr()
+    steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (steps + 1) * tensor.element_size()
+
+
+# --- integers as floats ------------------------------------------------------------------------------------------
+
+
+def _floats(integers: Any, name: str) -> Any:
+    """Integers as floats; what float64 does not hold is rounded to odd, see `inputs`."""
+    torch = _torch()
+    if INTEGERS[name] is Storage.FLOAT32:
+        return (integers.view(torch.int16).to(torch.int32) & 0xFFFF if name == "uint16" else integers).to(torch.float32)
+    if name not in LONG:
+        return (integers.view(torch.int32).to(torch.int64) & WORD if name == "uint32" else integers).to(torch.float64)
+    words = integers.view(torch.int64)
+    high = words >> 32 & WORD if name == "uint64" else words >> 32
+    return _rounded_to_odd(high.to(torch.float64) * math.ldexp(1, 32), (words & WORD).to(torch.float64))
+
+
+def _rounded_to_odd(high: Any, low: Any) -> Any:
+    """The sum of two float64, the first 0 or larger: where it is inexact, the neighbour whose last bit is 1."""
+    torch = _torch()
+    total = high + low
+    rest = low - (total - high)  # exact, as high is the larger
+    bits = total.view(torch.int64)
+    outward = (rest > 0) == (total > 0)
+    step = torch.where((rest == 0) | (bits & 1 == 1), 0, torch.where(outward, 1, -1))
+    return (bits + step).view(torch.float64)

@@ -1,0 +1,40 @@
+"""The host code and the kernels of the GPU backend, on numpy arrays and CPU tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cuda_on_cpu.launcher import GccLauncher
+from statqat_sim.arrays import CPU, ArrayLibrary
+from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.program import CodecPlan
+
+LAUNCHER: Final = GccLauncher()
+
+
+class CudaOnCpu:
+    """See `runtime.Backend`; named only."""
+
+    name = "cuda_on_cpu"
+
+    def available(self) -> str | None:
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        return {}
+
+    def owns(self, array: object) -> bool:
+        return False
+
+    def library(self, array: object) -> ArrayLibrary:
+        return CPU
+
+    def compile(self, plan: CodecPlan) -> CudaKernel:
+        return CudaKernel(plan, LAUNCHER, CPU)
+
+    def compile_block(self, plan: BlockPlan) -> Any:
+        from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
+
+        return CudaBlockKernel(plan, LAUNCHER, CPU)

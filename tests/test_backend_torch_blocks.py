@@ -1,0 +1,246 @@
+"""The torch backend on block formats: in eager and compiled, what the interpreter gives, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from block_strategies import BlockCase, block_cases
+from hypothesis import given, settings
+from test_block_conformance import check
+
+from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
+from statqat_sim.backends.torch_ops.largest import largest
+from statqat_sim.codec import Codec
+from statqat_sim.geometry import Geometry
+from statqat_sim.plan.lower_block import lower_block
+from statqat_sim.plan.program import Packed
+from statqat_sim.reference.block_backend import ReferenceBlockKernel
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import formats, load_format, parse_format
+from statqat_sim.testing import assert_bit_exact
+
+Array = Any
+BLOCKS = formats(kind="block")
+COMPILED = ("mxfp4", "nvfp4", "nf4_block64", "gguf_q4_k", "nvfp4_2d", "mxfp8_e5m2.even", "msfp12", "hif4")
+STOCHASTIC = """
+name: drawn
+element: {kind: int, bits: 4}
+encode: {rounding: stochastic_a, random_bits: 8}
+scales: [{format: float8_e8m0fnu, block: 8}]
+"""
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
+    pytest.mark.filterwarnings("ignore:.*\\.grad attribute of a Tensor:UserWarning"),
+]
+
+
+def block_format(name: str) -> BlockFormat:
+    format = load_format(name)
+    assert isinstance(format, BlockFormat)
+    return format
+
+
+def data(*shape: int, seed: int = 0) -> Array:
+    """Numbers of many magnitudes, zeros, and in the first rows NaN, Inf and subnormals."""
+    random = np.random.default_rng(seed)
+    x = np.array(random.standard_normal(shape) * np.exp2(random.integers(-6, 6, shape)), np.float32)
+    x[random.random(shape) < 0.1] = 0
+    flat = x.reshape(-1)
+    flat[: min(6, x.size)] = np.float32([np.nan, -np.inf, 1e-40, -0.0, 3e38, np.inf])[: min(6, x.size)]
+    return x
+
+
+def layouts(format: BlockFormat) -> list[tuple[tuple[int, ...], int]]:
+    """Shapes and axes, with blocks that end ragged."""
+    if any(isinstance(level.block, tuple) for level in format.scales):
+        return [((37, 70), -1), ((2, 20, 33), -1)]
+    return [((3, 300), -1), ((300, 3), 0), ((2, 40, 5), 1), ((), -1), ((0, 7), -1)]
+
+
+def kernels(format: BlockFormat, shape: tuple[int, ...], axis: int) -> tuple[TorchBlockKernel, Any, Geometry]:
+    """Ours, the interpreter's, and where blocks lie."""
+    plan = lower_block(format)
+    return TorchBlockKernel(plan), ReferenceBlockKernel(plan), Geometry.of(shape, axis, format)
+
+
+def same(ours: tuple[Any, tuple[Any, ...]], theirs: tuple[Array, tuple[Array, ...]]) -> None:
+    """The same codes, and the same stored with them."""
+    for one, other in zip((ours[0], *ours[1]), (theirs[0], *theirs[1]), strict=True):
+        assert_bit_exact(np.asarray(one), other)
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKS if not block_format(name).needs_scale])
+def test_the_catalog_gives_what_the_interpreter_gives(name: str) -> None:
+    format = block_format(name)
+    for shape, axis in layouts(format):
+        x = data(*shape)
+        ours, theirs, geometry = kernels(format, shape, axis)
+        codes, stored = theirs.quantize(x, geometry)
+        same(ours.quantize(torch.from_numpy(x), geometry), (codes, stored))
+        values = theirs.fake_quantize(x, geometry)
+        assert_bit_exact(ours.fake_quantize(x, geometry), values)
+        assert_bit_exact(ours.dequantize(codes, stored, geometry), theirs.dequantize(codes, stored, geometry))
+
+
+@settings(max_examples=60)
+@given(case=block_cases())
+def test_random_block_formats(case: BlockCase) -> None:
+    check("torch", case)
+
+
+CROSSED = """
+name: crossed
+element: {kind: int, bits: 4}
+scales:
+  - {format: uint8, block: 36}
+  - {format: {element: uint4, scales: [{format: float32, block: 8}]}, block: 3}
+"""
+
+
+def test_blocks_that_do_not_contain_each_other() -> None:
+    """3 × 8 elements share a scale of scales, and 36 do not hold whole ones of them."""
+    format = parse_format(CROSSED)
+    assert isinstance(format, BlockFormat)
+    for shape, axis in layouts(format):
+        ours, theirs, geometry = kernels(format, shape, axis)
+        x = data(*shape)
+        found = theirs.quantize(x, geometry)
+        same(ours.quantize(torch.from_numpy(x), geometry), found)
+        assert_bit_exact(ours.dequantize(*found, geometry), theirs.dequantize(*found, geometry))
+
+
+# --- compiled ----------------------------------------------------------------------------------------------------
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    """What calls give when torch compiles them as one function: every compilation takes seconds."""
+    torch.compiler.reset()
+    results: list[Any] = torch.compile(lambda: [call() for call in calls], fullgraph=True)()
+    return results
+
+
+def check_compiled(names: Sequence[str]) -> None:
+    calls, wanted = [], []
+    for name in names:
+        shape, axis = layouts(block_format(name))[0]
+        x = data(*shape)
+        ours, theirs, geometry = kernels(block_format(name), shape, axis)
+        codes, stored = theirs.quantize(x, geometry)
+        tensors = [torch.from_numpy(array) for array in (x, codes, *stored)]
+        calls += [
+            lambda ours=ours, g=geometry, t=tensors: ours.quantize(t[0], g),
+            lambda ours=ours, g=geometry, t=tensors: ours.fake_quantize(t[0], g),
+            lambda ours=ours, g=geometry, t=tensors: ours.dequantize(t[1], tuple(t[2:]), g),
+        ]
+        values = theirs.fake_quantize(x, geometry), theirs.dequantize(codes, stored, geometry)
+        wanted += [(codes, stored), *[(each, ()) for each in values]]
+    for result, each in zip(together(*calls), wanted, strict=True):
+        same(result if isinstance(result, tuple) else (result, ()), each)
+
+
+def test_compiled_formats_give_what_the_interpreter_gives() -> None:
+    check_compiled(COMPILED)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in BLOCKS if not block_format(name).needs_scale])
+def test_every_compiled_format_gives_what_the_interpreter_gives(name: str) -> None:
+    check_compiled([name])
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4"])
+def test_codecs_are_traced_whole(name: str) -> None:
+    x, codec = data(4, 100), Codec(load_format(name), "torch")
+    torch.compiler.reset()
+    compiled = torch.compile(codec.fake_quantize, fullgraph=True)
+    assert_bit_exact(compiled(torch.from_numpy(x)).numpy(), Codec(load_format(name), "reference").fake_quantize(x))
+    out = torch.zeros(100, 4).T
+    compiled(torch.from_numpy(x), out=out)
+    assert_bit_exact(out.numpy(), Codec(load_format(name), "reference").fake_quantize(x))
+
+
+def test_a_candidate_is_chosen_in_compiled_code() -> None:
+    """Errors are added in the one order, without fused products."""
+    text = "{name: chosen, element: {kind: int, bits: 3}, scales: [{format: ue4m3, block: 8, rule: mse}]}"
+    format = parse_format(text)
+    assert isinstance(format, BlockFormat)
+    ours, theirs, geometry = kernels(format, (5, 43), -1)
+    x, weights = data(5, 43), np.random.default_rng(1).random(43)
+    tensors = torch.from_numpy(x), torch.from_numpy(weights)
+    (result,) = together(lambda: ours.quantize(tensors[0], geometry, weights=tensors[1]))
+    same(result, theirs.quantize(x, geometry, weights=weights))
+
+
+# --- options -----------------------------------------------------------------------------------------------------
+
+
+def test_random_bits() -> None:
+    format = parse_format(STOCHASTIC)
+    assert isinstance(format, BlockFormat)
+    for shape, axis in layouts(format):
+        ours, theirs, geometry = kernels(format, shape, axis)
+        x = data(*shape)
+        for draws in ({"seed": 1}, {"seed": 2**64 - 1, "offset": 2**40 + 3}):
+            same(ours.quantize(torch.from_numpy(x), geometry, **draws), theirs.quantize(x, geometry, **draws))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("name", ["mxfp4", "mxfp6_e2m3"])
+def test_packed_codes(name: str, big_endian: bool) -> None:
+    ours, theirs, geometry = kernels(block_format(name), (3, 77), -1)
+    packed = Packed(block_format(name).element.bits, big_endian)
+    x = data(3, 77)
+    same(ours.quantize(torch.from_numpy(x), geometry, packed=packed), theirs.quantize(x, geometry, packed=packed))
+
+
+def test_given_scales_and_weights() -> None:
+    format, scale = load_format("mxfp4"), torch.rand(3, 1)
+    x = data(3, 77)
+    ours, theirs = Codec(format, "torch"), Codec(format, "reference")
+    for each in (0.3, scale):
+        assert_bit_exact(
+            ours.fake_quantize(torch.from_numpy(x), scale=each), theirs.fake_quantize(x, scale=np.float32(each))
+        )
+    weights = np.random.default_rng(1).random(77)
+    ours, theirs = (Codec(load_format("mxfp4.mse"), name) for name in ("torch", "reference"))
+    assert_bit_exact(ours.fake_quantize(torch.from_numpy(x), weights=weights), theirs.fake_quantize(x, weights=weights))
+
+
+def test_values_are_written_to_out() -> None:
+    x = data(4, 70)
+    ours, theirs, geometry = kernels(block_format("nvfp4"), (4, 70), -1)
+    wanted, tensor = theirs.fake_quantize(x, geometry), torch.from_numpy(x.copy())
+    assert ours.fake_quantize(tensor, geometry, out=tensor) is tensor
+    assert_bit_exact(tensor, wanted)
+    out = np.zeros_like(x)
+    assert ours.fake_quantize(x, geometry, out=out) is out
+    assert_bit_exact(out, wanted)
+
+
+def test_results_carry_no_gradients() -> None:
+    x = torch.from_numpy(np.ones((2, 64), np.float32)).requires_grad_()
+    assert not Codec(load_format("mxfp4"), "torch").fake_quantize(x).requires_grad
+
+
+def test_a_copy_stands_on_its_own() -> None:
+    codec, x = Codec(load_format("nvfp4"), "torch"), torch.from_numpy(data(2, 64))
+    assert_bit_exact(pickle.loads(pickle.dumps(codec)).fake_quantize(x), codec.fake_quantize(x))
+
+
+@pytest.mark.parametrize("is_below_sign", [True, False])
+def test_the_largest_word(is_below_sign: bool) -> None:
+    """All that is near the turns of the order of float32."""
+    turns = np.array([0, 1, 1 << 29, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1], np.int64)
+    near = np.unique(
+        np.clip(np.add.outer(turns, np.arange(-3, 4)).reshape(-1), 0, (1 << 31 if is_below_sign else 1 << 32) - 1)
+    )
+    first, second = (each.reshape(-1).astype(np.uint32) for each in np.meshgrid(near, near))
+    pairs = torch.from_numpy(np.stack([first, second], axis=-1).view(np.int32))
+    found = largest(pairs, [1], is_below_sign=is_below_sign)[:, 0].numpy().view(np.uint32)
+    np.testing.assert_array_equal(found, np.maximum(first, second))

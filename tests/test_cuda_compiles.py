@@ -1,0 +1,123 @@
+"""Nvcc compiles what the GPU backend prints, without a warning. What it computes is in `test_backend_cuda`.
+
+The normal run takes about 20 seconds: kernels of each family of formats, for one kind of GPU. `long` has all plans'
+shapes, for all GPUs, and takes some minutes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+from test_random import drawn
+
+from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
+from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
+from statqat_sim.backends.cupy_gpu.steps import never_nan
+from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.spec.catalog import formats, load_format
+from statqat_sim.spec.number import NumberFormat
+
+ARCHITECTURES = ("sm_80", "sm_90a", "sm_100a")
+NVCC = shutil.which("nvcc")
+OPTIONS = ("-std=c++17", "-fmad=false", "-ftz=true", "-Werror", "all-warnings")
+"""As cupy compiles; see `cupy_launcher`."""
+
+UNIT = 40
+"""Kernels of a translation unit, at most."""
+
+FAMILIES = {
+    "floats": ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float6_e2m3fn", "bfloat16", "tf32", "float8_e8m0fnu"),
+    "integers": ("int4", "int8", "int3", "uint16"),
+    "listed": ("nf4", "posit8", "takum16", "lns8"),
+}
+
+pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+
+
+@cache
+def known_architectures() -> frozenset[str]:
+    assert NVCC is not None
+    listed = subprocess.run([NVCC, "--list-gpu-code"], capture_output=True, text=True, check=True).stdout.split()
+    return frozenset(listed)
+
+
+def require(architecture: str) -> None:
+    if architecture.removesuffix("a") not in known_architectures():
+        pytest.skip(f"this nvcc does not know {architecture}")
+
+
+def plans_of(format: NumberFormat, floats: Iterable[Storage]) -> Iterator[CodecPlan]:
+    dense = {Purpose.PACK, Purpose.UNPACK}
+    for purpose in Purpose:
+        if purpose not in dense or format.bits <= 8:
+            yield from (lower(format, purpose, floats=storage) for storage in floats)
+
+
+def kernels_of(plans: Iterable[CodecPlan]) -> list[KernelText]:
+    """Every kernel that plans of these shapes run as."""
+    texts = {}
+    for plan in plans:
+        names = [stream.name for stream in plan.shape.streams[1:]]
+        for scale in (Feed.ARRAY, Feed.ROW, Feed.NUMBER) if "scale" in names else (Feed.ARRAY,):
+            feeds = [Feed.DRAWN if name == "random" else scale for name in names]
+            texts[elementwise(plan.shape, (Feed.ARRAY, *feeds), never_nan(plan)).text] = None
+    return list(texts)
+
+
+def compiled(texts: list[KernelText], architecture: str, kind: str, folder: Path) -> Path:
+    assert NVCC is not None
+    source, built = folder / "unit.cu", folder / f"unit.{kind}"
+    kernels = [replace(text, name=f"{text.name}{index}").definition for index, text in enumerate(texts)]
+    source.write_text("\n".join([PRELUDE, *kernels]))
+    command = [NVCC, f"-{kind}", f"-arch={architecture}", *OPTIONS, "-o", built, source]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
+    return built
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_compiles(family: str, tmp_path: Path) -> None:
+    require("sm_90a")
+    every = [plan for name in FAMILIES[family] for plan in plans_of(load_format(name), [Storage.FLOAT32])]
+    compiled(kernels_of(every), "sm_90a", "cubin", tmp_path)
+
+
+def test_every_type_of_floats_and_random_bits_compile(tmp_path: Path) -> None:
+    require("sm_90a")
+    floats = [Storage.FLOAT16, Storage.BFLOAT16, Storage.FLOAT64]
+    every = list(plans_of(load_format("float4_e2m1fn"), floats))
+    every += [
+        plan for bits in (8, 32) for plan in plans_of(drawn("float8_e4m3fn", random_bits=bits), [Storage.FLOAT32])
+    ]
+    compiled(kernels_of(every), "sm_90a", "cubin", tmp_path)
+
+
+def test_no_option_changes_the_arithmetic(tmp_path: Path) -> None:
+    """No contraction, no flush to zero, no approximation; and everything lies in registers."""
+    require("sm_90a")
+    every = [
+        plan for name in ("float8_e4m3fn", "nf4", "int3") for plan in plans_of(load_format(name), [Storage.FLOAT32])
+    ]
+    text = compiled(kernels_of(every), "sm_90a", "ptx", tmp_path).read_text()
+    assert "div.rn.f32" in text
+    assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
+    assert not re.findall(r"\bfma\b|\.ftz|\.approx|\.local", text)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_catalog_compiles(architecture: str, tmp_path: Path) -> None:
+    require(architecture)
+    numbers = [load_format(name) for name in formats(kind="number")]
+    texts = kernels_of(plan for format in numbers for plan in plans_of(format, [Storage.FLOAT32]))
+    for first in range(0, len(texts), UNIT):
+        compiled(texts[first : first + UNIT], architecture, "cubin", tmp_path)

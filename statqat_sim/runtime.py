@@ -9,10 +9,13 @@ from importlib.metadata import entry_points
 from operator import index
 from typing import Any, Protocol, runtime_checkable
 
+from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.errors import UnsupportedError, did_you_mean
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan, Packed
+from statqat_sim.plan.reduction import ReductionPlan
+from statqat_sim.plan.row_scan import RowScanPlan
 
 GROUP = "statqat_sim.backends"
 """Entry points of this group are backends; a third party adds its own without touching the core."""
@@ -88,6 +91,44 @@ class BlockKernel(Protocol):
         """The values of codes, in `out` if given."""
 
 
+class ReductionKernel(Protocol):
+    """A compiled reduction. Arrays are numpy's, or the backend's own."""
+
+    def __call__(self, x: Any, *, rows: int = 1) -> tuple[Any, ...]:
+        """What each row of x comes down to.
+
+        Args:
+            x: of the plan's storage; integers where it reads floats are converted. In C order it is so many rows.
+            rows: how many; they are equally long.
+
+        Returns:
+            Of maxima one uint32 array, shape `(rows, words)`. Of a histogram counts and sums, int64, both in the shape
+            `(rows, bins)`.
+
+        Raises:
+            TypeError: if x has the wrong dtype or kind.
+        """
+
+
+class RowScanKernel(Protocol):
+    """A compiled scan of rows."""
+
+    longest_row: int
+    """Elements; longer rows are not scanned."""
+
+    def amax(self, rows: Any) -> Any:
+        """The largest finite magnitude of each row, float32."""
+
+    def __call__(self, rows: Any, minmax: Any, amax: Any) -> tuple[Any, Any]:
+        """The best scale of each row, and whether it is proven to be no worse than MinMax's.
+
+        Args:
+            rows: float32, two axes; what is not finite is passed over.
+            minmax: MinMax's scale of each row.
+            amax: the largest finite magnitude of each row: float32, normal, above zero.
+        """
+
+
 @runtime_checkable
 class Backend(Protocol):
     """Where plans run. Importing a backend's module must be cheap; it loads its compiler when first used."""
@@ -103,11 +144,17 @@ class Backend(Protocol):
     def owns(self, array: object) -> bool:
         """Whether `backend="auto"` gives it this array; looks at the type and imports nothing."""
 
+    def library(self, array: object) -> ArrayLibrary:
+        """What knows this kind of array. A backend without this method computes on numpy's arrays and CPU tensors."""
+
     def compile(self, plan: CodecPlan) -> Kernel:
         """The kernel of an elementwise plan."""
 
     def compile_block(self, plan: BlockPlan) -> BlockKernel:
         """The kernel of a block plan. A backend without this method has no block formats."""
+
+    def compile_reduction(self, plan: ReductionPlan) -> ReductionKernel:
+        """The kernel of a reduction. A backend without this method has no histograms."""
 
 
 THREADS_VARIABLE = "STATQAT_NUM_THREADS"
@@ -190,6 +237,13 @@ def backend_for(array: object) -> Backend:
     raise TypeError(f"no backend owns {kind}; allowed: numpy arrays and CPU tensors, or what an installed backend owns")
 
 
+def library_of(backend: Backend, array: object) -> ArrayLibrary:
+    """What knows an array, as this backend computes on it."""
+    find = getattr(backend, "library", None)
+    library: ArrayLibrary = CPU if find is None else find(array)
+    return library
+
+
 def block_kernel(backend: Backend, plan: BlockPlan) -> BlockKernel:
     """The backend's kernel of a block plan.
 
@@ -200,6 +254,26 @@ def block_kernel(backend: Backend, plan: BlockPlan) -> BlockKernel:
     if compile_block is None:
         raise UnsupportedError(f"backend {backend.name!r} has no block formats; allowed: backends with compile_block")
     kernel: BlockKernel = compile_block(plan)
+    return kernel
+
+
+def reduction_kernel(backend: Backend, plan: ReductionPlan) -> ReductionKernel:
+    """The backend's kernel of a reduction.
+
+    Raises:
+        UnsupportedError: if it has none.
+    """
+    compile_reduction = getattr(backend, "compile_reduction", None)
+    if compile_reduction is None:
+        raise UnsupportedError(f"backend {backend.name!r} has no reductions; allowed: backends with compile_reduction")
+    kernel: ReductionKernel = compile_reduction(plan)
+    return kernel
+
+
+def row_scan_kernel(backend: Backend, plan: RowScanPlan) -> RowScanKernel | None:
+    """The backend's kernel of a scan of rows, if it has one."""
+    compile_row_scan = getattr(backend, "compile_row_scan", None)
+    kernel: RowScanKernel | None = None if compile_row_scan is None else compile_row_scan(plan)
     return kernel
 
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statqat_sim import Codec, MinMax, NumberFormat, Scale, formats, load_format, parse_format
-from statqat_sim.quantizer import QUANTIZERS, quantizer_named
+from statqat_sim.quantizer import BASELINES, QUANTIZERS, quantizer_named
 
 LARGEST = float(np.finfo(np.float32).max)
 TINIEST = float(np.finfo(np.float32).smallest_subnormal)
@@ -179,9 +179,11 @@ def test_a_codec_takes_the_scale() -> None:
 
 
 def test_quantizers_by_name() -> None:
-    assert set(QUANTIZERS) == {"minmax"}
+    guarded = {"minmax", "percentile", "analytic", "iterative", "search"}
+    assert set(QUANTIZERS) == guarded | BASELINES
+    assert not guarded & BASELINES
     assert quantizer_named("minmax") == MinMax()
     with pytest.raises(
-        LookupError, match=r"no quantizer is named 'minmx'; did you mean 'minmax'\? \(allowed: minmax\)"
+        LookupError, match=r"no quantizer is named 'minmx'; did you mean 'minmax'\? \(allowed: minmax, "
     ):
         quantizer_named("minmx")

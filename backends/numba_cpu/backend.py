@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from statqat_sim.arrays import is_cpu_array
+from statqat_sim.arrays import CPU, ArrayLibrary, is_cpu_array
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.reduction import ReductionPlan
+from statqat_sim.plan.row_scan import RowScanPlan
 
 if TYPE_CHECKING:
     from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
     from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+    from statqat_sim.backends.numba_cpu.reduction_kernel import NumbaReduction
+    from statqat_sim.backends.numba_cpu.row_scan import NumbaRowScan
 
 
 class NumbaBackend:
@@ -36,6 +40,9 @@ class NumbaBackend:
     def owns(self, array: object) -> bool:
         return is_cpu_array(array)
 
+    def library(self, array: object) -> ArrayLibrary:
+        return CPU
+
     def compile(self, plan: CodecPlan) -> NumbaKernel:
         from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 
@@ -45,3 +52,13 @@ class NumbaBackend:
         from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
 
         return NumbaBlockKernel(plan)
+
+    def compile_reduction(self, plan: ReductionPlan) -> NumbaReduction:
+        from statqat_sim.backends.numba_cpu.reduction_kernel import NumbaReduction
+
+        return NumbaReduction(plan)
+
+    def compile_row_scan(self, plan: RowScanPlan) -> NumbaRowScan:
+        from statqat_sim.backends.numba_cpu.row_scan import NumbaRowScan
+
+        return NumbaRowScan(plan)

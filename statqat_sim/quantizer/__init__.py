@@ -5,18 +5,56 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.quantizer.base import Quantizer, Scale
+from statqat_sim.quantizer.analytic import Analytic
+from statqat_sim.quantizer.base import Quantizer, Scale, StateQuantizer
+from statqat_sim.quantizer.baselines import ACIQ, OCTAV, SAWB, LSQInit, PaperAnalytic, PaperIterative
+from statqat_sim.quantizer.iterative import Iterative
 from statqat_sim.quantizer.minmax import MinMax
+from statqat_sim.quantizer.percentile import Percentile
+from statqat_sim.quantizer.search import Search
+from statqat_sim.quantizer.stream import Stream
 
-__all__ = ["QUANTIZERS", "MinMax", "Quantizer", "Scale", "quantizer_named"]
+__all__ = [
+    "ACIQ",
+    "BASELINES",
+    "OCTAV",
+    "QUANTIZERS",
+    "SAWB",
+    "Analytic",
+    "Iterative",
+    "LSQInit",
+    "MinMax",
+    "PaperAnalytic",
+    "PaperIterative",
+    "Percentile",
+    "Quantizer",
+    "Scale",
+    "Search",
+    "StateQuantizer",
+    "Stream",
+    "quantizer_named",
+]
 
-QUANTIZERS: Mapping[str, Callable[[], Quantizer]] = {
+QUANTIZERS: Mapping[str, Callable[[], StateQuantizer]] = {
     "minmax": MinMax,
+    "percentile": Percentile,
+    "analytic": Analytic,
+    "iterative": Iterative,
+    "search": Search,
+    "octav": OCTAV,
+    "aciq": ACIQ,
+    "sawb": SAWB,
+    "lsq_init": LSQInit,
+    "paper_analytic": PaperAnalytic,
+    "paper_iterative": PaperIterative,
 }
 """The quantizers that a name alone describes, each with its defaults."""
 
+BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "paper_analytic", "paper_iterative"))
+"""Of these the ones that may give a larger error than MinMax."""
 
-def quantizer_named(name: str) -> Quantizer:
+
+def quantizer_named(name: str) -> StateQuantizer:
     """The quantizer of this name.
 
     Raises:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
+from statqat_sim.histogram import Histogram
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat, checked_format
 
@@ -63,6 +64,25 @@ class Quantizer(Protocol):
         Raises:
             TypeError: if x is not an array of real numbers, or the format is a block format.
             ValueError: if x has no such axis.
+        """
+
+
+class StateQuantizer(Quantizer, Protocol):
+    """A quantizer that needs no more than the data's histogram: of parts that were merged, or of what came by."""
+
+    def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
+        """The scale of the data that a histogram is of.
+
+        Args:
+            histogram: of one tensor, or of its channels.
+            format: the format that x / scale is to be encoded in.
+
+        Returns:
+            One scale for each channel, shape `(channels,)`, by the errors that the histogram lets expect: where its
+            bounds leave open which of two scales is better, there are no data to measure.
+
+        Raises:
+            TypeError: if the format is a block format.
         """
 
 

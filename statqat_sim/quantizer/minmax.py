@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array, real_array
+from statqat_sim.histogram import Histogram, extremes
 from statqat_sim.quantizer.base import Scale, reduced_axes, scaled_format
+from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
 
 LARGEST = np.float32(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MinMax:
     """The smallest float32 scale that puts every finite value inside the range of the format's grid.
 
@@ -26,36 +28,46 @@ class MinMax:
     is ignored: values below zero where `format.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has
     no scale large enough (max x / c_max above 3.4e38), it is float32's largest and the extremes are clipped.
 
+    With `scale_format` it is the smallest scale of this number format that is as large.
+
     >>> import numpy as np, statqat_sim as sqs
     >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
     array([[0.5       ],
            [0.07142857]], dtype=float32)
     """
 
+    scale_format: NumberFormat | str | None = None
+
+    def __repr__(self) -> str:
+        return "MinMax()" if self.scale_format is None else f"MinMax(scale_format={self.scale_format!r})"
+
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         x, format = real_array(x, "x"), scaled_format(format)
-        low, high = _extremes(x, reduced_axes(x.ndim, channel_axis))
-        if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
-            high = np.maximum(high, -low)
-        needed = np.zeros(high.shape, np.float32)
-        if format.max > 0:
-            needed = np.maximum(needed, _smallest_scale(high, format.max))
-        if format.min < 0:
-            needed = np.maximum(needed, _smallest_scale(-low, -format.min))
-        return Scale(np.where(needed > 0, needed, np.float32(1)))
+        return Scale(minmax_scales(x, format, reduced_axes(x.ndim, channel_axis), scales_of(self.scale_format)))
+
+    def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
+        """See `StateQuantizer.choose`."""
+        needed = least_scales(histogram.low, histogram.high, scaled_format(format))
+        return Scale(scales_of(self.scale_format).at_least(needed))
 
 
-def _extremes(x: Array, axes: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the greatest of zero and all finite values, float64, with `axes` kept at size 1."""
-    if x.dtype not in (np.float16, np.float32, np.float64):
-        x = x.astype(np.float64)
-    low, high = x.min(axes, keepdims=True, initial=0), x.max(axes, keepdims=True, initial=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        finite = np.isfinite(x)
-        low = x.min(axes, keepdims=True, initial=0, where=finite)
-        high = x.max(axes, keepdims=True, initial=0, where=finite)
-    return low.astype(np.float64), high.astype(np.float64)
+def minmax_scales(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales) -> NDArray[np.float32]:
+    """The least of these scales at which nothing overflows, with `axes` kept at size 1."""
+    low, high = extremes(x, axes)
+    return scales.at_least(least_scales(np.expand_dims(low, axes), np.expand_dims(high, axes), format))
+
+
+def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat) -> NDArray[np.float32]:
+    """The smallest float32 scales for data between these extremes; 1 for nothing but zeros."""
+    if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
+        high = np.maximum(high, -low)
+    needed = np.zeros(high.shape, np.float32)
+    if format.max > 0:
+        needed = np.maximum(needed, _smallest_scale(high, format.max))
+    if format.min < 0:
+        needed = np.maximum(needed, _smallest_scale(-low, -format.min))
+    return np.where(needed > 0, needed, np.float32(1))
 
 
 def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.float32]:

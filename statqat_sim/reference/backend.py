@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import Array, as_numpy, as_scale, in_kind, result_array, separate
+from statqat_sim.arrays import CPU, Array, ArrayLibrary, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.packing import array_shape, element_shape
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
+from statqat_sim.plan.reduction import ReductionPlan
 from statqat_sim.reference.block_backend import ReferenceBlockKernel
 from statqat_sim.reference.dense import pack, unpack
 from statqat_sim.reference.interpret import interpret
+from statqat_sim.reference.reduction import reduced
 from statqat_sim.reference.streams import random_fields, words
 
 
@@ -44,6 +46,18 @@ class ReferenceKernel:
         return in_kind(target, x) if out is None else out
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceReduction:
+    """A reduction that numpy executes."""
+
+    plan: ReductionPlan
+
+    def __call__(self, x: Any, *, rows: int = 1) -> tuple[Array, ...]:
+        """See `runtime.ReductionKernel`."""
+        source = np.ascontiguousarray(as_numpy(x, self.plan.storage, "x"))
+        return reduced(self.plan, words(source).reshape(rows, source.size // max(rows, 1)))
+
+
 class ReferenceBackend:
     """Named only: `Codec(fmt, backend="reference")`."""
 
@@ -58,11 +72,17 @@ class ReferenceBackend:
     def owns(self, array: object) -> bool:
         return False
 
+    def library(self, array: object) -> ArrayLibrary:
+        return CPU
+
     def compile(self, plan: CodecPlan) -> ReferenceKernel:
         return ReferenceKernel(plan)
 
     def compile_block(self, plan: BlockPlan) -> ReferenceBlockKernel:
         return ReferenceBlockKernel(plan)
+
+    def compile_reduction(self, plan: ReductionPlan) -> ReferenceReduction:
+        return ReferenceReduction(plan)
 
 
 def _elements(array: Array, storage: Storage | Packed, shape: tuple[int, ...]) -> Array:

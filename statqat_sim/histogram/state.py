@@ -1,0 +1,261 @@
+"""The signed log-histogram: counts and sums of significands are integers, so that merging is exact in any order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import Array, float_storage, real_array
+from statqat_sim.histogram.tails import Floats, Tails
+from statqat_sim.plan.layout import FLOAT32
+from statqat_sim.plan.reduction import SIGN_AND_EXPONENT, histogram_plan
+from statqat_sim.runtime import backend_for, reduction_kernel
+
+Integers: TypeAlias = NDArray[np.int64]
+
+MANTISSA_BITS = 6
+"""Of bins: 64 to an octave."""
+
+BEYOND_FLOAT32 = 2.0**128
+
+DENSE_ROWS = 16
+"""Channels that are counted together, in tables with all bins."""
+
+
+class Moments(NamedTuple):
+    """Of cells between edges: how many elements, their sum, and how far each of these can be off."""
+
+    m0: Floats
+    m1: Floats
+    m0_error: Floats
+    m1_error: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """How often float32 values with a certain sign, exponent and first mantissa bits occur, and their exact sums.
+
+    Of one tensor, or of the channels of one. `a.merge(b)`, or a + b, is the histogram of both data together, bit for
+    bit and in any order: parts may come from threads, from machines, or one after the other.
+
+    Args:
+        channels: how many there are.
+        mantissa_bits: first bits of the mantissa that tell bins apart.
+        keys: of the bins that are not empty, ascending: channel · 2^(9 + mantissa_bits) + the top bits of the float32.
+        counts: elements of each.
+        sums: of the other bits of these elements, as integers; 0 for Inf and NaN.
+        low: the least of zero and all finite elements, for each channel.
+        high: the greatest.
+    """
+
+    channels: int
+    mantissa_bits: int
+    keys: Integers
+    counts: Integers
+    sums: Integers
+    low: Floats
+    high: Floats
+
+    def __post_init__(self) -> None:
+        for array in (self.keys, self.counts, self.sums, self.low, self.high):
+            array.flags.writeable = False
+
+    @classmethod
+    def of(cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = MANTISSA_BITS) -> Histogram:
+        """Of an array or CPU tensor of real numbers; of each slice along `channel_axis`.
+
+        What is neither float16, bfloat16 nor float32 becomes float32: float64 rounded to odd, and what lies beyond
+        float32 its largest number.
+
+        Raises:
+            TypeError: if x is not real numbers.
+            ValueError: if there is no such axis.
+        """
+        rows = _rows(x, channel_axis)
+        count = reduction_kernel(backend_for(rows), histogram_plan(float_storage(rows, "x"), mantissa_bits))
+        parts = []
+        for first in range(0, len(rows), DENSE_ROWS):
+            part = rows[first : first + DENSE_ROWS]
+            parts.append(_sparse(first, *count(part, rows=len(part))))
+        keys, counts, sums = (np.concatenate(each) for each in zip(*parts, strict=True)) if parts else _nothing()
+        return cls(len(rows), mantissa_bits, keys, counts, sums, *extremes(rows, (1,)))
+
+    @classmethod
+    def empty(cls, channels: int = 1, mantissa_bits: int = MANTISSA_BITS) -> Histogram:
+        """Of no elements: what merging begins with."""
+        low, high = np.zeros((2, channels))
+        return cls(channels, mantissa_bits, *_nothing(), low, high)
+
+    def merge(self, *others: Histogram) -> Histogram:
+        """The histogram of all data together.
+
+        Raises:
+            ValueError: if they differ in channels or bins.
+        """
+        return reduce(Histogram.__add__, others, self)
+
+    def __add__(self, other: Histogram) -> Histogram:
+        if (self.channels, self.mantissa_bits) != (other.channels, other.mantissa_bits):
+            raise ValueError(
+                f"a histogram of {other.channels} channels and {other.mantissa_bits} mantissa bits; "
+                f"allowed: {self.channels} and {self.mantissa_bits}, as the one it is merged with"
+            )
+        keys, places = np.unique(np.concatenate((self.keys, other.keys)), return_inverse=True)
+        both = (np.concatenate(pair) for pair in ((self.counts, other.counts), (self.sums, other.sums)))
+        counts, sums = _added(places, len(keys), *both)
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Histogram(self.channels, self.mantissa_bits, keys, counts, sums, low, high)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        return self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def each_channel(self) -> Iterator[Histogram]:
+        """The histogram of each channel."""
+        bits = SIGN_AND_EXPONENT + self.mantissa_bits
+        ends = np.searchsorted(self.keys, np.arange(self.channels + 1) << bits)
+        for channel, (a, b) in enumerate(zip(ends[:-1], ends[1:], strict=True)):
+            keys, here = self.keys[a:b] - (channel << bits), slice(channel, channel + 1)
+            arrays = keys, self.counts[a:b], self.sums[a:b], self.low[here], self.high[here]
+            yield Histogram(1, self.mantissa_bits, *arrays)
+
+    @property
+    def elements(self) -> int:
+        """How many elements, those that are not finite among them."""
+        return int(self.counts.sum())
+
+    @property
+    def nonfinite(self) -> int:
+        """How many elements are NaN or Inf."""
+        return int(self.counts[self._exponents() == FLOAT32.infinity >> FLOAT32.mantissa_bits].sum())
+
+    def sides(self) -> tuple[Tails, Tails]:
+        """What lies at and above zero, and the magnitudes of what lies below; of all channels together."""
+        keys, counts, sums = self._merged()
+        half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
+        return tuple(
+            self._tails(keys[part] & (half - 1), counts[part], sums[part]) for part in (keys < half, keys >= half)
+        )  # type: ignore[return-value]
+
+    def folded(self) -> Tails:
+        """All magnitudes, of all channels together."""
+        keys, counts, sums = self._merged()
+        half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
+        magnitudes, places = np.unique(keys & (half - 1), return_inverse=True)
+        return self._tails(magnitudes, *_added(places, len(magnitudes), counts, sums))
+
+    def cell_moments(self, edges: Any) -> Moments:
+        """Counts and sums of the elements between neighbouring edges, of all channels together.
+
+        Args:
+            edges: ascending, may be infinite.
+
+        Returns:
+            Bins that an edge cuts are interpolated; the errors are proven bounds of what that can be off.
+        """
+        at = np.asarray(edges, np.float64)
+        beyond = [_beyond(tails, at * sign) for sign, tails in zip((1, -1), self.sides(), strict=True)]
+        (up, up_error), (down, down_error) = beyond
+        is_up = at >= 0
+        whole = np.array([[tails.count, tails.total] for tails in self.sides()])
+        # what lies above an edge
+        m0 = np.where(is_up, up[0], whole[0, 0] + whole[1, 0] - down[0])
+        m1 = np.where(is_up, up[1], whole[0, 1] - whole[1, 1] + down[1])
+        errors = np.where(is_up, up_error, down_error)
+        return Moments(-np.diff(m0), -np.diff(m1), *(errors[:, 1:] + errors[:, :-1]))
+
+    def _facts(self) -> tuple[object, ...]:
+        arrays = (self.keys, self.counts, self.sums, self.low, self.high)
+        return self.channels, self.mantissa_bits, *(array.tobytes() for array in arrays)
+
+    def _exponents(self) -> Integers:
+        return (self.keys >> self.mantissa_bits) & ((1 << FLOAT32.exponent_bits) - 1)
+
+    def _merged(self) -> tuple[Integers, Integers, Integers]:
+        """Keys, counts and sums of the finite bins of all channels together."""
+        finite = self._exponents() < FLOAT32.infinity >> FLOAT32.mantissa_bits
+        bins, counts, sums = self.keys[finite], self.counts[finite], self.sums[finite]
+        if self.channels == 1:
+            return bins, counts, sums
+        bins, places = np.unique(bins & ((1 << (SIGN_AND_EXPONENT + self.mantissa_bits)) - 1), return_inverse=True)
+        return bins, *_added(places, len(bins), counts, sums)
+
+    def _tails(self, magnitudes: Integers, counts: Integers, sums: Integers) -> Tails:
+        """From the bins of magnitudes."""
+        shift = FLOAT32.mantissa_bits - self.mantissa_bits
+        lower, upper = (
+            ((magnitudes + step) << shift).astype(np.uint32).view(np.float32).astype(np.float64) for step in (0, 1)
+        )
+        upper = np.minimum(upper, BEYOND_FLOAT32)
+        exponents = np.maximum(magnitudes >> self.mantissa_bits, 1)
+        totals = counts * lower + np.ldexp(sums.astype(np.float64), exponents - FLOAT32.bias - FLOAT32.mantissa_bits)
+        # one element, or elements at the lower edge, need no interpolation
+        return Tails.of(lower, upper, counts.astype(np.float64), totals, (counts == 1) | (sums == 0))
+
+
+def _beyond(tails: Tails, at: Floats) -> tuple[Floats, Floats]:
+    """Counts and sums beyond points, and how far each can be off: shape `(2, points)` both."""
+    at = np.maximum(at, 0)
+    bounded = np.where(np.isinf(at), tails.largest, at)
+    count, total = tails.beyond(bounded)
+    least, most = tails.count_bounds(bounded)
+    error = np.maximum(most - count, count - least)
+    low, high = tails.excess_bounds(bounded)
+    excess = total - count * bounded
+    return np.stack((count, total)), np.stack((error, np.maximum(high - excess, excess - low) + error * bounded))
+
+
+def _sparse(first: int, counts: Integers, sums: Integers) -> tuple[Integers, Integers, Integers]:
+    """Keys, counts and sums of the bins that are not empty; `first`: the channel of the first row."""
+    places = np.flatnonzero(counts)
+    return places + first * counts.shape[1], counts.reshape(-1)[places], sums.reshape(-1)[places]
+
+
+def _added(places: NDArray[np.intp], size: int, *numbers: Integers) -> list[Integers]:
+    """The sums of the numbers that go to each place."""
+    sums = [np.zeros(size, np.int64) for _ in numbers]
+    for each, total in zip(numbers, sums, strict=True):
+        np.add.at(total, places, each)
+    return sums
+
+
+def _nothing() -> tuple[Integers, Integers, Integers]:
+    return (np.zeros(0, np.int64),) * 3
+
+
+def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The least and the greatest of zero and all finite values, float64, without `axes`."""
+    if x.dtype not in (np.float16, np.float32, np.float64):
+        x = x.astype(np.float64)
+    low, high = x.min(axes, initial=0), x.max(axes, initial=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        finite = np.isfinite(x)
+        low = x.min(axes, initial=0, where=finite)
+        high = x.max(axes, initial=0, where=finite)
+    return np.asarray(low, np.float64) + 0.0, np.asarray(high, np.float64) + 0.0  # not -0.0
+
+
+def _rows(x: Any, channel_axis: int | None) -> Array:
+    """The channels of x as rows, in a dtype that plans read."""
+    array = real_array(x, "x")
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        array = array.astype(np.float64)
+    if channel_axis is None:
+        return array.reshape(1, -1)
+    rank = len(array.shape)
+    if not -rank <= channel_axis < rank:
+        allowed = f"{-rank} to {rank - 1}" if rank else "None"
+        raise ValueError(f"channel_axis is {channel_axis}, of an array with {rank} axes; allowed: {allowed}")
+    length = math.prod(array.shape) // max(array.shape[channel_axis], 1)
+    moved = np.moveaxis(array, channel_axis, 0)
+    return np.ascontiguousarray(moved).reshape(array.shape[channel_axis], length)

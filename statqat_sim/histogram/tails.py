@@ -1,0 +1,199 @@
+"""One side of zero, outward: how many elements lie beyond a point, and their sum, from prefix sums.
+
+`beyond` estimates, `excess_bounds` proves. A bin of a histogram holds n elements of known mean μ between its edges; the
+estimate takes them for uniform on the widest interval around μ that the bin holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+class Tail(Protocol):
+    """The magnitudes of the elements of one side."""
+
+    @property
+    def count(self) -> float:
+        """How many there are."""
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+
+    @property
+    def power(self) -> float:
+        """The sum of their squares."""
+
+    @property
+    def largest(self) -> float:
+        """None is larger; 0 without any."""
+
+    def beyond(self, at: Floats) -> tuple[Floats, Floats]:
+        """Of the elements above each point, at least 0: how many there are, and their sum."""
+
+    def excess_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """Between what Σ max(x - at, 0) lies, proven."""
+
+    def count_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """Between what the number of elements above each point lies."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Elements that are all known: every answer is exact.
+
+    Args:
+        values: ascending.
+        counts: how many there are from each on, or the sum of their weights; one more than values.
+        sums: of the values from each on, times their weights.
+        power: the sum of their squares.
+    """
+
+    values: Floats
+    counts: Floats
+    sums: Floats
+    power: float
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats | None = None) -> Sample:
+        """Of magnitudes in any order; `weights`: one for each."""
+        if weights is None:
+            ascending, counts = np.sort(values), np.arange(len(values), -1, -1, dtype=np.float64)
+            return cls(ascending, counts, _from_each(ascending), float(ascending @ ascending))
+        order = np.argsort(values)
+        ascending, ordered = values[order], weights[order]
+        products = ordered * ascending
+        return cls(ascending, _from_each(ordered), _from_each(products), float(products @ ascending))
+
+    @property
+    def count(self) -> float:
+        return float(self.counts[0])
+
+    @property
+    def total(self) -> float:
+        return float(self.sums[0])
+
+    @property
+    def largest(self) -> float:
+        return float(self.values[-1]) if len(self.values) else 0.0
+
+    def beyond(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`."""
+        first = np.searchsorted(self.values, at, side="right")
+        return self.counts[first], self.sums[first]
+
+    def excess_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`."""
+        count, total = self.beyond(at)
+        excess = total - count * at
+        return excess, excess
+
+    def count_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`."""
+        count, _ = self.beyond(at)
+        return count, count
+
+
+def _from_each(numbers: Floats) -> Floats:
+    """The sums of what stands at and after each place; one more than numbers."""
+    sums = np.zeros(len(numbers) + 1)
+    sums[:-1] = np.cumsum(numbers[::-1])[::-1]
+    return sums
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tails:
+    """Elements of which only the bins are known. Arrays have one entry for each bin that holds any, ascending.
+
+    Before them stands an empty bin below zero, so that every point has a bin at or below it.
+
+    Args:
+        lower: edges.
+        upper: edges.
+        counts: how many elements; or the sum of their weights.
+        means: of the elements.
+        outer_counts: in all bins beyond.
+        outer_sums: of the elements in all bins beyond.
+    """
+
+    lower: Floats
+    upper: Floats
+    counts: Floats
+    means: Floats
+    radii: Floats
+    outer_counts: Floats
+    outer_sums: Floats
+
+    @classmethod
+    def of(cls, lower: Floats, upper: Floats, counts: Floats, sums: Floats, exact: NDArray[np.bool_]) -> Tails:
+        """Of bins, ascending, none of them empty.
+
+        Args:
+            lower: edges.
+            upper: edges.
+            counts: in each bin.
+            sums: of the elements of each bin.
+            exact: bins whose elements are all equal to their mean.
+        """
+        lower, upper = np.concatenate(([-1.0], lower)), np.concatenate(([-1.0], upper))
+        counts, sums = np.concatenate(([0.0], counts)), np.concatenate(([0.0], sums))
+        means = np.clip(np.divide(sums, counts, out=lower.copy(), where=counts > 0), lower, upper)
+        radii = np.minimum(means - lower, upper - means)
+        radii[1:][exact] = 0
+        outer = [_from_each(each)[1:] for each in (counts, sums)]
+        return cls(lower, upper, counts, means, radii, *outer)
+
+    @property
+    def count(self) -> float:
+        return float(self.outer_counts[0])
+
+    @property
+    def total(self) -> float:
+        return float(self.outer_sums[0])
+
+    @property
+    def power(self) -> float:
+        return float(np.sum(self.counts * (np.square(self.means) + np.square(self.radii) / 3)))
+
+    @property
+    def largest(self) -> float:
+        return max(float(self.upper[-1]), 0.0)
+
+    def beyond(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`."""
+        bin = self._bin(at)
+        end, radius = self.means[bin] + self.radii[bin], self.radii[bin]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.clip((end - at) / (2 * radius), 0, 1)
+        share = np.where(radius > 0, share, end > at)
+        inner = self.counts[bin] * share
+        return self.outer_counts[bin] + inner, self.outer_sums[bin] + inner * (end - share * radius)
+
+    def excess_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`. Σ max(x - at, 0) is convex in x: least with all at the mean, greatest with all at the edges."""
+        bin = self._bin(at)
+        outer = self.outer_sums[bin] - self.outer_counts[bin] * at
+        lower, upper, mean, count = self.lower[bin], self.upper[bin], self.means[bin], self.counts[bin]
+        least = count * np.maximum(mean - at, 0)
+        width = upper - lower
+        share = np.divide(mean - lower, width, out=np.ones(width.shape), where=width > 0)
+        most = np.where(self.radii[bin] > 0, count * share * np.maximum(upper - at, 0), least)
+        return outer + least, outer + np.maximum(most, least)
+
+    def count_bounds(self, at: Floats) -> tuple[Floats, Floats]:
+        """See `Tail`."""
+        bin = self._bin(at)
+        outer, inner = self.outer_counts[bin], self.counts[bin]
+        known = self.radii[bin] == 0
+        above, below = self.means[bin] > at, self.upper[bin] <= at
+        return outer + inner * (known & above), outer + inner * np.where(known, above, ~below)
+
+    def _bin(self, at: Floats) -> NDArray[np.intp]:
+        """The last bin that begins at or below each point."""
+        return np.searchsorted(self.lower, at, side="right") - 1

@@ -1,0 +1,107 @@
+"""Reductions: what a whole array, or each row of it, comes down to. Results are integers, the same in any order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.source import narrowed, read, widened
+
+WORD_BITS: Final = 32
+SIGN_AND_EXPONENT: Final = 9
+MOST_MANTISSA_BITS: Final = 10
+"""Of a bin: beyond that its counts leave the caches."""
+
+
+class Reducer(StrEnum):
+    """How the words of elements are joined."""
+
+    MAXIMUM = "maximum"  # the largest of each of the plan's words
+    HISTOGRAM = "histogram"  # of each value of a word's top bits: how many words, and the sum of their other bits
+
+
+@dataclass(frozen=True, slots=True)
+class ReductionPlan:
+    """Words of each element, and how they are joined.
+
+    Args:
+        element: from stream `x` to the words; one of float32's bits for a histogram.
+        reducer: how they are joined.
+        bin_bits: of a histogram: how many top bits number the bins.
+
+    Raises:
+        ValueError: if the element has other streams than `x`, or a histogram has no bins or several words.
+    """
+
+    element: CodecPlan
+    reducer: Reducer
+    bin_bits: int = 0
+
+    def __post_init__(self) -> None:
+        if [stream.name for stream in self.element.shape.streams] != ["x"]:
+            raise ValueError("a reduction reads stream x alone")
+        if self.reducer is Reducer.HISTOGRAM and (len(self.element.shape.outputs) > 1 or self.bin_bits < 1):
+            raise ValueError("a histogram has bins for one word of each element")
+
+    @property
+    def storage(self) -> Storage:
+        """Of the array that is reduced."""
+        storage = self.element.shape.streams[0].storage
+        assert isinstance(storage, Storage), storage
+        return storage
+
+    @property
+    def bins(self) -> int:
+        """Of a histogram."""
+        return 1 << self.bin_bits
+
+    @property
+    def shift(self) -> int:
+        """Bits of a word below those that number its bin."""
+        return WORD_BITS - self.bin_bits
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether a word is the element itself."""
+        return self.storage is Storage.FLOAT32 and len(self.element.shape.steps) == 1
+
+    @property
+    def nonfinite(self) -> tuple[slice, slice]:
+        """The bins of Inf and NaN of either sign: counted, and their sums left at zero."""
+        first, sign = INFINITY >> self.shift, SIGN >> self.shift
+        return slice(first, sign), slice(sign + first, 2 * sign)
+
+
+def histogram_plan(storage: Storage, mantissa_bits: int) -> ReductionPlan:
+    """The signed log-histogram: bins are a float32's sign, its exponent and its first mantissa bits.
+
+    A bin lies in one octave, so that the sum of the other bits says what the sum of its values is. A float64 becomes
+    the float32 that `narrowed` gives.
+
+    Raises:
+        ValueError: unless there are 0 to `MOST_MANTISSA_BITS`.
+    """
+    if not 0 <= mantissa_bits <= MOST_MANTISSA_BITS:
+        raise ValueError(f"mantissa_bits is {mantissa_bits}; allowed: 0 to {MOST_MANTISSA_BITS}")
+    builder = Builder()
+    real = read(builder, "x", storage)
+    if storage is Storage.FLOAT64:
+        real = narrowed(real)
+    elif storage is Storage.FLOAT16:
+        real = widened(real)
+    word = real.word if storage in (Storage.FLOAT16, Storage.FLOAT64) else real.signed
+    element = builder.finish(word, Storage.UINT32)
+    return ReductionPlan(element, Reducer.HISTOGRAM, SIGN_AND_EXPONENT + mantissa_bits)
+
+
+def amax_plan(storage: Storage) -> ReductionPlan:
+    """The largest finite magnitude: float32 bits."""
+    builder = Builder()
+    real = read(builder, "x", storage)
+    magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
+    finite = magnitude.lt(INFINITY).where(magnitude, 0)
+    return ReductionPlan(builder.finish(finite, Storage.UINT32), Reducer.MAXIMUM)

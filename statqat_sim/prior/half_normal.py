@@ -1,0 +1,39 @@
+"""What ReLU makes of a normal distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.prior.base import Floats, Order, Prior, finite
+from statqat_sim.prior.normal import Normal
+from statqat_sim.prior.scaled import Scaled
+
+
+@dataclass(frozen=True)
+class HalfNormal(Prior):
+    """max(x, 0) of a standard normal x: half of all inputs are 0. Mean 0.399, mean square ½."""
+
+    name = "half_normal"
+    second_moment = 0.5
+    mass_at_zero = 0.5
+    breaks = (0.0,)
+    reach = 12.0
+
+    def pdf(self, x: Any) -> Floats:
+        return np.where(np.asarray(x) >= 0, Normal().pdf(x), 0.0)
+
+    def upper(self, order: Order, x: Any) -> Floats:
+        return Normal().tail(order, np.maximum(np.asarray(x, np.float64), 0))
+
+    def lower(self, order: Order, x: Any) -> Floats:
+        whole = Normal().tail(order, np.zeros(()))
+        return np.where(np.asarray(x) > 0, whole - self.upper(order, x), 0.0)
+
+    @classmethod
+    def fit(cls, data: Any) -> Scaled:
+        """Maximum likelihood of the inputs above 0: their root mean square."""
+        x = finite(data)
+        return Scaled.to(cls(), float(np.sqrt(np.mean(np.square(x[x > 0])))) if (x > 0).any() else 0.0)

@@ -1,0 +1,36 @@
+"""What quantizers share that choose a scale for one task at a time: both methods of the protocol."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from statqat_sim.histogram import Histogram
+from statqat_sim.quantizer.base import Scale
+from statqat_sim.quantizer.channels import Channels, choose_channels
+from statqat_sim.quantizer.objective import SQUARED, Objective
+from statqat_sim.quantizer.representable import FLOAT32_SCALES, Scales
+from statqat_sim.quantizer.task import Task
+from statqat_sim.spec.number import NumberFormat
+
+
+class Chooser(ABC):
+    """A quantizer whose channels have nothing to do with each other."""
+
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`."""
+        objective, scales = self._options()
+        channels = Channels.of(x, format, channel_axis, objective, scales)
+        return channels.choose(self._choice, format, objective, scales)
+
+    def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
+        """See `StateQuantizer.choose`. Weights and norm are not a histogram's, and play no part."""
+        return choose_channels(self._choice, histogram, format, self._options()[1])
+
+    @abstractmethod
+    def _choice(self, task: Task) -> float:
+        """The scale for one task, one of its `scales`."""
+
+    def _options(self) -> tuple[Objective, Scales]:
+        """What the scale is to be best at, and what it is chosen among."""
+        return SQUARED, FLOAT32_SCALES

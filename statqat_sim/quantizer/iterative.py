@@ -1,0 +1,87 @@
+"""Iterative: the scale of least error, from a scan of the data's distribution and quasi-Newton steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.quantizer.base import Scale, scaled_format
+from statqat_sim.quantizer.chooser import Chooser
+from statqat_sim.quantizer.guard import guarded
+from statqat_sim.quantizer.levels import Floats
+from statqat_sim.quantizer.newton import step
+from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.representable import Scales, scales_of
+from statqat_sim.quantizer.rows import scanned_rows
+from statqat_sim.quantizer.scan import best_first, scan
+from statqat_sim.quantizer.task import Task
+from statqat_sim.spec.number import NumberFormat
+
+STEPS = 3
+"""Measured quasi-Newton steps after a scan of a histogram."""
+
+
+@dataclass(frozen=True, slots=True)
+class Iterative(Chooser):
+    """The scale of least mean squared error, whatever the distribution and the format.
+
+    The data's log-histogram, or the sorted data where they are few, tell the error at every scale from prefix sums: a
+    scan finds the valleys, quasi-Newton steps on measured data the bottom (see `newton`). Never worse than MinMax.
+    Formats whose overflow is not saturated get no smaller scale than MinMax's; rounding at random is taken for
+    rounding to nearest, and measured.
+
+    Args:
+        weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
+        norm: of the errors, in place of 2.
+        scale_format: a number format, or its name, that holds the scale; None: float32.
+
+    Raises:
+        ValueError: if weights or norm mean nothing.
+    """
+
+    weights: Any = None
+    norm: float = 2.0
+    scale_format: NumberFormat | str | None = None
+
+    def __post_init__(self) -> None:
+        Objective(self.weights, self.norm)
+
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`."""
+        objective, scales = self._options()
+        found = None
+        if objective.is_plain and scales.listed is None:
+            found = scanned_rows(x, scaled_format(format), channel_axis)
+        return super(Iterative, self).fit(x, format, channel_axis=channel_axis) if found is None else found
+
+    def _options(self) -> tuple[Objective, Scales]:
+        return Objective(self.weights, self.norm), scales_of(self.scale_format)
+
+    def _choice(self, task: Task) -> float:
+        found = scan(task.score, task.minmax)
+        if len(found) and task.values is not None and not task.score.is_exact:
+            found = _polished(task, found)
+        return guarded(task, best_first(task, found))
+
+
+def _polished(task: Task, scales: Floats) -> Floats:
+    """The best of a histogram's scales, then better ones by measured steps."""
+    best = scales[0]
+    errors: dict[float, float] = {}
+
+    def error(scale: float) -> float:
+        if scale not in errors:
+            errors[scale] = task.measured(scale).error
+        return errors[scale]
+
+    for _ in range(STEPS):
+        sums = task.measured(best)
+        errors[best] = sums.error
+        bold = float(task.coarse.slopes(np.array([best])).bold[0])
+        moved = step(best, (sums.yy - sums.xy) / best, sums.yy / best**2, bold, error)
+        if abs(moved - best) < 1e-4 * best:
+            break
+        best = moved
+    return np.append(best, scales)

@@ -1,0 +1,136 @@
+"""A format as the quantizers see it: steps outward from zero, each a threshold and a gap between values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.spec.listed import ListedElement
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.theory.cells import Cells, cells, nearest
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One side of zero, outward; magnitudes at scale 1.
+
+    Args:
+        zero: what inputs next to zero become.
+        thresholds: where inputs begin to become the next value, ascending.
+        gaps: between that value and the one before.
+        middles: half way between the two; the threshold itself, where rounding is to nearest.
+    """
+
+    zero: float
+    thresholds: Floats
+    gaps: Floats
+    middles: Floats
+
+    @property
+    def count(self) -> int:
+        """How many thresholds there are."""
+        return len(self.thresholds)
+
+    @cached_property
+    def values(self) -> Floats:
+        """What inputs become, outward: one more than thresholds."""
+        return self.zero + np.concatenate(([0.0], np.cumsum(self.gaps)))
+
+    def cumulative(self, at: Floats) -> Floats:
+        """∫ (u − Q(u))² du from 0 to each point."""
+        cell = np.searchsorted(self.thresholds, at)
+        return np.asarray(self._before[cell] + ((at - self.values[cell]) ** 3 - self._from[cell]) / 3)
+
+    @cached_property
+    def _from(self) -> Floats:
+        """The cubes that the cells' integrals begin with."""
+        starts = np.concatenate(([0.0], np.maximum(self.thresholds, 0)))
+        with np.errstate(over="ignore"):  # far beyond all data
+            return np.asarray((starts - self.values) ** 3)
+
+    @cached_property
+    def _before(self) -> Floats:
+        """The integral up to each cell."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = (np.maximum(self.thresholds, 0) - self.values[:-1]) ** 3 - self._from[:-1]
+            return np.concatenate(([0.0], np.cumsum(whole / 3)))
+
+    @property
+    def is_nearest(self) -> bool:
+        """Whether every threshold is a midpoint."""
+        return bool(np.array_equal(self.thresholds, self.middles))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """All steps of a format.
+
+    Args:
+        sides: of inputs at and above zero, and of the magnitudes below; only one, where both are the same.
+        largest: of all magnitudes of values.
+        saturates: whether inputs beyond the last values become these; if not, nothing may lie there.
+        is_tapered: whether precision is best in the middle of the range and not at its end, so that the best scale
+            may lie far above the least one without overflow.
+        is_measured: whether data are rounded so: not where that is random, or zero becomes NaN.
+    """
+
+    sides: tuple[Side, ...]
+    largest: float
+    saturates: bool
+    is_tapered: bool
+    is_measured: bool
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether signs do not matter."""
+        return len(self.sides) == 1
+
+    @property
+    def count(self) -> int:
+        """How many steps there are."""
+        return sum(len(side.thresholds) for side in self.sides)
+
+    @property
+    def first(self) -> float:
+        """The first threshold above zero; infinite without any."""
+        above = [side.thresholds[side.thresholds > 0] for side in self.sides]
+        return min((float(each[0]) for each in above if len(each)), default=math.inf)
+
+
+@lru_cache(maxsize=512)
+def levels(format: NumberFormat) -> Levels:
+    """The steps of a format; where its rounding is stochastic, those of rounding to nearest.
+
+    Raises:
+        UnsupportedError: for formats of more than 16 bits.
+    """
+    found = cells(nearest(format))
+    up, down = _side(found), _side(_mirrored(found))
+    is_symmetric = up.zero == down.zero and all(
+        np.array_equal(*pair)
+        for pair in ((up.thresholds, down.thresholds), (up.gaps, down.gaps), (up.middles, down.middles))
+    )
+    return Levels(
+        sides=(up,) if is_symmetric else (up, down),
+        largest=max(abs(format.max), abs(format.min)),
+        saturates=not any(map(math.isfinite, found.limits)),
+        is_tapered=isinstance(format.element, ListedElement),
+        is_measured=not (format.encode.rounding.is_stochastic or found.zero_is_nan),
+    )
+
+
+def _side(found: Cells) -> Side:
+    values, thresholds = found.values[found.zero :], found.thresholds[found.zero :]
+    return Side(float(values[0]), thresholds, np.diff(values), (values[:-1] + values[1:]) / 2)
+
+
+def _mirrored(found: Cells) -> Cells:
+    """The cells of -x and minus its value."""
+    return Cells(-found.values[::-1], -found.thresholds[::-1], len(found.values) - 1 - found.zero)

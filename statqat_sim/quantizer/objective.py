@@ -1,0 +1,66 @@
+"""What the best scale is best at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objective:
+    """Σ w·|x − Q(x)|^norm.
+
+    Args:
+        weights: w, one number for each element, or an array that broadcasts against x, such as E[a²] of each input
+            channel; at least 0. None: all 1.
+        norm: 2 for squared errors.
+
+    Raises:
+        ValueError: unless the norm is above 0, and the weights are finite and not negative.
+    """
+
+    weights: Any = None
+    norm: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.norm < np.inf:
+            raise ValueError(f"norm is {self.norm}; allowed: finite numbers above zero")
+        if self.weights is not None:
+            weights = np.asarray(self.weights, np.float64)
+            if not (np.isfinite(weights) & (weights >= 0)).all():
+                raise ValueError("weights hold a number that is negative or not finite; allowed: finite, at least 0")
+            object.__setattr__(self, "weights", weights)
+
+    @property
+    def is_squared(self) -> bool:
+        """Whether errors are squared."""
+        return self.norm == 2
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is Σ(x − Q(x))²."""
+        return self.is_squared and self.weights is None
+
+    def power(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """|error|^norm."""
+        return np.square(errors) if self.is_squared else np.abs(errors) ** self.norm
+
+    def weights_of(self, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """One for each element of an array.
+
+        Raises:
+            ValueError: if they do not broadcast.
+        """
+        if self.weights is None:
+            return None
+        try:
+            return np.broadcast_to(self.weights, shape)
+        except ValueError:
+            message = f"weights have shape {self.weights.shape}; allowed: shapes that broadcast to {shape}"
+            raise ValueError(message) from None
+
+
+SQUARED = Objective()

@@ -1,0 +1,110 @@
+"""Many channels at once: each row's histogram is made, scanned and forgotten while it lies in a cache."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import Array, real_array
+from statqat_sim.codec import Codec
+from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
+from statqat_sim.quantizer.base import Scale, reduced_axes
+from statqat_sim.quantizer.channels import by_channel
+from statqat_sim.quantizer.levels import Levels, levels
+from statqat_sim.quantizer.minmax import least_scales, minmax_scales
+from statqat_sim.quantizer.representable import FLOAT32_SCALES
+from statqat_sim.runtime import RowScanKernel, backend_for, row_scan_kernel
+from statqat_sim.spec.number import NumberFormat
+
+FEWEST, MOST = 2.0**-60, 2.0**60
+"""Of a row's largest magnitude: between these nothing comes near the ends of float32."""
+
+SHORTEST = 256
+"""Elements of a row; shorter ones are sorted, and give better scales."""
+
+TOGETHER = 1 << 22
+"""Elements that are measured together."""
+
+
+def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scale | None:
+    """The scale of each channel that is best by its histogram, and never worse than MinMax's.
+
+    None where the kernel does not take such channels, or there is only one.
+
+    Args:
+        x: as `Quantizer.fit` takes it.
+        format: a number format.
+        channel_axis: as `Quantizer.fit` takes it.
+    """
+    array = real_array(x, "x")
+    axes = reduced_axes(array.ndim, channel_axis)
+    kernel = _kernel(format) if channel_axis is not None and array.dtype in (np.float16, np.float32) else None
+    if kernel is None:
+        return None
+    rows = by_channel(array.astype(np.float32, copy=False), channel_axis)
+    if len(rows) < 2 or not SHORTEST <= rows.shape[1] <= kernel.longest_row:
+        return None
+    amax = kernel.amax(rows)
+    if not ((amax > FEWEST) & (amax < MOST)).all():
+        return None
+    minmax = _minmax(array, amax, format, axes)
+    scales, proven = kernel(rows, minmax.reshape(-1), amax)
+    _guard(rows, minmax.reshape(-1), scales, np.flatnonzero(~proven & (scales != minmax.reshape(-1))), format)
+    return Scale(scales.reshape(minmax.shape))
+
+
+def _minmax(x: Array, amax: NDArray[np.float32], format: NumberFormat, axes: tuple[int, ...]) -> NDArray[np.float32]:
+    """MinMax's scales; of a symmetric format the magnitudes are enough."""
+    if format.max != -format.min:
+        return minmax_scales(x, format, axes, FLOAT32_SCALES)
+    wide = amax.astype(np.float64).reshape([1 if axis in axes else size for axis, size in enumerate(x.shape)])
+    return least_scales(-wide, wide, format)
+
+
+def _guard(
+    x: NDArray[np.float32],
+    minmax: NDArray[np.float32],
+    scales: NDArray[np.float32],
+    unproven: NDArray[np.intp],
+    format: NumberFormat,
+) -> None:
+    """Put MinMax's scales in place of those that are measured to be worse."""
+    step, codec = max(TOGETHER // x.shape[1], 1), Codec(format)
+    for first in range(0, len(unproven), step):
+        part = unproven[first : first + step]
+        ours, theirs = (_errors(x[part], codec, each[part]) for each in (scales, minmax))
+        is_better = (ours < theirs) | (np.isfinite(ours) & ~np.isfinite(theirs))
+        scales[part] = np.where(is_better, scales[part], minmax[part])
+
+
+@lru_cache(maxsize=64)
+def _kernel(format: NumberFormat) -> RowScanKernel | None:
+    steps = levels(format)
+    if not (steps.saturates and steps.is_measured and all(side.is_nearest for side in steps.sides)):
+        return None
+    cpu = backend_for(np.zeros(0, np.float32))
+    return row_scan_kernel(cpu, row_scan_plan(steps)) if np.isfinite(steps.first) else None
+
+
+def row_scan_plan(steps: Levels) -> RowScanPlan:
+    """The plan of a format that rounds to nearest and saturates."""
+    return RowScanPlan(
+        zeros=tuple(side.zero for side in steps.sides),
+        thresholds=tuple(side.thresholds.astype("<f8").tobytes() for side in steps.sides),
+        gaps=tuple(side.gaps.astype("<f8").tobytes() for side in steps.sides),
+        largest=steps.largest,
+        reach=max(BEYOND_MINMAX, steps.largest / steps.first if steps.is_tapered else 0.0),
+    )
+
+
+def _errors(rows: NDArray[np.float32], codec: Codec, scales: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Σ(x − Q(x))² of each row's finite elements."""
+    finite = np.isfinite(rows)
+    values = rows if finite.all() else np.where(finite, rows, np.float32(0))
+    with np.errstate(all="ignore"):
+        y = codec.fake_quantize(values, scale=scales[:, None])
+        errors = np.square(values.astype(np.float64) - y)
+    return np.asarray(np.sum(errors, axis=1, where=finite))

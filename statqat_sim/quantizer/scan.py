@@ -1,0 +1,114 @@
+"""The best scale among many: a logarithmic grid, and finer ones around its best points."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from statqat_sim.quantizer.levels import Floats
+from statqat_sim.quantizer.representable import LARGEST, SMALLEST
+from statqat_sim.quantizer.score import Score
+from statqat_sim.quantizer.task import Task
+
+PER_OCTAVE, PER_OCTAVE_OF_MANY = 16, 6
+MANY = 4096
+"""Steps of a format; beyond, scales are fewer."""
+
+VALLEYS = 3
+"""Local minima that are looked into."""
+
+FINER = 8
+"""How many times finer a grid is than the one before."""
+
+ROUNDS, ROUNDS_OF_MANY = 3, 2
+
+PER_OCTAVE_OF_SAMPLE, MOST_LOOKED_UP = 1024, 1 << 21
+"""Of data that are all known the error is rugged: one scale fits a few elements better than its neighbours do."""
+
+NEAR_BEST = 2.0
+"""Errors up to so many times the least are looked into there."""
+
+LEAST_RATIO = 0.05
+"""Of the largest value at the scale to the data's root mean square: below, nine tenths of the power are error."""
+
+FARTHEST = 2.0**12
+"""Of the data to 1, in formats that are precise near 1."""
+
+BEYOND_MINMAX = 2.2
+"""The largest scale, over the least one without overflow: floating point repeats itself with each octave."""
+
+
+def scan(score: Score, minmax: float) -> Floats:
+    """The best scales of the valleys, best first; empty where every scale is as good as another.
+
+    Args:
+        score: the data and the format.
+        minmax: the least scale without overflow.
+    """
+    low, high = scan_range(score, minmax)
+    if not 0 < low < high:
+        return np.zeros(0)
+    per_octave = PER_OCTAVE_OF_MANY if score.levels.count > MANY else PER_OCTAVE
+    grid = np.geomspace(low, high, 2 + int((np.log2(high) - np.log2(low)) * per_octave))
+    errors = score.errors(grid)
+    if score.is_exact:
+        grid = _dense(grid, errors, score.levels.count)
+        errors = score.errors(grid)
+    valleys, rounds = (VALLEYS, ROUNDS) if score.levels.count <= MANY else (1, ROUNDS_OF_MANY)
+    best = [_refined(score, grid, place, rounds) for place in _valleys(errors)[:valleys]]
+    return np.array([scale for _, scale in sorted(best)])
+
+
+def best_first(task: Task, scales: Floats) -> Floats:
+    """The scales that can be represented nearest to these, best first."""
+    near = task.scales.near(scales)
+    if len(near) > 1:
+        near = near[np.argsort(task.score.errors(near), kind="stable")]
+    return near
+
+
+def scan_range(score: Score, minmax: float) -> tuple[float, float]:
+    """Between what the best scale lies."""
+    levels = score.levels
+    high = minmax * BEYOND_MINMAX
+    rms = float(np.sqrt(score.reachable_power / max(score.count, 1)))
+    if levels.is_tapered:
+        high = max(high, min(score.largest / levels.first, score.largest * FARTHEST))
+    if not levels.saturates:
+        return minmax, min(high, LARGEST)
+    low = rms * LEAST_RATIO / levels.largest
+    low = max(low, rms / FARTHEST) if levels.is_tapered else min(low, minmax)
+    return max(low, SMALLEST), min(high, LARGEST)
+
+
+def _dense(grid: Floats, errors: Floats, steps: int) -> Floats:
+    """A finer grid where errors are near the least, as fine as the number of steps allows."""
+    near = errors <= errors.min() * NEAR_BEST
+    near[1:] |= near[:-1]
+    near[:-1] |= near[1:]
+    count = int(near.sum())
+    ratio = np.log2(grid[1] / grid[0])
+    finer = int(min(PER_OCTAVE_OF_SAMPLE * ratio, MOST_LOOKED_UP / (count * max(steps, 1))))
+    if finer < 2:
+        return grid
+    offsets = np.exp2(np.arange(finer) / finer * ratio)
+    return np.asarray((grid[near, None] * offsets).reshape(-1))
+
+
+def _valleys(errors: Floats) -> list[int]:
+    """The places of the least local minima."""
+    padded = np.concatenate(([np.inf], errors, [np.inf]))
+    places = np.flatnonzero((errors <= padded[:-2]) & (errors <= padded[2:]))
+    return sorted(places.tolist(), key=errors.__getitem__)
+
+
+def _refined(score: Score, grid: Floats, place: int, rounds: int) -> tuple[float, float]:
+    """The least error around a point of a grid, and its scale."""
+    low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
+    error, scale = np.inf, grid[place]
+    for _ in range(rounds):
+        finer = np.geomspace(low, high, 2 * FINER + 1)
+        errors = score.errors(finer)
+        best = int(np.argmin(errors))
+        error, scale = errors[best], finer[best]
+        low, high = finer[max(best - 1, 0)], finer[min(best + 1, len(finer) - 1)]
+    return float(error), float(scale)

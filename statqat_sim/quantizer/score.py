@@ -1,0 +1,207 @@
+"""The squared error of data in a format at any scale, from prefix sums alone: O(steps) for each scale.
+
+An input x next to zero becomes z; beyond each threshold t_j it becomes a value that is Δ_j larger, so that with m_j
+half way between the two (x − s·c)² grows by −2·s·Δ_j·(x − s·m_j). Hence
+
+    Σ(x − Q(x))² = Σ(x − s·z)² − Σ_j 2·s·Δ_j·Σ{x − s·m_j : x > s·t_j}
+
+where under rounding to nearest the inner sum is Σ max(x − s·t_j, 0): what a histogram knows but for the bins that the
+thresholds cut, and between bounds also there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.histogram import Histogram, Sample, Tail, Tails
+from statqat_sim.quantizer.levels import Floats, Levels, Side
+from statqat_sim.quantizer.objective import Objective
+
+NARROW = 1e-5
+"""Of an interval to its mean: below, it is a point."""
+
+LARGEST_TABLE = 1 << 21
+"""Scales times thresholds that are looked up together."""
+
+
+class Slopes(NamedTuple):
+    """Of the error at each scale s: half its derivative s·B − A, and what a step of descent is divided by.
+
+    Args:
+        slope: s·B − A, with A = Σ x·c and B = Σ c².
+        cautious: B, which never makes the error rise: the alternating step.
+        bold: G + Σ c² over what is clipped, with G = Σ Δ²/12 over the grid intervals that elements lie in.
+    """
+
+    slope: Floats
+    cautious: Floats
+    bold: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """Data beside the steps of a format.
+
+    Args:
+        tails: of each side of the steps.
+        levels: the steps.
+    """
+
+    tails: tuple[Tail, ...]
+    levels: Levels
+
+    @classmethod
+    def of_histogram(cls, histogram: Histogram, levels: Levels) -> Score:
+        """Of all channels of a histogram together."""
+        return cls((histogram.folded(),) if levels.is_folded else histogram.sides(), levels)
+
+    @classmethod
+    def of_values(cls, values: Floats, levels: Levels, weights: Floats | None = None) -> Score:
+        """Of finite values that are all known; `weights`: one for each."""
+        if levels.is_folded:
+            return cls((Sample.of(np.abs(values), weights),), levels)
+        parts = values >= 0, values < 0
+        return cls(
+            tuple(Sample.of(np.abs(values[part]), None if weights is None else weights[part]) for part in parts), levels
+        )
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all elements are known."""
+        return isinstance(self.tails[0], Sample)
+
+    @property
+    def count(self) -> float:
+        return sum(tail.count for tail in self.tails)
+
+    @property
+    def power(self) -> float:
+        """Σx²."""
+        return sum(tail.power for tail in self.tails)
+
+    @property
+    def reachable_power(self) -> float:
+        """Σx² of the sides that have steps."""
+        sides = zip(self.tails, self.levels.sides, strict=True)
+        return sum(tail.power for tail, side in sides if len(side.thresholds))
+
+    @property
+    def largest(self) -> float:
+        """Of the magnitudes on sides that have steps."""
+        sides = zip(self.tails, self.levels.sides, strict=True)
+        return max((tail.largest for tail, side in sides if len(side.thresholds)), default=0.0)
+
+    def errors(self, scales: Floats) -> Floats:
+        """Σ(x − Q(x))² at each scale, float64."""
+        if all(isinstance(tail, Tails) and len(tail.lower) < side.count for tail, side in self._sides()):
+            return np.array([self._error_by_bins(scale) for scale in scales.tolist()])
+
+        def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
+            count, total = tail.beyond(s * side.thresholds)
+            saved = ((total - count * s * side.middles) @ side.gaps) * s[:, 0]
+            return np.asarray(_at_zero(tail, side, s[:, 0]) - 2 * saved)
+
+        return np.asarray(np.maximum(self._by_side(of_side, scales)[0] + self.power, 0))
+
+    def _sides(self) -> Iterator[tuple[Tail, Side]]:
+        return zip(self.tails, self.levels.sides, strict=True)
+
+    def _error_by_bins(self, scale: float) -> float:
+        """The same, where bins are fewer than steps: the mean error over each bin's interval."""
+        return sum(_error_of_bins(tail, side, scale) for tail, side in self._sides() if isinstance(tail, Tails))
+
+    def bounds(self, scales: Floats) -> tuple[Floats, Floats]:
+        """Between what Σ(x − Q(x))² − Σx² lies at each scale, proven but for rounding: differences decide."""
+
+        def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
+            low, high = tail.excess_bounds(s * side.thresholds)
+            if not side.is_nearest:
+                added = s * (side.thresholds - side.middles)
+                few, many = (count * added for count in tail.count_bounds(s * side.thresholds))
+                low, high = low + np.minimum(few, many), high + np.maximum(few, many)
+            up, down = np.maximum(side.gaps, 0), np.minimum(side.gaps, 0)
+            saved = np.stack((high @ up + low @ down, low @ up + high @ down))
+            return _at_zero(tail, side, s[:, 0]) - 2 * saved * s[:, 0]
+
+        low, high = self._by_side(of_side, scales, rows=2)
+        return low, high
+
+    def slopes(self, scales: Floats) -> Slopes:
+        """What quasi-Newton steps need at each scale."""
+
+        def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
+            values = side.zero + np.concatenate(([0.0], np.cumsum(side.gaps)))
+            count, total = tail.beyond(s * side.thresholds)
+            products = side.zero * tail.total + total @ side.gaps
+            squares = side.zero**2 * tail.count + count @ np.diff(np.square(values))
+            above, _ = tail.beyond(s * np.abs(values))
+            inner = (above[:, :-1] - above[:, 1:]) @ np.square(side.gaps) / 12
+            return np.stack((products, squares, inner + values[-1] ** 2 * above[:, -1]))
+
+        products, squares, bold = self._by_side(of_side, scales, rows=3)
+        return Slopes(scales * squares - products, squares, np.minimum(bold, squares))
+
+    def _by_side(self, of_side: Callable[[Tail, Side, Floats], Floats], scales: Floats, rows: int = 1) -> Floats:
+        """The sum over both sides, in tables that are not too large."""
+        result = np.zeros((rows, len(scales)))
+        step = max(LARGEST_TABLE // max(self.levels.count, 1), 1)
+        for first in range(0, len(scales), step):
+            part = slice(first, first + step)
+            for tail, side in zip(self.tails, self.levels.sides, strict=True):
+                result[:, part] += of_side(tail, side, scales[part, None])
+        return result
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PowerScore(Score):
+    """Σ w·|x − Q(x)|^norm, for other norms than 2: every element is looked up for every scale."""
+
+    values: Floats
+    weights: Floats
+    objective: Objective
+
+    @classmethod
+    def of(cls, values: Floats, weights: Floats | None, levels: Levels, objective: Objective) -> PowerScore:
+        """Of finite values that are all known."""
+        whole = Score.of_values(values, levels, weights)
+        return cls(whole.tails, levels, values, np.ones_like(values) if weights is None else weights, objective)
+
+    def errors(self, scales: Floats) -> Floats:
+        """The objective at each scale."""
+        return np.array([self._error(scale) for scale in scales.tolist()])
+
+    def _error(self, scale: float) -> float:
+        errors = np.empty_like(self.values)
+        for index, part in enumerate(self._parts()):
+            side = self.levels.sides[index]
+            values = side.zero + np.concatenate(([0.0], np.cumsum(side.gaps)))
+            magnitudes = np.abs(self.values[part])
+            errors[part] = magnitudes - scale * values[np.searchsorted(side.thresholds, magnitudes / scale)]
+        return float(np.sum(self.weights * self.objective.power(errors)))
+
+    def _parts(self) -> list[NDArray[np.bool_] | slice]:
+        """The elements of each side."""
+        return [slice(None)] if self.levels.is_folded else [self.values >= 0, self.values < 0]
+
+
+def _error_of_bins(tails: Tails, side: Side, scale: float) -> float:
+    """Σ(x − Q(x))² over bins whose elements are uniform around their means."""
+    means, radii = tails.means[1:], tails.radii[1:]
+    points = radii <= NARROW * means
+    middle = (means / scale)[points]
+    at_points = scale**2 * np.square(middle - side.values[np.searchsorted(side.thresholds, middle)])
+    low, high = ((means + sign * radii)[~points] / scale for sign in (-1, 1))
+    within = scale**3 * (side.cumulative(high) - side.cumulative(low)) / (2 * radii[~points])
+    counts = tails.counts[1:]
+    return float(counts[points] @ at_points + counts[~points] @ within)
+
+
+def _at_zero(tail: Tail, side: Side, s: Floats) -> Floats:
+    """Σ(x − s·z)² − Σx²."""
+    moved = s * side.zero
+    return moved * (tail.count * moved - 2 * tail.total)

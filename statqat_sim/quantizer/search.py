@@ -1,0 +1,56 @@
+"""Search: every scale that can be represented, or a fine grid of them, one after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.quantizer.chooser import Chooser
+from statqat_sim.quantizer.guard import guarded
+from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.representable import Scales, scales_of
+from statqat_sim.quantizer.scan import best_first, scan_range
+from statqat_sim.quantizer.task import Task
+from statqat_sim.spec.number import NumberFormat
+
+CANDIDATES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Chooser):
+    """The best of all scales that a format holds, or of a logarithmic grid; never worse than MinMax.
+
+    Args:
+        weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
+        norm: of the errors, in place of 2.
+        scale_format: a number format, or its name, that holds the scale: all its values in reach are tried. None:
+            float32, of which `candidates` are.
+        candidates: how many, where the scale is a float32.
+
+    Raises:
+        ValueError: if an option means nothing.
+    """
+
+    weights: Any = None
+    norm: float = 2.0
+    scale_format: NumberFormat | str | None = None
+    candidates: int = CANDIDATES
+
+    def __post_init__(self) -> None:
+        Objective(self.weights, self.norm)
+        if self.candidates < 1:
+            raise ValueError(f"candidates is {self.candidates}; allowed: at least 1")
+
+    def _options(self) -> tuple[Objective, Scales]:
+        return Objective(self.weights, self.norm), scales_of(self.scale_format)
+
+    def _choice(self, task: Task) -> float:
+        low, high = scan_range(task.score, task.minmax)
+        listed = task.scales.between(low, high)
+        if listed is None:
+            listed = np.geomspace(low, high, self.candidates) if 0 < low < high < np.inf else np.zeros(0)
+        elif not task.levels.saturates:
+            listed = listed[listed >= task.minmax]
+        return guarded(task, best_first(task, listed))

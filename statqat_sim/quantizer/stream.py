@@ -1,0 +1,107 @@
+"""Iterative, batch by batch: a scale that follows data whose distribution drifts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.histogram import Histogram
+from statqat_sim.quantizer.base import Scale, scaled_format
+from statqat_sim.quantizer.levels import levels
+from statqat_sim.quantizer.minmax import MinMax
+from statqat_sim.quantizer.newton import step
+from statqat_sim.quantizer.scan import scan
+from statqat_sim.quantizer.score import Score
+from statqat_sim.spec.number import NumberFormat
+
+NEAR = np.exp2(np.arange(-12, 13) / 48)
+
+TOO_FAR = 1.05
+"""Of MinMax's error: beyond, all scales are looked at again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stream:
+    """The state of `Iterative` over batches, a frozen value: `update` gives the next one.
+
+    Each batch costs one pass, for its histogram; all else are sums over that. One warm quasi-Newton step follows the
+    drift, and a few scales around it are compared. All scales are looked at again
+    with the first batch, every `rescan` batches, and whenever the step leaves an error above MinMax's · 1.05; if the
+    error is then, or after a step, still above MinMax's, the scale is MinMax's.
+
+    `seen` is the histogram of all batches. States of other data, from threads or machines, are merged by merging these,
+    bit for bit in any order: `Iterative().choose(a.seen + b.seen, format)`.
+
+    Args:
+        format: what x / scale is to be encoded in.
+        rescan: batches between two scans.
+        scale: of the last batch, None before the first.
+        seen: of all batches.
+        batches: how many there were.
+
+    >>> import numpy as np, statqat_sim as sqs
+    >>> stream = Stream(sqs.load_format("int4_narrow"))
+    >>> for batch in np.random.default_rng(0).standard_normal((3, 5000)):
+    ...     stream = stream.update(batch)
+    >>> stream.scale.value.shape, stream.seen.elements
+    ((1,), 15000)
+    """
+
+    format: NumberFormat
+    rescan: int = 100
+    scale: Scale | None = None
+    seen: Histogram = Histogram.empty()
+    batches: int = 0
+
+    def __post_init__(self) -> None:
+        scaled_format(self.format)
+        if self.rescan < 1:
+            raise ValueError(f"rescan is {self.rescan}; allowed: at least 1")
+
+    def update(self, batch: Any) -> Stream:
+        """The state after one more batch, an array or CPU tensor of real numbers; one scale serves all of it.
+
+        A batch without anything finite but zeros leaves the scale as it is.
+
+        Raises:
+            TypeError: if the batch is not real numbers.
+        """
+        return self.update_from(Histogram.of(batch))
+
+    def update_from(self, batch: Histogram) -> Stream:
+        """The same, where the batch's histogram is there already."""
+        after = replace(self, seen=self.seen + batch, batches=self.batches + 1)
+        if not (batch.low.any() or batch.high.any()):
+            return after
+        score = Score.of_histogram(batch, levels(self.format))
+        minmax = float(MinMax().choose(batch, self.format).value[0])
+        scale = None if self.scale is None or self.batches % self.rescan == 0 else float(self.scale.value[0])
+        return replace(after, scale=Scale(np.array([_followed(score, minmax, scale)])))
+
+
+def _best_near(score: Score, scale: float) -> float:
+    """The best of a few scales around this one: small shares of floating-point data make many shallow valleys."""
+    near = scale * NEAR
+    if not score.levels.saturates:
+        near = near[near >= scale]
+    return float(near[np.argmin(score.errors(near))])
+
+
+def _followed(score: Score, minmax: float, scale: float | None) -> float:
+    """The scale for a batch, from the one for the batch before; None: from none."""
+
+    def error(at: float) -> float:
+        return float(score.errors(np.array([at]))[0])
+
+    limit = error(minmax)
+    if scale is not None and (score.levels.saturates or scale >= minmax):
+        slopes = score.slopes(np.array([scale]))
+        slope, cautious, bold = (float(each[0]) for each in slopes)
+        scale = _best_near(score, step(scale, slope, cautious, bold, error))
+    if scale is None or not error(scale) <= TOO_FAR * limit or (scale < minmax and not score.levels.saturates):
+        found = scan(score, minmax)
+        scale = float(found[0]) if len(found) else minmax
+    scale = float(np.float32(scale))
+    return scale if error(scale) <= limit else minmax

@@ -1,0 +1,124 @@
+"""The rows of `theory`: what a format does to a prior, in numbers and as a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+from rich import box
+from rich.table import Table
+
+from statqat_sim.prior import Prior
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+from statqat_sim.theory import ExpectedError, expected_error
+from statqat_sim.theory.choices import choices
+
+OCTAVES, PER_OCTAVE = 3, 2
+"""Around the best scale."""
+
+
+class TheoryRow(TypedDict):
+    """One format, prior and scale. JSON-ready: None stands for what is undefined, or not finite."""
+
+    format: str
+    prior: str
+    choice: str | None
+    """How the scale was chosen; None for those between."""
+    scale: float | None
+    clips_at: float | None
+    """scale · max of the format."""
+    sqnr_db: float | None
+    mse: float
+    overload: float
+    """The part of `mse` that clipping makes."""
+    overflow: float | None
+    """The probability of Inf, NaN or wrapping, which `mse` counts as clipping."""
+    entropy_bits: float | None
+    rho: float | None
+    """By what the alternating method's distance to a fixed point shrinks at each step."""
+
+
+def theory_rows(format: Format, prior: Prior, scale: float | None = None) -> list[TheoryRow]:
+    """A number format at a scale, or at the usual choices and around the best one; a block format at its own."""
+    if isinstance(format, BlockFormat):
+        return [_block_row(format, prior, phase) for phase in (False, True)]
+    if scale is not None:
+        return [_row("given", expected_error(format, prior=prior, scale=scale))]
+    named = choices(format, prior)
+    best = named["optimal"]
+    between = [best * 2 ** (k / PER_OCTAVE) for k in range(-OCTAVES * PER_OCTAVE, OCTAVES * PER_OCTAVE + 1) if k]
+    scales: list[tuple[str | None, float]] = [*named.items(), *((None, s) for s in between)]
+    return [_row(choice, expected_error(format, prior=prior, scale=s)) for choice, s in sorted(scales, key=_by_scale)]
+
+
+def _by_scale(choice: tuple[str | None, float]) -> float:
+    return choice[1]
+
+
+def _row(choice: str | None, error: ExpectedError) -> TheoryRow:
+    return {
+        "format": error.format.name,
+        "prior": error.prior.name,
+        "choice": choice,
+        "scale": float(error.scale),
+        "clips_at": float(error.scale) * error.format.max,
+        "sqnr_db": _finite(float(error.sqnr_db)),
+        "mse": float(error.mse),
+        "overload": float(error.overload),
+        "overflow": float(error.overflow),
+        "entropy_bits": float(error.entropy),
+        "rho": _finite(float(error.rho)),
+    }
+
+
+def _block_row(format: BlockFormat, prior: Prior, random_phase: bool) -> TheoryRow:
+    error = expected_error(format, prior=prior, random_phase=random_phase)
+    return {
+        "format": format.name,
+        "prior": prior.name,
+        "choice": "random phase" if random_phase else "block",
+        "scale": None,
+        "clips_at": None,
+        "sqnr_db": _finite(error.sqnr_db),
+        "mse": error.mse,
+        "overload": error.overload,
+        "overflow": None,
+        "entropy_bits": None,
+        "rho": None,
+    }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def theory_table(rows: Sequence[TheoryRow]) -> Table:
+    """SQNR against scale; the priors one below the other."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in ("format", "prior"):
+        table.add_column(name, overflow="fold")
+    for name in ("scale", "clips at", "SQNR dB", "overload %", "entropy", "rho"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("choice")
+    for index, row in enumerate(rows):
+        if index and (row["format"], row["prior"]) != (rows[index - 1]["format"], rows[index - 1]["prior"]):
+            table.add_section()
+        table.add_row(*_texts(row))
+    return table
+
+
+def _texts(row: TheoryRow) -> Iterator[str]:
+    yield row["format"]
+    yield row["prior"]
+    for value, form in (
+        (row["scale"], ".5g"),
+        (row["clips_at"], ".4g"),
+        (row["sqnr_db"], ".2f"),
+        (100 * row["overload"] / row["mse"] if row["mse"] else None, ".1f"),
+        (row["entropy_bits"], ".2f"),
+        (row["rho"], ".5f"),
+    ):
+        yield "-" if value is None else f"{value:{form}}"
+    yield row["choice"] or ""

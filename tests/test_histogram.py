@@ -1,0 +1,163 @@
+"""The signed log-histogram: exact counts and sums, merged bit for bit; moments within their proven bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import statqat_sim as sqs
+from statqat_sim.histogram import Histogram
+from statqat_sim.plan.philox import philox
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.reduction import Reducer, ReductionPlan, amax_plan, histogram_plan
+from statqat_sim.runtime import backends, reduction_kernel
+
+SPECIAL = np.array(
+    [0, 1, 0x007FFFFF, 0x00800000, 0x3F800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FC00000], np.uint32
+)
+SPECIAL = np.concatenate((SPECIAL, SPECIAL | np.uint32(1 << 31))).view(np.float32)
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def wide_range(count: int, seed: int = 0) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    exponents = random.integers(-44, 38, count).astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        values = (random.standard_normal(count) * 10.0**exponents).astype(np.float32)
+    return np.concatenate((SPECIAL, values))
+
+
+def in_dtype(x: NDArray[np.float32], dtype: str) -> Any:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return torch.from_numpy(x).bfloat16() if dtype == "bfloat16" else x.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mantissa_bits", [0, 6, 10])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_kernel_gives_what_the_definition_gives(dtype: str, mantissa_bits: int, rows: int) -> None:
+    x = in_dtype(wide_range(3 * 2000 - len(SPECIAL)), dtype)
+    plan = histogram_plan(Storage(dtype), mantissa_bits)
+    expected = reduction_kernel(backends()["reference"], plan)(x, rows=rows)
+    for ours, theirs in zip(reduction_kernel(backends()["numba"], plan)(x, rows=rows), expected, strict=True):
+        assert ours.dtype == theirs.dtype == np.int64
+        assert ours.shape == theirs.shape == (rows, plan.bins)
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_largest_magnitude_of_each_row(dtype: str) -> None:
+    x = in_dtype(wide_range(4 * 500 - len(SPECIAL)), dtype)
+    plan = amax_plan(Storage(dtype))
+    (expected,) = reduction_kernel(backends()["reference"], plan)(x, rows=4)
+    (found,) = reduction_kernel(backends()["numba"], plan)(x, rows=4)
+    np.testing.assert_array_equal(found, expected)
+    if dtype == "float32":
+        finite = np.where(np.isfinite(x), np.abs(x), 0).reshape(4, -1)
+        np.testing.assert_array_equal(found[:, 0].view(np.float32), finite.max(axis=1))
+
+
+def test_every_element_has_its_bin_and_its_sum() -> None:
+    """Against exact sums of the values of each bin, in integers of the smallest subnormal."""
+    x = wide_range(4000)
+    h = Histogram.of(x, mantissa_bits=3)
+    finite = x[np.isfinite(x)]
+    assert h.elements == len(x)
+    assert h.nonfinite == len(x) - len(finite)
+    bins = finite.view(np.uint32) >> np.uint32(20)
+    for sign, tails in zip((0, 1), h.sides(), strict=True):
+        for bin in np.unique(bins[bins >> 11 == sign]):
+            values = np.abs(finite[bins == bin].astype(np.float64))
+            place = np.searchsorted(tails.lower, values.min(), side="right") - 1
+            assert tails.lower[place] <= values.min() <= values.max() < tails.upper[place]
+            assert tails.counts[place] == len(values)
+            assert tails.means[place] == pytest.approx(values.mean(), rel=1e-12)
+
+
+def test_what_is_counted_of_large_data_on_many_threads() -> None:
+    x = np.random.default_rng(1).standard_normal(1 << 20, dtype=np.float32)
+    plan = histogram_plan(Storage.FLOAT32, 6)
+    words = x.view(np.uint32)
+    counts = np.bincount(words >> np.uint32(17), minlength=plan.bins)
+    sums = np.bincount(words >> np.uint32(17), weights=(words & np.uint32(0x1FFFF)), minlength=plan.bins)
+    try:
+        for threads in (1, 3):
+            sqs.set_threads(threads)
+            (found,), (found_sums,) = reduction_kernel(backends()["numba"], plan)(x)
+            np.testing.assert_array_equal(found, counts)
+            np.testing.assert_array_equal(found_sums, sums.astype(np.int64))
+    finally:
+        sqs.set_threads(None)
+
+
+@given(st.lists(st.floats(width=32), max_size=40), st.permutations(range(4)), st.data())
+def test_parts_merged_in_any_order_are_the_whole(values: list[float], order: list[int], data: st.DataObject) -> None:
+    x = np.array(values, np.float32)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), min_size=3, max_size=3)))
+    parts = [Histogram.of(part) for part in np.split(x, cuts)]
+    whole = Histogram.of(x)
+    merged = Histogram.empty().merge(*(parts[i] for i in order))
+    assert merged == whole
+    assert hash(merged) == hash(whole)
+    assert (parts[0] + parts[1]) + (parts[2] + parts[3]) == whole
+    assert merged.elements == len(values)
+
+
+def test_channels_are_what_each_is_alone() -> None:
+    x = np.random.default_rng(2).standard_normal((5, 3, 40)).astype(np.float32)
+    h = Histogram.of(x, channel_axis=1)
+    assert h.channels == 3
+    for index, channel in enumerate(h.each_channel()):
+        assert channel == Histogram.of(x[:, index])
+    first, second = Histogram.of(x[:2], channel_axis=1), Histogram.of(x[2:], channel_axis=1)
+    assert first + second == h
+    together, alone = h.folded(), Histogram.of(x).folded()
+    np.testing.assert_array_equal(together.counts, alone.counts)
+    np.testing.assert_array_equal(together.outer_sums, alone.outer_sums)
+
+
+@pytest.mark.parametrize("mantissa_bits", [0, 2, 6])
+@pytest.mark.parametrize("seed", range(3))
+def test_moments_of_cells_are_within_their_bounds(mantissa_bits: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x = (random.standard_t(3, 300) * 2).astype(np.float32)
+    edges = np.concatenate(([-np.inf], np.sort(random.standard_normal(40) * 3), [0.0, np.inf]))
+    edges.sort()
+    found = Histogram.of(x, mantissa_bits=mantissa_bits).cell_moments(edges)
+    wide = x.astype(np.float64)
+    cell = np.searchsorted(edges, wide, side="left") - 1
+    m0 = np.bincount(cell, minlength=len(edges) - 1)
+    m1 = np.bincount(cell, weights=wide, minlength=len(edges) - 1)
+    assert (np.abs(found.m0 - m0) <= found.m0_error + 1e-9).all()
+    assert (np.abs(found.m1 - m1) <= found.m1_error + 1e-9).all()
+    assert found.m0.sum() == pytest.approx(300)
+    assert found.m1.sum() == pytest.approx(wide.sum())
+    assert found.m0_error.max() > 0  # the bound says something only where bins are cut
+
+
+def test_values_are_frozen_and_say_what_does_not_fit() -> None:
+    h = Histogram.of(np.ones(3, np.float32))
+    with pytest.raises(ValueError, match="read-only"):
+        h.counts[0] = 2
+    with pytest.raises(ValueError, match="a histogram of 2 channels and 6 mantissa bits; allowed: 1 and 6"):
+        h.merge(Histogram.empty(channels=2))
+    with pytest.raises(ValueError, match="mantissa_bits is 11; allowed: 0 to 10"):
+        Histogram.of(np.ones(3, np.float32), mantissa_bits=11)
+    with pytest.raises(ValueError, match="channel_axis is 1, of an array with 1 axes; allowed: -1 to 0"):
+        Histogram.of(np.ones(3, np.float32), channel_axis=1)
+    with pytest.raises(ValueError, match="reads stream x alone"):
+        ReductionPlan(philox(), Reducer.MAXIMUM)
+
+
+@pytest.mark.parametrize("x", [np.zeros((0, 4)), np.zeros(3), np.array([np.nan, np.inf]), np.float64([1e300, -1e-300])])
+def test_degenerate_data_have_histograms(x: Any) -> None:
+    h = Histogram.of(x)
+    assert h.elements == x.size
+    assert h + h == Histogram.of(np.concatenate((x, x)))
+    assert np.isfinite(h.cell_moments([-np.inf, 0.5, np.inf]).m1).all()

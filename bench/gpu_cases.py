@@ -16,6 +16,9 @@ from bench.report import Section
 ELEMENTWISE_TARGET, BLOCK_TARGET = 0.85, 0.75
 """Of a copy on the device, by bytes."""
 
+MOST_BYTES = 12
+"""That a case moves for each element."""
+
 NAMED = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat16", "nf4", "posit8")
 NAMED_BLOCKS = ("mxfp4", "mxfp8_e4m3", "mxint8", "nvfp4", "nvfp4.mse", "gguf_q4_0")
 
@@ -60,11 +63,12 @@ class GpuData:
         self.x = torch.randn(self.count // columns, columns, device=device, generator=generator)
         self.values = torch.empty_like(self.x)
         self.codes = torch.empty(self.x.shape, dtype=torch.uint8, device=device)
-        self._source = self.x.view(torch.uint8).reshape(-1)
+        self._source = torch.ones(MOST_BYTES // 2 * self.count, dtype=torch.uint8, device=device)
         self._target = torch.empty_like(self._source)
 
     def copy(self, each: float) -> Call:
         """A copy on the device that reads and writes so many bytes for each element, both together."""
+        assert each <= MOST_BYTES
         size = int(self.count * each) // 2 // 16 * 16
         source, target = self._source[:size], self._target[:size]
         return lambda: target.copy_(source)

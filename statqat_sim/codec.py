@@ -269,7 +269,7 @@ class Codec:
         if self._backend is not None:
             name = self._prepared(self._backend, purpose, values or float_storage(array, "x"))
             return getattr(self._compiled, name)  # type: ignore[no-any-return]
-        key = (type(array), getattr(array, "dtype", None), getattr(array, "device", None), purpose, values)
+        key = (type(array), getattr(array, "dtype", None), str(getattr(array, "device", "")), purpose, values)
         kernel = self._kernels.get(key)
         if kernel is None:
             name = self._prepared(backend_for(array), purpose, values or float_storage(array, "x"))

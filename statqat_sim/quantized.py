@@ -224,10 +224,13 @@ def _checked(array: Any, field: layouts.Field, library: ArrayLibrary) -> Any:
 
 
 def _on_cpu(array: Any) -> Any:
-    """A copy in the CPU's memory, unless it is there: cupy's arrays have `get`, torch's `cpu`."""
+    """The array in the CPU's memory: cupy's arrays have `get`, torch's `cpu`; others become numpy's."""
     if is_cpu_array(array):
         return array
-    return array.get() if hasattr(array, "get") else array.cpu()
+    for method in ("get", "cpu"):
+        if hasattr(array, method):
+            return getattr(array, method)()
+    return np.asarray(array)
 
 
 def _kernel(plan: CodecPlan, array: Any) -> Kernel:

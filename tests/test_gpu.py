@@ -24,7 +24,7 @@ from statqat_sim.plan.program import CodecPlan, Op, Step, Storage
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.prove import prove
 from statqat_sim.runtime import backend_for, backend_named
-from statqat_sim.spec.catalog import load_format, parse_format
+from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
 
@@ -142,6 +142,49 @@ def test_misaligned_arrays(size: int) -> None:
         kernel(x[first : first + size], out=out[1 : 1 + size])
         assert_bit_exact(back(out[1 : 1 + size]), reference().encode(back(x[first : first + size])))
         assert bool((out[1 + size :] == 99).all())
+
+
+# --- block formats -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+@pytest.mark.parametrize("name", formats(kind="block"))
+def test_block_formats(name: str, library: str) -> None:
+    """Codes, scales and values, along both axes, with ragged ends, zeros and what is not finite."""
+    format = load_format(name)
+    x = normal(67, 520, seed=2) * np.exp2(np.random.default_rng(3).integers(-9, 9, (67, 520))).astype(np.float32)
+    x[3], x[4, 7], x[5, 300], x[6, 1] = 0, np.inf, -np.nan, 1e-42
+    ours, expected = Codec(format), Codec(format, "reference")
+    for axis in (-1, 0) if not any(isinstance(level.block, tuple) for level in format.scales) else (-1,):
+        theirs, given = expected.quantize(x, axis=axis, seed=5), on_gpu(x, library)
+        q = ours.quantize(given, axis=axis, seed=5)
+        assert type(q.codes) is type(given)
+        assert q.cpu() == theirs
+        for values in (ours.dequantize(q), ours.fake_quantize(given, axis=axis, seed=5)):
+            assert_bit_exact(back(values), expected.dequantize(theirs))
+
+
+def test_blocks_are_queued_on_torchs_current_stream() -> None:
+    x, stream = on_gpu(normal(1 << 10, 1 << 10), "torch"), torch.cuda.Stream()
+    codec = Codec(load_format("nvfp4"))
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        y = codec.fake_quantize(x)
+    stream.synchronize()
+    assert_bit_exact(back(y), reference("nvfp4").fake_quantize(back(x)))
+
+
+def test_a_graph_with_temporaries_is_captured_and_replayed() -> None:
+    """The amax of the whole tensor lies in memory that belongs to the graph."""
+    x, codec = torch.zeros(100, 256, device="cuda"), Codec(load_format("nvfp4"))
+    codec.fake_quantize(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = codec.fake_quantize(x)
+    for seed in (1, 2):
+        x.copy_(torch.from_numpy(normal(100, 256, seed=seed)))
+        graph.replay()
+        assert_bit_exact(back(y), reference("nvfp4").fake_quantize(normal(100, 256, seed=seed)))
 
 
 # --- proofs ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any, Final
 from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
 from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
-from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary
+from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary, device_of
 from statqat_sim.backends.cupy_gpu.cupy_launcher import CupyLauncher
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
 from statqat_sim.plan.block import BlockPlan
@@ -34,7 +34,9 @@ class KernelByLibrary:
 
     def __call__(self, x: Any, **options: Any) -> Any:
         """See `runtime.Kernel`."""
-        return self._kernels[_is_tensor(x, self.plan.shape.streams[0].name)](x, **options)
+        kernel = self._kernels[_is_tensor(x, self.plan.shape.streams[0].name)]
+        with device_of(x):
+            return kernel(x, **options)
 
 
 class BlockKernelByLibrary:
@@ -53,15 +55,18 @@ class BlockKernelByLibrary:
 
     def quantize(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """See `runtime.BlockKernel`."""
-        return self._kernels[_is_tensor(x, "x")].quantize(x, *arguments, **options)
+        with device_of(x):
+            return self._kernels[_is_tensor(x, "x")].quantize(x, *arguments, **options)
 
     def fake_quantize(self, x: Any, *arguments: Any, **options: Any) -> Any:
         """See `runtime.BlockKernel`."""
-        return self._kernels[_is_tensor(x, "x")].fake_quantize(x, *arguments, **options)
+        with device_of(x):
+            return self._kernels[_is_tensor(x, "x")].fake_quantize(x, *arguments, **options)
 
     def dequantize(self, codes: Any, *arguments: Any, **options: Any) -> Any:
         """See `runtime.BlockKernel`."""
-        return self._kernels[_is_tensor(codes, "codes")].dequantize(codes, *arguments, **options)
+        with device_of(codes):
+            return self._kernels[_is_tensor(codes, "codes")].dequantize(codes, *arguments, **options)
 
 
 def library_of(array: object) -> ArrayLibrary:

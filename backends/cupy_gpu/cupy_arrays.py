@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
 
 import cupy
 import numpy as np
@@ -16,6 +19,30 @@ from statqat_sim.plan.program import WORD, Packed, Storage
 LONG: Final = ("int64", "uint64")
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _on_its_device(method: Method) -> Method:
+    """Cupy works on its current device, not on that of its arrays: make this the one of the first argument."""
+
+    @wraps(method)
+    def there(self: CupyLibrary, array: Any, *arguments: Any) -> Any:
+        with device_of(array):
+            return method(self, array, *arguments)
+
+    return cast("Method", there)
+
+
+def device_of(array: Any) -> AbstractContextManager[Any]:
+    """The CUDA device where an array lies, as a context; of what lies elsewhere none."""
+    if isinstance(array, cupy.ndarray):
+        return cast("AbstractContextManager[Any]", array.device)
+    asked = getattr(array, "__dlpack_device__", None)
+    if asked is None or is_cpu_array(array):
+        return nullcontext()
+    return cast("AbstractContextManager[Any]", cupy.cuda.Device(asked()[1]))
+
+
 class CupyLibrary:
     """See `ArrayLibrary`. Its launcher runs what cupy's own kernels would round in their way."""
 
@@ -24,6 +51,7 @@ class CupyLibrary:
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
 
+    @_on_its_device
     def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
         """See `ArrayLibrary`."""
         view = _view(array, storage, what)
@@ -34,6 +62,7 @@ class CupyLibrary:
             return _floats(_in_order(view), name)
         raise TypeError(f"{what} is {name}; allowed: {storage_dtype(storage)}{_conversion(view, storage, what)}")
 
+    @_on_its_device
     def as_float32(self, array: Any, what: str) -> Any:
         """See `ArrayLibrary`."""
         storage = float_storage(_view(array, Storage.FLOAT32, what), what)
@@ -64,6 +93,7 @@ class CupyLibrary:
             return self._converted(_in_order(view), Storage.FLOAT32, Storage.FLOAT64)
         return _in_order(view.astype(np.float64, copy=False))
 
+    @_on_its_device
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
         """See `ArrayLibrary`."""
         return _in_order(cupy.broadcast_to(array, shape))
@@ -74,6 +104,8 @@ class CupyLibrary:
             with like.device:
                 return cupy.empty(shape, word_type(storage))
         view, wanted = _view(out, storage, "out"), storage_dtype(storage)
+        if view is not out:  # others' may be read-only, which cupy does not tell
+            raise TypeError(f"out is a {type(out).__name__}; allowed: a cupy array")
         if dtype_name(view) != wanted:
             raise TypeError(f"out is {dtype_name(view)}; allowed: {wanted}")
         _on_device(view, like, "out")
@@ -91,6 +123,7 @@ class CupyLibrary:
         """See `ArrayLibrary`."""
         return int(mask.argmax()) if mask.any() else None
 
+    @_on_its_device
     def separate(self, source: Any, target: Any) -> Any:
         """See `ArrayLibrary`."""
         if not cupy.may_share_memory(source, target):

@@ -65,7 +65,7 @@ class CupyLauncher:
         place = _index(like), words
         if place not in self._constants:
             with _device(like):
-                self._constants[place] = _uploaded(words)
+                self._constants.setdefault(place, _uploaded(words))  # another thread's may be in use
         return np.uint64(self._constants[place].data.ptr)
 
 

@@ -14,6 +14,9 @@ from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, plain_name, storage
 from statqat_sim.plan.program import WORD, Packed, Storage
 
 LONG = ("int64", "uint64")
+QUIET_NAN: Final = 0x7FC0_0000
+NEGATIVE_NAN: Final = QUIET_NAN - (1 << 31)
+"""As signed words."""
 
 
 class TensorLibrary:
@@ -33,7 +36,7 @@ class TensorLibrary:
     def as_float32(self, array: Any, what: str) -> Any:
         """See `library.ArrayLibrary`."""
         storage = _float_storage(array, what)
-        return self.as_native(array, storage, what).to(_torch().float32)
+        return _rounded(self.as_native(array, storage, what))
 
     def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
         """See `library.ArrayLibrary`. Whether a number that is a tensor is beyond float32's range stays unsaid."""
@@ -114,6 +117,15 @@ def is_tensor(array: object) -> bool:
 
 def _torch() -> Any:
     return sys.modules["torch"]
+
+
+def _rounded(tensor: Any) -> Any:
+    """Floats as float32; NaN keep their signs, which GPUs would drop."""
+    torch = _torch()
+    if tensor.dtype is torch.float32 or tensor.device.type == "cpu":
+        return tensor.to(torch.float32)
+    nan = torch.where(torch.signbit(tensor), NEGATIVE_NAN, QUIET_NAN).to(torch.int32).view(torch.float32)
+    return torch.where(torch.isnan(tensor), nan, tensor.to(torch.float32))
 
 
 def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:

@@ -15,13 +15,20 @@ if TYPE_CHECKING:
     from statqat_sim.errors import Problem as Problem
     from statqat_sim.errors import SpecError as SpecError
     from statqat_sim.errors import UnsupportedError as UnsupportedError
+    from statqat_sim.histogram import Histogram as Histogram
     from statqat_sim.measurement import measure as measure
     from statqat_sim.metrics import mse as mse
     from statqat_sim.metrics import sqnr_db as sqnr_db
     from statqat_sim.quantized import QuantizedTensor as QuantizedTensor
     from statqat_sim.quantized import unpack as unpack
+    from statqat_sim.quantizer import Analytic as Analytic
+    from statqat_sim.quantizer import Iterative as Iterative
     from statqat_sim.quantizer import MinMax as MinMax
+    from statqat_sim.quantizer import Percentile as Percentile
     from statqat_sim.quantizer import Scale as Scale
+    from statqat_sim.quantizer import Search as Search
+    from statqat_sim.quantizer import Stream as Stream
+    from statqat_sim.ranking import rank as rank
     from statqat_sim.runtime import get_threads as get_threads
     from statqat_sim.runtime import set_threads as set_threads
     from statqat_sim.spec.block import BlockFormat as BlockFormat
@@ -29,23 +36,32 @@ if TYPE_CHECKING:
     from statqat_sim.spec.catalog import load_format as load_format
     from statqat_sim.spec.catalog import parse_format as parse_format
     from statqat_sim.spec.number import NumberFormat as NumberFormat
+    from statqat_sim.theory import expected_error as expected_error
 
 _HOMES = {
+    "Analytic": "quantizer",
     "BlockFormat": "spec.block",
     "Codec": "codec",
+    "Histogram": "histogram",
+    "Iterative": "quantizer",
     "MinMax": "quantizer",
     "NumberFormat": "spec.number",
+    "Percentile": "quantizer",
     "Problem": "errors",
     "QuantizedTensor": "quantized",
     "Scale": "quantizer",
+    "Search": "quantizer",
     "SpecError": "errors",
+    "Stream": "quantizer",
     "UnsupportedError": "errors",
+    "expected_error": "theory",
     "formats": "spec.catalog",
     "get_threads": "runtime",
     "load_format": "spec.catalog",
     "measure": "measurement",
     "mse": "metrics",
     "parse_format": "spec.catalog",
+    "rank": "ranking",
     "set_threads": "runtime",
     "sqnr_db": "metrics",
     "unpack": "quantized",

@@ -28,8 +28,8 @@ from statqat_sim.spec.pack import Pack
 
 BAD_SPECS = Path(__file__).parent / "bad_specs"
 COMMANDS = (
-    "formats", "show", "diff", "check", "new", "schema", "encode", "decode", "measure", "identify", "verify",
-    "backends", "cache",
+    "formats", "show", "diff", "check", "new", "schema", "encode", "decode", "measure", "rank", "theory", "identify",
+    "verify", "backends", "cache",
 )  # fmt: skip
 
 

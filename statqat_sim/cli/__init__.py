@@ -21,8 +21,10 @@ from statqat_sim.cli.formats import formats
 from statqat_sim.cli.identify import identify
 from statqat_sim.cli.measure import measure
 from statqat_sim.cli.new import new
+from statqat_sim.cli.rank import rank
 from statqat_sim.cli.schema import schema
 from statqat_sim.cli.show import show
+from statqat_sim.cli.theory import theory
 from statqat_sim.cli.verify import verify
 
 PROGRAM = "statqat-sim"
@@ -41,7 +43,10 @@ def _help(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").replace(r"\b", "\b")
 
 
-COMMANDS = (formats, show, diff, check, new, schema, encode, decode, measure, identify, verify, backends, cache)
+COMMANDS = (
+    *(formats, show, diff, check, new, schema, encode, decode),
+    *(measure, rank, theory, identify, verify, backends, cache),
+)
 TAKE_NUMBERS = (encode, decode)
 """Commands whose arguments may begin with a minus sign."""
 
@@ -72,6 +77,8 @@ def _program(
     statqat-sim encode my_format.yaml 0.1 -1/3          what it makes of numbers
     statqat-sim measure int8 my_format.yaml             its error on standard sources
     statqat-sim measure int8 nf4 --data model.safetensors
+    statqat-sim rank --data model.safetensors           which formats keep it best for their bits?
+    statqat-sim theory int4 --prior laplace             its exact error, and the best scale
     statqat-sim identify w.npy --values quantized.npy   which format made this of that?
     statqat-sim verify my_format.yaml                   is the encoder right, for all 2^32 float32 inputs?
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import console, note, progress, show_table, write_json
+from statqat_sim.cli.console import console, note, show_table, write_json
+from statqat_sim.cli.data import Data, arrays, fitting, given_or_standard, left_out, sorted_out
 from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
     from statqat_sim.measurement import Row
+    from statqat_sim.prior import Prior
     from statqat_sim.spec.format import Format
 
 
@@ -28,15 +30,7 @@ class Per(StrEnum):
 
 def measure(
     formats: Annotated[list[str], typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data",
-            metavar="FILE...",
-            help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them. Without it, 2^20 "
-            "values each of normal, laplace, student_t5, lognormal, and normal with outliers (0.1 % times 30).",
-        ),
-    ] = None,
+    data: Data = None,
     per: Annotated[
         Per, typer.Option("--per", help="One scale for a tensor, or for each slice along axis 0 of two or more axes.")
     ] = Per.TENSOR,
@@ -45,9 +39,17 @@ def measure(
         typer.Option(
             "--scale",
             metavar="VALUE",
-            help="The scale, instead of the smallest without clipping; of block formats that of the outermost level.",
+            help="The scale, instead of a quantizer's; of block formats that of the outermost level.",
         ),
     ] = None,
+    quantizer: Annotated[
+        str | None,
+        typer.Option("--quantizer", metavar="NAME,...", help="What chooses the scales of number formats; see above."),
+    ] = None,
+    prior: Annotated[
+        str,
+        typer.Option("--prior", metavar="NAME,...", help="Add the expected SQNR under these priors; see above."),
+    ] = "",
     axis: Axis = -1,
     random_phase: Annotated[
         bool,
@@ -69,6 +71,11 @@ def measure(
     stands for what is undefined or infinite, such as the SQNR of data without any error. A narrow terminal gets
     fewer columns.
 
+    Scales of number formats are MinMax's, the smallest without clipping, or with --quantizer those of minmax,
+    percentile, analytic, iterative, search, or of published rules: octav, aciq, sawb, lsq_init, paper_analytic,
+    paper_iterative. With --prior, the exact theory stands beside the measurement: the expected SQNR at the row's
+    scale, were the data of this distribution (see `theory`) with their mean of x^2.
+
     Block formats find their own scales; bits per element count them, and the column `quantizer` has their rule (of the
     innermost scale that is a factor). A scale that is a power of two fits some magnitudes better than others, and one
     source of one width shows one of them: with --random-phase each block is multiplied by 2^u, u uniform in [0, 1),
@@ -79,9 +86,11 @@ def measure(
     statqat-sim measure int8 float8_e4m3fn nf4
     statqat-sim measure int8 my_format.yaml --data model.safetensors --per channel
     statqat-sim measure mxfp4 nvfp4 --random-phase
+    statqat-sim measure int4 nf4 --quantizer minmax,analytic,iterative --prior normal,laplace
     statqat-sim measure bfloat16 float16 --scale 1 --json - --data weights/ more.npy
     """
     from statqat_sim.report.errors import error_table
+    from statqat_sim.report.expected import with_theory
     from statqat_sim.report.plot import check_suffix, plot_errors
     from statqat_sim.spec.catalog import catalog, load_format
 
@@ -89,37 +98,24 @@ def measure(
         check_suffix(plot)
         check_folder(plot)
     check_json(json)
-    names, files = _sorted_out(formats, data or [], set(catalog(search or ()).files))
+    names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
+    if not names:
+        raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}
+    how["quantizers"] = _quantizers(quantizer, scale)
+    priors = _priors(prior, per)
     loaded = [load_format(name, search or ()) for name in names]
     if random_phase:
         _check_blocks(loaded)
-    rows = _rows(_tensors(files), loaded, how)
+    rows: Sequence[Row] = _rows(given_or_standard(files), loaded, how)
+    if priors:
+        rows = with_theory(rows, loaded, priors, random_phase)
     if json:
         write_json(rows, json)
     else:
         show_table(error_table(rows, console().width))
     if plot:
         plot_errors(rows, plot)
-
-
-def _sorted_out(words: list[str], data: list[Path], known: Container[str]) -> tuple[list[str], list[Path]]:
-    """Names of formats, and files of data: `--data` takes one word, the files after it come among the formats.
-
-    A folder that has a format's name is that format; `./name` is the folder.
-
-    Raises:
-        LookupError: if there are no formats, or data without `--data`.
-    """
-    from statqat_sim.cli.tensors import READERS
-
-    files = [word for word in words if word not in known and (Path(word).suffix in READERS or Path(word).is_dir())]
-    names = [word for word in words if word not in files]
-    if files and not data:
-        raise LookupError(f"{files[0]} is data, not a format; write --data before the files")
-    if not names:
-        raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
-    return names, [*data, *map(Path, files)]
 
 
 def _check_blocks(formats: list[Format]) -> None:
@@ -131,56 +127,43 @@ def _check_blocks(formats: list[Format]) -> None:
         raise ValueError(f"--random-phase is about blocks, and there are none in {names}; allowed: block formats")
 
 
-def _tensors(data: list[Path]) -> list[Tensor]:
-    from statqat_sim.cli.sources import standard_sources
-    from statqat_sim.cli.tensors import tensors
+def _quantizers(names: str | None, scale: float | None) -> list[str]:
+    """The words of `--quantizer`, checked before anything is read."""
+    from statqat_sim.quantizer import quantizer_named
 
-    return tensors(data) if data else standard_sources()
+    if names is None:
+        return ["minmax"]
+    if scale is not None:
+        raise ValueError("--quantizer chooses scales, and --scale gives one; allowed: one of them")
+    listed = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in listed:
+        quantizer_named(name)
+    return listed
+
+
+def _priors(names: str, per: Per) -> list[Prior]:
+    """The words of `--prior`."""
+    from statqat_sim.prior import prior_named
+
+    if names and per is Per.CHANNEL:
+        raise ValueError("--prior is about tensors that have one scale; allowed: --per tensor")
+    return [prior_named(name) for name in names.split(",") if names]
 
 
 def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any]) -> list[Row]:
     """The rows of all tensors, with a progress bar and notes on the standard error."""
-    from statqat_sim.cli.tensors import NotRead, holds_integers
     from statqat_sim.measurement import measure
 
     rows: list[Row] = []
     notes: list[str] = []
-    with progress() as bar:
-        for tensor in bar.track(tensors, description="measuring"):
-            try:
-                array = tensor.load()
-            except NotRead as error:
-                if len(tensors) == 1:
-                    raise
-                notes.append(f"{error}; skipped")
-                continue
-            if holds_integers(array):
-                notes.append(f"{tensor.name}: integers, skipped")
-                continue
-            fitting = formats if len(tensors) == 1 else list(_fitting(formats, tensor.name, array, how["axis"], notes))
-            new = measure({tensor.name: array}, fitting, **how)
-            rows += new
-            if new and new[0]["nonfinite"]:
-                notes.append(
-                    f"{tensor.name}: {new[0]['nonfinite']} of {new[0]['elements']} values are NaN or Inf, left out"
-                )
+    for name, array in arrays(tensors, notes, "measuring"):
+        chosen = formats if len(tensors) == 1 else list(fitting(formats, name, array, how["axis"], notes))
+        new = measure({name: array}, chosen, **how)
+        rows += new
+        if new and new[0]["nonfinite"]:
+            notes.append(left_out(name, new[0]["nonfinite"], new[0]["elements"]))
     for text in notes:
         note(text)
     if not rows:
         raise ValueError("nothing to measure: the data holds no tensor of floats that a format takes")
     return rows
-
-
-def _fitting(formats: list[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:
-    """The formats whose blocks such a tensor can have; a note for each of the others."""
-    from statqat_sim.geometry import Geometry
-    from statqat_sim.spec.block import BlockFormat
-
-    for fmt in formats:
-        try:
-            if isinstance(fmt, BlockFormat):
-                Geometry.of(tuple(array.shape), axis, fmt)
-        except ValueError as error:
-            notes.append(f"{name}: {error}; not measured in {fmt.name}")
-        else:
-            yield fmt

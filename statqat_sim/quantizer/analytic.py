@@ -23,7 +23,7 @@ SHAPES = tuple(0.4 * 1.07**step for step in range(46))
 """Of generalised normal distributions, heavy tails first: 1 is near Laplace, 2 near normal."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Analytic(Chooser):
     """The scale of least expected error, were the data of a prior with their mean of x²; never worse than MinMax.
 

@@ -22,7 +22,7 @@ def _representable(task: Task, scale: float) -> float:
     return float(task.scales.near(np.array([scale]))[0]) if 0 < scale < math.inf else task.minmax
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class OCTAV(Chooser):
     """Optimally clipped tensors: Newton's iteration for the clipping point, of a uniform grid of B bits.
 
@@ -48,7 +48,7 @@ class OCTAV(Chooser):
         return _representable(task, float(clip) / task.levels.largest)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ACIQ(Chooser):
     """Analytical clipping for integer quantization: the clipping point of least modelled error at B bits.
 
@@ -92,7 +92,7 @@ def aciq_clip(bits: int, prior: str) -> float:
 SAWB_COEFFICIENTS = {2: (3.12, 2.064), 3: (7.509, 6.892), 4: (12.68, 12.80), 5: (17.74, 18.64), 8: (31.76, 35.04)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SAWB(Chooser):
     """Statistics-aware weight binning: α = c1·√E[x²] - c2·E|x|, with coefficients fitted to six distributions.
 
@@ -115,7 +115,7 @@ class SAWB(Chooser):
         return _representable(task, clip / task.levels.largest)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LSQInit(Chooser):
     """Where learned step sizes begin: 2·E|x| / √Q_P, with the largest value of the format for Q_P.
 
@@ -127,7 +127,7 @@ class LSQInit(Chooser):
         return _representable(task, 2 * mean / math.sqrt(max(task.format.max, task.levels.largest * 2.0**-20)))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PaperAnalytic(Chooser):
     """StatQAT's analytic scale: the standard deviation times a constant of the format, for normal data.
 
@@ -165,7 +165,7 @@ def _modelled(values: Floats, scale: float) -> float:
     return float(clipped + np.square(np.diff(at)) @ m0[1:-1] / 12)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PaperIterative(Chooser):
     """StatQAT's iterative scale: least squares given the codes, s ← Σ x·c / Σ c², so many steps from MinMax's scale.
 

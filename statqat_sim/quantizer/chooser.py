@@ -8,13 +8,14 @@ from typing import Any
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.base import Scale
 from statqat_sim.quantizer.channels import Channels, choose_channels
+from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.objective import SQUARED, Objective
 from statqat_sim.quantizer.representable import FLOAT32_SCALES, Scales
 from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat
 
 
-class Chooser(ABC):
+class Chooser(Described, ABC):
     """A quantizer whose channels have nothing to do with each other."""
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:

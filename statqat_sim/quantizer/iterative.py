@@ -23,7 +23,7 @@ STEPS = 3
 """Measured quasi-Newton steps after a scan of a histogram."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Iterative(Chooser):
     """The scale of least mean squared error, whatever the distribution and the format.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import Array, real_array
 from statqat_sim.histogram import Histogram, extremes
 from statqat_sim.quantizer.base import Scale, reduced_axes, scaled_format
+from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
@@ -20,7 +21,7 @@ LARGEST = np.float32(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class MinMax:
+class MinMax(Described):
     """The smallest float32 scale that puts every finite value inside the range of the format's grid.
 
     That is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
@@ -37,9 +38,6 @@ class MinMax:
     """
 
     scale_format: NumberFormat | str | None = None
-
-    def __repr__(self) -> str:
-        return "MinMax()" if self.scale_format is None else f"MinMax(scale_format={self.scale_format!r})"
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""

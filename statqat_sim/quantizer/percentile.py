@@ -18,7 +18,7 @@ from statqat_sim.spec.number import NumberFormat
 HALVINGS = 60
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Percentile(Chooser):
     """The largest value of the format stands for this percentile of the magnitudes; never worse than MinMax.
 

@@ -98,7 +98,7 @@ class Score:
 
     def errors(self, scales: Floats) -> Floats:
         """Σ(x − Q(x))² at each scale, float64."""
-        if all(isinstance(tail, Tails) and len(tail.lower) < side.count for tail, side in self._sides()):
+        if all(isinstance(tail, Tails) and _has_fewer_bins(tail, side) for tail, side in self._sides()):
             return np.array([self._error_by_bins(scale) for scale in scales.tolist()])
 
         def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
@@ -199,6 +199,11 @@ def _error_of_bins(tails: Tails, side: Side, scale: float) -> float:
     within = scale**3 * (side.cumulative(high) - side.cumulative(low)) / (2 * radii[~points])
     counts = tails.counts[1:]
     return float(counts[points] @ at_points + counts[~points] @ within)
+
+
+def _has_fewer_bins(tail: Tails, side: Side) -> bool:
+    """Whether it is less work to go through the bins of a side than through its thresholds, if it has any."""
+    return len(tail.lower) < side.count or not side.count
 
 
 def _at_zero(tail: Tail, side: Side, s: Floats) -> Floats:

@@ -18,7 +18,7 @@ from statqat_sim.spec.number import NumberFormat
 CANDIDATES = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Search(Chooser):
     """The best of all scales that a format holds, or of a logarithmic grid; never worse than MinMax.
 

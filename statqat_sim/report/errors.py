@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from rich import box
 from rich.table import Table
 
 from statqat_sim.measurement import Row
+from statqat_sim.report.expected import TheoryRow
 from statqat_sim.report.facts import DIVIDER
-from statqat_sim.report.pool import by_format, pooled
+from statqat_sim.report.pool import ALL_TENSORS, by_format, pooled
 
 Cell: TypeAlias = Callable[[Row], str]
 
+SQNR = "SQNR\n(dB)"
 TEXTS = ("tensor", "format", "quantizer")
 TENSOR_WIDTH = 24
 """Columns of text that a tensor's name has at least, before other columns give way to it."""
@@ -28,7 +31,7 @@ def error_table(rows: Sequence[Row], width: int) -> Table:
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row["tensor"])]
     if len(groups) > 1:
         groups.append([pooled(group) for group in by_format(rows).values()])
-    columns = dict(COLUMNS)
+    columns = _with_priors(COLUMNS, list(_theory(rows[0])) if rows else [])
     if len({row["quantizer"] for row in rows}) == 1:
         del columns["quantizer"]
     for name in LEFT_OUT_FIRST:
@@ -43,6 +46,23 @@ def error_table(rows: Sequence[Row], width: int) -> Table:
             table.add_row(*(cell(row) for cell in columns.values()))
         table.add_section()
     return table
+
+
+def _with_priors(columns: Mapping[str, Cell], priors: Sequence[str]) -> dict[str, Cell]:
+    """A column for each prior, after the SQNR."""
+    expected: dict[str, Cell] = {f"{name}\n(dB)": partial(_expected, name) for name in priors}
+    place = list(columns).index(SQNR) + 1
+    return dict([*list(columns.items())[:place], *expected.items(), *list(columns.items())[place:]])
+
+
+def _expected(prior: str, row: Row) -> str:
+    """There is no theory of many tensors together."""
+    return "-" if row["tensor"] == ALL_TENSORS else _text(_theory(row)[prior], ".2f")
+
+
+def _theory(row: Row) -> Mapping[str, float | None]:
+    """What each prior lets expect; empty where none was asked for."""
+    return cast(TheoryRow, row).get("theory", {})
 
 
 def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
@@ -86,7 +106,7 @@ COLUMNS: Mapping[str, Cell] = {
     "tensor": lambda row: row["tensor"],
     "format": lambda row: row["format"],
     "quantizer": lambda row: row["quantizer"],
-    "SQNR\n(dB)": _sqnr,
+    SQNR: _sqnr,
     "MSE": lambda row: _text(row["mse"], ".3e"),
     "max\nerror": lambda row: _text(row["max_error"], ".3e"),
     "bits per\nelement": lambda row: _text(row["bits_per_element"], "g"),

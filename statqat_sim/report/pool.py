@@ -26,8 +26,8 @@ def pooled(rows: Sequence[Row]) -> Row:
     where it is None for a tensor that has finite inputs.
     """
     counts = [row["elements"] - row["nonfinite"] for row in rows]
-    power = _mean([row["power"] for row in rows], counts)
-    noise = _mean([row["mse"] for row in rows], counts)
+    power = mean([row["power"] for row in rows], counts)
+    noise = mean([row["mse"] for row in rows], counts)
     ratio = math.nan if power is None or noise is None else decibels(power, noise)
     errors = [row["max_error"] for row, count in zip(rows, counts, strict=True) if count]
     known = [error for error in errors if error is not None]
@@ -38,16 +38,17 @@ def pooled(rows: Sequence[Row]) -> Row:
         "sqnr_db": ratio if math.isfinite(ratio) else None,
         "mse": noise,
         "max_error": max(known) if known and len(known) == len(errors) else None,
-        "clipped_fraction": _mean([row["clipped_fraction"] for row in rows], counts),
-        "flushed_fraction": _mean([row["flushed_fraction"] for row in rows], counts),
-        "entropy_bits": _mean([row["entropy_bits"] for row in rows], counts),
+        "clipped_fraction": mean([row["clipped_fraction"] for row in rows], counts),
+        "flushed_fraction": mean([row["flushed_fraction"] for row in rows], counts),
+        "entropy_bits": mean([row["entropy_bits"] for row in rows], counts),
         "power": power,
         "elements": sum(row["elements"] for row in rows),
         "nonfinite": sum(row["nonfinite"] for row in rows),
     }
 
 
-def _mean(values: Sequence[float | None], counts: Sequence[int]) -> float | None:
+def mean(values: Sequence[float | None], counts: Sequence[int]) -> float | None:
+    """The mean of means, each of so many; None where one is, or there is nothing."""
     total = 0.0
     for value, count in zip(values, counts, strict=True):
         if count and value is None:

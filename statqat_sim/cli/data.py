@@ -1,0 +1,92 @@
+"""What commands that look at many tensors share: which words are files, and one tensor after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from statqat_sim.cli.console import progress
+
+if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
+    from statqat_sim.spec.format import Format
+
+Data: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE...",
+        help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them. Without it, 2^20 "
+        "values each of normal, laplace, student_t5, lognormal, and normal with outliers (0.1 % times 30).",
+    ),
+]
+
+
+def sorted_out(words: Sequence[str], data: Sequence[Path], known: Container[str]) -> tuple[list[str], list[Path]]:
+    """Names of formats, and files of data: `--data` takes one word, the files after it come among the formats.
+
+    A folder that has a format's name is that format; `./name` is the folder.
+
+    Raises:
+        LookupError: if there are data without `--data`.
+    """
+    from statqat_sim.cli.tensors import READERS
+
+    files = [word for word in words if word not in known and (Path(word).suffix in READERS or Path(word).is_dir())]
+    if files and not data:
+        raise LookupError(f"{files[0]} is data, not a format; write --data before the files")
+    return [word for word in words if word not in files], [*data, *map(Path, files)]
+
+
+def given_or_standard(data: Sequence[Path]) -> list[Tensor]:
+    """The tensors of files, or the standard sources."""
+    from statqat_sim.cli.sources import standard_sources
+    from statqat_sim.cli.tensors import tensors
+
+    return tensors(data) if data else standard_sources()
+
+
+def arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator[tuple[str, Any]]:
+    """Names and arrays of floats, under a progress bar; a note for each of several that is none.
+
+    Raises:
+        ValueError: if a file is broken, or the only tensor of another kind.
+    """
+    from statqat_sim.cli.tensors import NotRead, holds_integers
+
+    with progress() as bar:
+        for tensor in bar.track(tensors, description=doing):
+            try:
+                array = tensor.load()
+            except NotRead as error:
+                if len(tensors) == 1:
+                    raise
+                notes.append(f"{error}; skipped")
+                continue
+            if holds_integers(array):
+                notes.append(f"{tensor.name}: integers, skipped")
+            else:
+                yield tensor.name, array
+
+
+def left_out(name: str, nonfinite: int, elements: int) -> str:
+    """The note of a tensor with NaN or Inf."""
+    return f"{name}: {nonfinite} of {elements} values are NaN or Inf, left out"
+
+
+def fitting(formats: Iterable[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:
+    """The formats whose blocks such a tensor can have; a note for each of the others."""
+    from statqat_sim.geometry import Geometry
+    from statqat_sim.spec.block import BlockFormat
+
+    for fmt in formats:
+        try:
+            if isinstance(fmt, BlockFormat):
+                Geometry.of(tuple(array.shape), axis, fmt)
+        except ValueError as error:
+            notes.append(f"{name}: {error}; not measured in {fmt.name}")
+        else:
+            yield fmt

@@ -1,0 +1,142 @@
+"""`statqat-sim rank`: which formats keep data best for their bits."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statqat_sim.cli.console import note, show_table, write_json
+from statqat_sim.cli.data import Data, arrays, fitting, given_or_standard, left_out, sorted_out
+from statqat_sim.cli.measure import Per
+from statqat_sim.cli.options import Axis, Json, Search
+from statqat_sim.cli.outputs import check_folder, check_json
+
+if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
+    from statqat_sim.ranking import RankRow
+    from statqat_sim.spec.format import Format
+
+
+class Kind(StrEnum):
+    """What formats describe."""
+
+    NUMBER = "number"
+    BLOCK = "block"
+
+
+def rank(
+    formats: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FORMAT]...", help="Names, aliases or .yaml files; without any, the catalog's."),
+    ] = None,
+    data: Data = None,
+    kind: Annotated[Kind | None, typer.Option("--kind", help="Only formats of this kind.")] = None,
+    per: Annotated[
+        Per, typer.Option("--per", help="Number formats: one scale for a tensor, or for each slice along axis 0.")
+    ] = Per.TENSOR,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="What squared errors count: tensors of the same names that broadcast, such as means of a^2 of inputs.",
+        ),
+    ] = None,
+    axis: Axis = -1,
+    least_axes: Annotated[
+        int, typer.Option("--least-axes", metavar="N", help="Only tensors of so many axes or more: 2 for matrices.")
+    ] = 0,
+    front: Annotated[bool, typer.Option("--front", help="Print only the Pareto front.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Draw SQNR over bits, and the front, to a .png, .svg or .pdf file."
+        ),
+    ] = None,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Rank formats by the SQNR that they keep of data, each at its best scale.
+
+    Without names these are all of the catalog with codes of up to 16 bits, but not the profiles (NAME.PROFILE), nor
+    block formats that do not fit a tensor's shape. One histogram of a tensor scores all number formats: it takes data
+    for smooth within 1/64 of an octave, and does not see that they lie on a format's grid already (`identify` does).
+    Block formats find their own scales and are measured; so are number formats with --per channel.
+
+    A star marks the Pareto front: no other format has at least the SQNR in fewer bits, or a higher one in as many.
+
+    \b
+    statqat-sim rank --data model.safetensors --least-axes 2 --front --plot front.svg
+    statqat-sim rank int4 nf4 mxfp4 nvfp4 my_format.yaml --data w.npy
+    statqat-sim rank --kind number --data w.npy --json ranks.json
+    """
+    from statqat_sim.report.plot import check_suffix
+    from statqat_sim.report.ranking import on_front, rank_table, together
+    from statqat_sim.report.ranking_plot import plot_ranking
+    from statqat_sim.spec.catalog import catalog, load_format
+
+    if plot:
+        check_suffix(plot)
+        check_folder(plot)
+    check_json(json)
+    if weights and per is Per.CHANNEL:
+        raise ValueError("--weights and --per channel; allowed: --weights with --per tensor")
+    names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
+    loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
+    how: dict[str, Any] = {"kind": kind and kind.value, "per": per.value, "axis": axis, "search": search or ()}
+    how["weights"] = None if weights is None else _weights(weights)
+    rows = _rows(given_or_standard(files), list(loaded.values()), how, least_axes)
+    shown = on_front(rows) if front else rows
+    if json:
+        write_json(shown, json)
+    else:
+        show_table(rank_table(shown if len(_names(rows)) == 1 else [*shown, *_total(rows, front)]))
+    if plot:
+        plot_ranking(together(rows), plot)
+
+
+def _total(rows: list[RankRow], front: bool) -> list[RankRow]:
+    """All tensors together, below the others."""
+    from statqat_sim.report.ranking import on_front, together
+
+    return on_front(together(rows)) if front else together(rows)
+
+
+def _names(rows: list[RankRow]) -> set[str]:
+    return {row["tensor"] for row in rows}
+
+
+def _weights(path: Path) -> Any:
+    """A mapping of names to weights, or the array of a file that has only one."""
+    from statqat_sim.cli.tensors import tensors
+
+    found = tensors([path])
+    return found[0].load() if len(found) == 1 else {tensor.name: tensor.load() for tensor in found}
+
+
+def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any], least_axes: int) -> list[RankRow]:
+    """The rows of all tensors, with a progress bar and notes on the standard error."""
+    from statqat_sim.ranking import catalog_formats, fits, rank
+
+    rows: list[RankRow] = []
+    notes: list[str] = []
+    chosen = formats or catalog_formats(how["kind"], how["search"])
+    for name, array in arrays(tensors, notes, "ranking"):
+        if array.ndim < least_axes:
+            continue
+        if not formats:
+            fitted = [fmt for fmt in chosen if fits(fmt, tuple(array.shape), how["axis"])]
+        else:
+            fitted = chosen if len(tensors) == 1 else list(fitting(chosen, name, array, how["axis"], notes))
+        new = rank({name: array}, fitted, **how)
+        rows += new
+        if new and new[0]["nonfinite"]:
+            notes.append(left_out(name, new[0]["nonfinite"], new[0]["elements"]))
+    for text in notes:
+        note(text)
+    if not rows:
+        raise ValueError("nothing to rank: the data holds no tensor of floats that a format takes")
+    return rows

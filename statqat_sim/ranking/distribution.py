@@ -1,0 +1,84 @@
+"""What data have in common for all number formats: one histogram, whose bins may be weighted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.histogram import Histogram, Tails
+from statqat_sim.histogram.state import BEYOND_FLOAT32, MANTISSA_BITS
+from statqat_sim.plan.layout import FLOAT32
+from statqat_sim.quantizer.levels import Floats, Levels, levels
+from statqat_sim.quantizer.minmax import least_scales
+from statqat_sim.quantizer.scan import scan
+from statqat_sim.quantizer.score import Score
+from statqat_sim.spec.number import NumberFormat
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distribution:
+    """The finite elements of a tensor.
+
+    Args:
+        folded: of all magnitudes.
+        sides: of what lies at and above zero, and of the magnitudes below.
+        low: the least of zero and all elements.
+        high: the greatest.
+    """
+
+    folded: Tails
+    sides: tuple[Tails, Tails]
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> Distribution:
+        """Of an array; what is not finite is left out."""
+        histogram = Histogram.of(x)
+        return cls(histogram.folded(), histogram.sides(), float(histogram.low[0]), float(histogram.high[0]))
+
+    @classmethod
+    def weighted(cls, x: NDArray[np.float32], weights: Floats) -> Distribution:
+        """Of an array of which some elements count more than others; `weights` has its shape."""
+        finite = np.isfinite(x)
+        values, each = x[finite], weights[finite]
+        up = values >= 0
+        sides = _tails(values[up], each[up]), _tails(-values[~up], each[~up])
+        low, high = (float(end(values, initial=0)) for end in (np.min, np.max))
+        return cls(_tails(np.abs(values), each), sides, low, high)
+
+    @property
+    def power(self) -> float | None:
+        """Mean of x²; None without elements."""
+        return self.folded.power / self.folded.count if self.folded.count else None
+
+    def best(self, format: NumberFormat) -> tuple[float, float | None]:
+        """The scale of least squared error, or MinMax's where none is better; and the mean error, None without data.
+
+        Raises:
+            UnsupportedError: for formats of more than 16 bits.
+        """
+        steps = levels(format)
+        score = self._score(steps)
+        minmax = float(least_scales(np.array([self.low]), np.array([self.high]), format)[0])
+        found = scan(score, minmax)[:1] if self.low or self.high else np.zeros(0)
+        scales = np.append(found, minmax).astype(np.float32).astype(np.float64)
+        errors = score.errors(scales)
+        place = int(np.argmin(errors))
+        return float(scales[place]), float(errors[place] / score.count) if score.count else None
+
+    def _score(self, steps: Levels) -> Score:
+        return Score((self.folded,) if steps.is_folded else self.sides, steps)
+
+
+def _tails(magnitudes: NDArray[np.float32], weights: Floats) -> Tails:
+    """The bins of magnitudes: the sum of the weights in each, and their mean."""
+    shift = FLOAT32.mantissa_bits - MANTISSA_BITS
+    bins = np.ascontiguousarray(magnitudes).view(np.uint32) >> shift
+    counts, sums = (np.bincount(bins, each).astype(np.float64) for each in (weights, weights * magnitudes))
+    places = np.flatnonzero(counts)
+    lower, upper = (((places + step) << shift).astype(np.uint32).view(np.float32).astype(np.float64) for step in (0, 1))
+    upper = np.minimum(upper, BEYOND_FLOAT32)
+    return Tails.of(lower, upper, counts[places], sums[places], np.zeros(len(places), np.bool_))

@@ -1,0 +1,210 @@
+"""`rank`: the formats of the catalog, best first, for each tensor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import real_array
+from statqat_sim.codec import Codec
+from statqat_sim.errors import did_you_mean
+from statqat_sim.geometry import Geometry
+from statqat_sim.measurement import Row, measure
+from statqat_sim.quantizer import Iterative
+from statqat_sim.quantizer.levels import Floats, levels
+from statqat_sim.ranking.distribution import Distribution
+from statqat_sim.ranking.row import Kind, RankRow, in_order, rank_row
+from statqat_sim.ranking.weights import finite_or_zero, weighted_means, weights_of
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import formats as format_names
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.number import NumberFormat
+
+AnyFormat: TypeAlias = str | os.PathLike[str] | Format
+Per: TypeAlias = Literal["tensor", "channel"]
+
+MOST_BITS = 16
+"""Of the catalog's formats that are ranked where none is named."""
+
+
+SEED = 0
+"""Of formats that round at random: as `measure` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """One tensor, and how it is ranked."""
+
+    tensor: str
+    x: NDArray[np.float32]
+    weights: Floats | None
+    axis: int
+    counts: tuple[int, int]
+    """Of the elements, and of those that are not finite."""
+
+    @classmethod
+    def of(cls, tensor: str, array: Any, weights: Any, axis: int) -> _Data:
+        x = _float32(array, tensor)
+        nonfinite = x.size - int(np.count_nonzero(np.isfinite(x)))
+        return cls(tensor, x, weights_of(weights, tensor, x), axis, (x.size, nonfinite))
+
+
+def rank(
+    data: Any,
+    formats: AnyFormat | Iterable[AnyFormat] | None = None,
+    *,
+    kind: Kind | None = None,
+    per: Per = "tensor",
+    channel_axis: int = 0,
+    axis: int = -1,
+    weights: Any = None,
+    name: str = "x",
+    search: Iterable[str | os.PathLike[str]] = (),
+) -> list[RankRow]:
+    """Order formats by the SQNR that they keep of data, each at its best scale, and mark the Pareto front.
+
+    One histogram of a tensor scores all number formats: their SQNR is the one that it lets expect, which takes the
+    elements of a bin, 1/64 of an octave wide, for uniform. It does not see that data lie on a format's grid already;
+    `identify` does. Block formats find their own scales and are measured. So are number formats with a scale for each
+    channel, and those that round at random or have no zero.
+
+    Args:
+        data: an array or CPU tensor of real numbers, or a mapping of names to them; converted to float32. NaN and Inf
+            are left out.
+        formats: names, paths of `.yaml` files, or values. None: all of the catalog with codes of up to 16 bits, but not
+            the profiles (`NAME.PROFILE`), nor the block formats that do not fit the data's shape.
+        kind: "number" or "block": only formats of this kind.
+        per: "tensor", or "channel": number formats get a scale for each slice along `channel_axis` of tensors of two or
+            more axes, by `Iterative`.
+        channel_axis: see `per`.
+        axis: along which blocks run.
+        weights: of squared errors, an array that broadcasts against the data, such as E[a²] of each input channel; or a
+            mapping of the tensors' names to such. For `per="tensor"`. Block formats choose their scales without them.
+        name: what the rows call the data, if it is not a mapping.
+        search: directories of further formats.
+
+    Returns:
+        For each tensor a row for each format, best SQNR first.
+
+    Raises:
+        LookupError: if a format is unknown, or a tensor has no weights.
+        SpecError: if a format's file is wrong.
+        TypeError: if the data or the weights are not real numbers.
+        ValueError: if an axis, a block or the weights do not fit, or an option has no such value.
+        UnsupportedError: for number formats of more than 16 bits.
+
+    >>> import numpy as np
+    >>> rows = rank(np.linspace(-1, 1, 1001, dtype=np.float32), ["int4", "float4_e2m1fn", "int3", "mxfp4"])
+    >>> [(row["format"], row["bits_per_element"], row["front"]) for row in rows]
+    [('int4', 4.0, True), ('float4_e2m1fn', 4.0, False), ('mxfp4', 4.25, False), ('int3', 3.0, True)]
+    """
+    _check(per, get_args(Per), "per")
+    if weights is not None and per == "channel":
+        raise ValueError("weights are given, and a scale for each channel; allowed: weights with per='tensor'")
+    if formats is None:
+        chosen: Sequence[Format] = catalog_formats(kind, search)
+    else:
+        chosen = _of_kind(_loaded(formats, search), kind)
+    rows: list[RankRow] = []
+    for tensor, array in (data if isinstance(data, Mapping) else {name: data}).items():
+        one = _Data.of(tensor, array, weights, axis)
+        fitting = [format for format in chosen if formats is not None or fits(format, one.x.shape, axis)]
+        rows += in_order(_rows(one, fitting, channel_axis if per == "channel" else None))
+    return rows
+
+
+def catalog_formats(kind: Kind | None = None, search: Iterable[str | os.PathLike[str]] = ()) -> list[Format]:
+    """Those that are ranked where none is named: up to 16 bits, no profiles.
+
+    Raises:
+        SpecError: if the file of one is wrong.
+        ValueError: if there is no such kind.
+    """
+    search = tuple(search)
+    found = (load_format(stem, search) for stem in format_names(search, kind=kind) if "." not in stem)
+    return [format for format in found if format.bits <= MOST_BITS]
+
+
+def fits(format: Format, shape: tuple[int, ...], axis: int) -> bool:
+    """Whether an array of this shape can have a format's blocks."""
+    try:
+        if isinstance(format, BlockFormat):
+            Geometry.of(shape, axis, format)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows(data: _Data, formats: Sequence[Format], channel_axis: int | None) -> list[RankRow]:
+    """In no order yet."""
+    blocks = [_block_row(data, format) for format in formats if isinstance(format, BlockFormat)]
+    numbers = [format for format in formats if isinstance(format, NumberFormat)]
+    if not numbers:
+        return blocks
+    if channel_axis is not None and data.x.ndim > 1:
+        return [*blocks, *(_measured(data, format, channel_axis) for format in numbers)]
+    shared = _distribution(data)
+    return [*blocks, *(_number_row(data, format, shared) for format in numbers)]
+
+
+def _distribution(data: _Data) -> Distribution:
+    return Distribution.of(data.x) if data.weights is None else Distribution.weighted(data.x, data.weights)
+
+
+def _number_row(data: _Data, format: NumberFormat, shared: Distribution) -> RankRow:
+    scale, mse = shared.best(format)
+    if levels(format).is_measured:
+        return rank_row(data.tensor, format, (mse, shared.power), scale, data.counts)
+    if data.weights is None:
+        return _from(measure(data.x, format, scale=scale, name=data.tensor)[0], format)
+    y = Codec(format).fake_quantize(finite_or_zero(data.x), scale=scale, seed=SEED)
+    return rank_row(data.tensor, format, weighted_means(data.x, y, data.weights), scale, data.counts)
+
+
+def _block_row(data: _Data, format: BlockFormat) -> RankRow:
+    if data.weights is None:
+        return _from(measure(data.x, format, axis=data.axis, name=data.tensor)[0], format)
+    y = Codec(format).fake_quantize(finite_or_zero(data.x), axis=data.axis, seed=SEED)
+    return rank_row(data.tensor, format, weighted_means(data.x, y, data.weights), None, data.counts)
+
+
+def _measured(data: _Data, format: NumberFormat, channel_axis: int) -> RankRow:
+    """With a scale for each channel."""
+    (row,) = measure(data.x, format, Iterative(), per="channel", channel_axis=channel_axis, name=data.tensor)
+    return _from(row, format)
+
+
+def _from(row: Row, format: Format) -> RankRow:
+    """What was measured."""
+    counts = row["elements"], row["nonfinite"]
+    return rank_row(row["tensor"], format, (row["mse"], row["power"]), row["scale"], counts)
+
+
+def _loaded(formats: Any, search: Iterable[str | os.PathLike[str]]) -> list[Format]:
+    kinds = (str, os.PathLike, NumberFormat, BlockFormat)
+    listed = [formats] if isinstance(formats, kinds) else list(formats)
+    search = tuple(search)
+    return [each if isinstance(each, NumberFormat | BlockFormat) else load_format(each, search) for each in listed]
+
+
+def _of_kind(formats: Sequence[Format], kind: Kind | None) -> list[Format]:
+    if kind is None:
+        return list(formats)
+    _check(kind, get_args(Kind), "kind")
+    return [format for format in formats if isinstance(format, BlockFormat) == (kind == "block")]
+
+
+def _check(value: str, allowed: Sequence[str], what: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} is {value!r}{did_you_mean(value, allowed)}; allowed: {', '.join(allowed)}")
+
+
+def _float32(x: Any, tensor: str) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        return real_array(x, tensor).astype(np.float32, copy=False)

@@ -1,0 +1,62 @@
+"""How much each element's error counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import real_array
+from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.quantizer.levels import Floats
+
+
+def weights_of(weights: Any, tensor: str, x: NDArray[np.float32]) -> Floats | None:
+    """The weight of each element of a tensor, float64 in its shape; None: all count alike.
+
+    Args:
+        weights: an array that broadcasts, a mapping of tensors' names to such, or None.
+        tensor: its name.
+        x: its elements.
+
+    Raises:
+        LookupError: if a mapping does not have the tensor.
+        TypeError: if weights are not real numbers.
+        ValueError: if they do not broadcast, or one is negative or not finite.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, Mapping):
+        if tensor not in weights:
+            raise LookupError(f"no weights are named {shown(tensor)}{did_you_mean(tensor, weights)}")
+        weights = weights[tensor]
+    wide = real_array(weights, "weights").astype(np.float64)
+    if not (np.isfinite(wide) & (wide >= 0)).all():
+        raise ValueError(f"{tensor}: weights hold a number that is negative or not finite; allowed: finite, at least 0")
+    try:
+        return np.broadcast_to(wide, x.shape)
+    except ValueError:
+        allowed = f"shapes that broadcast to {x.shape}"
+        raise ValueError(f"{tensor}: weights have shape {wide.shape}; allowed: {allowed}") from None
+
+
+def weighted_means(
+    x: NDArray[np.float32], y: NDArray[np.float32], weights: Floats
+) -> tuple[float | None, float | None]:
+    """Of (x − y)² and of x², over the finite x; None without any weight."""
+    each = np.where(np.isfinite(x), weights, 0.0)
+    total = float(each.sum())
+    if not total:
+        return None, None
+    wide = np.where(each > 0, x, 0).astype(np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        noise = np.sum(each * np.square(np.where(each > 0, wide - y, 0)))
+    return float(noise) / total, float(np.sum(each * np.square(wide))) / total
+
+
+def finite_or_zero(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Data with zeros in place of NaN and Inf, which have no weight."""
+    finite = np.isfinite(x)
+    return x if finite.all() else np.where(finite, x, np.float32(0))

@@ -1,0 +1,54 @@
+"""The exact theory beside what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.measurement import Row
+from statqat_sim.prior import Prior
+from statqat_sim.prior.scaled import Scaled
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+from statqat_sim.theory import expected_error
+
+
+class TheoryRow(Row):
+    """A row of `measure` with what priors let expect."""
+
+    theory: dict[str, float | None]
+    """The expected SQNR in dB under each prior, stretched to the mean of x² of the data, at the scale of the row; None
+    where there is no theory."""
+
+
+def with_theory(
+    rows: Iterable[Row], formats: Iterable[Format], priors: Sequence[Prior], random_phase: bool
+) -> list[TheoryRow]:
+    """The rows, each with what the priors let expect.
+
+    Args:
+        rows: with one scale for a tensor.
+        formats: of the rows.
+        priors: one or more.
+        random_phase: of block formats, whether the error was the mean over where powers of two lie.
+    """
+    named = {format.name: format for format in formats}
+    return [
+        {**row, "theory": {prior.name: _expected(row, named[row["format"]], prior, random_phase) for prior in priors}}
+        for row in rows
+    ]
+
+
+def _expected(row: Row, format: Format, prior: Prior, random_phase: bool) -> float | None:
+    if not row["power"]:
+        return None
+    fitted = Scaled.to(prior, math.sqrt(row["power"] / prior.second_moment))
+    try:
+        if isinstance(format, BlockFormat):
+            ratio = None if row["scale"] else expected_error(format, prior=fitted, random_phase=random_phase).sqnr_db
+        else:
+            ratio = float(expected_error(format, prior=fitted, scale=row["scale"]).sqnr_db)
+    except UnsupportedError:
+        return None
+    return ratio if ratio is not None and math.isfinite(ratio) else None

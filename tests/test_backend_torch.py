@@ -328,7 +328,7 @@ def test_numpy_arrays_come_back_as_numpy_arrays() -> None:
         torch.tensor(0.3),
         torch.tensor(3),
         torch.tensor(0.3, dtype=torch.float64),
-        torch.rand(7, 1),
+        torch.linspace(0.2, 0.9, 7).reshape(7, 1),
     ],
     ids=repr,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -34,7 +36,13 @@ class Draws:
         drawn = torch.stack(self._generator({"block": wide_words(blocks), "seed": wide_words(key)}, device), dim=-1)
         places = torch.arange(0, 32, self.bits, dtype=torch.int32, device=device)
         fields = drawn[..., None] >> places & (1 << self.bits) - 1
-        return fields.reshape(-1)[skipped : skipped + count].reshape(shape).to(torch.int32)
+        # not a slice: the compiler's loops over blocks go wrong where the last one is cut
+        return fields.contiguous().as_strided(shape, _strides(shape), skipped).to(torch.int32)
+
+
+def _strides(shape: tuple[int, ...]) -> list[int]:
+    """Of an array in C order."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
 def _int64(word: int) -> int:

@@ -159,7 +159,7 @@ def test_the_interpreter_knows_the_program_and_nothing_else(name: str) -> None:
     assert in_house(imports(f"statqat_sim.reference.{name}")) == {"statqat_sim.plan.program"}
 
 
-BELOW_BACKENDS = ("plan", "geometry", "runtime", "arrays", "packing", "cache")
+BELOW_BACKENDS = ("errors", "plan", "geometry", "runtime", "arrays", "packing", "cache")
 """And `spec.scale`, whose `Block` tells how large blocks are; plans name them so."""
 
 

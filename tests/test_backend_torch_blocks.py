@@ -144,6 +144,7 @@ def check_compiled(names: Sequence[str]) -> None:
         same(result if isinstance(result, tuple) else (result, ()), each)
 
 
+@pytest.mark.long
 def test_compiled_formats_give_what_the_interpreter_gives() -> None:
     check_compiled(COMPILED)
 
@@ -154,7 +155,7 @@ def test_every_compiled_format_gives_what_the_interpreter_gives(name: str) -> No
     check_compiled([name])
 
 
-@pytest.mark.parametrize("name", ["mxfp4", "nvfp4"])
+@pytest.mark.parametrize("name", ["mxfp4", pytest.param("nvfp4", marks=pytest.mark.long)])
 def test_codecs_are_traced_whole(name: str) -> None:
     x, codec = data(4, 100), Codec(load_format(name), "torch")
     torch.compiler.reset()
@@ -165,6 +166,7 @@ def test_codecs_are_traced_whole(name: str) -> None:
     assert_bit_exact(out.numpy(), Codec(load_format(name), "reference").fake_quantize(x))
 
 
+@pytest.mark.long
 def test_a_candidate_is_chosen_in_compiled_code() -> None:
     """Errors are added in the one order, without fused products."""
     text = "{name: chosen, element: {kind: int, bits: 3}, scales: [{format: ue4m3, block: 8, rule: mse}]}"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import wide_words
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.philox import BLOCK_BITS, philox
 from statqat_sim.plan.program import CodecPlan
 
@@ -28,7 +29,13 @@ class Draws:
         return next((cls(stream.storage.bits) for stream in plan.shape.streams if stream.name == RANDOM), None)
 
     def fields(self, seed: int, offset: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """The field of each element of an array of this shape, whose first element has the index `offset`."""
+        """The field of each element of an array of this shape, whose first element has the index `offset`.
+
+        Raises:
+            UnsupportedError: if torch compiles it: on a CPU its code writes to memory that is not its own.
+        """
+        if torch.compiler.is_compiling():
+            raise UnsupportedError("random bits are not drawn in compiled code (torch.compile); allowed: eager calls")
         count, per_block = torch.Size(shape).numel(), BLOCK_BITS // self.bits
         first, skipped = divmod(offset, per_block)
         blocks = torch.arange(-(-(skipped + count) // per_block), device=device) + _int64(first)

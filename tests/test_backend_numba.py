@@ -531,8 +531,8 @@ def test_a_copy_stands_on_its_own() -> None:
         codec = Codec(load_format(name), "numba")
         expected = codec.encode(x)
         twins = [copy.deepcopy(codec), copy.copy(codec), pickle.loads(pickle.dumps(codec))]
-        (its,) = codec._kernels.values()
-        (deep,) = twins[0]._kernels.values()
+        (its,) = vars(codec._compiled).values()
+        (deep,) = vars(twins[0]._compiled).values()
         assert its.numbers[0] == its._params.ctypes.data
         assert deep.numbers[0] == deep._params.ctypes.data != its._params.ctypes.data
         del codec, its

@@ -166,6 +166,15 @@ def test_codecs_are_traced_whole(name: str) -> None:
     assert_bit_exact(out.numpy(), Codec(load_format(name), "reference").fake_quantize(x))
 
 
+@pytest.mark.parametrize("columns", [320, pytest.param(310, marks=pytest.mark.long)])
+def test_results_are_cut_in_compiled_code(columns: int) -> None:
+    """Where a slice ends inside of a block."""
+    codec, x = Codec(load_format("nvfp4"), "torch"), torch.from_numpy(data(16, columns))
+    torch.compiler.reset()
+    found = torch.compile(lambda: codec.fake_quantize(x)[:, :300] * 1.0, fullgraph=True)()
+    assert_bit_exact(found, codec.fake_quantize(x)[:, :300])
+
+
 @pytest.mark.long
 def test_a_candidate_is_chosen_in_compiled_code() -> None:
     """Errors are added in the one order, without fused products."""

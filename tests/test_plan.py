@@ -96,7 +96,7 @@ FOUR_WORDS = bytes(16)
         ([READ, const(31), Step(Op.XOR, (0, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         ([READ, const(1), Step(Op.SHL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
         ([READ, const(1), Step(Op.AND, (0, 1)), const(63), Step(Op.SHR, (3, 2)), Step(Op.SHL, (0, 4))], "by up to 63"),
-        ([READ, const(1), Step(Op.FMUL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 4294967295"),
+        ([READ, const(1), Step(Op.FMUL, (1, 1)), Step(Op.SHL, (0, 2))], "a shift by up to 2139095040"),
         (
             [READ, const(28), const(1), Step(Op.AND, (0, 2)), Step(Op.SHR, (0, 3)), Step(Op.SHL, (0, 4))],
             "a shift by up",

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 
 class TorchBackend:
-    """Tensors on any device, where `backend="torch"` is asked for; numpy arrays too, in kind."""
+    """Tensors on any device, where `backend="torch"` is asked for; numpy arrays too, in kind.
+
+    On CPUs the bits are those of the interpreter, in eager and under `torch.compile`, but for what follows.
+
+    - Random bits are refused in compiled code.
+    - `torch.set_flush_denormal(True)` loses subnormals here as it does everywhere.
+    - On CUDA eager operations round as IEEE 754 says. Triton, which compiles for it, divides and contracts otherwise
+      where it is not told not to (`torch._inductor.config.eager_numerics.division_rounding`); nothing was proven there.
+    - MPS has no float64: no float64 inputs or results, no `rule: mse`, and its compiler's maths are fast ones.
+    """
 
     name = "torch"
 

@@ -45,9 +45,10 @@ class TorchBlockKernel:
     ) -> tuple[Any, tuple[Any, ...]]:
         """See `runtime.BlockKernel`."""
         found = self._found(x, geometry, given, weights, seed, offset)
-        codes = found.elements(self._programs.encode)
+        codes, storage = found.elements(self._programs.encode), self.plan.encode.shape.result
         if packed is None:
-            codes = found.tiling.joined(narrowed(codes, self.plan.encode.shape.result), ELEMENT).reshape(geometry.shape)
+            assert not isinstance(storage, Packed)
+            codes = found.tiling.joined(narrowed(codes, storage), ELEMENT).reshape(geometry.shape)
         else:
             rows = found.tiling.joined(codes, ELEMENT).reshape(geometry.shape or (1,))
             codes = pack(rows, packed).to(torch.uint8)

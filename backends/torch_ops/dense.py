@@ -60,7 +60,8 @@ def _distance(packed: Packed, code: int, byte: int) -> int:
 
 def _grouped(words: Tensor, size: int) -> Tensor:
     """The last axis in groups, the last of them filled up with zeros."""
-    return pad(words, (0, -words.shape[-1] % size)).unflatten(-1, (-1, size))
+    *leading, count = words.shape
+    return pad(words, (0, -count % size)).reshape(*leading, -(-count // size), size)
 
 
 def _moved(words: Tensor, distance: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -14,7 +13,7 @@ LOWEST: Final = signed(SIGN)
 MIDDLE: Final = 1 << 30
 
 
-def largest(words: Tensor, axes: Sequence[int], *, is_below_sign: bool) -> Tensor:
+def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
     """The largest words, axes kept; `is_below_sign`: whether none has its top bit set."""
     if not is_below_sign:
         return (words ^ LOWEST).amax(axes, keepdim=True) ^ LOWEST

@@ -22,7 +22,7 @@ Halves: TypeAlias = tuple[Tensor, Tensor | None]
 Run: TypeAlias = Callable[[tuple[Halves, ...], tuple[Tensor, ...], torch.device], tuple[Tensor, ...]]
 
 
-def or_nan(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor:
+def or_nan(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor | int:
     """The bits of a float operation's result; of NaN those that `operations.MADE_NAN` says.
 
     Args:

@@ -93,11 +93,9 @@ class Tiling:
         grid, shape = self.geometry.grid(block), self.shape(block)
         count = 1 + len(self.rows.steps)
         rows, columns = math.prod(shape[1:count]), math.prod(shape[count:])
-        whole = words.broadcast_to(shape)
-        if (shape[0], rows, columns) == grid:
-            return whole.reshape(grid)
-        # not a slice: the compiler's loops over blocks would leave out the last ones, which end ragged
-        return whole.contiguous().as_strided(grid, (rows * columns, columns, 1))
+        whole = words.broadcast_to(shape).contiguous()
+        # a view of memory: in loops over parts of blocks, as slices make them, the compiler's code leaves elements out
+        return whole.as_strided(grid, (rows * columns, columns, 1))
 
     def spread(self, words: Tensor, block: Block, unit: Block) -> Tensor:
         """The words of blocks as they broadcast against those of blocks `unit` inside: as they are."""

@@ -70,4 +70,4 @@ def _dilogarithm(w: Floats) -> Floats:
     terms = [(-1) ** (k + 1) / k**2 for k in range(1, 14)]
     with np.errstate(under="ignore"):
         series = w * np.polynomial.polynomial.polyval(w, terms)
-    return np.where(w < 0.05, series, -spence(1 + w))
+    return np.asarray(np.where(w < 0.05, series, -spence(1 + w)))

@@ -64,7 +64,7 @@ class StudentT(SymmetricPrior):
                 return self._unit * flow / (nu - 1)
             case 2:
                 edge = np.where(np.isinf(y), 0, y) * flow
-                return self._unit**2 * (edge + nu * stdtr(nu, -y)) / (nu - 2)
+                return np.asarray(self._unit**2 * (edge + nu * stdtr(nu, -y)) / (nu - 2))
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:

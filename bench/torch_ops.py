@@ -1,0 +1,74 @@
+"""Measure what torch compiles of plans beside numba: `python -m bench.torch_ops --help`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+if not __package__:  # run as a file: python put this folder on its path, not the one above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+
+import statqat_sim as sqs
+from bench.block_cases import BlockData
+from bench.cases import Case
+from bench.comparing import compare
+from bench.loops import Threads
+from bench.options import Job, bench_parser, parsed
+from bench.pairs import Machine
+from bench.report import Report, Section
+
+NAMES = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4")
+TARGET = 1 / 2
+"""Of numba's speed: at most twice as long."""
+
+TARGETS = {"float8_e4m3fn": TARGET, "mxfp4": TARGET}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every case, print a line for each, and write JSON if asked to."""
+    options, job = parsed(bench_parser("bench.torch_ops", "Measure torch's compiled plans beside numba."), arguments)
+    report = run(job)
+    if options.json:
+        report.write(options.json)
+
+
+def run(job: Job) -> Report:
+    """All comparisons. Quick ones run eagerly, as a compilation takes seconds."""
+    machine = Machine.here()
+    print(machine, flush=True)
+    data = BlockData(job.elements)
+    return Report(
+        machine=machine,
+        elements=job.elements,
+        pairs=job.method.pairs,
+        quick=job.quick,
+        comparisons=tuple(compare(lambda threads: cases(data, threads, quick=job.quick), job)),
+        waits=(),
+        skipped=("torch.compile: takes too long for --quick",) if job.quick else (),
+    )
+
+
+def cases(data: BlockData, threads: Threads, *, quick: bool) -> Iterator[Case]:
+    """Fake-quantize into an output that is there already, by both."""
+    torch.compiler.reset()  # it burns the number of threads into its code
+    x = torch.from_numpy(data.x)
+    for name in NAMES:
+        format, out = sqs.load_format(name), torch.zeros_like(x)
+        traced, numba = sqs.Codec(format, "torch").fake_quantize, sqs.Codec(format, "numba").fake_quantize
+        ours = traced if quick else torch.compile(traced, fullgraph=True, dynamic=False)
+        yield Case(
+            section=Section.OURSELVES,
+            name=f"fake_quantize {name}, {'torch' if quick else 'torch.compile'}",
+            peer_name="numba",
+            ours=lambda ours=ours, out=out: ours(x, out=out),  # type: ignore[misc]
+            peer=lambda numba=numba: numba(data.x, out=data.values),  # type: ignore[misc]
+            target=TARGETS.get(name),
+            results=(out.numpy(), data.values),
+        )
+
+
+if __name__ == "__main__":
+    main()

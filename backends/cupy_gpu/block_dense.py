@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from statqat_sim.backends.cupy_gpu.block_text import Printed, Signature, block, c_type, each_thread
+from statqat_sim.backends.cupy_gpu.block_text import Printed, Signature, c_type, each_thread
+from statqat_sim.backends.cupy_gpu.bodies import block
 from statqat_sim.plan.program import Packed, Storage
 
 

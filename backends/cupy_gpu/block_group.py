@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from statqat_sim.backends.cupy_gpu.block_places import Site
 from statqat_sim.plan.block import INDEX
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed, PlanShape, Storage
-
-RANDOM = "random"
 
 
 class Source(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 
-from statqat_sim.backends.cupy_gpu.block_group import RANDOM, GroupShape, Inner, Measured, Trial, Weighted
+from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Inner, Measured, Trial, Weighted
 from statqat_sim.backends.cupy_gpu.block_memory import (
     Held,
     draw_fields,
@@ -21,14 +21,14 @@ from statqat_sim.backends.cupy_gpu.block_text import (
     Numbers,
     Printed,
     Signature,
-    block,
     c_type,
     each_thread,
     printed_plan,
-    unrolled,
 )
 from statqat_sim.backends.cupy_gpu.block_trial import add_by_halves, comparable, term
+from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 from statqat_sim.plan.block import INDEX
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import PlanShape
 
 

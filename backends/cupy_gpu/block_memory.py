@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Kept, Source
 from statqat_sim.backends.cupy_gpu.block_places import Site, divided, multiplied
-from statqat_sim.backends.cupy_gpu.block_text import block, unrolled
+from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
+from statqat_sim.backends.cupy_gpu.draws import drawn
 from statqat_sim.backends.cupy_gpu.elementwise import Layout
-from statqat_sim.backends.cupy_gpu.steps import statements
-from statqat_sim.plan.philox import BLOCK_BITS, philox
 from statqat_sim.plan.program import Storage
 
 
@@ -90,26 +89,13 @@ def store_elements(array: str, name: str, shape: GroupShape) -> list[str]:
 
 def draw_fields(name: str, storage: Storage, each: int) -> list[str]:
     """Fill an array of registers with the random fields of a lane's elements."""
-    fields = BLOCK_BITS // storage.bits
-    blocks = -(-each // fields) + (1 if each > 1 else 0)
     return [
         f"u32 {name}[{each}];",
         *block(
             "",
             [
-                f"const u64 index = offset + row * length + place, block = index / {fields};",
-                f"const u32 skipped = (u32)(index % {fields});",
-                f"u32 drawn[{4 * blocks}] = {{0}};",
-                *unrolled("b", blocks, _draw_block(fields)),
-                f"if (skipped) drop_bits(drawn, skipped * {storage.bits});",
+                *drawn(storage.bits, each),
                 *unrolled("e", each, [f"{name}[e] = code_at<{storage.bits}>(drawn, e);"]),
             ],
         ),
     ]
-
-
-def _draw_block(fields: int) -> list[str]:
-    counter = ("(u32)(block + b)", "(u32)(block + b >> 32)"), ("(u32)seed", "(u32)(seed >> 32)")
-    lines, outputs = statements(philox().shape, counter, "r", (), ())
-    stores = [f"drawn[4 * b + {index}] = {output};" for index, output in enumerate(outputs)]
-    return [f"if (b * {fields} >= skipped + left) break;", *lines, *stores]

@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple
 from statqat_sim.backends.cupy_gpu.block_device import Device
 from statqat_sim.backends.cupy_gpu.block_errors import ErrorsShape, choice_kernel, errors_kernel, sums_kernel
 from statqat_sim.backends.cupy_gpu.block_fusing import Fused, Job, Place, copy_map, stage_map
-from statqat_sim.backends.cupy_gpu.block_group import RANDOM, GroupShape, Source, Trial
+from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Source, Trial
 from statqat_sim.backends.cupy_gpu.block_group_text import group_kernel
 from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, WHOLE, Site
 from statqat_sim.backends.cupy_gpu.block_statistic import Patches, StatisticShape, statistic_kernel
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import INDEX, Stage, Statistic, Stored
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.scale import Block
 

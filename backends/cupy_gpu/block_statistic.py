@@ -11,15 +11,8 @@ from typing import Final, NamedTuple
 
 from statqat_sim.backends.cupy_gpu.block_group import Source
 from statqat_sim.backends.cupy_gpu.block_places import HERE, WHOLE, Site
-from statqat_sim.backends.cupy_gpu.block_text import (
-    Numbers,
-    Printed,
-    Signature,
-    block,
-    c_type,
-    each_thread,
-    printed_plan,
-)
+from statqat_sim.backends.cupy_gpu.block_text import Numbers, Printed, Signature, c_type, each_thread, printed_plan
+from statqat_sim.backends.cupy_gpu.bodies import block
 from statqat_sim.plan.block import INDEX
 from statqat_sim.plan.program import PlanShape
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from statqat_sim.backends.cupy_gpu.bodies import block, indented
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 from statqat_sim.backends.cupy_gpu.steps import statements
 from statqat_sim.plan.program import Packed, PlanShape, Storage
@@ -112,21 +113,6 @@ def _needed(lines: Sequence[str], results: Iterable[str]) -> list[str]:
 
 def _names(texts: Iterable[str]) -> set[str]:
     return {name for text in texts for name in re.findall(r"\w+", text)}
-
-
-def indented(lines: Iterable[str]) -> list[str]:
-    """Lines of a body; directives stay where they are."""
-    return [line if line.startswith("#") else f"    {line}" for line in lines]
-
-
-def block(head: str, lines: Iterable[str]) -> list[str]:
-    """A statement with a body in braces."""
-    return [f"{head} {{".lstrip(), *indented(lines), "}"]
-
-
-def unrolled(variable: str, count: int, lines: Sequence[str]) -> list[str]:
-    """A loop whose arrays the compiler keeps in registers."""
-    return ["#pragma unroll", *block(f"for (u32 {variable} = 0; {variable} < {count}; {variable}++)", lines)]
 
 
 def each_thread(threads: str, lines: Iterable[str]) -> list[str]:

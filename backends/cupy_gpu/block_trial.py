@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from statqat_sim.backends.cupy_gpu.block_text import block, unrolled
+from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 
 DEPTH: Final = 40
 """More sums than wait for one another."""

@@ -9,9 +9,11 @@ from functools import cache
 from math import gcd
 from typing import Final, NamedTuple
 
+from statqat_sim.backends.cupy_gpu.bodies import unrolled
+from statqat_sim.backends.cupy_gpu.draws import drawn
 from statqat_sim.backends.cupy_gpu.kernel_text import THREADS, KernelText
 from statqat_sim.backends.cupy_gpu.steps import statements
-from statqat_sim.plan.philox import BLOCK_BITS, philox
+from statqat_sim.plan.philox import BLOCK_BITS
 from statqat_sim.plan.program import Packed, PlanShape, Storage
 
 ACCESS_BITS: Final = 128
@@ -149,12 +151,8 @@ class _Printer:
         yield from self._each_chunk(self._write())
 
     def _each_chunk(self, lines: Iterator[str]) -> Iterator[str]:
-        yield "#pragma unroll"
-        yield f"for (u32 k = 0; k < {self.chunks}; k++) {{"
-        yield f"    const u64 chunk = first + k * {THREADS};"
-        yield "    if (chunk >= chunks) break;"
-        yield from _indented(lines)
-        yield "}"
+        begin = [f"const u64 chunk = first + k * {THREADS};", "if (chunk >= chunks) break;"]
+        yield from unrolled("k", self.chunks, [*begin, *lines])
 
     def _read(self) -> Iterator[str]:
         yield "const u64 row = rows == 1 ? 0 : quotient(chunk, row_chunks);"
@@ -177,36 +175,14 @@ class _Printer:
         for index, feed in enumerate(self.feeds):
             if feed is Feed.ROW:
                 yield f"const u32 row_word{index} = ((const u32 *)s{index})[row];"
-        yield from self._draw()
+        if self.drawn is not None:
+            yield from drawn(self.layouts[self.drawn].bits, self.chunk)
         yield f"u32 results[{self.result.words(self.chunk)}] = {{0}};"
-        yield "#pragma unroll"
-        yield f"for (u32 j = 0; j < {self.chunk}; j++) {{"
-        yield from _indented(self._element())
-        yield "}"
+        yield from unrolled("j", self.chunk, self._element())
         if self.result.is_big_endian:
             yield "swap_bytes(results);"
         unit, address = f"u{self.result.unit}", self.result.address("result")
         yield f"write_words<{unit}>(results, {address}, {self.result.units('left')});"
-
-    def _draw(self) -> Iterator[str]:
-        """The fields of a chunk: of two blocks or more where it begins inside of one."""
-        if self.drawn is None:
-            return
-        bits = self.layouts[self.drawn].bits
-        fields = BLOCK_BITS // bits
-        blocks = self.chunk // fields + 1
-        yield f"const u64 index = offset + row * length + place, block = index / {fields};"
-        yield f"const u32 skipped = (u32)(index % {fields});"
-        yield f"u32 drawn[{4 * blocks}] = {{0}};"
-        yield "#pragma unroll"
-        yield f"for (u32 b = 0; b < {blocks}; b++) {{"
-        yield f"    if (b * {fields} >= skipped + left) break;"
-        counter = ("(u32)(block + b)", "(u32)(block + b >> 32)"), ("(u32)seed", "(u32)(seed >> 32)")
-        lines, outputs = statements(philox().shape, counter, "r", (), ())
-        yield from _indented(lines)
-        yield from (f"    drawn[4 * b + {index}] = {output};" for index, output in enumerate(outputs))
-        yield "}"
-        yield f"if (skipped) drop_bits(drawn, skipped * {bits});"
 
     def _element(self) -> Iterator[str]:
         streams = [self._stream(index) for index in range(len(self.feeds))]
@@ -237,7 +213,3 @@ class _Printer:
         if layout.bits == 64:
             return f"{words}[2 * j]", f"{words}[2 * j + 1]"
         return f"{'big_' * layout.is_big_endian}code_at<{layout.bits}>({words}, j)", "0"
-
-
-def _indented(lines: Iterator[str] | list[str]) -> Iterator[str]:
-    return (f"    {line}" for line in lines)

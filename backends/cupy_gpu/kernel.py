@@ -15,9 +15,8 @@ from statqat_sim.backends.cupy_gpu.kernel_text import THREADS
 from statqat_sim.backends.cupy_gpu.launcher import Argument, Launcher
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.packing import array_shape, element_shape, row_bytes, rows_of
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
-
-RANDOM = "random"
 
 MIN_ROW = 64
 """Rows shorter than this get their scale element by element."""

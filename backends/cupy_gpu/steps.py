@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
-from statqat_sim.plan.program import INFINITY, CodecPlan, Op, PlanShape, Step, limits
+from statqat_sim.plan.layout import INFINITY
+from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, limits
 
 __all__ = ["PRELUDE", "never_nan", "statements"]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from statqat_sim.backends.numba_cpu.block_body import WIDEST
 from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, BlockShape, Extent
+from statqat_sim.plan.philox import RANDOM
 
 SLACK = 8 * WIDEST
 """Bytes that vectors may read and write beyond the end of a row of a buffer."""
@@ -82,7 +83,7 @@ def buffers(shape: BlockShape) -> Iterator[Buffer]:
     yield from (Buffer(spread_name(name), ROW) for name, extent in words_of(shape).items() if not _is_plain(extent))
     yield Buffer("folded", ROW)
     if shape.draws is not None:
-        yield Buffer("random", ROW)
+        yield Buffer(RANDOM, ROW)
     if shape.trial is not None:
         yield from _of_trials(shape)
 

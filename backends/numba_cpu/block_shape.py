@@ -9,12 +9,11 @@ from typing import NamedTuple
 
 from statqat_sim.geometry import block_sizes, is_whole_array
 from statqat_sim.plan.block import ELEMENTS, GIVEN, BlockPlan, Stage, Stored
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage
 
 WHOLE = 0
 """The size of a block that ends where its matrix does."""
-
-RANDOM = "random"
 
 
 class Extent(NamedTuple):

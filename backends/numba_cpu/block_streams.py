@@ -21,12 +21,12 @@ from statqat_sim.backends.numba_cpu.block_layout import (
     trial_name,
 )
 from statqat_sim.backends.numba_cpu.block_passes import spread_words
-from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, RANDOM, WHOLE, Extent
+from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, Extent
 from statqat_sim.backends.numba_cpu.block_site import Site
 from statqat_sim.backends.numba_cpu.block_vector import Value, word, word_at
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant, _Printer
 from statqat_sim.plan.block import CODES, ELEMENTS, INDEX
-from statqat_sim.plan.philox import BLOCK_BITS, philox
+from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
 from statqat_sim.plan.program import Packed, PlanShape, Stream
 
 
@@ -79,7 +79,7 @@ class Streams:
             per_block = BLOCK_BITS // storage.bits
             index = b.add(self.site.number("offset"), self.site.element(row.place))
             skipped = b.mul(b.urem(index, word(per_block)), word(storage.bits // 8))
-            return Array(b.add(self.site.at("random"), skipped), storage)
+            return Array(b.add(self.site.at(RANDOM), skipped), storage)
         if name == INDEX:
             return self._index(row, block)
         extent = self.site.words.get(name)

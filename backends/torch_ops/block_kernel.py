@@ -11,13 +11,13 @@ from torch import Tensor
 from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.torch_ops.block_stages import Found, Programs
 from statqat_sim.backends.torch_ops.dense import pack
-from statqat_sim.backends.torch_ops.draws import RANDOM
 from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import narrowed
 from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stored
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed
 
 

@@ -11,11 +11,11 @@ from statqat_sim.backends.torch_ops.block_errors import split_weights, squared_e
 from statqat_sim.backends.torch_ops.draws import Draws
 from statqat_sim.backends.torch_ops.grids import Grids
 from statqat_sim.backends.torch_ops.largest import largest
-from statqat_sim.backends.torch_ops.operations import SIGN
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
+from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.program import limits
 from statqat_sim.spec.scale import Block
 

@@ -10,10 +10,8 @@ from torch import Tensor
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import wide_words
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.philox import BLOCK_BITS, philox
+from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
 from statqat_sim.plan.program import CodecPlan
-
-RANDOM = "random"
 
 
 class Draws:

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from statqat_sim.arrays import Array, as_numpy, as_scale, result_array
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
-from statqat_sim.backends.torch_ops.draws import RANDOM, Draws
+from statqat_sim.backends.torch_ops.draws import Draws
 from statqat_sim.backends.torch_ops.program import Halves, Program
 from statqat_sim.backends.torch_ops.streams import stored, words
 from statqat_sim.packing import array_shape, element_shape
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan
 
 

@@ -7,7 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from statqat_sim.backends.torch_ops.operations import SIGN, signed
+from statqat_sim.backends.torch_ops.operations import signed
+from statqat_sim.plan.layout import SIGN
 
 LOWEST: Final = signed(SIGN)
 MIDDLE: Final = 1 << 30

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.program import INFINITY, WORD, Op
+from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.program import WORD, Op
 
-SIGN: Final = 0x8000_0000
 ONE: Final = 0x3F80_0000
 UNITS: Final = (0, SIGN, ONE)
 QUIET: Final = 0x0040_0000

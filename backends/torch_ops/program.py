@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statqat_sim.backends.torch_ops.operations import MADE_NAN, QUIET, SIGN, signed
+from statqat_sim.backends.torch_ops.operations import MADE_NAN, QUIET, signed
 from statqat_sim.backends.torch_ops.printer import NAME, printed
-from statqat_sim.plan.program import INFINITY, CodecPlan
+from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.program import CodecPlan
 
 Halves: TypeAlias = tuple[Tensor, Tensor | None]
 """The low words of a stream, and the high ones if it has any."""

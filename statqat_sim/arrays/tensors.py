@@ -11,12 +11,12 @@ import numpy as np
 from statqat_sim.arrays.inputs import as_scale as numpy_scale
 from statqat_sim.arrays.inputs import real_array
 from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, plain_name, storage_dtype
+from statqat_sim.plan.layout import QUIET_NAN, SIGN
 from statqat_sim.plan.program import WORD, Packed, Storage
 
 LONG = ("int64", "uint64")
-QUIET_NAN: Final = 0x7FC0_0000
-NEGATIVE_NAN: Final = QUIET_NAN - (1 << 31)
-"""As signed words."""
+NEGATIVE_NAN: Final = QUIET_NAN - SIGN
+"""As a signed word."""
 
 
 class TensorLibrary:

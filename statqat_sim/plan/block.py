@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.scale import Block
 
@@ -17,7 +18,6 @@ ELEMENTS = "x"
 CODES = "codes"
 INDEX = "index"
 GIVEN = "given"
-RANDOM = "random"
 
 
 @dataclass(frozen=True, slots=True)

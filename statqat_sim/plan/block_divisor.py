@@ -25,9 +25,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.block_scale import QUIET_NAN, Outer, Reads, is_nan
+from statqat_sim.plan.block_scale import Outer, Reads, is_nan
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, QUIET_NAN
 from statqat_sim.plan.scale_rules import exponent_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat

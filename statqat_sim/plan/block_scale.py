@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from statqat_sim.plan.block import ELEMENTS, GIVEN
 from statqat_sim.plan.block_statistics import (
@@ -18,15 +17,13 @@ from statqat_sim.plan.block_statistics import (
     unordered,
 )
 from statqat_sim.plan.builder import Builder, Word
-from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE, SIGN
+from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE, QUIET_NAN, SIGN
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.scale_rules import power_of_two_range, power_of_two_rule, target_value
 from statqat_sim.spec.block import BlockFormat, OffsetKind
 from statqat_sim.spec.encode import Underflow
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import AllZero, Nonfinite, Order, Rule, ScaleLevel
-
-QUIET_NAN: Final = 0x7FC0_0000
 
 
 @dataclass(frozen=True, slots=True)

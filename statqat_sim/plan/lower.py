@@ -14,7 +14,7 @@ from statqat_sim.plan.decode import decode_float, decode_int
 from statqat_sim.plan.decode_by_table import NARROW_BITS, decode_by_table, decode_by_table_exactly
 from statqat_sim.plan.decode_exactly import Pair, decode_float_exactly, decode_int_exactly, float64_of
 from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, MANTISSA_BITS
-from statqat_sim.plan.philox import field_storage
+from statqat_sim.plan.philox import RANDOM, field_storage
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.plan.rounding import Draw
 from statqat_sim.plan.source import LAYOUTS, Real, Source, flushed, narrowed, read, take_apart, widened
@@ -127,7 +127,7 @@ def drawn(builder: Builder, policy: EncodePolicy) -> Draw | None:
         return None
     storage = field_storage(policy.random_bits)
     spare = storage.bits - policy.random_bits
-    field = builder.input("random", storage)
+    field = builder.input(RANDOM, storage)
     return Draw(field >> spare if spare else field, policy.random_bits)
 
 

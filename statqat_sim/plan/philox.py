@@ -16,6 +16,9 @@ ROUNDS: Final = 10
 MULTIPLIERS: Final = (0xD251_1F53, 0xCD9E_8D57)
 KEY_STEPS: Final = (0x9E37_79B9, 0xBB67_AE85)
 
+RANDOM: Final = "random"
+"""The stream of plans that reads an element's field."""
+
 BLOCK_BITS: Final = 128
 """What one counter gives: the fields of several consecutive elements, the first in the lowest bits."""
 

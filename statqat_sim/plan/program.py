@@ -14,10 +14,9 @@ from typing import Final
 
 import numpy as np
 
-WORD: Final = 0xFFFF_FFFF
+from statqat_sim.plan.layout import INFINITY
 
-INFINITY: Final = 0x7F80_0000
-"""Of float32: words up to it are numbers of positive sign, in order."""
+WORD: Final = 0xFFFF_FFFF
 
 SMALL_TABLE: Final = 16
 """Words of a table that backends may keep in registers: one that is read at `word & 15`."""
@@ -232,7 +231,7 @@ def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> i
             raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
         case Op.TABLE:
             return int(np.frombuffer(plan.tables[step.value], "<u4").max())
-        case Op.FADD if max(args) <= INFINITY:
+        case Op.FADD if max(args) <= INFINITY:  # numbers of positive sign, in order
             return INFINITY
         case Op.FMUL if max(args) < INFINITY:
             return INFINITY

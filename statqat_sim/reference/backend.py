@@ -12,6 +12,7 @@ import numpy as np
 from statqat_sim.arrays import CPU, Array, ArrayLibrary, as_numpy, as_scale, in_kind, result_array, separate
 from statqat_sim.packing import array_shape, element_shape
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.plan.reduction import ReductionPlan
 from statqat_sim.reference.block_backend import ReferenceBlockKernel
@@ -38,7 +39,7 @@ class ReferenceKernel:
         target = result_array(out, array_shape(shape, plan.result), plan.result)
         streams = [_elements(separate(source, target), stream.storage, shape)]
         for other in plan.streams[1:]:
-            if other.name == "random":
+            if other.name == RANDOM:
                 streams.append(random_fields(seed, offset, shape, other.storage))
             else:
                 streams.append(words(np.broadcast_to(as_scale(scale, shape), shape)))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic, Stored
+from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.reference.block_tiles import ELEMENT, Located, tiled
 from statqat_sim.reference.dense import pack
@@ -19,7 +20,6 @@ from statqat_sim.reference.streams import Words, random_fields, words
 from statqat_sim.spec.scale import Block
 
 Array = NDArray[Any]
-RANDOM = "random"
 CODES = "codes"
 
 

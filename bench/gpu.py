@@ -14,7 +14,7 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 
 import torch
 
-from bench.gpu_cases import GpuCase, GpuData, blocks, elementwise, torch_casts, torchao_blocks
+from bench.gpu_cases import GpuCase, GpuData, blocks, elementwise, reductions, torch_casts, torchao_blocks
 from bench.options import QUICK_ELEMENTS, QUICK_METHOD
 from bench.pairs import Call, Machine, Method, run_pairs
 from bench.report import Comparison, Report
@@ -25,7 +25,7 @@ LAUNCHES = 20
 """Calls in a row before the device is waited for, which takes some microseconds."""
 
 Cases: TypeAlias = Callable[[GpuData], Iterator[GpuCase]]
-KINDS: tuple[Cases, ...] = (elementwise, blocks, torch_casts, torchao_blocks)
+KINDS: tuple[Cases, ...] = (elementwise, blocks, reductions, torch_casts, torchao_blocks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

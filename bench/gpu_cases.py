@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -12,6 +13,10 @@ from bench.block_peers import BLOCK
 from bench.cases import magic_add
 from bench.pairs import Call
 from bench.report import Section
+from statqat_sim.histogram import MANTISSA_BITS, Counter
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.reduction import amax_plan, histogram_plan
+from statqat_sim.runtime import backend_for, reduction_kernel
 
 ELEMENTWISE_TARGET, BLOCK_TARGET = 0.85, 0.75
 """Of a copy on the device, by bytes."""
@@ -95,6 +100,17 @@ def blocks(data: GpuData) -> Iterator[GpuCase]:
         yield _beside_copy(data, f"quantize {name}", each, BLOCK_TARGET, _quantize(codec, data))
 
 
+def reductions(data: GpuData) -> Iterator[GpuCase]:
+    """What calibration counts, beside copies of as many bytes; `Counter` reads its data twice."""
+    counter, backend = Counter(), backend_for(data.x)
+    for name, make in (("histogram", partial(histogram_plan, mantissa_bits=MANTISSA_BITS)), ("amax", amax_plan)):
+        kernel = reduction_kernel(backend, make(Storage.FLOAT32))
+        yield _beside_copy(data, name, 4, None, partial(kernel, data.x))
+    yield _beside_copy(data, "count", 8, None, partial(counter.count, data.x))
+    zeros = data.x.relu()
+    yield _beside_copy(data, "count, half of it zeros", 8, None, partial(counter.count, zeros))
+
+
 def torch_casts(data: GpuData) -> Iterator[GpuCase]:
     """The same codes from torch's own casts, and the same values from torch.compile."""
     for name in ("float8_e5m2", "float8_e4m3fn"):
@@ -143,7 +159,7 @@ def _compiled(data: GpuData) -> GpuCase:
     )
 
 
-def _beside_copy(data: GpuData, name: str, each: float, target: float, ours: Call) -> GpuCase:
+def _beside_copy(data: GpuData, name: str, each: float, target: float | None, ours: Call) -> GpuCase:
     return GpuCase(
         section=Section.LIMITS,
         name=name,

@@ -15,14 +15,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from test_random import drawn
+from stochastic import drawn
+from test_reductions import PLANS
 
 from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
+from statqat_sim.backends.cupy_gpu.reduction_text import reduction_kernel
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.source import LAYOUTS
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.number import NumberFormat
 
@@ -101,6 +104,20 @@ def test_every_type_of_floats_and_random_bits_compile(tmp_path: Path) -> None:
     compiled(kernels_of(every), "sm_90a", "cubin", tmp_path)
 
 
+def reductions(*names: str) -> list[KernelText]:
+    return [reduction_kernel(PLANS[name](storage)).text for name in names for storage in LAYOUTS]
+
+
+def test_reductions_compile(tmp_path: Path) -> None:
+    """For one kind of GPU; they, too, have everything in registers, and no arithmetic that options change."""
+    require("sm_90a")
+    texts = reductions("extremes", "histogram 6")
+    compiled(texts, "sm_90a", "cubin", tmp_path)
+    text = compiled(texts, "sm_90a", "ptx", tmp_path).read_text()
+    assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
+    assert not re.findall(r"\bfma\b|\.ftz|\.approx|\.local", text)
+
+
 def test_no_option_changes_the_arithmetic(tmp_path: Path) -> None:
     """No contraction, no flush to zero, no approximation; and everything lies in registers."""
     require("sm_90a")
@@ -119,5 +136,6 @@ def test_the_catalog_compiles(architecture: str, tmp_path: Path) -> None:
     require(architecture)
     numbers = [load_format(name) for name in formats(kind="number")]
     texts = kernels_of(plan for format in numbers for plan in plans_of(format, [Storage.FLOAT32]))
+    texts += reductions(*PLANS)
     for first in range(0, len(texts), UNIT):
         compiled(texts[first : first + UNIT], architecture, "cubin", tmp_path)

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import torch
 from checking import FIRST, Draws, array_of, assert_same, check
+from conformance_cases import CATALOG, SCALE_SHAPES, SCALED, SHAPE, scales
 from inputs import DTYPES, SPECIALS, Words, accepted, around, edges, random_bits, some_codes
+from stochastic import drawn
 from strategies import STOCHASTIC
 from test_backend_cuda import FLOAT_OPS, NANS, of_two_streams, pairs, whole_numbers
-from test_conformance import CATALOG, SCALE_SHAPES, SCALED, SHAPE, scales
-from test_random import drawn
+from test_reductions import PLANS
 
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.codec import Codec
+from statqat_sim.histogram import Counter, Histogram
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Op, Step, Storage
+from statqat_sim.quantizer import MinMax
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.prove import prove
 from statqat_sim.runtime import backend_for, backend_named
@@ -185,6 +188,56 @@ def test_a_graph_with_temporaries_is_captured_and_replayed() -> None:
         x.copy_(torch.from_numpy(normal(100, 256, seed=seed)))
         graph.replay()
         assert_bit_exact(back(y), reference("nvfp4").fake_quantize(normal(100, 256, seed=seed)))
+
+
+# --- reductions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("floats", DTYPES)
+@pytest.mark.parametrize("name", PLANS)
+def test_reductions(name: str, floats: str) -> None:
+    """Rows of every length: pieces of several blocks, ragged ends, misaligned rows, nothing."""
+    plan, storage = PLANS[name](Storage(floats)), Storage(floats)
+    x = np.concatenate([array_of(around(E4M3, floats), storage).reshape(-1)] * 3)
+    few = np.resize(x, 300_001)
+    for rows, given in ((1, x), (3, x[: len(x) // 3 * 3]), (1, few), (7, few[3:][: 7 * 40_001]), (2, x[:0])):
+        found = CupyBackend().compile_reduction(plan)(on_gpu(given), rows=rows)
+        expected = backend_named("reference").compile_reduction(plan)(given, rows=rows)  # type: ignore[attr-defined]
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(back(ours), theirs)
+
+
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+def test_histograms_of_arrays_on_a_gpu(library: str, channel_axis: int | None) -> None:
+    x = normal(60, 5000, seed=4) * np.float32(2.0**-120)
+    x[3], x[4, 7], x[5, 300], x[6, 1] = 0, np.inf, -np.nan, 1e-42
+    expected, given = Histogram.of(x, channel_axis=channel_axis), on_gpu(x, library)
+    assert Histogram.of(given, channel_axis=channel_axis) == expected
+    tables = Counter(channel_axis=channel_axis).count(given)
+    assert type(tables.counts) is type(tables.high) is type(given)
+    assert (tables + Counter(channel_axis=channel_axis).count(given)).histogram() == expected + expected
+    fitted = (MinMax().fit(each, load_format("int4"), channel_axis=channel_axis) for each in (given, x))
+    assert_bit_exact(*(scale.value for scale in fitted))
+
+
+def test_data_that_change_are_counted_in_a_graph() -> None:
+    x, counter = torch.zeros(100, 256, device="cuda"), Counter()
+    counter.count(x)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        tables = counter.count(x)
+    for seed in (1, 2):
+        x.copy_(torch.from_numpy(normal(100, 256, seed=seed)))
+        graph.replay()
+        assert tables.histogram() == Histogram.of(normal(100, 256, seed=seed))
+
+
+def test_counts_of_more_than_a_window_of_equal_elements() -> None:
+    """All threads raise one bin; sums leave 32 bits many times."""
+    x = torch.full((1 << 26,), np.nextafter(np.float32(2), np.float32(0)).item(), device="cuda")
+    histogram = Histogram.of(x, mantissa_bits=0)
+    assert (histogram.counts.tolist(), histogram.sums.tolist()) == ([1 << 26], [((1 << 23) - 1) << 26])
 
 
 # --- proofs ------------------------------------------------------------------------------------------------------

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from cuda_on_cpu.stand_in import FETCHED, cupy_replaced
+from cuda_on_cpu.stand_in import Array as OnGpu
+from cuda_on_cpu.stand_in import Stream as GpuStream
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import statqat_sim as sqs
-from statqat_sim.histogram import Histogram
+from statqat_sim.backends.cupy_gpu.backend import CupyBackend
+from statqat_sim.histogram import Counter, Histogram
 from statqat_sim.plan.philox import philox
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.reduction import Reducer, ReductionPlan, amax_plan, histogram_plan
@@ -161,3 +167,129 @@ def test_degenerate_data_have_histograms(x: Any) -> None:
     assert h.elements == x.size
     assert h + h == Histogram.of(np.concatenate((x, x)))
     assert np.isfinite(h.cell_moments([-np.inf, 0.5, np.inf]).m1).all()
+
+
+# --- where the data lie ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch", "reference"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+def test_a_named_backend_counts_the_same(backend: str, dtype: str, channel_axis: int | None) -> None:
+    x = in_dtype(wide_range(600 - len(SPECIAL)), dtype).reshape(30, 20)
+    expected = Histogram.of(x, channel_axis=channel_axis)
+    assert Histogram.of(x, channel_axis=channel_axis, backend=backend) == expected
+    assert Counter(channel_axis=channel_axis, backend=backend).count(x).histogram() == expected
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_tables_of_parts_in_any_order_are_those_of_the_whole(backend: str) -> None:
+    x = torch.from_numpy(wide_range(4 * 300 - len(SPECIAL)).reshape(-1, 3))
+    counter = Counter(channel_axis=1, mantissa_bits=2, backend=backend)
+    parts, whole = [counter.count(part) for part in x.split([100, 0, 250, 50])], counter.count(x)
+    seen = (parts[3] + parts[1]) + (parts[0] + parts[2])
+    for name in ("counts", "sums", "low", "high"):
+        ours, theirs = getattr(seen, name), getattr(whole, name)
+        assert ours.dtype == theirs.dtype == (torch.float64 if name in ("low", "high") else torch.int64)
+        assert torch.equal(ours, theirs)
+    assert seen.histogram() == Histogram.of(x, channel_axis=1, mantissa_bits=2)
+
+
+def test_ranks_reduce_dense_tables() -> None:
+    """Sums of counts and sums, the least low, the greatest high."""
+    x = np.concatenate((in_dtype(wide_range(1000), "float64"), np.random.default_rng(3).standard_normal(1000) * 1e200))
+    ranks = [Counter().count(part) for part in np.array_split(x, 3)]
+    counts, sums = (np.sum([getattr(rank, name) for rank in ranks], axis=0) for name in ("counts", "sums"))
+    low, high = np.min([rank.low for rank in ranks], axis=0), np.max([rank.high for rank in ranks], axis=0)
+    assert Histogram.from_tables(counts, sums, low, high) == Histogram.of(x)
+    assert Histogram.from_tables(*map(torch.from_numpy, (counts, sums, low, high))) == Histogram.of(x)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "told"),
+    [
+        ([np.zeros(4)] * 4, r"counts have shape \(4,\); allowed: \(channels, 2\^\(9 \+ mantissa_bits\)\)"),
+        ([np.zeros((1, 256))] * 4, r"counts have shape \(1, 256\)"),
+        ([np.zeros((1, 513))] * 4, r"counts have shape \(1, 513\)"),
+        ([np.zeros((1, 512)), np.zeros((2, 512)), np.zeros(1), np.zeros(1)], r"sums \(2, 512\), low \(1,\), high"),
+        ([np.zeros((2, 512)), np.zeros((2, 512)), np.zeros(2), np.zeros(1)], r"high \(1,\); allowed: as `Tables`"),
+    ],
+)
+def test_tables_that_do_not_belong_together_are_told(arrays: list[Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Histogram.from_tables(*arrays)
+    with pytest.raises(ValueError, match="tables of 1 channels with 512 bins; allowed: 1 channels with 32768 bins"):
+        Counter().count([1.0]) + Counter(mantissa_bits=0).count([1.0])
+
+
+def test_short_rows_are_sorted_and_long_ones_counted_in_tables() -> None:
+    for length in (0, 1, 7, 127, 128, 200):
+        x = np.resize(wide_range(50), (40, length)).astype(np.float32)
+        h = Histogram.of(x, channel_axis=0, mantissa_bits=0)
+        for index, channel in enumerate(h.each_channel()):
+            assert channel == Histogram.of(x[index], mantissa_bits=0)
+
+
+@pytest.fixture
+def _cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    monkeypatch.setitem(backends(), "cupy", CupyBackend())  # type: ignore[arg-type]  # a dict that nobody changes
+    monkeypatch.setattr("statqat_sim.backends.cupy_gpu.backend.why_not", lambda: None)
+    with cupy_replaced(monkeypatch):
+        yield
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64"])
+@pytest.mark.parametrize("channel_axis", [None, 0, 1, -1])
+def test_arrays_on_a_gpu_are_counted_there(dtype: str, channel_axis: int | None) -> None:
+    x = np.abs(wide_range(600 - len(SPECIAL))).clip(0, 100) if "int" in dtype else wide_range(600 - len(SPECIAL))
+    x = in_dtype(np.nan_to_num(x) if "int" in dtype else x, dtype).reshape(10, 20, 3)
+    expected, nothing = Histogram.of(x, channel_axis=channel_axis), x[:, :, :0] if channel_axis == 0 else x[:0]
+    stream = GpuStream(7)
+    with stream:
+        counter = Counter(channel_axis=channel_axis)
+        seen = counter.count(OnGpu(x)) + counter.count(OnGpu(nothing))
+    assert stream.launches
+    assert not stream.waits
+    assert not FETCHED
+    assert seen.histogram() == expected
+    FETCHED.clear()
+    assert Histogram.of(OnGpu(x), channel_axis=channel_axis) == expected
+    assert sum(FETCHED) <= 24 * len(expected.keys) + 16 * expected.channels  # and none of the data
+    FETCHED.clear()
+
+
+@pytest.mark.usefixtures("_cupy")
+def test_many_channels_on_a_gpu_are_counted_some_at_a_time() -> None:
+    x = np.random.default_rng(0).standard_normal((20, 50)).astype(np.float32)
+    assert Histogram.of(OnGpu(x), channel_axis=0, mantissa_bits=10) == Histogram.of(x, channel_axis=0, mantissa_bits=10)
+    assert Histogram.of(OnGpu(x[:0]), channel_axis=0) == Histogram.of(x[:0], channel_axis=0)
+    FETCHED.clear()
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+def test_quantizers_of_arrays_on_a_gpu(channel_axis: int | None) -> None:
+    """MinMax reads their extremes; others say that histograms serve them."""
+    x, format = wide_range(300 - len(SPECIAL)).reshape(60, 5), sqs.load_format("int4")
+    scale = sqs.MinMax().fit(OnGpu(x), format, channel_axis=channel_axis)
+    np.testing.assert_array_equal(scale.value, sqs.MinMax().fit(x, format, channel_axis=channel_axis).value)
+    assert sum(FETCHED) == 16 * scale.value.size
+    FETCHED.clear()
+    told = r"x is on <CUDA Device 0>; allowed: .* or choose\(Histogram.of\(x\), format\), which counts x where it lies"
+    for quantizer in (sqs.Iterative(), sqs.Percentile(), sqs.Search(), sqs.Analytic(), sqs.Iterative(norm=1)):
+        with pytest.raises(TypeError, match=told):
+            quantizer.fit(OnGpu(x), format, channel_axis=channel_axis)
+    assert not FETCHED
+
+
+def test_what_nothing_here_counts_is_told() -> None:
+    x = torch.zeros(3, device="meta")
+    with pytest.raises(TypeError, match=r"no backend owns torch\.Tensor"):
+        Histogram.of(x)
+    with pytest.raises(TypeError, match="x is on meta; allowed: arrays in the CPU's memory, or choose"):
+        sqs.Iterative().fit(x, sqs.load_format("int4"))
+    with pytest.raises(LookupError, match="no backend is named 'tprch'"):
+        Histogram.of([1.0], backend="tprch")

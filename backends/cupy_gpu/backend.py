@@ -10,9 +10,10 @@ from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.cupy_gpu.driver import driver_version, version_text, why_not
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.reduction import ReductionPlan
 
 if TYPE_CHECKING:
-    from statqat_sim.backends.cupy_gpu.by_library import BlockKernelByLibrary, KernelByLibrary
+    from statqat_sim.backends.cupy_gpu.by_library import BlockKernelByLibrary, KernelByLibrary, ReductionByLibrary
 
 CUDA: Final = 2
 MANAGED: Final = 13
@@ -60,3 +61,8 @@ class CupyBackend:
         from statqat_sim.backends.cupy_gpu.by_library import BlockKernelByLibrary
 
         return BlockKernelByLibrary(plan)
+
+    def compile_reduction(self, plan: ReductionPlan) -> ReductionByLibrary:
+        from statqat_sim.backends.cupy_gpu.by_library import ReductionByLibrary
+
+        return ReductionByLibrary(plan)

@@ -11,8 +11,10 @@ from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
 from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary, device_of
 from statqat_sim.backends.cupy_gpu.cupy_launcher import CupyLauncher
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.backends.cupy_gpu.reduction_kernel import CudaReduction
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.reduction import ReductionPlan
 
 LAUNCHER: Final = CupyLauncher()
 ARRAYS: Final = CupyLibrary(LAUNCHER)
@@ -67,6 +69,26 @@ class BlockKernelByLibrary:
         """See `runtime.BlockKernel`."""
         with device_of(codes):
             return self._kernels[_is_tensor(codes, "codes")].dequantize(codes, *arguments, **options)
+
+
+class ReductionByLibrary:
+    """See `runtime.ReductionKernel`."""
+
+    def __init__(self, plan: ReductionPlan) -> None:
+        self.plan = plan
+
+    def __reduce__(self) -> tuple[type[ReductionByLibrary], tuple[ReductionPlan]]:
+        """A copy in another process has a GPU of its own."""
+        return ReductionByLibrary, (self.plan,)
+
+    @cached_property
+    def _kernels(self) -> dict[bool, CudaReduction]:
+        return {tensor: CudaReduction(self.plan, LAUNCHER, _library(tensor)) for tensor in (False, True)}
+
+    def __call__(self, x: Any, *, rows: int = 1) -> tuple[Any, ...]:
+        """See `runtime.ReductionKernel`."""
+        with device_of(x):
+            return self._kernels[_is_tensor(x, "x")](x, rows=rows)
 
 
 def library_of(array: object) -> ArrayLibrary:

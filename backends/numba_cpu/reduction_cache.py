@@ -28,6 +28,7 @@ import numpy as np
 from numba import njit
 
 X_BYTES, WORDS, PIECE = np.uintp({x_bytes}), {words}, {piece}
+WIDTH, UNIT = {width}, np.{unit}
 SHIFT, REST, MOST = np.uint32({shift}), np.uint32({rest}), {most}
 BELOW = np.uint64({below})
 ONE = np.uint64(1) << BELOW
@@ -67,10 +68,11 @@ def run(x, results, sums, params, tables):
 
 _JOIN = {
     Reducer.MAXIMUM: """\
-        for k in range(WORDS):
-            largest = np.uint32(results[k])
+        numbers = words.view(UNIT)
+        for k in range(WIDTH):
+            largest = UNIT(results[k])
             for i in range(count):
-                largest = max(largest, words[i * WORDS + k])
+                largest = max(largest, numbers[i * WIDTH + k])
             results[k] = largest""",
     Reducer.HISTOGRAM: """\
         for i in range(count):
@@ -88,11 +90,16 @@ def compiled_reduction(plan: ReductionPlan) -> Any:
     `results` are maxima or counts, `sums` those of a histogram, both int64 and added to. `params` and `tables` are
     addresses, as a loop takes them.
     """
-    return kept((plan.element.shape, plan.reducer, plan.bin_bits), lambda: _generated(plan))
+    return kept(_identity(plan), lambda: _generated(plan))
+
+
+def _identity(plan: ReductionPlan) -> tuple[object, ...]:
+    """What the text depends on."""
+    return plan.element.shape, plan.reducer, plan.bin_bits, plan.in_pairs
 
 
 def _generated(plan: ReductionPlan) -> Generated:
-    name = f"statqat_sim_reduction_{digest((plan.element.shape, plan.reducer, plan.bin_bits, _PRINTED_BY))}"
+    name = f"statqat_sim_reduction_{digest((*_identity(plan), _PRINTED_BY))}"
     kind = types.Array(getattr(types, words_of(plan)), 1, "C", readonly=True)
     results = types.Array(types.int64, 1, "C")
     names = {
@@ -113,6 +120,8 @@ def _text(plan: ReductionPlan, *, on_disk: bool) -> str:
         x_bytes=plan.storage.bits // 8,
         words=len(plan.element.shape.outputs),
         piece=PIECE,
+        width=plan.width,
+        unit="uint64" if plan.in_pairs else "uint32",
         shift=plan.shift % 32,
         rest=(1 << plan.shift) - 1,
         most=1 << min(sum_bits - plan.shift % 32, COUNT_BITS - 1),

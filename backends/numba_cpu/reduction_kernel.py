@@ -42,15 +42,14 @@ class NumbaReduction:
 
             run_in_pieces(rows, by_row.shape[1], piece)
         if self.plan.reducer is Reducer.MAXIMUM:
-            return (results.astype(np.uint32),)
+            return (results.astype(np.uint64 if self.plan.in_pairs else np.uint32),)
         for nonfinite in self.plan.nonfinite:
             sums[:, nonfinite] = 0
         return results, sums
 
     def _empty(self, rows: int) -> Array:
         """Results of nothing."""
-        is_maximum = self.plan.reducer is Reducer.MAXIMUM
-        return np.zeros((rows, len(self.plan.element.shape.outputs) if is_maximum else self.plan.bins), np.int64)
+        return np.zeros((rows, self.plan.width), np.int64)
 
     def _in_pieces(self, x: Array, results: Array, sums: Array) -> None:
         """One row; each thread has results of its own until it is done."""

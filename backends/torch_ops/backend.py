@@ -10,10 +10,12 @@ from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.reduction import ReductionPlan
 
 if TYPE_CHECKING:
     from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
     from statqat_sim.backends.torch_ops.kernel import TorchKernel
+    from statqat_sim.backends.torch_ops.reduction import TorchReduction
 
 
 class TorchBackend:
@@ -25,7 +27,7 @@ class TorchBackend:
     - `torch.set_flush_denormal(True)` loses subnormals here as it does everywhere.
     - On CUDA eager operations round as IEEE 754 says. Triton, which compiles for it, divides and contracts otherwise
       where it is not told not to (`torch._inductor.config.eager_numerics.division_rounding`); nothing was proven there.
-    - MPS has no float64: no float64 inputs or results, no `rule: mse`, and its compiler's maths are fast ones.
+    - MPS has no float64: no float64 inputs or results, no `rule: mse`, no histograms; its compiler's maths are fast.
     """
 
     name = "torch"
@@ -55,3 +57,8 @@ class TorchBackend:
         from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
 
         return TorchBlockKernel(plan)
+
+    def compile_reduction(self, plan: ReductionPlan) -> TorchReduction:
+        from statqat_sim.backends.torch_ops.reduction import TorchReduction
+
+        return TorchReduction(plan)

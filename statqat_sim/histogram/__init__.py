@@ -1,6 +1,23 @@
 """What data is like, whatever the format: a signed log-histogram that merges bit for bit."""
 
-from statqat_sim.histogram.state import MANTISSA_BITS, Histogram, Moments, extremes
+from statqat_sim.histogram.devices import lies_elsewhere, on_cpu
+from statqat_sim.histogram.extremes import extremes
+from statqat_sim.histogram.rows import extremes_elsewhere
+from statqat_sim.histogram.state import MANTISSA_BITS, Histogram, Moments
+from statqat_sim.histogram.tables import Counter, Tables
 from statqat_sim.histogram.tails import Sample, Tail, Tails
 
-__all__ = ["MANTISSA_BITS", "Histogram", "Moments", "Sample", "Tail", "Tails", "extremes"]
+__all__ = [
+    "MANTISSA_BITS",
+    "Counter",
+    "Histogram",
+    "Moments",
+    "Sample",
+    "Tables",
+    "Tail",
+    "Tails",
+    "extremes",
+    "extremes_elsewhere",
+    "lies_elsewhere",
+    "on_cpu",
+]

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array, float_storage, real_array
+from statqat_sim.histogram.bins import Integers, Occupied, occupied
+from statqat_sim.histogram.devices import on_cpu
+from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.tails import Floats, Tails
 from statqat_sim.plan.layout import FLOAT32
-from statqat_sim.plan.reduction import SIGN_AND_EXPONENT, histogram_plan
-from statqat_sim.runtime import backend_for, reduction_kernel
-
-Integers: TypeAlias = NDArray[np.int64]
+from statqat_sim.plan.reduction import MOST_MANTISSA_BITS, SIGN_AND_EXPONENT
 
 MANTISSA_BITS = 6
 """Of bins: 64 to an octave."""
 
 BEYOND_FLOAT32 = 2.0**128
-
-DENSE_ROWS = 16
-"""Channels that are counted together, in tables with all bins."""
 
 
 class Moments(NamedTuple):
@@ -67,24 +62,46 @@ class Histogram:
             array.flags.writeable = False
 
     @classmethod
-    def of(cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = MANTISSA_BITS) -> Histogram:
-        """Of an array or CPU tensor of real numbers; of each slice along `channel_axis`.
+    def of(
+        cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = MANTISSA_BITS, backend: str = "auto"
+    ) -> Histogram:
+        """Of an array of real numbers; of each slice along `channel_axis`.
 
-        What is neither float16, bfloat16 nor float32 becomes float32: float64 rounded to odd, and what lies beyond
-        float32 its largest number.
+        An array on a GPU is counted there: the bins that are not empty are copied to the CPU, and never the data. That
+        copy waits for the device; a `Counter`'s do not. What is neither float16, bfloat16 nor float32 becomes
+        float32: float64 rounded to odd, and what lies beyond float32 its largest number.
+
+        Args:
+            x: numpy's array, a tensor, an array on a GPU, or a sequence.
+            channel_axis: the axis that keeps its own histograms.
+            mantissa_bits: first bits of the mantissa that tell bins apart.
+            backend: a backend's name; "auto": the one that owns x, numba for what lies in the CPU's memory.
 
         Raises:
-            TypeError: if x is not real numbers.
+            TypeError: if x is not real numbers, or nothing here can count it where it lies.
+            LookupError: if no backend has this name.
+            UnsupportedError: if the backend cannot run here.
             ValueError: if there is no such axis.
         """
-        rows = _rows(x, channel_axis)
-        count = reduction_kernel(backend_for(rows), histogram_plan(float_storage(rows, "x"), mantissa_bits))
-        parts = []
-        for first in range(0, len(rows), DENSE_ROWS):
-            part = rows[first : first + DENSE_ROWS]
-            parts.append(_sparse(first, *count(part, rows=len(part))))
-        keys, counts, sums = (np.concatenate(each) for each in zip(*parts, strict=True)) if parts else _nothing()
-        return cls(len(rows), mantissa_bits, keys, counts, sums, *extremes(rows, (1,)))
+        rows = Kernels(mantissa_bits, backend).rows(x, channel_axis)
+        keys, counts, sums = rows.occupied()
+        low, high = (on_cpu(each) for each in rows.extremes())
+        return cls(rows.channels, mantissa_bits, keys, counts, sums, low, high)
+
+    @classmethod
+    def from_tables(cls, counts: Any, sums: Any, low: Any, high: Any) -> Histogram:
+        """From all bins of channels, as `Tables` has them, on any device; this waits for it.
+
+        Raises:
+            ValueError: if they do not belong together.
+        """
+        channels, mantissa_bits = _table_size(tuple(counts.shape))
+        shapes = [tuple(each.shape) for each in (sums, low, high)]
+        if shapes != [tuple(counts.shape), (channels,), (channels,)]:
+            named = ", ".join(f"{name} {shape}" for name, shape in zip(("sums", "low", "high"), shapes, strict=True))
+            raise ValueError(f"counts have shape {tuple(counts.shape)}, {named}; allowed: as `Tables` has them")
+        ends = (np.asarray(on_cpu(each), np.float64) + 0.0 for each in (low, high))  # not -0.0
+        return cls(channels, mantissa_bits, *occupied(counts, sums), *ends)
 
     @classmethod
     def empty(cls, channels: int = 1, mantissa_bits: int = MANTISSA_BITS) -> Histogram:
@@ -215,12 +232,6 @@ def _beyond(tails: Tails, at: Floats) -> tuple[Floats, Floats]:
     return np.stack((count, total)), np.stack((error, np.maximum(high - excess, excess - low) + error * bounded))
 
 
-def _sparse(first: int, counts: Integers, sums: Integers) -> tuple[Integers, Integers, Integers]:
-    """Keys, counts and sums of the bins that are not empty; `first`: the channel of the first row."""
-    places = np.flatnonzero(counts)
-    return places + first * counts.shape[1], counts.reshape(-1)[places], sums.reshape(-1)[places]
-
-
 def _added(places: NDArray[np.intp], size: int, *numbers: Integers) -> list[Integers]:
     """The sums of the numbers that go to each place."""
     sums = [np.zeros(size, np.int64) for _ in numbers]
@@ -229,33 +240,13 @@ def _added(places: NDArray[np.intp], size: int, *numbers: Integers) -> list[Inte
     return sums
 
 
-def _nothing() -> tuple[Integers, Integers, Integers]:
+def _nothing() -> Occupied:
     return (np.zeros(0, np.int64),) * 3
 
 
-def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """The least and the greatest of zero and all finite values, float64, without `axes`."""
-    if x.dtype not in (np.float16, np.float32, np.float64):
-        x = x.astype(np.float64)
-    low, high = x.min(axes, initial=0), x.max(axes, initial=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        finite = np.isfinite(x)
-        low = x.min(axes, initial=0, where=finite)
-        high = x.max(axes, initial=0, where=finite)
-    return np.asarray(low, np.float64) + 0.0, np.asarray(high, np.float64) + 0.0  # not -0.0
-
-
-def _rows(x: Any, channel_axis: int | None) -> Array:
-    """The channels of x as rows, in a dtype that plans read."""
-    array = real_array(x, "x")
-    if array.dtype not in (np.float16, np.float32, np.float64):
-        array = array.astype(np.float64)
-    if channel_axis is None:
-        return array.reshape(1, -1)
-    rank = len(array.shape)
-    if not -rank <= channel_axis < rank:
-        allowed = f"{-rank} to {rank - 1}" if rank else "None"
-        raise ValueError(f"channel_axis is {channel_axis}, of an array with {rank} axes; allowed: {allowed}")
-    length = math.prod(array.shape) // max(array.shape[channel_axis], 1)
-    moved = np.moveaxis(array, channel_axis, 0)
-    return np.ascontiguousarray(moved).reshape(array.shape[channel_axis], length)
+def _table_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Channels and mantissa bits of tables of this shape."""
+    bits = shape[-1].bit_length() - 1 - SIGN_AND_EXPONENT if len(shape) == 2 else -1
+    if not 0 <= bits <= MOST_MANTISSA_BITS or shape[-1] != 1 << (SIGN_AND_EXPONENT + bits):
+        raise ValueError(f"counts have shape {shape}; allowed: (channels, 2^(9 + mantissa_bits))")
+    return shape[0], bits

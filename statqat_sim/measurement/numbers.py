@@ -13,6 +13,7 @@ from statqat_sim.codec import Codec
 from statqat_sim.measurement.row import Float32s, Row, Sums
 from statqat_sim.quantizer import Quantizer, Scale
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import with_zero_point
 
 CHUNK = 1 << 17
 """Elements that are quantized together: all of a chunk's buffers fit a core's cache."""
@@ -53,7 +54,9 @@ class Given:
         channels = 1 if channel_axis is None else len(x)
         if count not in (1, channels):
             raise ValueError(f"{count} scales for {channels} channels; allowed: 1 or {channels}")
-        return Scale(np.broadcast_to(self.scale.value.reshape(-1, 1), (channels, 1)))
+        shape, points = (channels, 1), self.scale.zero_point
+        value = np.broadcast_to(self.scale.value.reshape(-1, 1), shape)
+        return Scale(value, None if points is None else np.broadcast_to(points.reshape(-1, 1), shape))
 
 
 def number_row(
@@ -61,12 +64,32 @@ def number_row(
 ) -> Row:
     """The row of a tensor in a number format; `chooser`: what chooses the scale, after what the row calls it."""
     x, (name, quantizer) = channels.data, chooser
-    scales = np.asarray(quantizer.fit(x, format, channel_axis=0 if channels.per_channel else None))
+    scale = quantizer.fit(x, format, channel_axis=0 if channels.per_channel else None)
     sums = Sums(format.bits)
-    for rows, columns in _chunks(*x.shape):
-        _add(sums, x[rows, columns], scales[rows], codec, format, seed)
-    scale = scales.ravel().tolist() if channels.per_channel else float(scales[0, 0])
-    return sums.row(tensor, format, name, scale, x.size)
+    for shifted, rows in _by_zero_point(scale, format):
+        part, scales = x[rows], scale.value[rows]
+        used = codec if shifted is format else Codec(shifted)
+        for height, width in _chunks(*part.shape):
+            _add(sums, part[height, width], scales[height], used, shifted, seed)
+    values, points = (_told(each, channels.per_channel) for each in (scale.value, scale.zero_point))
+    return sums.row(tensor, format, name, values, x.size, points)
+
+
+def _told(numbers: NDArray[Any] | None, per_channel: bool) -> Any:
+    """Scales or zero-points, as rows have them."""
+    if numbers is None:
+        return None
+    return numbers.ravel().tolist() if per_channel else numbers.item()
+
+
+def _by_zero_point(scale: Scale, format: NumberFormat) -> Iterator[tuple[NumberFormat, slice | NDArray[np.intp]]]:
+    """The rows of each zero-point, and the format that it makes."""
+    if scale.zero_point is None:
+        yield format, slice(None)
+        return
+    points = scale.zero_point.ravel()
+    for point in np.unique(points).tolist():
+        yield with_zero_point(format, point), np.flatnonzero(points == point)
 
 
 def _chunks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:

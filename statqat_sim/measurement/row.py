@@ -30,6 +30,8 @@ class Row(TypedDict):
     scale: float | list[float] | None
     """What decoded values are multiplied by; per channel a list, in the order of the channels. Of block formats, which
     keep scales of their own, what the caller gave for the outermost level; else None."""
+    zero_point: int | list[int] | None
+    """In the same way the integers that stand for zero, where a quantizer chooses them; else None."""
     sqnr_db: float | None
     """10·log10(Σx² / Σ(x − y)²), in dB; None without any error (then `mse` is 0)."""
     mse: float | None
@@ -88,13 +90,22 @@ class Sums:
         """Count the inputs outside these bounds."""
         self._clipped += int(np.count_nonzero((x < low) | (x > high)))
 
-    def row(self, tensor: str, format: Format, quantizer: str, scale: float | list[float] | None, elements: int) -> Row:
+    def row(
+        self,
+        tensor: str,
+        format: Format,
+        quantizer: str,
+        scale: float | list[float] | None,
+        elements: int,
+        zero_point: int | list[int] | None = None,
+    ) -> Row:
         """The row of a tensor of so many elements."""
         return {
             "tensor": tensor,
             "format": format.name,
             "quantizer": quantizer,
             "scale": scale,
+            "zero_point": zero_point,
             "sqnr_db": _finite(decibels(self._power, self._noise)),
             "mse": self._share(self._noise),
             "max_error": _finite(self._max_error) if self.count else None,

@@ -114,7 +114,8 @@ def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tu
     """Quantizers for number formats, and what their rows call them."""
     if scale is not None:
         is_used = any(isinstance(format, NumberFormat) for format in formats)
-        return [(GIVEN, Given(Scale(np.asarray(scale))))] if is_used else []
+        given = scale if isinstance(scale, Scale) else Scale(np.asarray(scale))
+        return [(GIVEN, Given(given))] if is_used else []
     listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, (str,))
     return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), each) for each in listed]
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from statqat_sim.plan.builder import Builder
-from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.layout import FLOAT32, FLOAT64, INFINITY, SIGN
 from statqat_sim.plan.program import CodecPlan, Storage
-from statqat_sim.plan.source import narrowed, read, widened
+from statqat_sim.plan.source import WORD_BITS, narrowed, read, widened
 
-WORD_BITS: Final = 32
 SIGN_AND_EXPONENT: Final = 9
 MOST_MANTISSA_BITS: Final = 10
 """Of a bin: beyond that its counts leave the caches."""
@@ -20,7 +19,7 @@ MOST_MANTISSA_BITS: Final = 10
 class Reducer(StrEnum):
     """How the words of elements are joined."""
 
-    MAXIMUM = "maximum"  # the largest of each of the plan's words
+    MAXIMUM = "maximum"  # the largest of each of the plan's words, or of pairs of them
     HISTOGRAM = "histogram"  # of each value of a word's top bits: how many words, and the sum of their other bits
 
 
@@ -32,6 +31,7 @@ class ReductionPlan:
         element: from stream `x` to the words; one of float32's bits for a histogram.
         reducer: how they are joined.
         bin_bits: of a histogram: how many top bits number the bins.
+        in_pairs: of a maximum: whether two words in turn, the low one first, are one number, below 2^63.
 
     Raises:
         ValueError: if the element has other streams than `x`, or a histogram has no bins or several words.
@@ -40,6 +40,7 @@ class ReductionPlan:
     element: CodecPlan
     reducer: Reducer
     bin_bits: int = 0
+    in_pairs: bool = False
 
     def __post_init__(self) -> None:
         if [stream.name for stream in self.element.shape.streams] != ["x"]:
@@ -53,6 +54,13 @@ class ReductionPlan:
         storage = self.element.shape.streams[0].storage
         assert isinstance(storage, Storage), storage
         return storage
+
+    @property
+    def width(self) -> int:
+        """Numbers that each row comes down to: its maxima, or the bins of a histogram."""
+        if self.reducer is Reducer.HISTOGRAM:
+            return self.bins
+        return len(self.element.shape.outputs) // (2 if self.in_pairs else 1)
 
     @property
     def bins(self) -> int:
@@ -105,3 +113,31 @@ def amax_plan(storage: Storage) -> ReductionPlan:
     magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
     finite = magnitude.lt(INFINITY).where(magnitude, 0)
     return ReductionPlan(builder.finish(finite, Storage.UINT32), Reducer.MAXIMUM)
+
+
+def extremes_plan(storage: Storage) -> ReductionPlan:
+    """The largest finite magnitudes below and above zero: bits of float64, which holds them exactly."""
+    builder = Builder()
+    real = read(builder, "x", storage)
+    if real.low is None:
+        magnitude = widened(real).magnitude
+        is_finite, pair = magnitude.lt(INFINITY), _as_float64(magnitude)
+    else:
+        is_finite, pair = real.magnitude.lt(FLOAT64.infinity >> WORD_BITS), (real.low, real.magnitude)
+    is_negative = real.signed >> (WORD_BITS - 1)
+    sides = is_finite & is_negative, is_finite & (is_negative ^ 1)
+    words = tuple(side.where(word, 0) for side in sides for word in pair)
+    return ReductionPlan(builder.finish(words, Storage.UINT32), Reducer.MAXIMUM, in_pairs=True)
+
+
+def _as_float64(magnitude: Word) -> tuple[Word, Word]:
+    """The low and the high word of the float64 that is a finite float32."""
+    exponent_step = FLOAT64.mantissa_bits - WORD_BITS
+    shift = FLOAT32.mantissa_bits - exponent_step
+    is_subnormal = magnitude.lt(FLOAT32.min_normal)
+    scaled = magnitude.fmul(magnitude.builder.const(FLOAT32.pattern(2.0**WORD_BITS)))  # exact
+    normal = is_subnormal.where(scaled, magnitude)
+    rebias = FLOAT64.bias - FLOAT32.bias
+    offset = is_subnormal.where((rebias - WORD_BITS) << exponent_step, rebias << exponent_step)
+    high = (normal >> shift) + offset
+    return normal << (WORD_BITS - shift), magnitude.eq(0).where(0, high)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping
 
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.quantizer.analytic import Analytic
-from statqat_sim.quantizer.base import Quantizer, Scale, StateQuantizer
+from statqat_sim.quantizer.base import Quantizer, StateQuantizer
 from statqat_sim.quantizer.baselines import ACIQ, OCTAV, SAWB, LSQInit, PaperAnalytic, PaperIterative
 from statqat_sim.quantizer.iterative import Iterative
 from statqat_sim.quantizer.minmax import MinMax
 from statqat_sim.quantizer.percentile import Percentile
 from statqat_sim.quantizer.search import Search
 from statqat_sim.quantizer.stream import Stream
+from statqat_sim.scale import Scale
 
 __all__ = [
     "ACIQ",

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from statqat_sim.histogram import Tail
 from statqat_sim.prior import GeneralisedNormal, Prior, checked_prior
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
@@ -34,6 +35,8 @@ class Analytic(Chooser):
         prior: a prior or its name; "auto": the generalised normal distribution with the data's ratio of E|x| to the
             root of E[x²].
         scale_format: a number format, or its name, that holds the scale; None: float32.
+        zero_point: whether to choose zero-points, too: see `Iterative`. The prior is then moved to the data's mean, and
+            has their variance.
 
     Raises:
         LookupError: for an unknown prior.
@@ -42,6 +45,7 @@ class Analytic(Chooser):
 
     prior: Prior | str = AUTO
     scale_format: NumberFormat | str | None = None
+    zero_point: bool = False
 
     def __post_init__(self) -> None:
         if self.prior != AUTO:
@@ -51,18 +55,27 @@ class Analytic(Chooser):
         return SQUARED, scales_of(self.scale_format)
 
     def _choice(self, task: Task) -> float:
-        magnitudes = task.magnitudes
-        rms = math.sqrt(magnitudes.power / magnitudes.count)
+        mean, rms = _deviations(task.parts)
         if not rms > 0:
             return task.minmax
         if self.prior == AUTO:
-            prior: Prior = GeneralisedNormal(_shape(magnitudes.total / magnitudes.count / rms))
+            prior: Prior = GeneralisedNormal(_shape(mean / rms))
         else:
             prior = checked_prior(self.prior)
-        scale = rms * _best_scale(nearest(task.format), prior) / math.sqrt(prior.second_moment)
+        scale = rms * _best_scale(nearest(task.centred), prior) / math.sqrt(prior.second_moment)
         if not task.levels.saturates:
             scale = max(scale, task.minmax)
         return guarded(task, best_first(task, np.array([scale])))
+
+
+def _deviations(parts: tuple[Tail, ...]) -> tuple[float, float]:
+    """The mean of |x - m| and the root of that of (x - m)²: m is 0, or of both sides of zero the mean."""
+    count, power = sum(part.count for part in parts), sum(part.power for part in parts)
+    mean = (parts[0].total - parts[-1].total) / count
+    if mean == 0:
+        return sum(part.total for part in parts) / count, math.sqrt(power / count)
+    (above,), (outer,) = parts[0 if mean > 0 else 1].beyond(np.array([abs(mean)]))
+    return 2 * (outer - above * abs(mean)) / count, math.sqrt(max(power / count - mean**2, 0.0))
 
 
 @lru_cache(maxsize=1024)

@@ -1,49 +1,13 @@
-"""What every quantizer is, and the scales that it gives."""
+"""What every quantizer is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from statqat_sim.arrays import Array
 from statqat_sim.histogram import Histogram
+from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat, checked_format
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scale:
-    """What decoded values are multiplied by: float32, finite, above zero, in a shape that broadcasts against x.
-
-    `np.asarray(scale)` and `Codec.fake_quantize(x, scale=scale)` read it as an array.
-
-    Args:
-        value: one scale or an array of scales, rounded to float32.
-        zero_point: the code of zero where it is not fixed; no quantizer chooses one yet.
-
-    Raises:
-        ValueError: unless every value is finite and above zero.
-    """
-
-    value: NDArray[np.float32]
-    zero_point: Array | None = None
-
-    def __post_init__(self) -> None:
-        with np.errstate(over="ignore"):
-            value = np.array(self.value, np.float32)
-        wrong = ~(np.isfinite(value) & (value > 0))
-        if wrong.any():
-            raise ValueError(f"a scale is {value[wrong][0]}; allowed: finite float32 numbers above zero")
-        value.flags.writeable = False
-        object.__setattr__(self, "value", value)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy or (dtype is not None and np.dtype(dtype) != self.value.dtype):
-            return self.value.astype(dtype or np.float32)
-        return self.value
 
 
 class Quantizer(Protocol):
@@ -53,16 +17,18 @@ class Quantizer(Protocol):
         """The scale of x: one for all of it, or one for each slice along `channel_axis`.
 
         Args:
-            x: an array or CPU tensor of real numbers, any shape.
+            x: an array or CPU tensor of real numbers, any shape; for what lies on a device there is
+                `StateQuantizer.choose`, and MinMax takes it.
             format: the format that x / scale is to be encoded in.
             channel_axis: the axis that keeps its own scales; negative counts from the end.
 
         Returns:
             Scales of x's rank, with size 1 along every axis but `channel_axis`. NaN and Inf in x are ignored; where
-            nothing else is left, or nothing but zeros, the scale is 1.
+            nothing else is left, or nothing but zeros, the scale is 1. Zero-points, in the same shape, where the
+            quantizer has an option `zero_point` that is set; there 0.
 
         Raises:
-            TypeError: if x is not an array of real numbers, or the format is a block format.
+            TypeError: if x is not an array of real numbers in the CPU's memory, or the format is a block format.
             ValueError: if x has no such axis.
         """
 

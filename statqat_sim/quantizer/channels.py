@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array, real_array
+from statqat_sim.arrays import Array
 from statqat_sim.histogram import Histogram
-from statqat_sim.quantizer.base import Scale, reduced_axes, scaled_format
+from statqat_sim.quantizer.base import reduced_axes, scaled_format
+from statqat_sim.quantizer.chosen import Choice, Chosen
+from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.levels import Floats
-from statqat_sim.quantizer.minmax import LARGEST, MinMax, minmax_scales
-from statqat_sim.quantizer.objective import SQUARED, Objective
-from statqat_sim.quantizer.representable import FLOAT32_SCALES, Scales
-from statqat_sim.quantizer.task import Task
+from statqat_sim.quantizer.minmax import LARGEST, chosen_minmax, fitted_minmax
+from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.representable import Scales
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
-
-Choice: TypeAlias = Callable[[Task], float]
-"""Chooses one scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,38 +28,43 @@ class Channels:
     Args:
         rows: float32, not all of them finite.
         weights: in the same shape.
-        shape: of the scales.
-        minmax: MinMax's scales, one for each row.
+        minmax: MinMax's scales, one for each row, and zero-points where these are chosen, too.
     """
 
     rows: NDArray[np.float32]
     weights: Floats | None
-    shape: tuple[int, ...]
-    minmax: NDArray[np.float32]
+    minmax: Scale
 
     @classmethod
     def of(
-        cls, x: Any, format: NumberFormat, channel_axis: int | None, objective: Objective, scales: Scales
+        cls,
+        x: Any,
+        format: NumberFormat,
+        channel_axis: int | None,
+        objective: Objective,
+        scales: Scales,
+        zero_point: bool = False,
     ) -> Channels:
         """Of data as a quantizer is given them.
 
         Raises:
-            TypeError: if x is not real numbers, or the format is a block format.
+            TypeError: if x is not real numbers or lies on a device, or the format is a block format.
             ValueError: if x has no such axis, or the weights do not fit.
+            UnsupportedError: for zero-points where the format takes none.
         """
-        x, format = real_array(x, "x"), scaled_format(format)
+        x, format = cpu_data(x), scaled_format(format)
         axes = reduced_axes(x.ndim, channel_axis)
-        minmax = minmax_scales(x, format, axes, scales)
+        minmax = fitted_minmax(x, format, axes, scales, zero_point)
         weights = objective.weights_of(x.shape)
         with np.errstate(over="ignore"):
             narrow = np.clip(x, -LARGEST, LARGEST) if x.dtype == np.float64 else x
             rows = by_channel(narrow.astype(np.float32, copy=False), channel_axis)
         weight_rows = None if weights is None else by_channel(weights, channel_axis)
-        return cls(rows, weight_rows, minmax.shape, minmax.reshape(-1))
+        return cls(rows, weight_rows, minmax)
 
     def choose(self, choice: Choice, format: NumberFormat, objective: Objective, scales: Scales) -> Scale:
         """One scale for each row; MinMax's where nothing but zeros is finite."""
-        chosen = self.minmax.copy()
+        chosen = Chosen(self.minmax)
         for index, row in enumerate(self.rows):
             finite = np.isfinite(row)
             is_whole = bool(finite.all())
@@ -71,33 +74,21 @@ class Channels:
             weights = self.weights
             if weights is not None:
                 weights = weights[index] if is_whole else weights[index][finite]
-            chosen[index] = choice(Task(format, float(chosen[index]), None, values, objective, weights, scales))
-        return Scale(chosen.reshape(self.shape))
-
-
-def fit_channels(
-    choice: Choice,
-    x: Any,
-    format: NumberFormat,
-    channel_axis: int | None,
-    objective: Objective = SQUARED,
-    scales: Scales = FLOAT32_SCALES,
-) -> Scale:
-    """See `Quantizer.fit`."""
-    return Channels.of(x, format, channel_axis, objective, scales).choose(choice, format, objective, scales)
+            given = {"values": values, "objective": objective, "weights": weights, "scales": scales}
+            chosen.choose(index, choice, format, **given)
+        return chosen.scale()
 
 
 def choose_channels(
-    choice: Choice, histogram: Histogram, format: NumberFormat, scales: Scales = FLOAT32_SCALES
+    choice: Choice, histogram: Histogram, format: NumberFormat, scales: Scales, zero_point: bool = False
 ) -> Scale:
     """See `StateQuantizer.choose`."""
     format = scaled_format(format)
-    minmax = scales.at_least(MinMax().choose(histogram, format).value)
-    chosen = minmax.copy()
+    chosen = Chosen(chosen_minmax(histogram.low, histogram.high, format, scales, zero_point))
     for index, channel in enumerate(histogram.each_channel()):
         if channel.low.any() or channel.high.any():
-            chosen[index] = choice(Task(format, float(minmax[index]), channel, scales=scales))
-    return Scale(chosen)
+            chosen.choose(index, choice, format, given=channel, scales=scales)
+    return chosen.scale()
 
 
 def by_channel(x: Array, channel_axis: int | None) -> Array:

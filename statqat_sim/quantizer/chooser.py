@@ -6,27 +6,30 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from statqat_sim.histogram import Histogram
-from statqat_sim.quantizer.base import Scale
 from statqat_sim.quantizer.channels import Channels, choose_channels
 from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.objective import SQUARED, Objective
 from statqat_sim.quantizer.representable import FLOAT32_SCALES, Scales
 from statqat_sim.quantizer.task import Task
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 
 class Chooser(Described, ABC):
     """A quantizer whose channels have nothing to do with each other."""
 
+    zero_point: bool = False
+    """Whether zero-points are chosen, too; an option of some."""
+
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         objective, scales = self._options()
-        channels = Channels.of(x, format, channel_axis, objective, scales)
+        channels = Channels.of(x, format, channel_axis, objective, scales, self.zero_point)
         return channels.choose(self._choice, format, objective, scales)
 
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`. Weights and norm are not a histogram's, and play no part."""
-        return choose_channels(self._choice, histogram, format, self._options()[1])
+        return choose_channels(self._choice, histogram, format, self._options()[1], self.zero_point)
 
     @abstractmethod
     def _choice(self, task: Task) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.quantizer.base import Scale, scaled_format
+from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.levels import Floats
@@ -17,6 +17,7 @@ from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.rows import scanned_rows
 from statqat_sim.quantizer.scan import best_first, scan
 from statqat_sim.quantizer.task import Task
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 STEPS = 3
@@ -36,6 +37,8 @@ class Iterative(Chooser):
         weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
         norm: of the errors, in place of 2.
         scale_format: a number format, or its name, that holds the scale; None: float32.
+        zero_point: whether to choose zero-points, too, for formats of integers: at any scale the prefix sums tell the
+            error with each of them, and the best one goes with it. Never worse than `MinMax(zero_point=True)`.
 
     Raises:
         ValueError: if weights or norm mean nothing.
@@ -44,6 +47,7 @@ class Iterative(Chooser):
     weights: Any = None
     norm: float = 2.0
     scale_format: NumberFormat | str | None = None
+    zero_point: bool = False
 
     def __post_init__(self) -> None:
         Objective(self.weights, self.norm)
@@ -52,7 +56,7 @@ class Iterative(Chooser):
         """See `Quantizer.fit`."""
         objective, scales = self._options()
         found = None
-        if objective.is_plain and scales.listed is None:
+        if objective.is_plain and scales.listed is None and not self.zero_point:
             found = scanned_rows(x, scaled_format(format), channel_axis)
         return super(Iterative, self).fit(x, format, channel_axis=channel_axis) if found is None else found
 

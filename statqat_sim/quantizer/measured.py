@@ -28,7 +28,12 @@ class Measured(NamedTuple):
 
 
 def measured(
-    x: NDArray[np.float32], format: NumberFormat, scale: float, objective: Objective, weights: Any = None
+    x: NDArray[np.float32],
+    format: NumberFormat,
+    scale: float,
+    objective: Objective,
+    weights: Any = None,
+    ends: tuple[float, float] | None = None,
 ) -> Measured:
     """Of finite values.
 
@@ -38,13 +43,15 @@ def measured(
         scale: what decoded values are multiplied by.
         objective: what is summed.
         weights: flat, one for each value; None: all 1.
+        ends: what decoded values are held between; None: the format's own.
     """
     codec, sums = Codec(format), np.zeros(3)
     with np.errstate(all="ignore"):
         for part in _chunks(x.size):
             given = x[part]
             codes = codec.encode(given / np.float32(scale), seed=0, offset=part.start)
-            wide, y = given.astype(np.float64), (codec.decode(codes) * np.float32(scale)).astype(np.float64)
+            values = codec.decode(codes) if ends is None else np.clip(codec.decode(codes), *ends)
+            wide, y = given.astype(np.float64), (values * np.float32(scale)).astype(np.float64)
             error, weight = objective.power(wide - y), 1.0 if weights is None else weights[part]
             sums += [np.sum(weight * error), np.sum(weight * wide * y), np.sum(weight * y * y)]
     return Measured(*sums.tolist())

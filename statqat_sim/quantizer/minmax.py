@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array, real_array
-from statqat_sim.histogram import Histogram, extremes
-from statqat_sim.quantizer.base import Scale, reduced_axes, scaled_format
+from statqat_sim.histogram import Histogram, extremes, extremes_elsewhere, lies_elsewhere
+from statqat_sim.quantizer.affine_minmax import affine_minmax
+from statqat_sim.quantizer.base import reduced_axes, scaled_format
 from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.representable import Scales, scales_of
+from statqat_sim.scale import Scale
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
 
@@ -31,29 +33,61 @@ class MinMax(Described):
 
     With `scale_format` it is the smallest scale of this number format that is as large.
 
+    With `zero_point` it is the smallest scale with which some zero-point leaves nothing outside: for integers from a to
+    b the smallest s with s·(z - a) >= -min x and s·(b - z) >= max x, where zero counts as an element. Of the z
+    that serve it is the middle one, of two the even one. Nothing but zeros have scale 1 and zero-point 0.
+
     >>> import numpy as np, statqat_sim as sqs
     >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
     array([[0.5       ],
            [0.07142857]], dtype=float32)
+    >>> scale = MinMax(zero_point=True).fit(np.array([-1.0, 0.0, 2.0]), sqs.load_format("uint4"))
+    >>> scale.value, scale.zero_point
+    (array([0.2], dtype=float32), array([5]))
     """
 
     scale_format: NumberFormat | str | None = None
+    zero_point: bool = False
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
-        """See `Quantizer.fit`."""
+        """See `Quantizer.fit`. Of an array on a device only its extremes are copied to the CPU."""
+        if lies_elsewhere(x):
+            return self._fit_elsewhere(x, scaled_format(format), channel_axis)
         x, format = real_array(x, "x"), scaled_format(format)
-        return Scale(minmax_scales(x, format, reduced_axes(x.ndim, channel_axis), scales_of(self.scale_format)))
+        axes = reduced_axes(x.ndim, channel_axis)
+        return fitted_minmax(x, format, axes, scales_of(self.scale_format), self.zero_point)
 
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`."""
-        needed = least_scales(histogram.low, histogram.high, scaled_format(format))
-        return Scale(scales_of(self.scale_format).at_least(needed))
+        low, high = histogram.low, histogram.high
+        return chosen_minmax(low, high, scaled_format(format), scales_of(self.scale_format), self.zero_point)
+
+    def _fit_elsewhere(self, x: Any, format: NumberFormat, channel_axis: int | None) -> Scale:
+        """`fit`, where x lies on a device."""
+        axes = reduced_axes(len(x.shape), channel_axis)
+        shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
+        low, high = (each.reshape(shape) for each in extremes_elsewhere(x, channel_axis))
+        return chosen_minmax(low, high, format, scales_of(self.scale_format), self.zero_point)
+
+
+def fitted_minmax(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales, zero_point: bool) -> Scale:
+    """Of data, with `axes` kept at size 1."""
+    low, high = (np.expand_dims(each, axes) for each in extremes(x, axes))
+    return chosen_minmax(low, high, format, scales, zero_point)
+
+
+def chosen_minmax(
+    low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat, scales: Scales, zero_point: bool
+) -> Scale:
+    """Of data between these extremes."""
+    if zero_point:
+        return affine_minmax(low, high, format, scales)
+    return Scale(scales.at_least(least_scales(low, high, format)))
 
 
 def minmax_scales(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales) -> NDArray[np.float32]:
     """The least of these scales at which nothing overflows, with `axes` kept at size 1."""
-    low, high = extremes(x, axes)
-    return scales.at_least(least_scales(np.expand_dims(low, axes), np.expand_dims(high, axes), format))
+    return fitted_minmax(x, format, axes, scales, zero_point=False).value
 
 
 def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat) -> NDArray[np.float32]:

@@ -22,9 +22,12 @@ HALVINGS = 60
 class Percentile(Chooser):
     """The largest value of the format stands for this percentile of the magnitudes; never worse than MinMax.
 
+    With zero-points its range is as long as the one that leaves half of the rest out on either side of zero.
+
     Args:
         percentile: from 0 to 100, both excluded.
         scale_format: a number format, or its name, that holds the scale; None: float32.
+        zero_point: whether to choose zero-points, too: see `Iterative`.
 
     Raises:
         ValueError: if the percentile is none.
@@ -32,6 +35,7 @@ class Percentile(Chooser):
 
     percentile: float = 99.9
     scale_format: NumberFormat | str | None = None
+    zero_point: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile < 100:
@@ -41,13 +45,15 @@ class Percentile(Chooser):
         return SQUARED, scales_of(self.scale_format)
 
     def _choice(self, task: Task) -> float:
-        end = _quantile(task.magnitudes, self.percentile / 100)
-        return guarded(task, best_first(task, np.array([end / task.levels.largest])))
+        parts = task.parts
+        rest = (1 - self.percentile / 100) * sum(part.count for part in parts) / len(parts)
+        length = sum(_quantile(part, rest) for part in parts)
+        return guarded(task, best_first(task, np.array([length / task.levels.largest])))
 
 
-def _quantile(magnitudes: Tail, share: float) -> float:
-    """The least magnitude that no more than the rest of the elements exceed."""
-    low, high, rest = 0.0, magnitudes.largest, (1 - share) * magnitudes.count
+def _quantile(magnitudes: Tail, rest: float) -> float:
+    """The least magnitude that no more than so many elements exceed."""
+    low, high = 0.0, magnitudes.largest
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         if magnitudes.beyond(np.array([middle]))[0][0] > rest:

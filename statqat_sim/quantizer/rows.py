@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array, real_array
+from statqat_sim.arrays import Array
 from statqat_sim.codec import Codec
 from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
-from statqat_sim.quantizer.base import Scale, reduced_axes
+from statqat_sim.quantizer.base import reduced_axes
 from statqat_sim.quantizer.channels import by_channel
+from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.levels import Levels, levels
 from statqat_sim.quantizer.minmax import least_scales, minmax_scales
 from statqat_sim.quantizer.representable import FLOAT32_SCALES
 from statqat_sim.runtime import RowScanKernel, backend_for, row_scan_kernel
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 FEWEST, MOST = 2.0**-60, 2.0**60
@@ -39,7 +41,7 @@ def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scal
         format: a number format.
         channel_axis: as `Quantizer.fit` takes it.
     """
-    array = real_array(x, "x")
+    array = cpu_data(x)
     axes = reduced_axes(array.ndim, channel_axis)
     kernel = _kernel(format) if channel_axis is not None and array.dtype in (np.float16, np.float32) else None
     if kernel is None:

@@ -28,6 +28,7 @@ class Search(Chooser):
         scale_format: a number format, or its name, that holds the scale: all its values in reach are tried. None:
             float32, of which `candidates` are.
         candidates: how many, where the scale is a float32.
+        zero_point: whether to choose zero-points, too: all are tried with each scale.
 
     Raises:
         ValueError: if an option means nothing.
@@ -37,6 +38,7 @@ class Search(Chooser):
     norm: float = 2.0
     scale_format: NumberFormat | str | None = None
     candidates: int = CANDIDATES
+    zero_point: bool = False
 
     def __post_init__(self) -> None:
         Objective(self.weights, self.norm)

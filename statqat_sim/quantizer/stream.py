@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.histogram import Histogram
-from statqat_sim.quantizer.base import Scale, scaled_format
-from statqat_sim.quantizer.levels import levels
-from statqat_sim.quantizer.minmax import MinMax
+from statqat_sim.quantizer.base import scaled_format
+from statqat_sim.quantizer.channels import choose_channels
 from statqat_sim.quantizer.newton import step
+from statqat_sim.quantizer.representable import FLOAT32_SCALES
 from statqat_sim.quantizer.scan import scan
 from statqat_sim.quantizer.score import Score
+from statqat_sim.quantizer.task import Task
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 NEAR = np.exp2(np.arange(-12, 13) / 48)
@@ -40,6 +42,7 @@ class Stream:
         scale: of the last batch, None before the first.
         seen: of all batches.
         batches: how many there were.
+        zero_point: whether zero-points follow, too: see `Iterative`.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> stream = Stream(sqs.load_format("int4_narrow"))
@@ -54,6 +57,7 @@ class Stream:
     scale: Scale | None = None
     seen: Histogram = Histogram.empty()
     batches: int = 0
+    zero_point: bool = False
 
     def __post_init__(self) -> None:
         scaled_format(self.format)
@@ -61,7 +65,7 @@ class Stream:
             raise ValueError(f"rescan is {self.rescan}; allowed: at least 1")
 
     def update(self, batch: Any) -> Stream:
-        """The state after one more batch, an array or CPU tensor of real numbers; one scale serves all of it.
+        """The state after one more batch, an array as `Histogram.of` takes it; one scale serves all of it.
 
         A batch without anything finite but zeros leaves the scale as it is.
 
@@ -75,10 +79,12 @@ class Stream:
         after = replace(self, seen=self.seen + batch, batches=self.batches + 1)
         if not (batch.low.any() or batch.high.any()):
             return after
-        score = Score.of_histogram(batch, levels(self.format))
-        minmax = float(MinMax().choose(batch, self.format).value[0])
         scale = None if self.scale is None or self.batches % self.rescan == 0 else float(self.scale.value[0])
-        return replace(after, scale=Scale(np.array([_followed(score, minmax, scale)])))
+
+        def follow(task: Task) -> float:
+            return _followed(task.score, task.minmax, scale)
+
+        return replace(after, scale=choose_channels(follow, batch, self.format, FLOAT32_SCALES, self.zero_point))
 
 
 def _best_near(score: Score, scale: float) -> float:

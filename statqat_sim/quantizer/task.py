@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,9 @@ class Task:
     weights: Floats | None = None
     scales: Scales = FLOAT32_SCALES
 
+    kinds: ClassVar[tuple[type[Score], type[PowerScore]]] = (Score, PowerScore)
+    """Of scores: of squared errors, and of other norms."""
+
     @cached_property
     def levels(self) -> Levels:
         return levels(self.format)
@@ -53,24 +57,43 @@ class Task:
     @cached_property
     def coarse(self) -> Score:
         """The plain squared error, from the histogram."""
-        return Score.of_histogram(self.histogram, self.levels)
+        return self.kinds[0].of_histogram(self.histogram, self.levels)
 
     @cached_property
     def score(self) -> Score:
         """The objective at any scale: exact where the data are there and few, or weighted."""
-        if self.values is None or (self.objective.is_plain and self.values.size > MOST_SORTED):
+        if self.values is None or (self.objective.is_plain and self.is_large):
             return self.coarse
         wide = self.values.astype(np.float64)
         if not self.objective.is_squared:
-            return PowerScore.of(wide, self.weights, self.levels, self.objective)
-        return Score.of_values(wide, self.levels, self.weights)
+            return self.kinds[1].of(wide, self.weights, self.levels, self.objective)
+        return self.kinds[0].of_values(wide, self.levels, self.weights)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the histogram stands for the data, as nothing else is there, or they are too many to be sorted."""
+        return self.values is None or self.values.size > MOST_SORTED
 
     @cached_property
     def magnitudes(self) -> Tail:
         """Of the finite data, without weights."""
-        if self.values is None or self.values.size > MOST_SORTED:
+        if self.values is None or self.is_large:
             return self.histogram.folded()
         return Sample.of(np.abs(self.values.astype(np.float64)))
+
+    @property
+    def parts(self) -> tuple[Tail, ...]:
+        """What a range of values has to hold, outward from zero: all magnitudes, or those of either side."""
+        return (self.magnitudes,)
+
+    @property
+    def centred(self) -> NumberFormat:
+        """The format as a symmetric distribution around the middle of what it has to hold meets it."""
+        return self.format
+
+    def zero_point_of(self, scale: float) -> int | None:
+        """The zero-point that goes with a scale; None where there are none."""
+        return None
 
     def measured(self, scale: float) -> Measured:
         """What a scale makes of the data; of a histogram alone, what it is expected to make."""

@@ -15,8 +15,8 @@ def reduced(plan: ReductionPlan, x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     """See `runtime.ReductionKernel`; `x`: the bits of the elements, shape `(rows, elements)`."""
     words = interpret(plan.element, [x])
     if plan.reducer is Reducer.MAXIMUM:
-        many = words.reshape(*words.shape[:2], len(plan.element.shape.outputs))
-        return (many.max(axis=1, initial=0),)
+        many = np.ascontiguousarray(words).view(np.uint64 if plan.in_pairs else np.uint32)
+        return (many.reshape(*words.shape[:2], plan.width).max(axis=1, initial=0),)
     return _histogram(plan, words)
 
 

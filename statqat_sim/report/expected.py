@@ -11,6 +11,7 @@ from statqat_sim.prior import Prior
 from statqat_sim.prior.scaled import Scaled
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
+from statqat_sim.spec.zero_point import with_zero_point
 from statqat_sim.theory import expected_error
 
 
@@ -48,7 +49,8 @@ def _expected(row: Row, format: Format, prior: Prior, random_phase: bool) -> flo
         if isinstance(format, BlockFormat):
             ratio = None if row["scale"] else expected_error(format, prior=fitted, random_phase=random_phase).sqnr_db
         else:
-            ratio = float(expected_error(format, prior=fitted, scale=row["scale"]).sqnr_db)
+            shifted = with_zero_point(format, row["zero_point"]) if isinstance(row["zero_point"], int) else format
+            ratio = float(expected_error(shifted, prior=fitted, scale=row["scale"]).sqnr_db)
     except UnsupportedError:
         return None
     return ratio if ratio is not None and math.isfinite(ratio) else None

@@ -22,8 +22,8 @@ def by_format(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 def pooled(rows: Sequence[Row]) -> Row:
     """One format's rows as if its tensors were one: sums over all their finite inputs, each with its own scale.
 
-    `scale` is empty; `entropy_bits` is the mean over inputs, as if each tensor's codes were coded by themselves. None
-    where it is None for a tensor that has finite inputs.
+    `scale` is empty, and `zero_point` None; `entropy_bits` is the mean over inputs, as if each tensor's codes were
+    coded by themselves. None where it is None for a tensor that has finite inputs.
     """
     counts = [row["elements"] - row["nonfinite"] for row in rows]
     power = mean([row["power"] for row in rows], counts)
@@ -35,6 +35,7 @@ def pooled(rows: Sequence[Row]) -> Row:
         **rows[0],
         "tensor": ALL_TENSORS,
         "scale": [],
+        "zero_point": None,
         "sqnr_db": ratio if math.isfinite(ratio) else None,
         "mse": noise,
         "max_error": max(known) if known and len(known) == len(errors) else None,

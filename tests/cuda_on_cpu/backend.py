@@ -10,6 +10,7 @@ from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.reduction import ReductionPlan
 
 LAUNCHER: Final = GccLauncher()
 
@@ -38,3 +39,8 @@ class CudaOnCpu:
         from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
 
         return CudaBlockKernel(plan, LAUNCHER, CPU)
+
+    def compile_reduction(self, plan: ReductionPlan) -> Any:
+        from statqat_sim.backends.cupy_gpu.reduction_kernel import CudaReduction
+
+        return CudaReduction(plan, LAUNCHER, CPU)

@@ -42,6 +42,8 @@ class Stream:
 
 
 CURRENT = [Stream()]
+FETCHED: list[int] = []
+"""Bytes of arrays that were copied to the CPU."""
 
 
 class Device:
@@ -101,6 +103,16 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
         with np.errstate(all="ignore"):
             return Array(self.on.astype(dtype, copy=copy), self.device.id)
 
+    def transpose(self, axes: tuple[int, ...]) -> Array:
+        return Array(self.on.transpose(axes), self.device.id)
+
+    def nonzero(self) -> tuple[Array, ...]:
+        return tuple(Array(places, self.device.id) for places in self.on.nonzero())
+
+    def get(self) -> Any:
+        FETCHED.append(self.nbytes)
+        return self.on.copy()
+
     def copy(self) -> Array:
         return Array(self.on.copy(), self.device.id)
 
@@ -111,7 +123,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
         return self.on.argmax()
 
     def __getitem__(self, place: Any) -> Array:
-        return Array(self.on[place], self.device.id)
+        return Array(self.on[memory(place)], self.device.id)
 
     def __setitem__(self, place: Any, values: Any) -> None:
         self.on[place] = memory(values)

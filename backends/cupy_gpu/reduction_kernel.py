@@ -1,0 +1,44 @@
+"""A reduction of a device's arrays. It waits for nothing, and takes part in graphs that are captured."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+from statqat_sim.arrays.library import ArrayLibrary
+from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.backends.cupy_gpu.block_device import Device
+from statqat_sim.backends.cupy_gpu.kernel_text import THREADS
+from statqat_sim.backends.cupy_gpu.launcher import Launcher
+from statqat_sim.backends.cupy_gpu.reduction_text import piece_elements, reduction_kernel
+from statqat_sim.plan.reduction import Reducer, ReductionPlan
+
+
+class CudaReduction:
+    """See `runtime.ReductionKernel`."""
+
+    def __init__(self, plan: ReductionPlan, launcher: Launcher, library: ArrayLibrary) -> None:
+        self.plan, self.launcher, self.library = plan, launcher, library
+
+    def __call__(self, x: Any, *, rows: int = 1) -> tuple[Any, ...]:
+        """See `runtime.ReductionKernel`."""
+        plan = self.plan
+        source = self.library.as_native(x, plan.storage, "x")
+        device, length = Device(self.launcher, source), math.prod(source.shape) // max(rows, 1)
+        is_maximum = plan.reducer is Reducer.MAXIMUM
+        words = 2 * rows * plan.width if plan.in_pairs or not is_maximum else rows * plan.width
+        results = {name: device.zeros(words) for name in (("results",) if is_maximum else ("counts", "sums"))}
+        if rows * length:
+            piece = piece_elements(rows, length)
+            pieces = -(-length // piece)
+            values = {"x": source, "rows": rows, "length": length, "pieces": pieces, "piece_elements": piece}
+            values |= results | device.numbers([plan.element])
+            device.launch(reduction_kernel(plan), rows * pieces * THREADS, values)
+        dtype = ("uint64" if plan.in_pairs else "uint32") if is_maximum else "int64"
+        return tuple(_seen(result[:words], dtype).reshape(rows, plan.width) for result in results.values())
+
+
+def _seen(words: Any, dtype: str) -> Any:
+    """The same memory as numbers of this dtype."""
+    return words.view(getattr(sys.modules["torch"], dtype) if is_tensor(words) else dtype)

@@ -1,0 +1,24 @@
+"""How far data reach to either side of zero."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import Array
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The least and the greatest of zero and all finite values, float64, without `axes`."""
+    if x.dtype not in (np.float16, np.float32, np.float64):
+        x = x.astype(np.float64)
+    low, high = x.min(axes, initial=0), x.max(axes, initial=0)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        finite = np.isfinite(x)
+        low = x.min(axes, initial=0, where=finite)
+        high = x.max(axes, initial=0, where=finite)
+    return np.asarray(low, np.float64) + 0.0, np.asarray(high, np.float64) + 0.0  # not -0.0

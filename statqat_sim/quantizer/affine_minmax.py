@@ -1,0 +1,72 @@
+"""MinMax with zero-points: the smallest scale at which nothing overflows for the best zero-point."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.quantizer.levels import Floats
+from statqat_sim.quantizer.representable import LARGEST, Scales
+from statqat_sim.scale import Scale
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import integers
+
+Integers: TypeAlias = NDArray[np.int64]
+
+NEAR = (-1, 0, 1, 2)
+"""Around the number of steps below zero, rounded down: the best integer is one of its two neighbours, and float64 may
+have rounded it over the next one."""
+
+
+def affine_minmax(low: Floats, high: Floats, format: NumberFormat, scales: Scales) -> Scale:
+    """Scales and zero-points for data between these extremes, of which zero is one.
+
+    Raises:
+        UnsupportedError: if the format may have no zero-point.
+    """
+    least, greatest = integers(format).range
+    steps = greatest - least
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # no steps of Inf
+        needed = _least_scale(low, high, steps)
+    is_zero = needed == 0
+    scale = scales.at_least(np.where(is_zero, np.float32(1), needed))
+    first, last = _steps(-low, scale), steps - _steps(high, scale)
+    points = np.clip(middle(least + first, least + last), least, greatest)
+    return Scale(scale, np.where(is_zero, 0, points))
+
+
+def middle(first: Integers, last: Integers) -> Integers:
+    """The middle of all integers from the first to the last; of two middle ones the even one."""
+    total = first + last
+    return np.asarray((total >> 1) + (total & (total >> 1) & 1))
+
+
+def _least_scale(low: Floats, high: Floats, steps: int) -> NDArray[np.float32]:
+    """The smallest float32 with which some zero-point leaves nothing outside; 0 for nothing but zeros."""
+    width = high / 2 - low / 2
+    share = np.divide(-low / 2, width, out=np.zeros_like(low), where=width > 0)
+    near = np.floor(share * steps)[..., None] + np.array(NEAR)
+    below = np.clip(near, 0, steps)
+    needed = np.maximum(_smallest(-low[..., None], below), _smallest(high[..., None], steps - below))
+    return np.asarray(np.minimum(needed.min(-1), np.float32(LARGEST)))
+
+
+def _smallest(extreme: Floats, steps: Floats) -> NDArray[np.float32]:
+    """The smallest float32 s with s · steps >= extreme exactly; Inf where there are no steps but an extreme.
+
+    The quotient rounds to s, or to the float32 below it (see `minmax`), and products of 24 and 17 bits are exact.
+    """
+    quotient = np.divide(extreme, steps, out=np.where(extreme > 0, np.inf, 0.0) + 0 * steps, where=steps > 0)
+    scale = quotient.astype(np.float32)
+    return np.where(scale.astype(np.float64) * steps < extreme, np.nextafter(scale, np.float32(np.inf)), scale)
+
+
+def _steps(extreme: Floats, scale: NDArray[np.float32]) -> Integers:
+    """The least number of steps of this scale, at least 0, that reach as far."""
+    wide = scale.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        count = np.ceil(np.minimum(extreme / wide, 2.0**32))
+        count = np.where((count - 1) * wide >= extreme, count - 1, count)
+        return np.where(count * wide < extreme, count + 1, count).astype(np.int64)

@@ -1,0 +1,144 @@
+"""The error at any scale with the best zero-point for it: zero-points are a matter of prefix sums, too.
+
+A zero-point leaves k of a format's n steps below zero and n - k above. Which integer an input becomes depends on it for
+what is clipped alone, so that the error is Σx², less what the first n - k steps upward save, less what the first k
+downward do (see `score`): two cumulative sums tell it for all zero-points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.histogram import Sample, Tail
+from statqat_sim.quantizer.levels import Floats, Levels, Side, levels
+from statqat_sim.quantizer.score import PowerScore, Score, Slopes
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import with_any_zero_point
+
+Integers: TypeAlias = NDArray[np.int64]
+
+LARGEST_TABLE = 1 << 18
+"""Scales times zero-points that are looked up together."""
+
+
+@lru_cache(maxsize=64)
+def affine_levels(format: NumberFormat) -> Levels:
+    """All steps that a format can have on either side of zero, whatever the zero-point.
+
+    Raises:
+        UnsupportedError: if the format may have no zero-point.
+    """
+    found = levels(with_any_zero_point(format))
+    return replace(found, sides=(found.sides[0], found.sides[-1]))
+
+
+class ZeroPoints(Protocol):
+    """A score that chooses zero-points."""
+
+    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
+        """Of the zero-points of least error at each scale the first and the last, as their numbers of steps below."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffineScore(Score):
+    """Data beside the steps of a format, with the best zero-point at each scale."""
+
+    def errors(self, scales: Floats) -> Floats:
+        """Σ(x − Q(x))² at each scale, float64."""
+        return np.concatenate([np.zeros(0), *(table.min(1) for table in self._tables(scales))])
+
+    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
+        """See `ZeroPoints`."""
+        ends = [_ends(table == table.min(1, keepdims=True)) for table in self._tables(scales)]
+        first, last = (np.concatenate(each) for each in zip(*ends, strict=True))
+        return first, last
+
+    def bounds(self, scales: Floats) -> tuple[Floats, Floats]:
+        """See `Score`."""
+        low, high = np.hstack([score.bounds(scale) for score, scale in self._each(scales)])
+        return low, high
+
+    def slopes(self, scales: Floats) -> Slopes:
+        """See `Score`. The derivative is that with the zero-point held, as its error is least."""
+        return Slopes(*np.hstack([score.slopes(scale) for score, scale in self._each(scales)]))
+
+    def _each(self, scales: Floats) -> Iterator[tuple[Score, Floats]]:
+        """Each scale alone, and the score with its zero-point."""
+        for below, scale in zip(self.serving(scales)[0].tolist(), scales[:, None], strict=True):
+            yield Score(self.tails, _with_steps_below(self.levels, below)), scale
+
+    def _tables(self, scales: Floats) -> Iterator[Floats]:
+        """The error for some scales, as rows, by steps below zero."""
+        part = max(LARGEST_TABLE // self.levels.count, 1)
+        for first in range(0, len(scales), part):
+            s = scales[first : first + part, None]
+            up, down = (_saved(tail, side, s) for tail, side in zip(self.tails, self.levels.sides, strict=True))
+            yield np.maximum(self.power - up[:, ::-1] - down, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffinePowerScore(PowerScore):
+    """The same for other norms than 2: convex in the zero-point, whose best one bisection finds."""
+
+    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
+        """See `ZeroPoints`."""
+        ends = [[self._first(scale, is_last) for scale in scales.tolist()] for is_last in (False, True)]
+        return np.array(ends[0], np.int64), np.array(ends[1], np.int64)
+
+    def errors(self, scales: Floats) -> Floats:
+        """The objective at each scale."""
+        best = zip(self.serving(scales)[0].tolist(), scales.tolist(), strict=True)
+        return np.array([self._with_below(below).errors(np.array([scale]))[0] for below, scale in best])
+
+    def _with_below(self, below: int) -> PowerScore:
+        held = _with_steps_below(self.levels, below)
+        return PowerScore(self.tails, held, self.values, self.weights, self.objective)
+
+    def _first(self, scale: float, beyond_equals: bool) -> int:
+        """The first number of steps below from which on more of them do not help; or from which on they harm."""
+        low, high = 0, self.levels.sides[0].count
+        while low < high:
+            below = (low + high) // 2
+            harm = self._saved(0, self.levels.sides[0].count - below, scale) - self._saved(1, below + 1, scale)
+            low, high = (low, below) if harm > 0 or (harm == 0 and not beyond_equals) else (below + 1, high)
+        return low
+
+    def _saved(self, index: int, step: int, scale: float) -> float:
+        """What a step of a side saves; the first is 1."""
+        side, tail = self.levels.sides[index], self.tails[index]
+        if not isinstance(tail, Sample):
+            raise TypeError("a norm other than 2 needs the data")
+        first = int(np.searchsorted(tail.values, scale * side.thresholds[step - 1], side="right"))
+        values, weights = tail.values[first:], -np.diff(tail.counts[first:])
+        before, after = (self.objective.power(values - scale * side.values[at]) for at in (step - 1, step))
+        return float(weights @ (before - after))
+
+
+def _with_steps_below(levels: Levels, below: int) -> Levels:
+    """The steps that one zero-point leaves."""
+    up, down = levels.sides
+    return replace(levels, sides=(_shortened(up, up.count - below), _shortened(down, below)))
+
+
+def _shortened(side: Side, count: int) -> Side:
+    return Side(side.zero, side.thresholds[:count], side.gaps[:count], side.middles[:count])
+
+
+def _saved(tail: Tail, side: Side, s: Floats) -> Floats:
+    """What the first steps save of the error, from none to all of them: one column more than steps."""
+    count, total = tail.beyond(s * side.thresholds)
+    saved = np.zeros((len(s), side.count + 1))
+    np.cumsum((total - count * s * side.middles) * side.gaps, axis=1, out=saved[:, 1:])
+    return np.asarray(2 * s * saved)
+
+
+def _ends(is_best: NDArray[np.bool_]) -> tuple[Integers, Integers]:
+    """The first and the last true column of each row."""
+    first, from_end = is_best.argmax(1), is_best[:, ::-1].argmax(1)
+    return first, is_best.shape[1] - 1 - from_end

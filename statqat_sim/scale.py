@@ -1,0 +1,109 @@
+"""The scales that quantizers give and codecs take, and the zero-points beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.arrays import Array
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import integers, with_zero_point
+
+FEW = 8
+"""Zero-points that a message lists."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """What decoded values are multiplied by: float32, finite, above zero, in a shape that broadcasts against x.
+
+    `np.asarray(scale)` reads the values as an array; `Codec.fake_quantize(x, scale=scale)` heeds the zero-points, too.
+
+    A zero-point is the integer q of the format that stands for zero: q = saturate(round(x / scale) + zero_point), and
+    real numbers are (q - zero_point) · scale. That is what ONNX QuantizeLinear and torch mean by it.
+
+    Args:
+        value: one scale or an array of scales, rounded to float32.
+        zero_point: integers in the same shape, or one for all scales, of a format of kind int; None: zero stands for
+            itself.
+
+    Raises:
+        TypeError: if zero-points are no integers.
+        ValueError: unless every value is finite and above zero; if the shapes differ.
+
+    >>> import numpy as np, statqat_sim as sqs
+    >>> scale, fmt = Scale(np.array([0.1]), np.array([-3])), sqs.load_format("int4")
+    >>> sqs.Codec(fmt).fake_quantize(np.array([-0.3, 0.0, 0.98, 2.0], np.float32), scale=scale)
+    array([-0.3,  0. ,  1. ,  1. ], dtype=float32)
+    """
+
+    value: NDArray[np.float32]
+    zero_point: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        with np.errstate(over="ignore"):
+            value = np.array(self.value, np.float32)
+        wrong = ~(np.isfinite(value) & (value > 0))
+        if wrong.any():
+            raise ValueError(f"a scale is {value[wrong][0]}; allowed: finite float32 numbers above zero")
+        value.flags.writeable = False
+        object.__setattr__(self, "value", value)
+        if self.zero_point is not None:
+            object.__setattr__(self, "zero_point", _integers(self.zero_point, value.shape))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if copy or (dtype is not None and np.dtype(dtype) != self.value.dtype):
+            return self.value.astype(dtype or np.float32)
+        return self.value
+
+    def format_of(self, format: NumberFormat) -> NumberFormat:
+        """The format that x / scale is encoded in: the given one, its range shifted by the zero-point, if there is one.
+
+        The codes of a shifted format count from the least integer of the given one: for unsigned integers they are what
+        ONNX and torch store, for two's complement the top bit of each is flipped.
+
+        Raises:
+            UnsupportedError: if the format may have no zero-point.
+            ValueError: if there are several zero-points, or the format does not have the integer.
+
+        >>> import numpy as np, statqat_sim as sqs
+        >>> x, fmt = np.array([-1.0, 0.0, 2.0], np.float32), sqs.load_format("uint8")
+        >>> scale = sqs.MinMax(zero_point=True).fit(x, fmt)
+        >>> sqs.Codec(scale.format_of(fmt)).encode(x / scale)
+        array([  0,  85, 255], dtype=uint8)
+        """
+        points = np.zeros(0) if self.zero_point is None else np.unique(self.zero_point)
+        if not len(points):
+            return format
+        if len(points) > 1:
+            listed = ", ".join(map(str, points[:FEW])) + (", ..." if len(points) > FEW else "")
+            raise ValueError(f"there are {len(points)} zero-points: {listed}; allowed: one, as of a single channel")
+        return with_zero_point(format, int(points[0]))
+
+    def ends(self, format: NumberFormat) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What the least and the greatest code of a format stand for, in the scale's shape.
+
+        Raises:
+            UnsupportedError: if the format may have no zero-point.
+            ValueError: if it does not have one of these integers.
+        """
+        low, high = integers(format).range
+        points = np.zeros((), np.int64) if self.zero_point is None else self.zero_point
+        wrong = (points < low) | (points > high)
+        if wrong.any():
+            raise ValueError(f"zero_point is {points[wrong][0]}; allowed in {format.name}: {low} to {high}")
+        with np.errstate(over="ignore", under="ignore"):
+            return (low - points).astype(np.float32) * self.value, (high - points).astype(np.float32) * self.value
+
+
+def _integers(given: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Zero-points in the shape of the scales."""
+    points = np.asarray(given)
+    if points.dtype.kind not in "iu":
+        raise TypeError(f"zero_point is {points.dtype}; allowed: integers")
+    if points.shape not in ((), shape):
+        raise ValueError(f"zero_point has shape {points.shape}; allowed: {shape}, as the scales")
+    return np.broadcast_to(points.astype(np.int64), shape)

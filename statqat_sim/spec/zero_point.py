@@ -1,0 +1,92 @@
+"""Formats of integers whose zero is another code: q stands for q - zero_point.
+
+That shifts the range, and nothing else: to round, to add the zero-point and to saturate, as ONNX QuantizeLinear does,
+is to saturate in the shifted range and to add the zero-point.
+"""
+
+from __future__ import annotations
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.spec.base import MAX_TABLE_BITS
+from statqat_sim.spec.encode import NegativeInput, Overflow
+from statqat_sim.spec.integer import Encoding, IntElement
+from statqat_sim.spec.number import NumberFormat
+
+FEWEST_STEPS = 2
+"""From the least integer to the greatest: with one, nothing can lie on both sides of zero."""
+
+ALLOWED = (
+    f"kind int of 3 or more values, of up to {MAX_TABLE_BITS} bits, with fraction_bits: 0, overflow: saturate, "
+    "negative_input: clamp, and nan_input: max, zero or error"
+)
+
+
+def integers(format: NumberFormat) -> IntElement:
+    """The element of a format that may have zero-points.
+
+    Raises:
+        UnsupportedError: if it may not.
+    """
+    element, why = format.element, _why_not(format)
+    if why is not None or not isinstance(element, IntElement):
+        raise UnsupportedError(f"{format.name} takes no zero-point: {why}; allowed: {ALLOWED}")
+    return element
+
+
+def with_zero_point(format: NumberFormat, zero_point: int) -> NumberFormat:
+    """The format in which the integer q of `format` stands for q - zero_point.
+
+    Its codes count from the least integer that the bits of `format` hold: those of an unsigned format are the same, of
+    two's complement the top bit is flipped.
+
+    Raises:
+        UnsupportedError: if the format may have no zero-point.
+        ValueError: if the zero-point is none of its integers.
+    """
+    element = integers(format)
+    low, high = element.range
+    if not low <= zero_point <= high:
+        raise ValueError(f"zero_point is {zero_point}; allowed in {format.name}: {low} to {high}")
+    shifted = IntElement(
+        kind="int",
+        bits=element.bits,
+        encoding=Encoding.OFFSET_BINARY,
+        offset=zero_point - element.full_range[0],
+        min=low - zero_point,
+        max=high - zero_point,
+    )
+    return _with_element(format, shifted, f"{format.name} with zero-point {zero_point}")
+
+
+def with_any_zero_point(format: NumberFormat) -> NumberFormat:
+    """The format of one bit more that holds all q - zero_point, whatever the zero-point.
+
+    Raises:
+        UnsupportedError: if the format may have no zero-point.
+    """
+    element = integers(format)
+    low, high = element.range
+    wide = IntElement(kind="int", bits=element.bits + 1, min=low - high, max=high - low)
+    return _with_element(format, wide, f"{format.name} with any zero-point")
+
+
+def _with_element(format: NumberFormat, element: IntElement, name: str) -> NumberFormat:
+    return NumberFormat(name=name, element=element, encode=format.encode)
+
+
+def _why_not(format: NumberFormat) -> str | None:
+    element, policy = format.element, format.encode
+    if not isinstance(element, IntElement):
+        return f"kind is {element.kind}"
+    if element.fraction_bits:
+        return f"fraction_bits is {element.fraction_bits}"
+    if element.bits > MAX_TABLE_BITS:
+        return f"it has {element.bits} bits"
+    low, high = element.range
+    if high - low < FEWEST_STEPS:
+        return f"its only integers are {low} and {high}"
+    if policy.overflow is not Overflow.SATURATE:
+        return f"overflow is {policy.overflow.value}"
+    if policy.negative_input is not NegativeInput.CLAMP:
+        return f"negative_input is {policy.negative_input.value}"
+    return f"nan_input is code {policy.nan_input}" if type(policy.nan_input) is int else None

@@ -125,12 +125,18 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def check_compiled(names: Sequence[str]) -> None:
+def filled(format: BlockFormat) -> tuple[int, int]:
+    """A shape that blocks fill evenly, so that loops over it may be split where they end."""
+    return (128, 256) if any(isinstance(level.block, tuple) for level in format.scales) else (5, 512)
+
+
+def check_compiled(names: Sequence[str], *, evenly: bool = False) -> None:
     calls, wanted = [], []
     for name in names:
-        shape, axis = layouts(block_format(name))[0]
+        format = block_format(name)
+        shape, axis = (filled(format), -1) if evenly else layouts(format)[0]
         x = data(*shape)
-        ours, theirs, geometry = kernels(block_format(name), shape, axis)
+        ours, theirs, geometry = kernels(format, shape, axis)
         codes, stored = theirs.quantize(x, geometry)
         tensors = [torch.from_numpy(array) for array in (x, codes, *stored)]
         calls += [
@@ -145,23 +151,27 @@ def check_compiled(names: Sequence[str]) -> None:
 
 
 @pytest.mark.long
-def test_compiled_formats_give_what_the_interpreter_gives() -> None:
-    check_compiled(COMPILED)
+@pytest.mark.parametrize("evenly", [False, True])
+def test_compiled_formats_give_what_the_interpreter_gives(*, evenly: bool) -> None:
+    check_compiled(COMPILED, evenly=evenly)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("evenly", [False, True])
 @pytest.mark.parametrize("name", [name for name in BLOCKS if not block_format(name).needs_scale])
-def test_every_compiled_format_gives_what_the_interpreter_gives(name: str) -> None:
-    check_compiled([name])
+def test_every_compiled_format_gives_what_the_interpreter_gives(name: str, *, evenly: bool) -> None:
+    check_compiled([name], evenly=evenly)
 
 
-@pytest.mark.parametrize("name", ["mxfp4", pytest.param("nvfp4", marks=pytest.mark.long)])
-def test_codecs_are_traced_whole(name: str) -> None:
-    x, codec = data(4, 100), Codec(load_format(name), "torch")
+@pytest.mark.parametrize(
+    ("name", "columns"), [("mxfp4", 100), ("mxfp4", 128), pytest.param("nvfp4", 100, marks=pytest.mark.long)]
+)
+def test_codecs_are_traced_whole(name: str, columns: int) -> None:
+    x, codec = data(4, columns), Codec(load_format(name), "torch")
     torch.compiler.reset()
     compiled = torch.compile(codec.fake_quantize, fullgraph=True)
     assert_bit_exact(compiled(torch.from_numpy(x)).numpy(), Codec(load_format(name), "reference").fake_quantize(x))
-    out = torch.zeros(100, 4).T
+    out = torch.zeros(columns, 4).T
     compiled(torch.from_numpy(x), out=out)
     assert_bit_exact(out.numpy(), Codec(load_format(name), "reference").fake_quantize(x))
 

@@ -30,7 +30,8 @@ class Draws:
         """The field of each element of an array of this shape, whose first element has the index `offset`.
 
         Raises:
-            UnsupportedError: if torch compiles it: on a CPU its code writes to memory that is not its own.
+            UnsupportedError: if torch compiles it. On a CPU the code that torch 2.13 makes of Philox writes to memory
+                that is not its own; built with `-fwrapv` it was not seen to, so that a signed overflow is suspected.
         """
         if torch.compiler.is_compiling():
             raise UnsupportedError("random bits are not drawn in compiled code (torch.compile); allowed: eager calls")

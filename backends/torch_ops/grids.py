@@ -1,7 +1,11 @@
-"""Blocks of which not every one contains the next: as `tiling`, but words lie in grids, and are repeated."""
+"""Blocks as grids: elements lie as the array has them, words of blocks in grids, and are repeated where they are read.
+
+For blocks that fill the array evenly, and for those of which not every one contains the next.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,34 +20,41 @@ from statqat_sim.spec.scale import Block
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """An array as batch × rows × columns of blocks; the methods are those of `Tiling`."""
+    """An array, and its blocks as batch × rows × columns; the methods are those of `Tiling`."""
 
     geometry: Geometry
 
     def shape(self, block: Block) -> Sizes:
-        return self.geometry.grid(block)
+        # torch's compiler fuses loops over elements with those of their neighbours only if the shape is the same
+        return self.geometry.shape if block == ELEMENT else self.geometry.grid(block)
 
     def split(self, array: Tensor, block: Block) -> Tensor:
         return array.reshape(self.shape(block))
 
     def joined(self, words: Tensor, block: Block) -> Tensor:
-        return words.broadcast_to(self.shape(block))
+        shape = self.shape(block)
+        strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+        # a view of memory: the compiler splits loops where blocks end, and in one that a slice cuts inside of a block
+        # its code would leave elements out
+        return words.broadcast_to(shape).contiguous().as_strided(shape, strides)
 
     def spread(self, words: Tensor, block: Block, unit: Block) -> Tensor:
-        words = self.joined(words, block)
         if is_whole_array(block):
-            return words
-        for axis, (count, length) in enumerate(zip(self._units(unit, block), self.shape(unit)[1:], strict=True), 1):
-            places = torch.arange(length, device=words.device) // count
-            words = words.index_select(axis, places)
-        return words
+            return words.reshape(())
+        words = self._grid(words, block)
+        for axis, (count, length) in enumerate(
+            zip(self._units(unit, block), self.geometry.grid(unit)[1:], strict=True), 1
+        ):
+            words = _repeated(words, axis, count, length)
+        return words.reshape(self.shape(unit))
 
     def gathered(self, words: Tensor, unit: Block, block: Block) -> tuple[Tensor, list[int]]:
-        words = self.joined(words, unit)
+        words = self._grid(words, unit)
         if is_whole_array(block):
             return words.reshape(1, 1, 1, -1), [3]
-        (batch, down, across), (rows, columns) = self.shape(block), self._units(unit, block)
-        whole = pad(words, (0, across * columns - words.shape[2], 0, down * rows - words.shape[1]))
+        (batch, down, across), (rows, columns) = self.geometry.grid(block), self._units(unit, block)
+        filled = (0, across * columns - words.shape[2], 0, down * rows - words.shape[1])
+        whole = pad(words, filled) if any(filled) else words
         tiles = whole.reshape(batch, down, rows, across, columns).swapaxes(2, 3)
         return tiles.reshape(batch, down, across, rows * columns), [3]
 
@@ -51,12 +62,17 @@ class Grids:
         return self.gathered(elements, ELEMENT, block)[0]
 
     def index(self, unit: Block, block: Block, device: torch.device) -> Tensor:
-        batch, down, across = self.shape(unit)
+        batch, down, across = grid = self.geometry.grid(unit)
         if is_whole_array(block):
-            return torch.arange(batch * down * across, dtype=torch.int32, device=device).reshape(batch, down, across)
+            return torch.arange(batch * down * across, dtype=torch.int32, device=device).reshape(self.shape(unit))
         rows, columns = self._units(unit, block)
         row, column = (torch.arange(count, dtype=torch.int32, device=device) for count in (down, across))
-        return (row % rows * columns).reshape(1, -1, 1) + (column % columns).reshape(1, 1, -1)
+        places = (row % rows * columns).reshape(1, -1, 1) + (column % columns).reshape(1, 1, -1)
+        return places.broadcast_to(grid).reshape(self.shape(unit))
+
+    def _grid(self, words: Tensor, block: Block) -> Tensor:
+        """The words as batch × rows × columns, those of elements too."""
+        return words.broadcast_to(self.shape(block)).reshape(self.geometry.grid(block))
 
     def _units(self, unit: Block, block: Block) -> tuple[int, int]:
         """Rows and columns of a block, counted in blocks `unit`."""
@@ -64,12 +80,25 @@ class Grids:
         return -(-rows // high), -(-columns // wide)
 
 
+def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
+    """Each word `count` times along an axis, the last ones as often as there is room."""
+    if words.shape[axis] * count == length:
+        shape = (*words.shape[: axis + 1], count, *words.shape[axis + 1 :])
+        return words.unsqueeze(axis + 1).broadcast_to(shape).flatten(axis, axis + 1)
+    return words.index_select(axis, torch.arange(length, device=words.device) // count)
+
+
 def tiling_of(geometry: Geometry, plan: BlockPlan) -> Tiling | Grids:
     """How an array is seen that has a plan's blocks."""
     blocks = [stage.block for stage in (*plan.stages, plan.decoding)] + [one.block for one in plan.stored]
     sizes = [block_sizes(block, along_rows=geometry.along_rows) for block in blocks]
     steps = [tuple(sorted({1, *each} - {0}, reverse=True)) for each in zip(*sizes, strict=True)]
-    if any(a % b for each in steps for a, b in zip(each, each[1:], strict=False)):
+    axes = [Axis(*each) for each in zip((geometry.rows, geometry.columns), steps, strict=True)]
+    if not all(map(_are_nested, steps)) or all(axis.padded == axis.length for axis in axes):
         return Grids(geometry)
-    rows, columns = steps
-    return Tiling(geometry, Axis(geometry.rows, rows), Axis(geometry.columns, columns))
+    return Tiling(geometry, *axes)
+
+
+def _are_nested(sizes: Sizes) -> bool:
+    """Whether each contains a whole number of the next."""
+    return all(not a % b for a, b in zip(sizes, sizes[1:], strict=False))

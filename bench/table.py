@@ -49,14 +49,15 @@ def wait_cells(row: Wait) -> tuple[str, ...]:
 
 def _table(report: Report, section: Section) -> str:
     if section is Section.WAITS:
-        return _markdown(WAIT_HEADER, map(wait_cells, report.waits))
+        return markdown_table(WAIT_HEADER, map(wait_cells, report.waits))
     rows = [row for row in report.comparisons if row.section is section]
     order = list(dict.fromkeys((row.case, row.peer) for row in rows))  # the threads of one case stand together
     rows.sort(key=lambda row: order.index((row.case, row.peer)))
-    return _markdown(COMPARISON_HEADER, map(comparison_cells, rows))
+    return markdown_table(COMPARISON_HEADER, map(comparison_cells, rows))
 
 
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; nothing without rows."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if len(lines) > 2 else ""
 

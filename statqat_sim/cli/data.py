@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
-from statqat_sim.cli.console import progress
+from statqat_sim.cli.console import note, progress
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
+    from statqat_sim.measurement import Row
+    from statqat_sim.ranking import RankRow
     from statqat_sim.spec.format import Format
+
+RowT = TypeVar("RowT", "Row", "RankRow")
+"""What rows have that say how many values were left out."""
 
 Data: TypeAlias = Annotated[
     list[Path] | None,
@@ -49,7 +54,32 @@ def given_or_standard(data: Sequence[Path]) -> list[Tensor]:
     return tensors(data) if data else standard_sources()
 
 
-def arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator[tuple[str, Any]]:
+def rows_of(tensors: Sequence[Tensor], verb: str, rows: Callable[[str, Any, list[str]], Sequence[RowT]]) -> list[RowT]:
+    """The rows of all tensors, with a progress bar and notes on the standard error.
+
+    Args:
+        tensors: what is read, one after the other.
+        verb: what is done with them.
+        rows: those of a name and an array; appends notes to the list.
+
+    Raises:
+        ValueError: if a file is broken, the only tensor of another kind, or there is no row.
+    """
+    found: list[RowT] = []
+    notes: list[str] = []
+    for name, array in _arrays(tensors, notes, verb):
+        new = rows(name, array, notes)
+        found += new
+        if new and new[0]["nonfinite"]:
+            notes.append(f"{name}: {new[0]['nonfinite']} of {new[0]['elements']} values are NaN or Inf, left out")
+    for text in notes:
+        note(text)
+    if not found:
+        raise ValueError(f"nothing to {verb}: the data holds no tensor of floats that a format takes")
+    return found
+
+
+def _arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator[tuple[str, Any]]:
     """Names and arrays of floats, under a progress bar; a note for each of several that is none.
 
     Raises:
@@ -70,11 +100,6 @@ def arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator[
                 notes.append(f"{tensor.name}: integers, skipped")
             else:
                 yield tensor.name, array
-
-
-def left_out(name: str, nonfinite: int, elements: int) -> str:
-    """The note of a tensor with NaN or Inf."""
-    return f"{name}: {nonfinite} of {elements} values are NaN or Inf, left out"
 
 
 def fitting(formats: Iterable[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import console, note, show_table, write_json
-from statqat_sim.cli.data import Data, arrays, fitting, given_or_standard, left_out, sorted_out
+from statqat_sim.cli.console import console, show_table, write_json
+from statqat_sim.cli.data import Data, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
 
@@ -151,19 +151,11 @@ def _priors(names: str, per: Per) -> list[Prior]:
 
 
 def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any]) -> list[Row]:
-    """The rows of all tensors, with a progress bar and notes on the standard error."""
+    """The rows of all tensors: of several in the formats that fit them."""
     from statqat_sim.measurement import measure
 
-    rows: list[Row] = []
-    notes: list[str] = []
-    for name, array in arrays(tensors, notes, "measuring"):
+    def measured(name: str, array: Any, notes: list[str]) -> list[Row]:
         chosen = formats if len(tensors) == 1 else list(fitting(formats, name, array, how["axis"], notes))
-        new = measure({name: array}, chosen, **how)
-        rows += new
-        if new and new[0]["nonfinite"]:
-            notes.append(left_out(name, new[0]["nonfinite"], new[0]["elements"]))
-    for text in notes:
-        note(text)
-    if not rows:
-        raise ValueError("nothing to measure: the data holds no tensor of floats that a format takes")
-    return rows
+        return measure({name: array}, chosen, **how)
+
+    return rows_of(tensors, "measure", measured)

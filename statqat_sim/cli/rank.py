@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import note, show_table, write_json
-from statqat_sim.cli.data import Data, arrays, fitting, given_or_standard, left_out, sorted_out
+from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.data import Data, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
 from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
@@ -118,25 +118,18 @@ def _weights(path: Path) -> Any:
 
 
 def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any], least_axes: int) -> list[RankRow]:
-    """The rows of all tensors, with a progress bar and notes on the standard error."""
+    """The rows of all tensors with enough axes: of the catalog's formats, or of several, in those that fit them."""
     from statqat_sim.ranking import catalog_formats, fits, rank
 
-    rows: list[RankRow] = []
-    notes: list[str] = []
     chosen = formats or catalog_formats(how["kind"], how["search"])
-    for name, array in arrays(tensors, notes, "ranking"):
+
+    def ranked(name: str, array: Any, notes: list[str]) -> list[RankRow]:
         if array.ndim < least_axes:
-            continue
+            return []
         if not formats:
             fitted = [fmt for fmt in chosen if fits(fmt, tuple(array.shape), how["axis"])]
         else:
             fitted = chosen if len(tensors) == 1 else list(fitting(chosen, name, array, how["axis"], notes))
-        new = rank({name: array}, fitted, **how)
-        rows += new
-        if new and new[0]["nonfinite"]:
-            notes.append(left_out(name, new[0]["nonfinite"], new[0]["elements"]))
-    for text in notes:
-        note(text)
-    if not rows:
-        raise ValueError("nothing to rank: the data holds no tensor of floats that a format takes")
-    return rows
+        return rank({name: array}, fitted, **how)
+
+    return rows_of(tensors, "rank", ranked)

@@ -1,0 +1,87 @@
+"""What the study of training reads: the standard library's source, and the sentences that document it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CHARACTERS = 128
+HELD_OUT = 5
+"""Every so many-th file is not trained on."""
+
+SHORTEST, LONGEST = 30, 300
+"""Characters of a sentence."""
+
+NOT_SOURCE = {"site-packages", "test", "tests", "idle_test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """ASCII characters of the training files, and of the held-out ones; int64, one axis."""
+
+    train: Tensor
+    held_out: Tensor
+
+    @property
+    def sha256(self) -> str:
+        """Which text it was: each version of Python has its own."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.held_out):
+            digest.update(part.to(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+
+def source(most_files: int | None = None) -> Text:
+    """The modules of the standard library, one after the other; of `most_files` files where that is given."""
+    return Text(*(_characters(_files(held_out=held_out)[:most_files]) for held_out in (False, True)))
+
+
+def random_windows(text: Tensor, context: int, batch: int, generator: torch.Generator) -> Tensor:
+    """Windows of `context` + 1 characters that begin anywhere, shape `(batch, context + 1)`."""
+    starts = torch.randint(len(text) - context - 1, (batch, 1), generator=generator)
+    return text[starts + torch.arange(context + 1)]
+
+
+def even_windows(text: Tensor, context: int, count: int) -> Tensor:
+    """Windows at even distances, the same for all."""
+    starts = torch.arange(count)[:, None] * ((len(text) - context - 1) // count)
+    return text[starts + torch.arange(context + 1)]
+
+
+@cache
+def sentences(*, held_out: bool, most_files: int | None = None) -> tuple[str, ...]:
+    """First paragraphs of docstrings, shuffled; no held-out one stands in a file that is trained on, too."""
+    found = {sentence for path in _files(held_out=held_out)[:most_files] for sentence in _documented(path)}
+    if held_out:
+        found -= set(sentences(held_out=False, most_files=most_files))
+    return tuple(sorted(found, key=lambda sentence: hashlib.sha256(sentence.encode()).digest()))
+
+
+def _documented(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            sentence = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+            if SHORTEST <= len(sentence) <= LONGEST:
+                yield sentence
+
+
+@cache
+def _files(*, held_out: bool) -> tuple[Path, ...]:
+    root = Path(sysconfig.get_path("stdlib"))
+    found = sorted(path for pattern in ("*.py", "*/*.py") for path in root.glob(pattern))
+    files = [path for path in found if not NOT_SOURCE & set(path.relative_to(root).parts)]
+    return tuple(path for index, path in enumerate(files, 1) if (index % HELD_OUT == 0) == held_out)
+
+
+def _characters(paths: tuple[Path, ...]) -> Tensor:
+    text = np.frombuffer(b"".join(path.read_bytes() for path in paths), np.uint8)
+    return torch.from_numpy(text[text < CHARACTERS].astype(np.int64))

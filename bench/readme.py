@@ -12,6 +12,8 @@ TABLES = {
     "format-table": ("statqat_sim.cli", "formats", "--markdown"),
     "speed-table": ("bench.table",),
     "block-speed-table": ("bench.table", "bench/results/blocks.json"),
+    "layer-table": ("bench.layer_table",),
+    "scale-speed-table": ("bench.table", "bench/results/quantizers.json"),
 }
 
 

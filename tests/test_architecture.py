@@ -24,31 +24,36 @@ FLOORS = {
     "layouts": 3,
     "cache": 3,
     "quantized": 4,
+    "scale": 4,
     "block_codec": 4,
     "codec": 4,
     "metrics": 4,
     "histogram": 4,
-    "testing": 4,
+    "testing": 7,
     "prior": 5,
     "theory": 5,
     "quantizer": 6,
+    "matmul": 6,
     "measurement": 7,
+    "qat": 8,
+    "pytest_plugin": 8,
     "identification": 7,
     "ranking": 7,
     "report": 8,
     "cli": 8,
 }
 ONE_PLACE = {  # libraries, and the modules that may import them
-    "torch": ("statqat_sim.backends.torch_ops", "statqat_sim.cli.tensors"),  # which reads its files
+    "torch": ("statqat_sim.backends.torch_ops", "statqat_sim.qat", "statqat_sim.cli.tensors"),  # which reads its files
     "cupy": ("statqat_sim.backends.cupy_gpu",),
     "numba": ("statqat_sim.backends.numba_cpu",),
     "llvmlite": ("statqat_sim.backends.numba_cpu",),
     "ml_dtypes": ("statqat_sim.cli.tensors",),  # elsewhere its bfloat16 is known by name
-    "safetensors": ("statqat_sim.cli.tensors",),
+    "safetensors": ("statqat_sim.cli.tensors", "statqat_sim.qat.saving", "statqat_sim.qat.loading"),
     "yaml": ("statqat_sim.spec",),
     "pydantic": ("statqat_sim.spec", "statqat_sim.cli.template"),
     "platformdirs": ("statqat_sim.cache", "statqat_sim.cli"),
     "typer": ("statqat_sim.cli",),
+    "pytest": ("statqat_sim.pytest_plugin",),
     "rich": ("statqat_sim.cli", "statqat_sim.report"),
     "matplotlib": ("statqat_sim.report",),
 }
@@ -201,7 +206,7 @@ def test_specs_are_read_without_numpy(module: str) -> None:
 @pytest.mark.parametrize("library", ["torch", "cupy", "numba", "matplotlib", "scipy"])
 def test_heavy_libraries_are_loaded_when_they_are_needed(library: str) -> None:
     eager = {name for name in CORE if library in {other.split(".")[0] for other in imports_when_loaded(name)}}
-    assert not eager
+    assert {room(name) for name in eager} <= ({"qat"} if library == "torch" else set())
 
 
 SOURCES = [*MODULES.values(), *(ROOT / "tests").glob("*.py"), *(ROOT / "bench").rglob("*.py")]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench import gpu
-from bench.gpu_cases import NAMED, NAMED_BLOCKS, GpuData, blocks, elementwise
+from bench.gpu_cases import NAMED, NAMED_BLOCKS, GpuData, blocks, elementwise, reductions
 from bench.options import QUICK_METHOD
 from statqat_sim.runtime import backends
 
@@ -132,6 +132,18 @@ def test_blocks_are_measured_beside_libraries_limits_and_ourselves(tmp_path: Pat
     assert "Skipped: microxcaling" in run("-m", "bench.table", str(path)).splitlines()[-1]
 
 
+def test_torch_is_measured_beside_numba(tmp_path: Path) -> None:
+    path = tmp_path / "torch_ops.json"
+    run("bench/torch_ops.py", "--quick", "--json", str(path))
+    report = json.loads(path.read_text("utf-8"))
+    rows = {(row["case"], row["peer"], row["threads"]) for row in report["comparisons"]}
+    names = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4")
+    assert rows == {(f"fake_quantize {name}, torch", "numba", threads) for name, threads in product(names, (1, 2))}
+    assert all(is_spread(row["ratio"]) for row in report["comparisons"])
+    assert report["machine"]["versions"]["torch"]
+    assert "torch.compile: takes too long" in report["skipped"][0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -161,10 +173,10 @@ def test_the_main_job_is_timed_as_a_process(tmp_path: Path) -> None:
 
 
 def test_every_case_of_the_gpu_bench_runs_on_a_cpu() -> None:
-    report = gpu.run(GpuData(1 << 12, "cpu"), QUICK_METHOD, quick=True, kinds=(elementwise, blocks))
+    report = gpu.run(GpuData(1 << 12, "cpu"), QUICK_METHOD, quick=True, kinds=(elementwise, blocks, reductions))
     cases = [row.case for row in report.comparisons]
-    assert len(cases) == 3 * len(NAMED) + 2 * len(NAMED_BLOCKS)
-    assert {"encode float8_e4m3fn, 5 bytes", "quantize nvfp4, 9.062 bytes"} <= set(cases)
+    assert len(cases) == 3 * len(NAMED) + 2 * len(NAMED_BLOCKS) + 4
+    assert {"encode float8_e4m3fn, 5 bytes", "quantize nvfp4, 9.062 bytes", "histogram, 4 bytes"} <= set(cases)
     assert not report.skipped
     assert report.machine.device is None
 

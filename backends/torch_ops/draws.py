@@ -9,9 +9,24 @@ from torch import Tensor
 
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import wide_words
-from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
 from statqat_sim.plan.program import CodecPlan
+
+
+@torch.library.custom_op("statqat::consecutive", mutates_args=())
+def consecutive(first: int, count: int, device: torch.device) -> Tensor:
+    """So many int64 from `first` on, behind torch's compiler's back.
+
+    Where it knows that Philox multiplies numbers that count a loop, the C++ that it writes for CPUs has products that
+    overflow, which C++ gives no meaning: gcc concludes that the loop is short, leaves out its end, and memory that
+    belongs to others is overwritten.
+    """
+    return torch.arange(count, device=device) + first
+
+
+@consecutive.register_fake
+def _(first: int, count: int, device: torch.device) -> Tensor:
+    return torch.empty(count, dtype=torch.int64, device=device)
 
 
 class Draws:
@@ -27,17 +42,10 @@ class Draws:
         return next((cls(stream.storage.bits) for stream in plan.shape.streams if stream.name == RANDOM), None)
 
     def fields(self, seed: int, offset: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-        """The field of each element of an array of this shape, whose first element has the index `offset`.
-
-        Raises:
-            UnsupportedError: if torch compiles it. On a CPU the code that torch 2.13 makes of Philox writes to memory
-                that is not its own; built with `-fwrapv` it was not seen to, so that a signed overflow is suspected.
-        """
-        if torch.compiler.is_compiling():
-            raise UnsupportedError("random bits are not drawn in compiled code (torch.compile); allowed: eager calls")
+        """The field of each element of an array of this shape, whose first element has the index `offset`."""
         count, per_block = torch.Size(shape).numel(), BLOCK_BITS // self.bits
-        first, skipped = divmod(offset, per_block)
-        blocks = torch.arange(-(-(skipped + count) // per_block), device=device) + _int64(first)
+        first, skipped = offset // per_block, offset % per_block  # not divmod: the compiler may not know the offset
+        blocks = consecutive(_int64(first), -(-(skipped + count) // per_block), device)
         key = torch.full((), _int64(seed), dtype=torch.int64, device=device)
         drawn = torch.stack(self._generator({"block": wide_words(blocks), "seed": wide_words(key)}, device), dim=-1)
         places = torch.arange(0, 32, self.bits, dtype=torch.int32, device=device)

@@ -136,7 +136,8 @@ def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:
     """
     if not is_tensor(array):
         raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
-    if array.layout is not _torch().strided:
+    # the compiler, which takes no others, may not ask while it traces a backward pass
+    if not _torch().compiler.is_compiling() and array.layout is not _torch().strided:
         raise TypeError(f"{what} is a {str(array.layout).removeprefix('torch.')} tensor; allowed: strided ones")
     return array.detach().resolve_neg()
 

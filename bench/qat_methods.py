@@ -1,0 +1,111 @@
+"""What the study compares: formats, and ways to find their scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from bench.qat_baselines import GaussianClip
+from statqat_sim.quantizer import (
+    OCTAV,
+    Analytic,
+    Iterative,
+    LSQInit,
+    MinMax,
+    PaperAnalytic,
+    PaperIterative,
+    Percentile,
+    Search,
+    StateQuantizer,
+)
+
+PAPER_STEPS: Final = 20
+"""Of the alternating iteration, from MinMax's scale each time: more than one a training step ever catches up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A way to find the scales of a format; of a block format the rule is part of the format, and there is none."""
+
+    name: str
+    quantizer: StateQuantizer | None = None
+    is_rotated: bool = False
+    """Whether inputs and weights are turned by Hadamard matrices first."""
+    is_learned: bool = False
+    """Whether training moves the scales, along their gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One row of the study."""
+
+    family: str
+    """What rows are compared within."""
+    format: str
+    """A catalog name."""
+    method: Method
+    is_first: bool = False
+    """Whether the others of its family are compared with it: MinMax, or the plain block format."""
+    is_trained: bool = False
+    """Whether it is also trained, not only converted."""
+
+    @property
+    def name(self) -> str:
+        """For people, and as a key."""
+        return f"{self.family} {self.method.name}"
+
+
+BASELINES: Final = (
+    Method(name="percentile 99.9", quantizer=Percentile()),
+    Method(name="OCTAV", quantizer=OCTAV()),
+    Method(name="LSQ", quantizer=LSQInit(), is_learned=True),
+    Method(name="QuEST clip", quantizer=GaussianClip()),
+    Method(name="QuEST clip, Hadamard", quantizer=GaussianClip(), is_rotated=True),
+    Method(name="paper, analytic", quantizer=PaperAnalytic()),
+    Method(name="paper, iterative", quantizer=PaperIterative(steps=PAPER_STEPS)),
+)
+
+OURS: Final = (
+    Method(name="analytic", quantizer=Analytic()),
+    Method(name="iterative", quantizer=Iterative()),
+    Method(name="search", quantizer=Search()),
+    Method(name="analytic, Hadamard", quantizer=Analytic(), is_rotated=True),
+    Method(name="iterative, learned", quantizer=Iterative(), is_learned=True),
+)
+
+MAIN: Final = ("LSQ", "QuEST clip", "analytic", "iterative")
+"""Trained in formats where scales matter less."""
+
+BLOCKS: Final = {
+    "MXFP4": {"floor": "mxfp4", "even": "mxfp4.even", "mse": "mxfp4.mse"},
+    "NVFP4": {"absmax": "nvfp4", "four over six": "nvfp4.four_over_six", "mse": "nvfp4.mse"},
+}
+"""Variants of block formats by their scale rules, the plain one first."""
+
+
+def cells() -> tuple[Cell, ...]:
+    """All of them, family by family. INT4 is the symmetric one, ±7, for which published rules are meant."""
+    return (
+        *_of_numbers("INT4", "int4_narrow"),
+        *_of_numbers("E2M1", "float4_e2m1fn"),
+        *_of_numbers("E4M3", "float8_e4m3fn", trained=MAIN),
+        *(cell for family in BLOCKS for cell in _of_blocks(family)),
+    )
+
+
+def _of_numbers(family: str, format: str, trained: tuple[str, ...] | None = None) -> Iterator[Cell]:
+    yield Cell(
+        family=family, format=format, method=Method(name="MinMax", quantizer=MinMax()), is_first=True, is_trained=True
+    )
+    for method in (*BASELINES, *OURS):
+        is_trained = trained is None or method.name in trained
+        yield Cell(family=family, format=format, method=method, is_trained=is_trained)
+
+
+def _of_blocks(family: str) -> Iterator[Cell]:
+    for rule, format in BLOCKS[family].items():
+        is_first = format == family.lower()
+        yield Cell(family=family, format=format, method=Method(name=rule), is_first=is_first, is_trained=True)
+    turned = Method(name="mse, Hadamard", is_rotated=True)
+    yield Cell(family=family, format=BLOCKS[family]["mse"], method=turned, is_trained=True)

@@ -1,0 +1,176 @@
+"""Measure a training step of a prepared GPT beside the float32 one: `python -m bench.qat_step --help`."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+if not __package__:  # run as a file: python put this folder on its path, not the one above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench.pairs import Machine, Spread, seconds
+from bench.qat_data import CHARACTERS
+from bench.qat_models import CharGPT, Shape
+from statqat_sim import qat
+
+FULL, QUICK = (
+    Shape(width=512, heads=8, blocks=4, context=128),
+    Shape(width=64, heads=2, blocks=1, context=32),
+)
+BATCH: Final = 8
+TARGET, OVERHEAD_TARGET = 1.35, 20.0
+"""A prepared step over a float32 one, at most; the peer's overhead over ours, at least."""
+
+PEER: Final = "microxcaling"
+PEER_SPECS: Final = {
+    "w_elem_format": "fp4_e2m1",
+    "a_elem_format": "fp4_e2m1",
+    "block_size": 32,
+    "scale_bits": 8,
+    "bfloat": 0,
+    "custom_cuda": False,
+    "quantize_backprop": False,
+}
+"""MXFP4 weights and inputs, all else in float32: what ours does."""
+
+Step: TypeAlias = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """Seconds of a step of each model, and their ratios round by round."""
+
+    machine: Machine
+    shape: Shape
+    tokens: int
+    parameters: int
+    rounds: int
+    quick: bool
+    seconds: Mapping[str, Spread]
+    ratios: Mapping[str, Spread]
+    """Over the float32 step."""
+    overhead: Spread | None
+    """What the peer adds to the float32 step, over what ours adds."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every model in turn, print what each takes, and write JSON if asked to."""
+    parser = argparse.ArgumentParser(prog="bench.qat_step", description="Measure a training step with MXFP4 layers.")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds, one step of each model (default: 7)")
+    parser.add_argument("--peer", metavar=f"{PEER}=FOLDER", help="measure its modules too, from its repository's clone")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser.add_argument("--quick", action="store_true", help="a small model, 2 rounds: a trial run")
+    options = parser.parse_args(arguments)
+    name, _, folder = (options.peer or "").partition("=")
+    if options.rounds < 1 or (options.peer and (name != PEER or not Path(folder).is_dir())):
+        parser.error(f"allowed: --rounds of at least 1, --peer {PEER}=FOLDER, where its clone lies")
+    report = run(2 if options.quick else options.rounds, Path(folder) if folder else None, quick=options.quick)
+    if options.json:
+        options.json.write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+
+
+def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
+    """The figures of all models."""
+    machine, shape = Machine.here(), QUICK if quick else FULL
+    print(machine, flush=True)
+    torch.manual_seed(0)
+    model = CharGPT(shape)
+    codes = torch.randint(CHARACTERS, (BATCH, shape.context + 1))
+    models = {"float32": model, "prepared": prepared(copy.deepcopy(model))}
+    if peer is not None:
+        models[PEER] = with_peer(copy.deepcopy(model), peer)
+    taken = measured({name: step_of(each, codes) for name, each in models.items()}, rounds)
+    report = StepReport(
+        machine=machine,
+        shape=shape,
+        tokens=BATCH * shape.context,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        rounds=rounds,
+        quick=quick,
+        seconds={name: Spread.of(each) for name, each in taken.items()},
+        ratios={name: Spread.of(ratios(taken, name)) for name in taken if name != "float32"},
+        overhead=overhead(taken) if peer is not None else None,
+    )
+    show(report)
+    return report
+
+
+def prepared(model: nn.Module) -> nn.Module:
+    """All matrix products of the blocks in MXFP4: weights and inputs."""
+    rule = {"match": "blocks.*", "type": "Linear", "weight": "mxfp4", "input": "mxfp4"}
+    return qat.prepare(model, qat.QATConfig([rule]))
+
+
+def with_peer(model: nn.Module, folder: Path) -> nn.Module:
+    """The same by the peer's modules."""
+    sys.path.append(str(folder))
+    mx: Any = importlib.import_module("mx")
+    specs = mx.finalize_mx_specs(dict(PEER_SPECS))
+    for parent in [module for name, module in model.named_modules() if name.startswith("blocks.")]:
+        for name, child in [*parent.named_children()]:
+            if isinstance(child, nn.Linear):
+                ours = mx.Linear(child.in_features, child.out_features, mx_specs=specs)
+                ours.load_state_dict(child.state_dict())
+                setattr(parent, name, ours)
+    return model
+
+
+def step_of(model: nn.Module, codes: torch.Tensor) -> Step:
+    """Forward, backward, and the optimizer's step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    x, y = codes[:, :-1], codes[:, 1:].reshape(-1)
+
+    def step() -> None:
+        loss = functional.cross_entropy(model(x).flatten(0, 1), y)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    return step
+
+
+def measured(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every step, in turns: what slows the machine down for a while hits all."""
+    for step in steps.values():
+        step()  # compiles, and allocates what stays
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            taken[name].append(seconds(step))
+    return taken
+
+
+def ratios(taken: Mapping[str, Sequence[float]], name: str) -> list[float]:
+    """Over the float32 steps of the same rounds."""
+    return [each / base for each, base in zip(taken[name], taken["float32"], strict=True)]
+
+
+def overhead(taken: Mapping[str, Sequence[float]]) -> Spread:
+    """The peer's overhead over ours; ours is at least a percent of a step, below which rounds tell nothing."""
+    pairs = zip(ratios(taken, PEER), ratios(taken, "prepared"), strict=True)
+    return Spread.of((peer - 1) / max(ours - 1, 0.01) for peer, ours in pairs)
+
+
+def show(report: StepReport) -> None:
+    """Print the figures."""
+    for name, spread in report.seconds.items():
+        ratio = report.ratios.get(name)
+        told = "" if ratio is None else f", {ratio.median:.2f} x float32 ({ratio.least:.2f} to {ratio.greatest:.2f})"
+        print(f"{name}: {spread.median * 1e3:.0f} ms a step{told}")
+    if report.overhead is not None:
+        print(f"{PEER} adds {report.overhead.median:.1f} times what ours adds")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""Fixtures for whoever tests with pytest; `statqat_sim.testing` has the same without it.
+
+pytest loads this module whenever the package is installed, so that it imports nothing of the package until it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def assert_bit_exact() -> Callable[[Any, Any], None]:
+    """Fail unless two arrays or tensors have the same dtype, shape and bits."""
+    from statqat_sim import testing
+
+    return testing.assert_bit_exact
+
+
+@pytest.fixture(scope="session")
+def assert_sqnr() -> Callable[[Any, Any, float], None]:
+    """Fail unless the second array keeps so many dB of the first."""
+    from statqat_sim import testing
+
+    return testing.assert_sqnr

@@ -1,0 +1,268 @@
+"""YAML and dicts -> configurations: strict, every problem at its place, all of them at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from statqat_sim.errors import Problem, SpecError, did_you_mean, shown
+from statqat_sim.qat.config import (
+    ROLES,
+    LayerConfig,
+    QATConfig,
+    Role,
+    Rule,
+    TensorConfig,
+    default_quantizer,
+    format_problems,
+    lsq_problems,
+    quantizer_problems,
+    role_defaults,
+    role_problems,
+    value_problems,
+)
+from statqat_sim.qat.quantizer_keys import read_quantizer
+from statqat_sim.quantizer import StateQuantizer
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import catalog, formats, load_format, resolver
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.located import MAX_BYTES, UNREADABLE, Document, Located, read_document
+from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.reader import read_format
+from statqat_sim.spec.scale import Rule as ScaleRule
+from statqat_sim.spec.validate import meant, placed
+
+CONFIG_KEYS = ("exact", "rules", *ROLES)
+RULE_KEYS = ("match", "type", "skip", *ROLES)
+TENSOR_KEYS = ("format", "quantizer", "per", "dynamic", "update_every", "gradient")
+
+Value = TypeVar("Value")
+
+
+def read_file(path: str | os.PathLike[str]) -> QATConfig:
+    """See `QATConfig.from_yaml`."""
+    file = Path(path)
+    with file.open("rb") as stream:
+        document = read_document(stream.read(MAX_BYTES + 1), str(file))
+    return _config(document.root, Reader(file.parent, list(document.problems)))
+
+
+def read_mapping(values: Mapping[str, Any]) -> QATConfig:
+    """See `QATConfig.from_dict`."""
+    return _config(located(values), Reader())
+
+
+def rules_of(rules: Iterable[Any]) -> tuple[Rule, ...]:
+    """Rules that are objects or mappings.
+
+    Raises:
+        SpecError: with every problem found.
+    """
+    reader = Reader()
+    read = reader.rules(located(list(rules), ("rules",)))
+    return reader.sound(read)
+
+
+def tensor_config(role: Role, spelled: Any) -> TensorConfig:
+    """One tensor's configuration, of all that `QATConfig` takes for it.
+
+    Raises:
+        SpecError: with every problem found.
+    """
+    reader = Reader()
+    read = reader.tensor(located(spelled, (role,)), role)
+    return reader.sound(read)
+
+
+def located(value: Any, path: tuple[str, ...] = ()) -> Located:
+    """Python values as if they had been read from a file."""
+    if isinstance(value, Mapping):
+        value = {str(key): located(child, (*path, str(key))) for key, child in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [located(child, (*path, str(index))) for index, child in enumerate(value)]
+    return Located(value, "<dict>", 1, 1, path)
+
+
+def _config(root: Located, reader: Reader) -> QATConfig:
+    if not reader.is_mapping(root, CONFIG_KEYS):
+        raise SpecError(reader.problems)
+    exact = reader.flag(root, "exact", default=True)
+    everything = [reader.rule(_of_everything(root))] if root.value.keys() & set(ROLES) else []
+    listed = reader.rules(root.value["rules"]) if "rules" in root.value else ()
+    if not everything and "rules" not in root.value and "rules" not in meant(root, CONFIG_KEYS):
+        reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(ROLES)}"))
+    rules = reader.sound((*everything, *(listed or ())))
+    return QATConfig([rule for rule in rules if rule is not None], exact=exact)
+
+
+def _of_everything(root: Located) -> Located:
+    """The rule that the top of a file is."""
+    roles = {role: root.value[role] for role in ROLES if role in root.value}
+    return Located(roles, root.file, root.line, root.column, root.path, root.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads located values; what is wrong goes to `problems`, and None comes in its place.
+
+    Args:
+        folder: where the paths of format files start; None: the working directory.
+        problems: all that were found so far.
+    """
+
+    folder: Path | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    def sound(self, value: Value | None) -> Value:
+        """The value.
+
+        Raises:
+            SpecError: if there are problems.
+        """
+        if self.problems or value is None:
+            raise SpecError(self.problems)
+        return value
+
+    def rules(self, node: Located) -> tuple[Rule, ...] | None:
+        if not isinstance(node.value, list):
+            self._expected(node, "a list of rules")
+            return None
+        rules = [self.rule(child) for child in node.value]
+        return tuple(rule for rule in rules if rule is not None)
+
+    def rule(self, node: Located) -> Rule | None:
+        if isinstance(node.value, Rule):
+            return node.value
+        if not self.is_mapping(node, RULE_KEYS):
+            return None
+        match, types, skip = self._match(node), self._types(node), self.flag(node, "skip", default=False)
+        roles = [role for role in ROLES if role in node.value]
+        tensors = {role: self.tensor(node.value[role], role) for role in roles}
+        if skip and roles:
+            self.problems.append(node.key_problem(roles[0], "a rule that skips quantizes nothing; leave it out"))
+        elif not skip and not any(node.value[role].value is not None for role in roles) and not self._misspelt(node):
+            self.problems.append(node.problem(f"the rule says nothing; allowed: skip: true, or {', '.join(ROLES)}"))
+        return Rule(match=match, types=types, skip=skip, layer=LayerConfig(**tensors))
+
+    def tensor(self, node: Located, role: Role) -> TensorConfig | None:
+        """One tensor: null, a format, or a mapping."""
+        if node.value is None or isinstance(node.value, TensorConfig):
+            return node.value
+        if not isinstance(node.value, dict) or "element" in node.value:
+            node = Located({"format": node}, node.file, node.line, node.column, node.path)
+        if not self.is_mapping(node, TENSOR_KEYS):
+            return None
+        if "format" not in node.value:
+            if "format" not in meant(node, TENSOR_KEYS):
+                self.problems.append(node.problem("required key 'format' is missing"))
+            return None
+        format = self.format(node.value["format"])
+        return self._tensor(node, role, format) if format is not None else None
+
+    def format(self, node: Located) -> Format | None:
+        """A format by name or path, as a mapping with the keys of a format file, or as an object."""
+        try:
+            match node.value:
+                case NumberFormat() | BlockFormat():
+                    return node.value
+                case dict():
+                    return read_format(Document(node, ()), resolver(catalog()))
+                case str() | os.PathLike():
+                    return load_format(self._place(os.fspath(node.value)))
+        except SpecError as error:
+            self.problems.extend(error.problems)
+            return None
+        except LookupError as error:
+            self.problems.append(node.problem(str(error.args[0])))
+            return None
+        except OSError as error:
+            self.problems.append(node.problem(f"the file of {shown(str(node.value))} cannot be read: {error}"))
+            return None
+        self._expected(node, "the name of a format, the path of its file, or a mapping")
+        return None
+
+    def flag(self, node: Located, key: str, *, default: bool) -> bool:
+        child = node.value.get(key)
+        if child is None:
+            return default
+        if not isinstance(child.value, bool):
+            self._expected(child, "true or false")
+        return child.value is True
+
+    def is_mapping(self, node: Located, allowed: Collection[str]) -> bool:
+        """Whether it is; otherwise that is a problem, and so is each key that is not allowed."""
+        if not isinstance(node.value, dict):
+            self._expected(node, "a mapping of keys")
+            return False
+        for key in node.value:
+            if key not in allowed:
+                message = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(allowed)})"
+                self.problems.append(node.key_problem(key, message))
+        return True
+
+    # --- parts -----------------------------------------------------------------------------------------------------
+
+    def _tensor(self, node: Located, role: Role, format: Format) -> TensorConfig | None:
+        said = {key: child.value for key, child in node.value.items() if key in TENSOR_KEYS[2:]}
+        found = [*value_problems(said), *format_problems(format), *role_problems(role, format, said)]
+        known = len(self.problems)
+        self.problems.extend(placed(node, found, node))
+        quantizer, format = self._quantizer(node, role, format)
+        keys = {**role_defaults(role, format), **said}
+        self.problems.extend(placed(node, lsq_problems(format, keys), node))
+        return TensorConfig(format=format, quantizer=quantizer, **keys) if len(self.problems) == known else None
+
+    def _quantizer(self, node: Located, role: Role, format: Format) -> tuple[StateQuantizer | None, Format]:
+        """What chooses the scales; of a block format, which finds its own, only `search` may be asked for."""
+        child = node.value.get("quantizer")
+        if isinstance(format, BlockFormat):
+            return None, self._searched(child, format) if child else format
+        if child is None:
+            return default_quantizer(role), format
+        quantizer = read_quantizer(child, self.problems)
+        self.problems.extend(placed(node, quantizer_problems(quantizer), node))
+        return quantizer, format
+
+    def _searched(self, node: Located, format: BlockFormat) -> Format:
+        """The format's variant that takes each block's best scale."""
+        variant = f"{format.name}.mse"
+        has_variant = variant in formats()
+        if node.value == "search" and (has_variant or format.anchor.rule is ScaleRule.MSE):
+            return format if format.anchor.rule is ScaleRule.MSE else load_format(variant)
+        allowed = f"leave it out, or write search, for {variant}" if has_variant else "leave it out"
+        what = f"{format.name} is a block format, which finds its own scales"
+        self.problems.append(node.problem(f"{what}, got {shown(node.value)}; {allowed}"))
+        return format
+
+    def _place(self, name: str) -> str:
+        is_path = name.endswith((".yaml", ".yml")) or os.sep in name
+        return str(self.folder / name) if is_path and self.folder is not None else name
+
+    def _match(self, node: Located) -> str:
+        child = node.value.get("match")
+        if child is None:
+            return "*"
+        if not isinstance(child.value, str) or not all(child.value.split("|")):
+            self._expected(child, "globs on the names of modules, joined by |")
+            return "*"
+        return child.value
+
+    def _types(self, node: Located) -> tuple[str, ...]:
+        child = node.value.get("type")
+        if child is None:
+            return ()
+        names = child.plain() if isinstance(child.value, list) else [child.value]
+        if not names or not all(isinstance(name, str) and name for name in names):
+            self._expected(child, "the name of a class, or a list of them")
+            return ()
+        return tuple(names)
+
+    def _misspelt(self, node: Located) -> bool:
+        return bool(meant(node, RULE_KEYS) & {*ROLES, "skip"})
+
+    def _expected(self, node: Located, what: str) -> None:
+        if node.value is not UNREADABLE:
+            self.problems.append(node.problem(f"expected {what}, got {shown(node.value)}"))

@@ -1,0 +1,148 @@
+"""Prepared models into converted ones: codes in place of parameters, scales that stay, and not a bit of difference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from statqat_sim.errors import shown
+from statqat_sim.qat.keys import is_stochastic
+from statqat_sim.qat.modes import layers, quantizers
+from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+
+Model = TypeVar("Model", bound=nn.Module)
+
+GATHER = (
+    "load what get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of "
+    "torch.distributed.checkpoint.state_dict and qat.state_dict(model) give into a model that is prepared alike, "
+    "and convert that"
+)
+
+
+class _Job(NamedTuple):
+    """A parameter that becomes codes."""
+
+    name: str
+    layer: Quantized
+    parameter: str
+    packed: PackedWeight
+
+
+def convert(model: Model) -> Model:
+    """Replace quantized parameters by the codes of their formats, in place, and keep the scales of activations.
+
+    Forward gives what it gave before, bit for bit: each weight is decoded and compared before anything is changed.
+    Formats that round at random do so once, here. Parameters that layers share become codes that they share. There is
+    no training afterwards: quantizers of gradients go, and so do statistics. Weights that no format was given stay
+    what they are.
+
+    Args:
+        model: a prepared model.
+
+    Returns:
+        The same model. Its `state_dict` has `packed_weight.codes` and `.scale` (of blocks: what the format stores)
+        where `weight` was, and the scales of inputs and outputs.
+
+    Raises:
+        ValueError: if the model is not prepared, is converted already, is spread over processes, or has quantizers in
+            mode "float".
+        RuntimeError: if scales are missing: every one is named. Nothing was changed then.
+    """
+    _require_prepared(model)
+    jobs = list(_jobs(model))
+    for job in jobs:
+        put(job.layer, job.parameter, job.packed)
+    for _, layer in layers(model):
+        freeze(layer)
+    return model
+
+
+def put(layer: Quantized, parameter: str, packed: PackedWeight) -> None:
+    """Let a layer compute with codes in place of a parameter."""
+    layer.register_parameter(parameter, None)
+    layer._modules.pop(f"{parameter}_quantizer", None)
+    layer.add_module(f"packed_{parameter}", packed)
+
+
+def freeze(layer: Quantized) -> None:
+    """Make the scales of what enters and leaves part of the layer's state; gradients are quantized no more."""
+    layer._modules.pop("grad_output_quantizer", None)
+    for _, quantizer in layer.quantizers():
+        scale, quantizer.statistics = quantizer.scale, None
+        quantizer.is_persistent = True
+        if scale is not None:
+            del quantizer.scale
+            quantizer.register_buffer("scale", scale.detach().clone())
+
+
+def is_converted(model: nn.Module) -> bool:
+    """Whether `convert` has been here."""
+    frozen = any(quantizer.is_persistent for _, quantizer in quantizers(model))
+    return frozen or any(True for _ in packed_weights(model))
+
+
+def packed_weights(model: nn.Module) -> Iterator[tuple[str, str, PackedWeight]]:
+    """The packed weights of a converted model: the layer's qualified name, the parameter, and the codes."""
+    for name, layer in layers(model):
+        for parameter in layer.weights:
+            packed = layer._modules.get(f"packed_{parameter}")
+            if isinstance(packed, PackedWeight):
+                yield name, parameter, packed
+
+
+def _require_prepared(model: nn.Module) -> None:
+    found = dict(quantizers(model))
+    if is_converted(model):
+        raise ValueError("the model is converted already")
+    if not found:
+        raise ValueError("the model has no quantizer; allowed: what qat.prepare gave")
+    if spread := [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]:
+        raise ValueError(f"{shown(spread[0])} is spread over processes; {GATHER}")
+    if floats := [name for name, quantizer in found.items() if quantizer.mode != "quantize"]:
+        told = shown(", ".join(floats))
+        raise ValueError(f'{told}: not in mode "quantize"; call qat.set_mode(model, "quantize") first')
+    missing = [name for name, each in found.items() if each.stores_scale and not each.is_ready]
+    if missing := [name for name in missing if found[name].role != "grad_output"]:
+        what = "run batches under qat.calibrate(model), or configure `dynamic: true`"
+        raise RuntimeError("\n".join(f"{name}: there is no scale yet; {what}" for name in missing))
+
+
+def _jobs(model: nn.Module) -> Iterator[_Job]:
+    """All parameters that become codes; those that are shared, and quantized alike, once."""
+    known: dict[int, list[PackedWeight]] = {}
+    with torch.inference_mode(False), torch.no_grad():
+        for name, layer in layers(model):
+            for parameter in layer.weights:
+                weight, quantizer = getattr(layer, parameter), layer._modules.get(f"{parameter}_quantizer")
+                if not isinstance(quantizer, TensorQuantizer):
+                    continue
+                packed = _packed(f"{name}.{parameter}", weight, quantizer)
+                alike = known.setdefault(id(weight), [])
+                packed = next((other for other in alike if _is_same(packed, other)), packed)
+                alike.append(packed)
+                yield _Job(name, layer, parameter, packed)
+
+
+def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
+    """The codes of a weight, which are proven to give what the quantizer gives."""
+    packed = PackedWeight.of(weight, quantizer)
+    if not is_stochastic(quantizer.config.format) and not _same_bits(packed(), quantizer(weight)):
+        raise RuntimeError(f"{name}: codes of {quantizer.config.format.name} do not give the quantized weight's bits")
+    return packed
+
+
+def _is_same(one: PackedWeight, other: PackedWeight) -> bool:
+    if one.packing != other.packing:
+        return False
+    return all(_same_bits(*pair) for pair in zip(one.buffers(), other.buffers(), strict=True))
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    ours, theirs = (each.contiguous().reshape(-1) for each in (one, other))
+    return not ours.numel() or torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))

@@ -1,0 +1,162 @@
+"""What a saved model's file says of its tensors: formats by hash, with their texts; layers, by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from statqat_sim.errors import Problem
+from statqat_sim.qat.config import Role, TensorConfig, default_quantizer
+from statqat_sim.qat.config_reader import located
+from statqat_sim.qat.packed import PackedWeight, Packing
+from statqat_sim.qat.quantizer_keys import quantizer_keys, read_quantizer
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import formats, load_format, parse_format
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.text import format_hash, format_text
+
+KEY, VERSION = "statqat_sim", 1
+"""Of the metadata of a safetensors file: the one that holds a description, and how it is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedWeight:
+    """A parameter that codes stand for."""
+
+    packing: Packing
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedLayer:
+    """A quantized layer: the name of its class, its packed parameters, and what enters and leaves it."""
+
+    kind: str
+    weights: Mapping[str, SavedWeight] = field(default_factory=dict)
+    activations: Mapping[Role, TensorConfig] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """All layers of a converted model, by their qualified names, and the tensors that are others by another name."""
+
+    layers: Mapping[str, SavedLayer]
+    aliases: Mapping[str, str]
+    exact: bool = True
+
+    def to_json(self) -> str:
+        """The text; it has all formats in it, so that no catalog is needed to read it.
+
+        Raises:
+            TypeError: if a dynamic scale has a quantizer that no name describes.
+        """
+        texts: dict[str, str] = {}
+        layers = {name: _layer_keys(layer, texts) for name, layer in self.layers.items()}
+        keys = {"version": VERSION, "exact": self.exact, "formats": texts, "layers": layers, "aliases": self.aliases}
+        return json.dumps(keys, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Description:
+        """What `to_json` wrote.
+
+        Raises:
+            ValueError: if it is something else, of another version, or a format's text has not the hash that it had.
+        """
+        try:
+            keys = json.loads(text)
+            if keys["version"] != VERSION:
+                raise ValueError(f"it is of version {keys['version']}; allowed: {VERSION}; is the library too old?")
+            known = {hash: _checked_format(hash, text) for hash, text in keys["formats"].items()}
+            layers = {name: _layer(name, layer, known) for name, layer in keys["layers"].items()}
+            return cls(layers=layers, aliases=dict(keys["aliases"]), exact=bool(keys["exact"]))
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"its description is damaged: {error!r}") from None
+
+
+def saved_weight(packed: PackedWeight) -> SavedWeight:
+    """What a file says of codes."""
+    return SavedWeight(packing=packed.packing, dtype=packed.dtype)
+
+
+# --- writing -----------------------------------------------------------------------------------------------------
+
+
+def _layer_keys(layer: SavedLayer, formats: dict[str, str]) -> dict[str, Any]:
+    weights = {name: _weight_keys(weight, formats) for name, weight in layer.weights.items()}
+    activations = {role: _activation_keys(tensor, formats) for role, tensor in layer.activations.items()}
+    return {"kind": layer.kind, "weights": weights, "activations": activations}
+
+
+def _weight_keys(weight: SavedWeight, formats: dict[str, str]) -> dict[str, Any]:
+    packing = weight.packing
+    return {
+        "format": _known(packing.format, formats),
+        "shape": packing.shape,
+        "axis": packing.axis,
+        "channels": packing.channels,
+        "dtype": str(weight.dtype).removeprefix("torch."),
+    }
+
+
+def _activation_keys(tensor: TensorConfig, formats: dict[str, str]) -> dict[str, Any]:
+    """Only a dynamic scale still has a use for its quantizer."""
+    keys = {"format": _known(tensor.format, formats), "per": tensor.per, "dynamic": tensor.dynamic}
+    return {**keys, "quantizer": quantizer_keys(tensor.quantizer)} if tensor.dynamic and tensor.quantizer else keys
+
+
+def _known(format: Format, formats: dict[str, str]) -> str:
+    """The hash of a format, whose text is kept."""
+    hash = format_hash(format)
+    formats[hash] = format_text(format)
+    return hash
+
+
+# --- reading -----------------------------------------------------------------------------------------------------
+
+
+def _checked_format(hash: str, text: str) -> Format:
+    found = sha256(text.encode()).hexdigest()
+    if found != hash:
+        name = text.partition("\n")[0]
+        raise ValueError(f"the text of format {hash[:12]} ({name}) has another hash, {found[:12]}: it was changed")
+    format = parse_format(text, file=f"<format {hash[:12]}>")
+    known = load_format(format.name) if format.name in formats() else format  # with its title, and a shorter key
+    return known if format_hash(known) == hash else format
+
+
+def _layer(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedLayer:
+    weights = {each: _weight(f"{name}.{each}", found, formats) for each, found in keys["weights"].items()}
+    activations: dict[Any, TensorConfig] = {
+        role: _activation(f"{name}, {role}", found, formats) for role, found in keys["activations"].items()
+    }
+    return SavedLayer(kind=keys["kind"], weights=weights, activations=activations)
+
+
+def _weight(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedWeight:
+    format = _format_of(name, keys["format"], formats)
+    shape, channels = tuple(keys["shape"]), tuple(keys["channels"])
+    packing = Packing(format=format, shape=shape, axis=keys["axis"], channels=channels)
+    return SavedWeight(packing=packing, dtype=getattr(torch, keys["dtype"]))
+
+
+def _activation(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> TensorConfig:
+    format = _format_of(name, keys["format"], formats)
+    problems: list[Problem] = []
+    quantizer = None if isinstance(format, BlockFormat) else default_quantizer("input")
+    if "quantizer" in keys:
+        quantizer = read_quantizer(located(keys["quantizer"], (name,)), problems)
+    if problems:
+        raise ValueError("; ".join(map(str, problems)))
+    return TensorConfig(format=format, quantizer=quantizer, per=keys["per"], dynamic=keys["dynamic"])
+
+
+def _format_of(name: str, hash: str, formats: Mapping[str, Format]) -> Format:
+    if hash not in formats:
+        known = ", ".join(each[:12] for each in formats) or "none"
+        raise ValueError(f"{name}: the hash {hash[:12]} of its format is unknown; the file has texts of: {known}")
+    return formats[hash]

@@ -1,0 +1,218 @@
+"""Files of converted models back into models: float modules of the same classes, converted in place."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from statqat_sim.errors import did_you_mean
+from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, TensorConfig, default_quantizer
+from statqat_sim.qat.conversion import freeze, put
+from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
+from statqat_sim.qat.modes import layers
+from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
+from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.prepare import prepare
+from statqat_sim.qat.registry import REGISTERED
+from statqat_sim.qat.saving import file_of
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.spec.block import BlockFormat
+
+Model = TypeVar("Model", bound=nn.Module)
+
+PROJECTION = QuantizedOutputProjection.__name__
+
+
+def load(path: str | os.PathLike[str], model: Model) -> Model:
+    """Make a float model the one that was saved, in place.
+
+    Args:
+        path: what `save` was given.
+        model: made as the saved one was before `prepare`; its values do not matter, and may be on torch's meta device.
+
+    Returns:
+        The same model, converted. What was on the meta device is in the CPU's memory.
+
+    Raises:
+        ValueError: if the file is cut off, or none that `save` wrote; if a format's hash is unknown or its text was
+            changed; if tensors are missing, or there are others; if one has another shape or dtype. All that is wrong
+            is told by name, and the model is unchanged.
+        OSError: if there is no such file.
+    """
+    file = file_of(path)
+    description, tensors = _read(file)
+    problems = list(_problems(model, description, tensors))
+    if problems:
+        raise ValueError("\n".join(f"{file}: {problem}" for problem in problems))
+    _rebuild(model, description, tensors)
+    _fill(model, tensors)
+    return model
+
+
+def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
+    """The description, and all tensors by all of their names."""
+    from safetensors import SafetensorError, safe_open
+
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no such file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: cut off, or no safetensors file: {error}") from None
+    if KEY not in metadata:
+        raise ValueError(f"{file}: it was not written by qat.save: its metadata has no {KEY!r}")
+    try:
+        description = Description.from_json(metadata[KEY])
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    aliases = {name: tensors[other] for name, other in description.aliases.items() if other in tensors}
+    return description, {**tensors, **aliases}
+
+
+# --- checking ----------------------------------------------------------------------------------------------------
+
+
+def _problems(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """All that keeps the model from being the saved one."""
+    if any(isinstance(module, Quantized) for module in model.modules()):
+        yield "the model is prepared already; allowed: a float model"
+        return
+    modules = dict(model.named_modules())
+    found = [problem for name, layer in description.layers.items() for problem in _of_layer(name, layer, modules)]
+    yield from found
+    if not found:
+        yield from _of_tensors(_expected(model, description, tensors), tensors)
+
+
+def _of_layer(name: str, layer: SavedLayer, modules: Mapping[str, nn.Module]) -> Iterator[str]:
+    if name not in modules:
+        yield f"{name}: the model has no such module{did_you_mean(name, modules)}"
+        return
+    module = modules[name]
+    quantized = QuantizedOutputProjection if _is_output_projection(name, modules) else REGISTERED.get(type(module))
+    if quantized is None or quantized.__name__ != layer.kind:
+        yield f"{name}: a {type(module).__name__}, which does not become the saved {layer.kind}"
+        return
+    for parameter, weight in layer.weights.items():
+        own, shape = getattr(module, parameter), weight.packing.shape
+        if own is None or tuple(own.shape) != shape or own.dtype != weight.dtype:
+            told = "nothing" if own is None else f"{_told(own.shape, own.dtype)}"
+            yield f"{name}.{parameter}: saved was {_told(shape, weight.dtype)}; the model has {told}"
+
+
+def _is_output_projection(name: str, modules: Mapping[str, nn.Module]) -> bool:
+    parent, _, last = name.rpartition(".")
+    return last == "out_proj" and isinstance(modules.get(parent), nn.MultiheadAttention)
+
+
+def _expected(
+    model: nn.Module, description: Description, tensors: Mapping[str, Tensor]
+) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Shape and dtype of all that the saved model's state has; of the scales of channels what the file says."""
+    known = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
+    for name, layer in description.layers.items():
+        prefix = f"{name}." if name else ""
+        for parameter, weight in layer.weights.items():
+            known.pop(f"{prefix}{parameter}", None)
+            for buffer, kind in weight.packing.buffers.items():
+                known[f"{prefix}packed_{parameter}.{buffer}"] = kind
+        for role, tensor in layer.activations.items():
+            if not (tensor.dynamic or isinstance(tensor.format, BlockFormat)):
+                key = f"{prefix}{role}_quantizer.scale"
+                of_channels = tuple(tensors[key].shape) if key in tensors and tensor.per == "channel" else (1,)
+                known[key] = of_channels, torch.float32
+    return known
+
+
+def _of_tensors(
+    expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]], tensors: Mapping[str, Tensor]
+) -> Iterator[str]:
+    for name in sorted(expected.keys() - tensors.keys()):
+        yield f"{name}: missing; the model needs {_told(*expected[name])}{did_you_mean(name, tensors)}"
+    for name in sorted(tensors.keys() - expected.keys()):
+        yield f"{name}: the model has no place for it{did_you_mean(name, expected)}"
+    for name in sorted(expected.keys() & tensors.keys()):
+        saved = tuple(tensors[name].shape), tensors[name].dtype
+        if saved != expected[name]:
+            yield f"{name}: saved is {_told(*saved)}; the model needs {_told(*expected[name])}"
+
+
+def _told(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype) -> str:
+    return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
+
+
+# --- rebuilding --------------------------------------------------------------------------------------------------
+
+
+def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> None:
+    """Quantized classes, room for codes, and scales."""
+    rules = [_rule(name, layer, description) for name, layer in description.layers.items() if layer.kind != PROJECTION]
+    prepare(model, QATConfig(rules, exact=description.exact))
+    known: dict[str, PackedWeight] = {}
+    for name, layer in layers(model):
+        saved = description.layers[name]
+        for parameter, weight in saved.weights.items():
+            key = f"{name}.packed_{parameter}".removeprefix(".")
+            own = getattr(layer, parameter)
+            packed = _packed(key, weight, own.device, description.aliases, known)
+            put(layer, parameter, packed)
+        for _, quantizer in layer.quantizers():
+            _take_scale(quantizer, tensors.get(f"{name}.{quantizer.role}_quantizer.scale".removeprefix(".")))
+        freeze(layer)
+
+
+def _rule(name: str, layer: SavedLayer, description: Description) -> Rule:
+    """What makes a layer what it was; weights need no scales, as they have codes.
+
+    The rule of an attention holds for its output projection, whose output is quantized where its own is not.
+    """
+    projection = description.layers.get(f"{name}.out_proj".removeprefix("."))
+    below = projection.activations if projection is not None and projection.kind == PROJECTION else {}
+    config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in {**below, **layer.activations}.items()}
+    if layer.weights:
+        format = next(iter(layer.weights.values())).packing.format
+        quantizer = None if isinstance(format, BlockFormat) else default_quantizer("weight")
+        config["weight"] = TensorConfig(format=format, quantizer=quantizer)
+    return Rule(match=glob.escape(name), layer=LayerConfig(**config))
+
+
+def _packed(
+    key: str, weight: SavedWeight, device: torch.device, aliases: Mapping[str, str], known: dict[str, PackedWeight]
+) -> PackedWeight:
+    """Room for codes; where the file has them under another name that layer's."""
+    first = aliases.get(f"{key}.codes", f"{key}.codes")
+    if first not in known:
+        known[first] = PackedWeight.empty(weight.packing, weight.dtype, _place(device))
+    return known[first]
+
+
+def _take_scale(quantizer: TensorQuantizer, scale: Tensor | None) -> None:
+    if scale is not None:
+        quantizer.keep(scale)
+
+
+def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy every tensor to its place; what was on the meta device gets memory, shared where it was shared."""
+    made: dict[int, Any] = {}
+    for name, own in list(model.state_dict(keep_vars=True).items()):
+        if not own.is_meta:
+            with torch.no_grad():
+                own.copy_(tensors[name])
+            continue
+        if id(own) not in made:
+            value = tensors[name].clone()
+            made[id(own)] = nn.Parameter(value, own.requires_grad) if isinstance(own, nn.Parameter) else value
+        owner, _, last = name.rpartition(".")
+        setattr(model.get_submodule(owner), last, made[id(own)])
+
+
+def _place(device: torch.device) -> torch.device:
+    return torch.device("cpu") if device.type == "meta" else device

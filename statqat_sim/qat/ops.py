@@ -1,0 +1,203 @@
+"""Operations that torch knows by name: eager, compiled, exported, vectorised, with gradients.
+
+`statqat::fake_quantize` and `statqat::choose_scale` are opaque to the compiler: their bits are those of `Codec`, on the
+backend that owns the tensor. With `exact=False` there are torch's operations in its place, which the compiler fuses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from statqat_sim.geometry import is_whole_array
+from statqat_sim.qat.device_scales import minmax_scale
+from statqat_sim.qat.gradients import LEARNED, elements, gradient_of_input, gradient_of_scale, is_clipped
+from statqat_sim.qat.keys import codec_for, format_of, plain_scale, quantizer_of, traced_codec
+from statqat_sim.spec.block import BlockFormat
+
+LIBRARY = torch.library.Library("statqat", "DEF")  # type: ignore[no-untyped-call]
+FAKE_QUANTIZE, CHOOSE_SCALE = "statqat::fake_quantize", "statqat::choose_scale"
+LIBRARY.define(  # type: ignore[no-untyped-call]
+    "fake_quantize(Tensor x, Tensor? scale, Tensor? seed, str format, int axis, str gradient) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+LIBRARY.define(  # type: ignore[no-untyped-call]
+    "choose_scale(Tensor x, str format, str quantizer, int? channel_axis) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+OPERATION: Any = torch.ops.statqat.fake_quantize.default
+WORD = (1 << 64) - 1
+
+
+def fake_quantize(
+    x: Tensor,
+    scale: Tensor | None = None,
+    seed: Tensor | None = None,
+    *,
+    format: str,
+    axis: int = -1,
+    gradient: str = "clipped",
+    exact: bool = True,
+) -> Tensor:
+    """What x decodes to when it was encoded: in float32, cast once to x's dtype; contiguous.
+
+    Args:
+        x: floats.
+        scale: float32, in a shape that broadcasts against x; number formats only.
+        seed: of stochastic rounding, an int64 without axes in the CPU's memory.
+        format: its key.
+        axis: along which blocks run.
+        gradient: what the backward pass takes for the derivative: "clipped", "ste", "lsq"; "lsq_features" of
+            activations, whose features begin at `axis`.
+        exact: False: torch's operations, on whatever device; formats that round at random are refused.
+    """
+    call = OPERATION if exact and not _is_transformed() else _FakeQuantize.apply
+    options = () if call is OPERATION else (exact,)
+    return call(x, scale, seed, format, axis, gradient, *options)  # type: ignore[no-any-return]
+
+
+def _is_transformed() -> bool:
+    """Whether `torch.func` calls, which wants a Function: it does not take gradients of named operations."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
+def choose_scale(x: Tensor, *, format: str, quantizer: str, channel_axis: int | None = None) -> Tensor:
+    """The scale that a quantizer gives x, as `Quantizer.fit` has it; without a gradient.
+
+    What lies on a device is copied to the CPU's memory for it, but for MinMax, which does not wait for the device.
+    """
+    return torch.ops.statqat.choose_scale(x.detach(), format, quantizer, channel_axis)  # type: ignore[no-any-return]
+
+
+# --- what they do ------------------------------------------------------------------------------------------------
+
+
+def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int, _: str) -> Tensor:
+    codec = codec_for(format, x)
+    is_wide = x.dtype == torch.float64 and not isinstance(codec.format, BlockFormat)
+    # in torch's own memory, which may be resized
+    out = torch.empty(x.shape, dtype=torch.float64 if is_wide else torch.float32, device=x.device)
+    codec.fake_quantize(x, scale=scale, axis=axis, out=out, seed=_word(seed))
+    return out.to(x.dtype)
+
+
+def _word(seed: Tensor | None) -> int | None:
+    return None if seed is None else int(seed) & WORD
+
+
+def _choose_scale(x: Tensor, format: str, quantizer: str, channel_axis: int | None) -> Tensor:
+    number: Any = format_of(format)
+    if x.is_cuda and quantizer == "minmax":
+        return minmax_scale(x, number, channel_axis)
+    scale = quantizer_of(quantizer).fit(x.cpu(), number, channel_axis=channel_axis)
+    return torch.tensor(plain_scale(scale, quantizer), device=x.device)
+
+
+def _fake_of_quantized(x: Tensor, *_: Any) -> Tensor:
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+
+
+def _fake_of_scale(x: Tensor, format: str, quantizer: str, channel_axis: int | None) -> Tensor:
+    kept = range(x.ndim) if channel_axis is None else set(range(x.ndim)) - {channel_axis % x.ndim}
+    shape = [1 if axis in kept else size for axis, size in enumerate(x.shape)]
+    return torch.empty(shape, dtype=torch.float32, device=x.device)
+
+
+LIBRARY.impl("fake_quantize", _fake_quantize, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+LIBRARY.impl("choose_scale", _choose_scale, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+torch.library.register_fake(FAKE_QUANTIZE, _fake_of_quantized, lib=LIBRARY)
+torch.library.register_fake(CHOOSE_SCALE, _fake_of_scale, lib=LIBRARY)
+
+
+# --- gradients ---------------------------------------------------------------------------------------------------
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """Keep what the gradients need: nothing where they pass through."""
+    x, scale, seed, ctx.format, ctx.axis, ctx.gradient, *options = inputs
+    ctx.exact = all(options)
+    ctx.is_clipped = is_clipped(ctx.format, ctx.gradient)
+    if ctx.is_clipped:
+        ctx.save_for_backward(x, scale, seed if ctx.gradient in LEARNED else None)
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    """Of all inputs of the operation."""
+    if not ctx.is_clipped:
+        return gradient, None, None, None, None, None
+    x, scale, seed = ctx.saved_tensors
+    of_input = gradient_of_input(gradient, x, scale, ctx.format) if ctx.needs_input_grad[0] else None
+    of_scale = None
+    if ctx.needs_input_grad[1] and ctx.gradient in LEARNED:
+        quotient = x.to(torch.float32) / scale
+        codes = fake_quantize(quotient, None, seed, format=ctx.format, gradient="ste", exact=ctx.exact)
+        count = elements(x.shape, ctx.gradient, ctx.axis)
+        of_scale = gradient_of_scale(gradient, x, scale, codes, ctx.format, count)
+    return of_input, of_scale, None, None, None, None
+
+
+class _FakeQuantize(torch.autograd.Function):
+    """The same for what takes no named operation: with a last argument, `exact`."""
+
+    setup_context = staticmethod(_remember)
+
+    @staticmethod
+    def forward(
+        x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int, gradient: str, exact: bool
+    ) -> Tensor:
+        if exact:
+            return OPERATION(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
+        values = traced_codec(format).fake_quantize(x, scale=scale, axis=axis, seed=_word(seed))
+        return values.to(x.dtype)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        return (*_backward(ctx, *gradients), None)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+        return _vectorised(_FakeQuantize.apply, info, in_dims, arguments), 0
+
+
+torch.library.register_autograd(FAKE_QUANTIZE, _backward, setup_context=_remember, lib=LIBRARY)
+
+
+# --- vectorised calls --------------------------------------------------------------------------------------------
+
+
+def _vectorised_quantize(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+    return _vectorised(OPERATION, info, in_dims, arguments), 0
+
+
+def _vectorised(call: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]) -> Tensor:
+    """One call for all, where every sample's blocks are its own; else one for each."""
+    (x, scale, seed, format, axis, *rest), (x_dim, scale_dim, seed_dim, *_) = arguments, in_dims
+    spec = format_of(format)
+    is_joint = isinstance(spec, BlockFormat) and any(is_whole_array(level.block) for level in spec.scales)
+    if is_joint or seed_dim is not None or x_dim is None:
+        return _one_by_one(call, info, in_dims, arguments)
+    x = x.movedim(x_dim, 0)
+    if scale is not None and scale_dim is not None:
+        scale = scale.movedim(scale_dim, 0)
+        scale = scale.reshape(len(scale), *[1] * (x.ndim - scale.ndim), *scale.shape[1:])
+    return call(x, scale, seed, format, axis if axis < 0 else axis + 1, *rest)  # type: ignore[no-any-return]
+
+
+def _vectorised_choice(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+    return _one_by_one(torch.ops.statqat.choose_scale, info, in_dims, arguments), 0
+
+
+def _one_by_one(call: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]) -> Tensor:
+    """The results of a call for each sample, stacked."""
+
+    def of_sample(index: int) -> Any:
+        pairs = zip(arguments, in_dims, strict=True)
+        return call(*[each if dim is None else each.select(dim, index) for each, dim in pairs])
+
+    return torch.stack([of_sample(index) for index in range(info.batch_size)])
+
+
+torch.library.register_vmap(FAKE_QUANTIZE, _vectorised_quantize, lib=LIBRARY)
+torch.library.register_vmap(CHOOSE_SCALE, _vectorised_choice, lib=LIBRARY)

@@ -1,0 +1,217 @@
+"""A weight as the codes of its format: what `convert` leaves of a parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from statqat_sim import layouts
+from statqat_sim.geometry import Geometry
+from statqat_sim.layouts.bits import BYTE
+from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
+from statqat_sim.qat.keys import codec_for, format_key, format_of
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.number import NumberFormat
+
+CODES, SCALE = "codes", "scale"
+"""Names of buffers: of the elements' codes, and of a number format's scales. Those of blocks have their fields'."""
+
+LIBRARY = torch.library.Library("statqat", "FRAGMENT")  # type: ignore[no-untyped-call]
+LIBRARY.define(  # type: ignore[no-untyped-call]
+    "decode_weight(Tensor codes, Tensor[] scales, str format, int[] shape, int axis, ScalarType dtype) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """What a packed weight is, but for its bits.
+
+    Args:
+        format: of the codes.
+        shape: of the weight.
+        axis: along which blocks run.
+        channels: the shape of a number format's scales; () for block formats.
+    """
+
+    format: Format
+    shape: tuple[int, ...]
+    axis: int
+    channels: tuple[int, ...] = ()
+
+    @property
+    def buffers(self) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
+        """Shape and dtype of every array, by its name: codes are dense bytes, scales that are floats stay floats."""
+        count = math.prod(self.shape)
+        if isinstance(self.format, NumberFormat):
+            codes = (dense_bytes(count, self.format.bits),), torch.uint8
+            return {CODES: codes, SCALE: (self.channels, torch.float32)}
+        *others, elements = self.fields.values()
+        return {_name(field): _stored(field) for field in (elements, *others)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of the arrays: codes first."""
+        return tuple(self.buffers)
+
+    @property
+    def fields(self) -> Mapping[str, layouts.Field]:
+        """The arrays of a block format."""
+        assert isinstance(self.format, BlockFormat)
+        return layouts.fields_of(self.format, Geometry.of(self.shape, self.axis, self.format))
+
+    @property
+    def nbytes(self) -> int:
+        """Of all arrays."""
+        return sum(math.prod(shape) * dtype.itemsize for shape, dtype in self.buffers.values())
+
+    @property
+    def bits_per_element(self) -> float:
+        """Of all arrays; NaN where there are no elements."""
+        count = math.prod(self.shape)
+        return BYTE * self.nbytes / count if count else math.nan
+
+
+class PackedWeight(nn.Module):
+    """Buffers of codes and scales; `forward` gives the weight that they stand for.
+
+    Args:
+        packing: what the buffers hold.
+        dtype: of the weight; `model.to(torch.bfloat16)` changes it, and leaves codes and scales alone.
+        buffers: by the names of `Packing.buffers`.
+    """
+
+    def __init__(self, packing: Packing, dtype: torch.dtype, buffers: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.packing, self.dtype = packing, dtype
+        self.format_key = format_key(packing.format)
+        for name in packing.buffers:
+            self.register_buffer(name, buffers[name])
+
+    @classmethod
+    def of(cls, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
+        """The codes of a weight, as its quantizer decides."""
+        format, axis = quantizer.config.format, quantizer.layout.axis
+        scale = quantizer.scale_for(weight)
+        seed = quantizer.draw_seed()
+        options = {} if seed is None else {"seed": int(seed) & (1 << 64) - 1}
+        if scale is None:
+            packing = Packing(format=format, shape=tuple(weight.shape), axis=axis)
+            buffers = _of_blocks(weight, packing, options)
+        else:
+            packing = Packing(format=format, shape=tuple(weight.shape), axis=axis, channels=tuple(scale.shape))
+            buffers = _of_numbers(weight, scale.detach(), format, options)
+        return cls(packing, weight.dtype, buffers)
+
+    @classmethod
+    def empty(cls, packing: Packing, dtype: torch.dtype, device: torch.device) -> PackedWeight:
+        """Room for codes that are to be loaded."""
+        known = packing.buffers.items()
+        return cls(
+            packing, dtype, {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in known}
+        )
+
+    def forward(self) -> Tensor:
+        packing = self.packing
+        codes, *scales = (getattr(self, name) for name in packing.names)
+        return torch.ops.statqat.decode_weight(  # type: ignore[no-any-return]
+            codes, scales, self.format_key, packing.shape, packing.axis, self.dtype
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Of the buffers, as they are."""
+        return sum(buffer.nbytes for buffer in self.buffers())
+
+    @property
+    def bits_per_element(self) -> float:
+        """Measured; NaN where there are no elements."""
+        count = math.prod(self.packing.shape)
+        return BYTE * self.nbytes / count if count else math.nan
+
+    def extra_repr(self) -> str:
+        packing = self.packing
+        return f"{packing.format.name}, {packing.shape}, {self.dtype}, {self.bits_per_element:.4g} bits per element"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PackedWeight:
+        """Codes and scales move with the model and keep their dtypes; the weight's follows the model's."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        like = next(self.buffers())
+        self.dtype = fn(torch.empty(0, dtype=self.dtype, device=like.device)).dtype
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+# --- encoding ----------------------------------------------------------------------------------------------------
+
+
+def _of_numbers(weight: Tensor, scale: Tensor, format: Format, options: dict[str, Any]) -> dict[str, Tensor]:
+    quotient = weight.detach().to(torch.float32) / scale  # as `Codec.fake_quantize` has it, of float64 too
+    codes = codec_for(format_key(format), weight).encode(quotient, **options)
+    return {CODES: to_dense(codes, format.bits), SCALE: scale.to(torch.float32, copy=True)}
+
+
+def _of_blocks(weight: Tensor, packing: Packing, options: dict[str, Any]) -> dict[str, Tensor]:
+    q = codec_for(format_key(packing.format), weight).quantize(weight.detach(), axis=packing.axis, **options)
+    offsets = (*q.offset_scales, *(() if q.offset is None else (q.offset,)))
+    arrays = zip(packing.fields.values(), (*q.scales, *offsets, q.codes), strict=True)
+    return {
+        _name(field): array.contiguous().clone() if field.is_float else to_dense(array, field.bits)
+        for field, array in arrays
+    }
+
+
+def _name(field: layouts.Field) -> str:
+    return CODES if field.name == layouts.ELEMENTS else field.name
+
+
+def _stored(field: layouts.Field) -> tuple[tuple[int, ...], torch.dtype]:
+    if field.is_float:
+        return field.shape, getattr(torch, field.storage.value)
+    return (dense_bytes(math.prod(field.shape), field.bits),), torch.uint8
+
+
+# --- decoding ----------------------------------------------------------------------------------------------------
+
+
+def _decode(codes: Tensor, scales: list[Tensor], key: str, shape: list[int], axis: int, dtype: torch.dtype) -> Tensor:
+    format, sizes = format_of(key), tuple(shape)
+    if isinstance(format, NumberFormat):
+        values = codec_for(key, codes).decode(from_dense(codes, format.bits, sizes))
+        return values.mul_(scales[0]).to(dtype)  # type: ignore[no-any-return]
+    packing = Packing(format=format, shape=sizes, axis=axis)
+    *others, elements = packing.fields.values()
+    arrays = [_unpacked(*pair) for pair in zip(others, scales, strict=True)]
+    count = sum(field.name.startswith(layouts.SCALE) for field in others)
+    offsets = arrays[count:]
+    offset = offsets[-1] if offsets else None
+    parts = tuple(arrays[:count]), format, axis, offset, tuple(offsets[:-1])
+    q = QuantizedTensor(_unpacked(elements, codes), *parts)
+    return codec_for(key, codes).dequantize(q).to(dtype)  # type: ignore[no-any-return]
+
+
+def _unpacked(field: layouts.Field, stored: Tensor) -> Tensor:
+    return stored if field.is_float else from_dense(stored, field.bits, field.shape)
+
+
+def _fake_decode(
+    codes: Tensor, scales: list[Tensor], key: str, shape: list[int], axis: int, dtype: torch.dtype
+) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device=codes.device)
+
+
+LIBRARY.impl("decode_weight", _decode, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
+torch.library.register_fake("statqat::decode_weight", _fake_decode, lib=LIBRARY)

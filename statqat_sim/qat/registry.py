@@ -1,0 +1,37 @@
+"""Which float module becomes which quantized one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from statqat_sim.qat.modules.base import Quantized
+
+_classes: dict[type[nn.Module], type[Quantized]] = {}
+
+REGISTERED: Mapping[type[nn.Module], type[Quantized]] = MappingProxyType(_classes)
+"""The quantized class of each float class. Exact: a subclass, whose forward may be another one, is not touched."""
+
+
+def register(float_class: type[nn.Module], quantized_class: type[Quantized]) -> None:
+    """Let `prepare` turn modules of a class into a quantized class of their own.
+
+    Args:
+        float_class: of the modules that are to be quantized.
+        quantized_class: a subclass of both `Quantized` and `float_class` whose forward calls `quantized_input`,
+            `quantized_weight` and `quantized_output`.
+
+    Raises:
+        TypeError: unless it is one.
+    """
+    from statqat_sim.qat.modules.base import Quantized
+
+    wanted = f"class {quantized_class.__name__}(qat.Quantized, {float_class.__name__})"
+    for base in (Quantized, float_class):
+        if not issubclass(quantized_class, base):
+            raise TypeError(f"{quantized_class.__name__} is no subclass of {base.__name__}; allowed: {wanted}")
+    _classes[float_class] = quantized_class

@@ -1,0 +1,81 @@
+"""Converted models as one safetensors file: codes, scales, everything else, and the text of each format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from statqat_sim.errors import shown
+from statqat_sim.qat.conversion import is_converted
+from statqat_sim.qat.description import KEY, Description, SavedLayer, saved_weight
+from statqat_sim.qat.modes import layers
+from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.report.atomic import replacing
+
+SUFFIX, FILE = ".safetensors", "model.safetensors"
+
+
+def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
+    """Write a converted model to one file, whole or not at all.
+
+    Args:
+        model: what `convert` gave.
+        path: a `.safetensors` file; or a directory, which is made, for `model.safetensors`.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: if the model is not converted.
+        TypeError: if its state has more than tensors, or a dynamic scale's quantizer has no name.
+        OSError: if it cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    if not is_converted(model):
+        raise ValueError("the model is not converted; call qat.convert(model) first")
+    tensors, aliases = _tensors(model)
+    found = {name: _saved(layer) for name, layer in layers(model)}
+    description = Description(layers=found, aliases=aliases, exact=_is_exact(model)).to_json()
+    file = file_of(path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        save_file(tensors, temporary, {KEY: description})
+    return file
+
+
+def file_of(path: str | os.PathLike[str]) -> Path:
+    """The file of a path that may be a directory's."""
+    path = Path(path)
+    return path if path.suffix == SUFFIX and not path.is_dir() else path / FILE
+
+
+def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Every tensor of the state once, and the other names that some have."""
+    tensors: dict[str, Tensor] = {}
+    aliases: dict[str, str] = {}
+    known: dict[tuple[object, ...], str] = {}
+    for name, tensor in model.state_dict().items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{shown(name)} of the state is a {type(tensor).__name__}; allowed: tensors")
+        place = tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+        if tensor.numel() and place in known:
+            aliases[name] = known[place]
+        else:
+            known[place] = name
+            tensors[name] = tensor.detach().cpu().contiguous().clone()
+    return tensors, aliases
+
+
+def _saved(layer: Quantized) -> SavedLayer:
+    packed = {name: layer._modules.get(f"packed_{name}") for name in layer.weights}
+    weights = {name: saved_weight(each) for name, each in packed.items() if isinstance(each, PackedWeight)}
+    activations = {quantizer.role: quantizer.config for _, quantizer in layer.quantizers()}
+    return SavedLayer(kind=type(layer).__name__, weights=weights, activations=activations)
+
+
+def _is_exact(model: nn.Module) -> bool:
+    return all(quantizer.exact for _, layer in layers(model) for _, quantizer in layer.quantizers())

@@ -1,0 +1,241 @@
+"""What each tensor of a model is quantized to, at what error and in how many bits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.histogram import Histogram
+from statqat_sim.layouts.bits import BYTE
+from statqat_sim.metrics import decibels
+from statqat_sim.qat.config import Role
+from statqat_sim.qat.modes import layers
+from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.packed import PackedWeight, Packing
+from statqat_sim.qat.registry import REGISTERED
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
+from statqat_sim.quantizer.levels import levels
+from statqat_sim.quantizer.score import Score
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.number import NumberFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryRow:
+    """One tensor.
+
+    Args:
+        layer: the qualified name of its layer.
+        tensor: the parameter, or the role: "weight", "input", "output", "grad_output".
+        role: what it is to its layer.
+        format: the name of its format.
+        quantizer: what chooses its scales; None: the format finds its own, or no scale is chosen any more.
+        scale: the least and the greatest; None where each call has its own, or there is none.
+        sqnr_db: of weights as they are; of activations what calibration lets expect; None where neither is known, or
+            there is no error.
+        clipped: the share of elements beyond the format's range, likewise.
+        elements: of a weight; 0 for what flows.
+        nbytes: of a weight's codes and scales: those in memory after `convert`, before it those that it will leave.
+        float_nbytes: of the weight as floats.
+    """
+
+    layer: str
+    tensor: str
+    role: Role
+    format: str
+    quantizer: str | None = None
+    scale: tuple[float, float] | None = None
+    sqnr_db: float | None = None
+    clipped: float | None = None
+    elements: int = 0
+    nbytes: int = 0
+    float_nbytes: int = 0
+
+    @property
+    def bits_per_element(self) -> float | None:
+        """With scales and padding; of weights."""
+        return BYTE * self.nbytes / self.elements if self.elements else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """All quantized tensors of a model; `str` is a table of them.
+
+    Args:
+        rows: in the order of the layers.
+        left: qualified names of modules that could be quantized, and are not.
+        converted: whether weights are codes.
+    """
+
+    rows: tuple[SummaryRow, ...]
+    left: tuple[str, ...]
+    converted: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Of all weights, each that is shared once."""
+        return sum(row.nbytes for row in self.rows)
+
+    @property
+    def float_nbytes(self) -> int:
+        """Of the same weights as floats."""
+        return sum(row.float_nbytes for row in self.rows)
+
+    @property
+    def bits_per_element(self) -> float:
+        """Of all weights together, with scales and padding; NaN where there are none."""
+        elements = sum(row.elements for row in self.rows if row.nbytes)
+        return BYTE * self.nbytes / elements if elements else math.nan
+
+    def __str__(self) -> str:
+        from statqat_sim.report.layers import summary_text
+
+        return summary_text(self)
+
+
+def summary(model: nn.Module) -> Summary:
+    """The formats, scales and errors of a prepared or converted model.
+
+    Of a model that is spread over processes all of them call it.
+
+    Raises:
+        ValueError: if the model is neither.
+    """
+    found = list(layers(model))
+    if not found:
+        raise ValueError("the model has no quantized layer; allowed: what qat.prepare or qat.convert gave")
+    seen: set[int] = set()
+    with torch.no_grad():
+        rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))
+    left = tuple(name for name, module in model.named_modules() if type(module) in REGISTERED)
+    return Summary(rows=rows, left=left, converted=any(_packed(layer) for _, layer in found))
+
+
+def _packed(layer: Quantized) -> list[PackedWeight]:
+    return [module for module in layer.children() if isinstance(module, PackedWeight)]
+
+
+def _rows(name: str, layer: Quantized, seen: set[int]) -> Iterator[SummaryRow]:
+    """`seen`: the weights that were counted already."""
+    for parameter in layer.weights:
+        packed, quantizer = (layer._modules.get(each) for each in (f"packed_{parameter}", f"{parameter}_quantizer"))
+        if isinstance(packed, PackedWeight):
+            yield _of_packed(name, parameter, packed, is_shared=id(packed) in seen)
+            seen.add(id(packed))
+        elif isinstance(quantizer, TensorQuantizer):
+            weight = getattr(layer, parameter)
+            yield _of_weight(name, parameter, whole(weight), quantizer, is_shared=id(weight) in seen)
+            seen.add(id(weight))
+    for _, quantizer in layer.quantizers():
+        if quantizer.role != "weight":
+            yield _of_activation(name, quantizer)
+
+
+def _of_packed(layer: str, parameter: str, packed: PackedWeight, *, is_shared: bool) -> SummaryRow:
+    packing, format = packed.packing, packed.packing.format
+    scale = getattr(packed, "scale", None) if isinstance(format, NumberFormat) else None
+    elements = math.prod(packing.shape)
+    return SummaryRow(
+        layer=layer,
+        tensor=parameter,
+        role="weight",
+        format=format.name,
+        scale=_ends(scale),
+        elements=elements,
+        nbytes=0 if is_shared else packed.nbytes,
+        float_nbytes=0 if is_shared else elements * packed.dtype.itemsize,
+    )
+
+
+def _of_weight(
+    layer: str, parameter: str, weight: Tensor, quantizer: TensorQuantizer, *, is_shared: bool
+) -> SummaryRow:
+    format, is_ready = quantizer.config.format, quantizer.is_ready or not quantizer.stores_scale
+    scale = quantizer.scale_for(weight) if is_ready else quantizer.scale
+    channels = () if scale is None else tuple(scale.shape)
+    packing = Packing(format=format, shape=tuple(weight.shape), axis=quantizer.layout.axis, channels=channels)
+    return SummaryRow(
+        layer=layer,
+        tensor=parameter,
+        role="weight",
+        format=format.name,
+        quantizer=_told(quantizer),
+        scale=_ends(scale) if is_ready else None,
+        sqnr_db=_sqnr_db(weight, quantizer) if is_ready else None,
+        clipped=_clipped(weight, scale, format) if is_ready else None,
+        elements=weight.numel(),
+        nbytes=0 if is_shared else packing.nbytes,
+        float_nbytes=0 if is_shared else weight.nbytes,
+    )
+
+
+def _of_activation(layer: str, quantizer: TensorQuantizer) -> SummaryRow:
+    sqnr_db, clipped = _expected(quantizer)
+    return SummaryRow(
+        layer=layer,
+        tensor=quantizer.role,
+        role=quantizer.role,
+        format=quantizer.config.format.name,
+        quantizer=_told(quantizer),
+        scale=_ends(quantizer.scale) if quantizer.is_ready else None,
+        sqnr_db=sqnr_db,
+        clipped=clipped,
+    )
+
+
+def _told(quantizer: TensorQuantizer) -> str | None:
+    chooser = quantizer.config.quantizer
+    return None if chooser is None else f"{chooser!r}{', dynamic' * quantizer.config.dynamic}"
+
+
+def _ends(scale: Tensor | None) -> tuple[float, float] | None:
+    return None if scale is None or not scale.numel() else (float(scale.min()), float(scale.max()))
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+def _sqnr_db(weight: Tensor, quantizer: TensorQuantizer) -> float | None:
+    x, y = weight.double(), quantizer(weight).double()
+    return _finite(decibels(float((x * x).sum()), float(((x - y) ** 2).sum())))
+
+
+def _clipped(weight: Tensor, scale: Tensor | None, format: Format) -> float | None:
+    if scale is None or not isinstance(format, NumberFormat) or not weight.numel():
+        return None
+    quotient = weight.float() / scale
+    return float(((quotient < format.min) | (quotient > format.max)).double().mean())
+
+
+def _expected(quantizer: TensorQuantizer) -> tuple[float | None, float | None]:
+    """SQNR and the share that is clipped, of what calibration has seen."""
+    format, seen, scale = quantizer.config.format, quantizer.statistics, quantizer.scale
+    if seen is None or scale is None or not quantizer.is_ready or not isinstance(format, NumberFormat):
+        return None, None
+    try:
+        steps = levels(format)
+    except UnsupportedError:
+        return None, None
+    noise = power = clipped = count = 0.0
+    for histogram, each in zip(seen.each_channel(), np.from_dlpack(scale.detach().cpu()).reshape(-1), strict=True):
+        score = Score.of_histogram(histogram, steps)
+        noise, power = noise + float(score.errors(np.array([float(each)]))[0]), power + score.power
+        clipped, count = clipped + _beyond(histogram, float(each), format), count + score.count
+    return _finite(decibels(power, noise)), clipped / count if count else None
+
+
+def _beyond(histogram: Histogram, scale: float, format: NumberFormat) -> float:
+    """How many elements lie beyond the format's range; bins that its ends cut are interpolated."""
+    low, high = scale * format.min, scale * format.max
+    below, _, above = histogram.cell_moments([-math.inf, low, high, math.inf])[0].tolist()
+    return float(below * (histogram.low.min() < low) + above * (histogram.high.max() > high))
+
+
+def _finite(ratio: float) -> float | None:
+    return ratio if math.isfinite(ratio) else None

@@ -1,0 +1,252 @@
+"""One tensor of a layer, quantized: a module that holds what `state_dict` of the model does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from statqat_sim.histogram import Histogram
+from statqat_sim.qat.config import Role, TensorConfig
+from statqat_sim.qat.gradient_quantizer import quantized_gradient
+from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
+from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.ops import choose_scale, fake_quantize
+from statqat_sim.qat.statistics import with_batch
+from statqat_sim.spec.block import BlockFormat
+
+Mode: TypeAlias = Literal["float", "quantize", "calibrate"]
+"""Float: tensors pass as they are. Calibrate: so too, and what is to be calibrated is counted."""
+
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+
+class TensorQuantizer(nn.Module):
+    """Quantizes a tensor: `forward` gives what its codes decode to, of the tensor's dtype.
+
+    Args:
+        config: how.
+        layout: which axes mean what.
+        role: what the tensor is to its layer.
+        name: what errors call it.
+        exact: whether kernels do it, or torch's operations.
+
+    Attributes:
+        scale: float32, in a shape that broadcasts; None where each call has its own, or nothing was chosen yet. A
+            parameter where it is learned.
+        statistics: what calibration saw; None before it.
+        steps: how often `qat.step` came by.
+        mode: "float", "quantize" or "calibrate".
+    """
+
+    scale: Tensor | None
+
+    def __init__(self, config: TensorConfig, layout: Layout, role: Role, name: str = "", *, exact: bool = True) -> None:
+        super().__init__()
+        self.config, self.layout, self.role, self.name, self.exact = config, layout, role, name, exact
+        self.mode: Mode = "quantize"
+        self.statistics: Histogram | None = None
+        self.steps = 0
+        self.is_ready = False
+        self.is_persistent = False
+        self._find_keys()
+        self.register_buffer("scale", None, persistent=False)
+        if self.stores_scale:
+            self._hold(torch.ones(1 if self.channel_axis is None else 0))
+
+    def _find_keys(self) -> None:
+        """What calls of operations say of the format and the quantizer, in this process."""
+        self.format_key = format_key(self.config.format)
+        self.quantizer_key = None if self.config.quantizer is None else quantizer_key(self.config.quantizer)
+        self._is_stochastic = is_stochastic(self.config.format)
+        if not self.exact:  # torch's exporter would make fakes of the constants that are kept when they are first seen
+            seed = torch.tensor(0) if self._is_stochastic else None
+            fake_quantize(torch.zeros([1] * 5), torch.ones(1) if self.has_scale else None, seed, **self._options)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._find_keys()
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def has_scale(self) -> bool:
+        """Whether a scale is chosen for it: block formats find theirs."""
+        return not isinstance(self.config.format, BlockFormat)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the scale is a parameter."""
+        return self.has_scale and self.config.gradient == "lsq"
+
+    @property
+    def is_recomputed(self) -> bool:
+        """Whether every forward has a scale of its own."""
+        every_time = self.config.update_every == 1 if self.role == "weight" else self.config.dynamic
+        return self.has_scale and every_time and not self.is_learned
+
+    @property
+    def stores_scale(self) -> bool:
+        """Whether it keeps a scale from one forward to the next."""
+        return self.has_scale and not self.is_recomputed
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether calibration finds the scale."""
+        return self.stores_scale and self.role != "weight"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the schedule of a weight wants another scale, now that `steps` have come by."""
+        every = self.config.update_every
+        return self.role == "weight" and not self.is_learned and every > 1 and self.steps % every == 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where its scale lies; the CPU, if it keeps none."""
+        return torch.device("cpu") if self.scale is None else self.scale.device
+
+    @property
+    def channel_axis(self) -> int | None:
+        """What keeps its own scale."""
+        return self.layout.channel_axis if self.config.per == "channel" else None
+
+    def extra_repr(self) -> str:
+        quantizer = "" if self.config.quantizer is None else f", {self.config.quantizer!r}"
+        return f"{self.config.format.name}{quantizer}, mode={self.mode!r}"
+
+    # --- what it does --------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(x, DTensor):
+            raise TypeError(self._spread())
+        if self.mode == "quantize":
+            return self._quantized(x)
+        if self.mode == "calibrate" and self.is_calibrated:
+            self._observe(x)
+        return x
+
+    def scale_for(self, x: Tensor) -> Tensor | None:
+        """The scale that x gets; None in block formats.
+
+        Raises:
+            RuntimeError: if there is none yet.
+            TypeError: if FSDP2 has cast a learned one.
+        """
+        if not self.has_scale:
+            return None
+        if self.is_recomputed:
+            return self._chosen(x)
+        if not self.is_ready or self.scale is None:
+            raise RuntimeError(self._unready())
+        if self.scale.dtype != torch.float32:
+            raise TypeError(self._cast(self.scale.dtype))
+        return self.scale
+
+    def choose(self, x: Tensor) -> None:
+        """Choose the scale for x, and keep it; of a tensor that is only a shape, have room for it."""
+        x = whole(x)
+        if x.is_meta:
+            self._hold(torch.ones(self._chosen(x).shape, device=x.device))
+        else:
+            self.keep(self._chosen(x))
+
+    def _chosen(self, x: Tensor) -> Tensor:
+        assert self.quantizer_key is not None
+        return choose_scale(x, format=self.format_key, quantizer=self.quantizer_key, channel_axis=self.channel_axis)
+
+    def choose_from_statistics(self) -> None:
+        """Choose the scale for what calibration saw, and keep it; of nothing, none."""
+        if self.statistics is None or self.config.quantizer is None:
+            return
+        chosen = self.config.quantizer.choose(self.statistics, self.config.format)  # type: ignore[arg-type]
+        value = plain_scale(chosen, self.config.quantizer)
+        shape = (1,) if self.channel_axis is None else self.layout.scale_shape(len(value), 0)
+        self.keep(torch.tensor(value).reshape(shape))
+
+    def keep(self, scale: Tensor) -> None:
+        """Take a scale as one's own, in the memory of the one before where it has its shape."""
+        with torch.inference_mode(False), torch.no_grad():
+            if self.scale is not None and self.scale.shape == scale.shape:
+                self.scale.copy_(_spread_like(self.scale, scale))
+            else:
+                self._hold(scale.to(None if self.scale is None else self.scale.device, copy=True))
+        self.is_ready = True
+
+    def _hold(self, scale: Tensor) -> None:
+        self.scale = nn.Parameter(scale) if self.is_learned else scale
+
+    def _quantized(self, x: Tensor) -> Tensor:
+        if self.role == "grad_output":
+            return quantized_gradient(x, self)
+        return fake_quantize(x, self.scale_for(x), self.draw_seed(), **self._options)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        gradient = "lsq_features" if self.is_learned and self.role != "weight" else self.config.gradient
+        options = {"format": self.format_key, "gradient": gradient, "exact": self.exact}
+        return {**options, "axis": self.layout.axis}
+
+    def draw_seed(self) -> Tensor | None:
+        """From torch's generator, which checkpointing winds back before it recomputes a forward."""
+        if not self._is_stochastic:
+            return None
+        return torch.randint(-(1 << 63), (1 << 63) - 1, (), dtype=torch.int64, device="cpu")
+
+    def _observe(self, x: Tensor) -> None:
+        if self.role != "grad_output":
+            self.statistics = with_batch(self.statistics, x, self.channel_axis, exact=self.exact)
+        elif x.requires_grad:
+            x.register_hook(self._observe_gradient)  # type: ignore[no-untyped-call]
+
+    def _observe_gradient(self, gradient: Tensor) -> None:
+        self.statistics = with_batch(self.statistics, gradient, self.channel_axis, exact=self.exact)
+
+    def _unready(self) -> str:
+        what = f"{self.name or 'a quantizer'}: {self.config.format.name} has no scale yet"
+        if self.role == "weight":
+            return f"{what}; call qat.calibrate or qat.load_state_dict when the weights are there"
+        return f"{what}; run batches under qat.calibrate(model), or configure `dynamic: true`"
+
+    def _spread(self) -> str:
+        what = f"{self.name or 'a quantizer'}: a tensor split over processes (a DTensor); allowed: plain tensors"
+        return f"{what}, which FSDP2 hands out in forward; leave layers to tensor parallelism by `skip: true`"
+
+    def _cast(self, dtype: torch.dtype) -> str:
+        what = f"{self.name or 'a quantizer'}: the learned scale is {dtype}; allowed: torch.float32"
+        return f"{what}; call fully_shard first for each of qat.quantizers(model) that is_learned, without a cast"
+
+    # --- what others do with its state ---------------------------------------------------------------------------
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorQuantizer:
+        """Scales move with the model, and stay float32."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            result = fn(tensor)
+            return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+        return super()._apply(moved, recurse)  # type: ignore[no-untyped-call, no-any-return]
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Only what `convert` froze is part of the model's `state_dict`; `qat.state_dict` has the rest."""
+        if self.is_persistent and self.scale is not None:
+            destination[f"{prefix}scale"] = self.scale if keep_vars else self.scale.detach()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        if self.is_persistent:
+            super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def whole(x: Tensor) -> Tensor:
+    """A tensor, or all of one that FSDP2 has spread over processes, which come together for it."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+def _spread_like(held: Tensor, x: Tensor) -> Tensor:
+    """What every process has the whole of, spread over them as `held` is."""
+    if not isinstance(held, DTensor):
+        return x
+    return distribute_tensor(x.to(held.device), held.device_mesh, held.placements, src_data_rank=None)

@@ -1,0 +1,98 @@
+"""The quantized layers of a model, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from statqat_sim.qat.sensitivity import Sensitivity
+    from statqat_sim.qat.summary import Summary, SummaryRow
+
+WIDTH = 120
+NOTHING = "-"
+
+
+def summary_text(summary: Summary) -> str:
+    """A row for each tensor, and what all weights take."""
+    table = plain_table()
+    for name in ("layer", "tensor", "format", "quantizer"):
+        table.add_column(name, overflow="fold")
+    for name in ("scale", "SQNR\n(dB)", "clipped\n(%)", "bits per\nelement"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in summary.rows:
+        table.add_row(*_texts(row))
+    return text_of(table) + "\n".join(_footer(summary))
+
+
+def sensitivity_text(found: Sensitivity) -> str:
+    """A row for each layer: SQNR in each format and, where there were batches, what the loss does."""
+    table = plain_table()
+    table.add_column("layer", overflow="fold")
+    for name in found.formats:
+        table.add_column(f"{name}\n(dB)", justify="right")
+        if found.loss is not None:
+            table.add_column("loss", justify="right")
+    for layer in found.layers:
+        table.add_row(layer or "(model)", *_sensitivities(found, layer))
+    loss = "" if found.loss is None else f"loss with no layer quantized: {found.loss:.6g}; below `loss`, its change\n"
+    return text_of(table) + loss
+
+
+def _sensitivities(found: Sensitivity, layer: str) -> Iterator[str]:
+    for name in found.formats:
+        row = found.row(layer, name)
+        yield decibels_text(row.sqnr_db)
+        if row.loss_change is not None:
+            yield f"{row.loss_change:+.3g}"
+
+
+def plain_table() -> Table:
+    """A table in the style of the house."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+
+
+def text_of(table: Table) -> str:
+    """A table as text, without colours, as wide as it needs to be up to `WIDTH`."""
+    stream = StringIO()
+    Console(file=stream, width=WIDTH, color_system=None, markup=False, highlight=False, emoji=False).print(table)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def decibels_text(ratio: float | None) -> str:
+    """DB with two digits."""
+    return NOTHING if ratio is None else f"{ratio:.2f}"
+
+
+def _texts(row: SummaryRow) -> Iterator[str]:
+    yield row.layer or "(model)"
+    yield row.tensor
+    yield row.format
+    yield row.quantizer or NOTHING
+    yield _scale(row.scale)
+    yield decibels_text(row.sqnr_db)
+    yield NOTHING if row.clipped is None else f"{100 * row.clipped:.3g}"
+    shared = row.elements and not row.nbytes
+    yield "shared" if shared else NOTHING if row.bits_per_element is None else f"{row.bits_per_element:.4g}"
+
+
+def _scale(scale: tuple[float, float] | None) -> str:
+    if scale is None:
+        return NOTHING
+    low, high = scale
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+
+
+def _footer(summary: Summary) -> Iterator[str]:
+    if summary.nbytes:
+        state = "weights" if summary.converted else "weights, after qat.convert"
+        sizes = f"{summary.nbytes:,} bytes, {summary.bits_per_element:.4g} bits per element"
+        share = summary.float_nbytes / summary.nbytes
+        yield f"{state}: {sizes}; {summary.float_nbytes:,} bytes as floats, {share:.3g} times as many"
+    if summary.left:
+        yield f"not quantized: {', '.join(summary.left)}"

@@ -1,0 +1,86 @@
+"""Where two matrix products differ, and by how many units in the last place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statqat_sim.metrics import sqnr_db
+
+MOST = 1 << 20
+"""Units in the last place; more are counted as so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of one result with another that is taken for right."""
+
+    elements: int
+    differing: int
+    first: tuple[int, ...] | None
+    """The place of the first element that differs, in C order."""
+    values: tuple[float, float] | None
+    """Both results there."""
+    nonfinite: int
+    """Elements that are Inf or NaN in one of them; they count nothing below."""
+    ulps: NDArray[np.int64]
+    """Of each finite element: units in the last place, with the sign of the difference."""
+    largest_error: float
+    mean_error: float
+    """Mean of the differences."""
+    sqnr_db: float
+
+
+def compared(d: Any, expected: Any) -> Comparison:
+    """Two results of equal shape and dtype.
+
+    Raises:
+        ValueError: if shapes or dtypes differ.
+    """
+    x, y = np.asarray(d), np.asarray(expected)
+    if x.shape != y.shape or x.dtype != y.dtype:
+        raise ValueError(f"{x.dtype} {x.shape} and {y.dtype} {y.shape} cannot be compared; allowed: equal ones")
+    finite = np.isfinite(x) & np.isfinite(y)
+    both_nan = np.isnan(x) & np.isnan(y)
+    differs = (_words(x) != _words(y)) & ~both_nan
+    first = np.unravel_index(int(differs.argmax()), x.shape) if differs.any() else None
+    place = None if first is None else tuple(map(int, first))
+    errors = x[finite].astype(np.float64) - y[finite].astype(np.float64)
+    return Comparison(
+        elements=x.size,
+        differing=int(differs.sum()),
+        first=place,
+        values=None if place is None else (float(x[place]), float(y[place])),
+        nonfinite=int((~finite).sum()),
+        ulps=_ordered(x[finite]) - _ordered(y[finite]),
+        largest_error=float(np.abs(errors).max(initial=0)),
+        mean_error=float(errors.mean()) if errors.size else 0.0,
+        sqnr_db=float(sqnr_db(y[finite].astype(np.float64), x[finite].astype(np.float64))) if errors.size else np.inf,
+    )
+
+
+def _words(x: NDArray[Any]) -> NDArray[Any]:
+    words: NDArray[Any] = np.ascontiguousarray(x).view(f"u{x.itemsize}")
+    return words
+
+
+def _ordered(x: NDArray[Any]) -> NDArray[np.int64]:
+    """Integers in the order of the values, neighbours one apart; of both zeros 0."""
+    if x.dtype.kind in "iu":
+        return x.astype(np.int64)
+    bits = _words(x).astype(np.int64)
+    sign = np.int64(1) << np.int64(8 * x.itemsize - 1)
+    magnitude = bits & (sign - 1)
+    return np.where(bits & sign != 0, -magnitude, magnitude)
+
+
+def histogram(ulps: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """How many differences there are of each size: 0, 1, and then each power of two and what follows it."""
+    sizes = np.minimum(np.abs(ulps), MOST)
+    steps = np.array([0, *(1 << power for power in range(MOST.bit_length()))])
+    counts = np.bincount(np.searchsorted(steps, sizes, "right") - 1, minlength=len(steps))
+    last = int(counts.nonzero()[0].max(initial=0))
+    return [(int(step), int(count)) for step, count in zip(steps[: last + 1], counts, strict=False)]

@@ -1,0 +1,17 @@
+"""How far something is, where a terminal can show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Item = TypeVar("Item")
+
+
+def shown_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
+    """The items, and a bar on standard error while they are used; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    return iter(track(items, what, console=console, transient=True, disable=not console.is_terminal))

@@ -1,0 +1,392 @@
+"""`convert`: codes in place of weights, and not a bit of difference; memory that really shrinks."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import weakref
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import statqat_sim as sqs
+from statqat_sim import qat
+from statqat_sim.qat.conversion import packed_weights
+from statqat_sim.qat.dense import dense_bytes, from_dense, gathered, to_dense
+from statqat_sim.qat.modules import QuantizedLinear
+from statqat_sim.testing import assert_bit_exact
+from tests.qat_models import PACKED, Net, net, outputs, prepared, tokens
+
+NUMBERS = (
+    *("int2", "int3", "int4", "int5", "int8", "uint4", "ternary_b158", "nf4", "binary1_pm1"),
+    *("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float8_e4m3fn", "float8_e5m2", "bfloat16", "float16"),
+    *("posit8", "posit12", "takum8", "lns8", "hif8", "fp24_amd"),
+)
+BLOCKS = (
+    *("mxfp4", "mxfp4.mse", "mxfp6_e3m2", "mxfp8_e4m3", "mxint8", "nvfp4", "nvfp4.four_over_six", "nf4_block64"),
+    *("gguf_q4_0", "gguf_q4_k", "gguf_iq4_nl", "gguf_tq1_0", "mx9", "msfp12"),
+)
+INT4 = {"format": "int4", "quantizer": "minmax"}
+INT8 = {"format": "int8", "quantizer": "minmax"}
+FEW = ("int4", "float8_e4m3fn", "mxfp4", "nvfp4")
+
+
+def config(name: str, per: str = "channel", **more: Any) -> qat.QATConfig:
+    """Weights in a format, by the quickest quantizer."""
+    keys = {"quantizer": "minmax", "per": per} if name in NUMBERS else {}
+    return qat.QATConfig(weight={"format": name, **keys, **more})
+
+
+CASES = [(name, per) for name in NUMBERS for per in ("tensor", "channel")] + [(name, "block") for name in BLOCKS]
+
+
+@pytest.mark.parametrize(("name", "per"), CASES)
+def test_prepared_converted_and_loaded_give_the_same_bits(name: str, per: str, tmp_path: Path) -> None:
+    model, original = prepared(config(name, per)), net()
+    expected = outputs(model)
+    layouts = {layer: dict(found.weights) for layer, found in qat.layers(model)}
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+    assert_bit_exact(outputs(qat.load(qat.save(model, tmp_path / "m.safetensors"), net(seed=5))), expected)
+    format = sqs.load_format(name)
+    for layer, parameter, packed in packed_weights(model):
+        layout, weight = layouts[layer][parameter], getattr(original.get_submodule(layer), parameter).detach()
+        scale = None
+        if isinstance(format, sqs.NumberFormat):
+            scale = sqs.MinMax().fit(weight, format, channel_axis=layout.channel_axis if per == "channel" else None)
+        assert_bit_exact(packed(), sqs.Codec(format).fake_quantize(weight, scale=scale, axis=layout.axis))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("name", FEW)
+def test_other_dtypes_stay(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    model = prepared(config(name), dtype)
+    expected = outputs(model)
+    assert expected.dtype == dtype
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+    assert_bit_exact(outputs(qat.load(qat.save(model, tmp_path), net(dtype, seed=5))), expected)
+
+
+ACTIVATIONS = {
+    "static": {"input": INT8, "output": INT8},
+    "dynamic": {"input": {"format": "int4", "dynamic": True, "quantizer": "minmax"}},
+    "channel": {"input": {"format": "int8", "per": "channel", "quantizer": "minmax"}},
+    "blocks": {"input": "mxfp4", "output": "mxfp8_e4m3"},
+    "learned": {"weight": {**INT4, "gradient": "lsq"}, "input": {**INT8, "gradient": "lsq"}},
+    "frozen": {"weight": {**INT4, "update_every": 0}, "grad_output": "float8_e5m2"},
+    "gradient": {"weight": INT4, "grad_output": {"format": "float8_e5m2", "dynamic": False, "quantizer": "minmax"}},
+    "traced": {"weight": "mxfp4", "input": "float8_e4m3fn", "exact": False},
+}
+
+
+@pytest.mark.parametrize("case", ACTIVATIONS)
+def test_activations_keep_their_scales(case: str, tmp_path: Path) -> None:
+    model = prepared(qat.QATConfig.from_dict(ACTIVATIONS[case]))
+    expected = outputs(model)
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+    loaded = qat.load(qat.save(model, tmp_path), net(seed=5))
+    assert_bit_exact(outputs(loaded), expected)
+    assert [name for name, _ in qat.quantizers(loaded)] == [name for name, _ in qat.quantizers(model)]
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(40, 7), (3, 40)),
+    "conv1d": (lambda: nn.Conv1d(8, 6, 3, groups=2), (2, 8, 9)),
+    "conv2d": (lambda: nn.Conv2d(5, 4, (3, 1), stride=2, padding_mode="circular", padding=1), (2, 5, 7, 6)),
+    "conv3d": (lambda: nn.Conv3d(3, 4, 2, dilation=2, bias=False), (1, 3, 5, 5, 5)),
+    "transposed1d": (lambda: nn.ConvTranspose1d(8, 6, 3, groups=2), (2, 8, 9)),
+    "transposed2d": (lambda: nn.ConvTranspose2d(5, 4, 3, stride=2, output_padding=1), (2, 5, 4, 4)),
+    "transposed3d": (lambda: nn.ConvTranspose3d(3, 4, 2), (1, 3, 3, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize("name", ["int4", "mxfp4"])
+def test_layers_of_every_kind(layer: str, name: str, tmp_path: Path) -> None:
+    make, shape = LAYERS[layer]
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    model = qat.prepare(make(), qat.QATConfig(weight=INT4 if name == "int4" else name, input="mxfp8_e4m3"))
+    expected = outputs(model, x)
+    assert_bit_exact(outputs(qat.convert(model), x), expected)
+    assert_bit_exact(outputs(qat.load(qat.save(model, tmp_path), make()), x), expected)
+
+
+def test_attention_over_other_widths(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    make = partial(nn.MultiheadAttention, 24, 2, kdim=20, vdim=12, add_bias_kv=True)
+    model, q, k, v = make(), torch.randn(5, 3, 24), torch.randn(4, 3, 20), torch.randn(4, 3, 12)
+    qat.prepare(model, qat.QATConfig(weight="mxfp4", input="mxfp8_e4m3"))
+    expected, weights = (each.detach() for each in model(q, k, v))
+    loaded = qat.load(qat.save(qat.convert(model), tmp_path), make())
+    for other in (model, loaded):
+        assert_bit_exact(other(q, k, v)[0].detach(), expected)
+        assert_bit_exact(other(q, k, v)[1].detach(), weights)
+    assert {parameter for _, parameter, _ in packed_weights(model)} == {
+        *("q_proj_weight", "k_proj_weight", "v_proj_weight", "weight")
+    }
+
+
+class Doubled(nn.Linear):
+    """A layer of a user's own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class QuantizedDoubled(qat.Quantized, Doubled):  # type: ignore[misc]
+    weights = QuantizedLinear.weights
+    layouts = QuantizedLinear.layouts
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * nn.functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def test_layers_of_ones_own(tmp_path: Path) -> None:
+    qat.register(Doubled, QuantizedDoubled)
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Doubled(16, 8), nn.Linear(8, 8)), torch.randn(3, 16)
+    qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+    expected = outputs(model, x)
+    assert_bit_exact(outputs(qat.convert(model), x), expected)
+    loaded = qat.load(qat.save(model, tmp_path), nn.Sequential(Doubled(16, 8), nn.Linear(8, 8)))
+    assert_bit_exact(outputs(loaded, x), expected)
+
+
+def test_trained_models_convert_in_training_and_evaluation() -> None:
+    for training in (True, False):
+        model = prepared(qat.QATConfig(weight=INT4, input={**INT8, "gradient": "lsq"}))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model.train()
+        for _ in range(2):
+            model(tokens()).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        model.train(training)
+        twin = copy.deepcopy(model)
+        assert_bit_exact(outputs(qat.convert(model)), outputs(twin))
+        assert model.training is training
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FEW, "int3", "float6_e2m3fn", "posit12", "mxfp4.mse", "gguf_q4_k", "nf4_block64"])
+def test_memory_shrinks_to_the_bits_of_the_format(name: str) -> None:
+    model = nn.Sequential(nn.Linear(1024, 256, bias=False))
+    weight = weakref.ref(model[0].weight)
+    qat.prepare(model, config(name, "tensor"))
+    before = qat.summary(model).rows[0].bits_per_element
+    qat.convert(model)
+    format = sqs.load_format(name)
+    wanted = format.bits_per_element if isinstance(format, sqs.BlockFormat) else format.bits
+    held = 8 * sum(tensor.nbytes for tensor in model.state_dict().values()) / (1024 * 256)
+    assert held == pytest.approx(wanted, rel=0.01)
+    assert before == held == model[0].packed_weight.bits_per_element
+    assert weight() is None
+    assert f"{held:.4g} bits per element; 1,048,576 bytes as floats" in str(qat.summary(model))
+    assert f"{held:.4g} bits per element" in repr(model)
+
+
+@pytest.mark.parametrize("bits", range(1, 33))
+def test_dense_codes_are_strings_of_bits_on_every_device(bits: int) -> None:
+    dtype = torch.uint8 if bits <= 8 else torch.uint16 if bits <= 16 else torch.uint32
+    for count in (0, 1, 7, 8, 9, 100):
+        codes = torch.randint(0, 1 << bits, (count,), generator=torch.Generator().manual_seed(count)).to(dtype)
+        octets = to_dense(codes, bits)
+        total = sum(code << place * bits for place, code in enumerate(codes.tolist()))
+        assert bytes(octets.tolist()) == total.to_bytes(dense_bytes(count, bits), "little")
+        for unpacked in (from_dense(octets, bits, (count,)), gathered(octets, bits, count)):
+            assert_bit_exact(unpacked, codes)
+
+
+# --- what a converted model is -----------------------------------------------------------------------------------
+
+
+def converted(name: str = "mxfp4", **more: Any) -> Net:
+    return qat.convert(prepared(qat.QATConfig(weight=INT4 if name == "int4" else name, **more)))
+
+
+def test_the_state_is_complete_and_has_no_floats_of_weights() -> None:
+    model = converted("int4", input=INT8)
+    state = model.state_dict()
+    assert state["linear.packed_weight.codes"].dtype == torch.uint8
+    assert state["linear.packed_weight.scale"].dtype == torch.float32
+    assert state["attention.packed_in_proj_weight.codes"].numel() == 3 * 24 * 24 // 2
+    assert state["linear.input_quantizer.scale"].shape == (1,)
+    assert not {f"{name}.weight" for name in PACKED} & state.keys()
+    assert model.linear.weight is None
+    other = qat.convert(prepared(qat.QATConfig(weight=INT4, input=INT8), torch.float32))
+    for parameter in other.parameters():
+        nn.init.zeros_(parameter)
+    for packed in (packed for _, _, packed in packed_weights(other)):
+        packed.codes.zero_()
+    other.load_state_dict(state)
+    assert_bit_exact(outputs(other), outputs(model))
+
+
+def test_weights_that_layers_share_stay_shared(tmp_path: Path) -> None:
+    model = converted()
+    assert model.head.packed_weight is model.embedding.packed_weight
+    rows = {row.layer: row for row in qat.summary(model).rows}
+    assert (rows["head"].nbytes, rows["embedding"].nbytes) == (0, model.embedding.packed_weight.nbytes)
+    loaded = qat.load(qat.save(model, tmp_path), net())
+    assert loaded.head.packed_weight is loaded.embedding.packed_weight
+
+
+def test_shared_weights_that_are_quantized_in_two_ways_are_not_shared() -> None:
+    model = prepared(qat.QATConfig([{"match": "head", "weight": INT8}], weight=INT4))
+    expected = outputs(model)
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+    assert model.head.packed_weight.packing.format.name == "int8"
+    assert model.embedding.packed_weight.packing.format.name == "int4"
+
+
+def test_what_has_no_format_stays_float() -> None:
+    model = prepared(
+        qat.QATConfig([{"match": "head|linear", "skip": True}, {"match": "up", "input": INT8}], weight=INT4)
+    )
+    expected = outputs(model)
+    qat.convert(model)
+    assert_bit_exact(outputs(model), expected)
+    assert isinstance(model.up.weight, nn.Parameter)
+    assert type(model.linear) is nn.Linear
+    assert isinstance(model.head.weight, nn.Parameter)
+
+
+def _pickled(model: Net) -> Net:
+    return pickle.loads(pickle.dumps(model))  # type: ignore[no-any-return]
+
+
+def _saved(model: Net) -> Net:
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    stream.seek(0)
+    return torch.load(stream, weights_only=False)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, _pickled, _saved], ids=lambda again: again.__name__)
+def test_copies_give_the_same_bits(again: Any) -> None:
+    model = converted("nvfp4", input=INT8)
+    copied = again(model)
+    assert_bit_exact(outputs(copied), outputs(model))
+    assert copied.head.packed_weight is copied.embedding.packed_weight
+    assert copied.linear.packed_weight.codes is not model.linear.packed_weight.codes
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_compiled_in_one_graph(name: str) -> None:
+    model = converted(name, input="mxfp4")
+    layer, x = model.linear, torch.randn(3, 24)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    with torch.no_grad():
+        assert_bit_exact(compiled(x), layer(x))
+
+
+def test_exported() -> None:
+    model = converted("nvfp4")
+    exported = torch.export.export(model.linear, (torch.randn(3, 24),))
+    x = torch.randn(3, 24)
+    assert_bit_exact(exported.module()(x).detach(), model.linear(x).detach())
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_decoding_passes_the_checks_of_operations(name: str) -> None:
+    packed = converted(name).linear.packed_weight
+    codes, *scales = packed.buffers()
+    packing = packed.packing
+    arguments = codes, scales, packed.format_key, list(packing.shape), packing.axis, torch.bfloat16
+    torch.library.opcheck(torch.ops.statqat.decode_weight.default, arguments)
+
+
+def test_moves_leave_codes_and_scales_alone() -> None:
+    model = converted("int4", input=INT8)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    weight = model.linear.packed_weight()
+    for move in (lambda: model.to(torch.bfloat16), model.half, model.double, model.float):
+        moved = move()
+        assert moved.linear.packed_weight().dtype == moved.norm.weight.dtype
+        for name, tensor in moved.state_dict().items():
+            if "packed" in name or "quantizer" in name:
+                assert_bit_exact(tensor, before[name])
+        assert outputs(moved).dtype == moved.norm.weight.dtype
+    assert_bit_exact(model.linear.packed_weight(), weight)
+    model.to("meta")
+    assert model.linear.packed_weight.codes.is_meta
+
+
+def test_gradients_still_reach_what_enters() -> None:
+    layer = converted().linear
+    x = torch.randn(3, 24, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    assert_bit_exact(x.grad, layer.packed_weight().sum(0).expand(3, 24).contiguous())
+
+
+def test_rounding_at_random_is_done_once() -> None:
+    format = sqs.parse_format("name: r\nelement: {kind: int, bits: 4}\nencode: {rounding: stochastic_a}")
+    model = qat.prepare(net(), qat.QATConfig(weight={"format": format, "quantizer": "minmax"}))
+    qat.convert(model)
+    assert_bit_exact(outputs(model), outputs(model))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+@pytest.mark.parametrize("name", ["int4", "mxfp4"])
+def test_weights_without_elements(name: str) -> None:
+    model = nn.Sequential(nn.Linear(0, 3)) if name == "int4" else nn.Sequential(nn.Linear(3, 0))
+    qat.convert(qat.prepare(model, config(name, "tensor")))
+    assert model[0].packed_weight().shape == (model[0].out_features, model[0].in_features)
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def test_only_prepared_models_are_converted_and_only_once() -> None:
+    with pytest.raises(ValueError, match="has no quantizer; allowed: what qat.prepare gave"):
+        qat.convert(net())
+    model = converted()
+    with pytest.raises(ValueError, match="is converted already"):
+        qat.convert(model)
+
+
+def test_missing_scales_are_all_named_and_nothing_changes() -> None:
+    model = qat.prepare(net(), qat.QATConfig([{"match": "head|linear", "input": INT8}], weight=INT4))
+    with pytest.raises(RuntimeError) as caught:
+        qat.convert(model)
+    what = "there is no scale yet; run batches under qat.calibrate(model), or configure `dynamic: true`"
+    assert str(caught.value).splitlines() == [f"linear.input_quantizer: {what}", f"head.input_quantizer: {what}"]
+    assert not list(packed_weights(model))
+    assert isinstance(model.down.weight, nn.Parameter)
+
+
+def test_float_modes_are_told() -> None:
+    model = prepared(qat.QATConfig(weight=INT4))
+    qat.set_mode(model, "float", match="linear")
+    with pytest.raises(ValueError, match=r"'linear.weight_quantizer': not in mode \"quantize\"; call qat.set_mode"):
+        qat.convert(model)
+
+
+def test_models_that_are_spread_over_processes_are_gathered_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = prepared(qat.QATConfig(weight="mxfp4"))
+    monkeypatch.setattr("statqat_sim.qat.conversion.DTensor", nn.Parameter)
+    with pytest.raises(ValueError, match="'embedding.weight' is spread over processes; load what"):
+        qat.convert(model)
+
+
+def test_codes_that_would_differ_stop_the_conversion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The promise is checked where it is made."""
+    model = prepared(qat.QATConfig(weight=INT4))
+    to_codes = sqs.Codec.encode
+
+    def wrong(self: sqs.Codec, x: Tensor, **options: Any) -> Any:
+        return to_codes(self, x, **options) ^ 1
+
+    monkeypatch.setattr(sqs.Codec, "encode", wrong)
+    with pytest.raises(RuntimeError, match="embedding.weight: codes of int4 do not give the quantized weight's bits"):
+        qat.convert(model)
+    assert not list(packed_weights(model))

@@ -1,0 +1,181 @@
+"""Gradients against their formulas, written out here element by element."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import statqat_sim as sqs
+from statqat_sim import qat
+from statqat_sim.qat.ops import fake_quantize
+from statqat_sim.testing import assert_bit_exact
+
+FORMATS = ("int4_narrow", "int4", "uint8", "float8_e4m3fn", "nf4")
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+def gradients(x: Tensor, scale: Tensor, incoming: Tensor, **options: str) -> tuple[Tensor | None, Tensor | None]:
+    x, scale = x.clone().requires_grad_(), scale.clone().requires_grad_()
+    fake_quantize(x, scale, **options).backward(incoming)  # type: ignore[arg-type]
+    return x.grad, scale.grad
+
+
+def cases(name: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Values inside, outside, and at the ends of the format's range; one scale for each row."""
+    format = sqs.load_format(name)
+    x, scale = 3 * normal(4, 50), torch.tensor([[0.5], [0.25], [1.0], [2.0]])
+    for row, step in enumerate(scale[:, 0].tolist()):
+        x[row, :2] = torch.tensor([format.max, format.min]) * step
+        x[row, 2:4] = 1.5 * x[row, :2] + torch.tensor([1, -1])
+    x[0, 4] = math.nan
+    return x, scale, normal(4, 50, seed=1)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", FORMATS)
+def test_clipped_gradients_are_zero_beyond_the_range(name: str, exact: bool) -> None:
+    x, scale, incoming = cases(name)
+    of_x, of_scale = gradients(x, scale, incoming, format=name, exact=exact)  # type: ignore[arg-type]
+    format = sqs.load_format(name)
+    assert of_x is not None
+    for row, column in np.ndindex(4, 50):
+        quotient = (x[row, column] / scale[row, 0]).item()
+        passes = format.min <= quotient <= format.max
+        assert of_x[row, column] == (incoming[row, column] if passes else 0)
+    assert of_x[:, 2:4].abs().sum() == 0 < of_x[:, 0].abs().sum()
+    assert of_scale is None or not of_scale.any()
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "mxfp4"])
+def test_straight_through_gradients_pass_everywhere(name: str) -> None:
+    x, scale, incoming = cases("int4" if name == "mxfp4" else name)
+    x = torch.nan_to_num(x)
+    gradient = "clipped" if name == "mxfp4" else "ste"
+    x.requires_grad_()
+    fake_quantize(x, None if name == "mxfp4" else scale, format=name, gradient=gradient).backward(incoming)
+    assert x.grad is not None
+    assert_bit_exact(x.grad, incoming)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("per", ["tensor", "channel"])
+def test_learned_scales_have_the_gradient_of_lsq(name: str, per: str, exact: bool) -> None:
+    x, scale, incoming = cases(name)
+    x, format = torch.nan_to_num(x), sqs.load_format(name)
+    scale = scale if per == "channel" else scale[:1, 0]
+    of_x, of_scale = gradients(x, scale, incoming, format=name, gradient="lsq", exact=exact)  # type: ignore[arg-type]
+    clipped, _ = gradients(x, scale, incoming, format=name)
+    assert of_x is not None
+    assert clipped is not None
+    assert_bit_exact(of_x, clipped)
+
+    steps = scale.expand(4, 1) if per == "channel" else scale.expand(4, 4)[:, :1]
+    quotient = x.double() / steps.double()
+    codes = sqs.Codec(format).fake_quantize(x, scale=steps.contiguous()).double() / steps.double()
+    inside = (quotient >= format.min) & (quotient <= format.max)
+    slopes = incoming.double() * torch.where(inside, codes - quotient, codes)
+    largest = max(format.max, -format.min)
+    count = x.numel() / scale.numel()
+    wanted = (slopes.sum(1, keepdim=True) if per == "channel" else slopes.sum().reshape(1)) / math.sqrt(count * largest)
+    assert of_scale is not None
+    torch.testing.assert_close(of_scale.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_size_of_a_batch_does_not_matter_to_learned_scales() -> None:
+    """The gradients of its parts add up, so that parts may be computed by several processes."""
+    rule = {"format": "int4_narrow", "quantizer": "minmax", "gradient": "lsq"}
+    layer, x = qat.prepare(nn.Linear(16, 4), qat.QATConfig(input=rule)), normal(12, 3, 16)
+    with qat.calibrate(layer):
+        layer(x)
+
+    def gradient(*parts: Tensor) -> Tensor:
+        layer.zero_grad()
+        for part in parts:
+            layer(part).square().sum().backward()
+        return layer.input_quantizer.scale.grad.clone()  # type: ignore[no-any-return]
+
+    torch.testing.assert_close(gradient(*x.chunk(3)), gradient(x))
+    x.requires_grad_()
+    scale = layer.input_quantizer.scale
+    codes = fake_quantize(x, scale.detach(), format="int4_narrow", gradient="ste") / scale
+    slopes = (2 * layer(x) @ layer.weight).detach() * (codes - x / scale)  # nothing is clipped
+    torch.testing.assert_close(gradient(x), slopes.sum().detach().reshape(1) / math.sqrt(16 * 7))
+
+
+def test_learned_scales_go_down_to_less_error() -> None:
+    """The scale that LSQ finds for a fixed weight leaves about the error of the best one."""
+    layer = nn.Linear(256, 1, bias=False)
+    layer.weight.data = normal(1, 256)
+    target = layer.weight.detach().clone()
+    rule = {"format": "int4_narrow", "quantizer": "minmax", "gradient": "lsq", "per": "tensor"}
+    qat.prepare(layer, qat.QATConfig(weight=rule))
+    (scale,) = [p for name, p in layer.named_parameters() if name == "weight_quantizer.scale"]
+
+    def error() -> Tensor:
+        return (layer(torch.eye(256)).T - target).square().mean()
+
+    before = error().item()
+    optimizer = torch.optim.Adam([scale], lr=0.01)
+    for _ in range(150):
+        optimizer.zero_grad()
+        error().backward()
+        optimizer.step()
+    best = sqs.Search().fit(target, sqs.load_format("int4_narrow"))
+    least = sqs.mse(target, sqs.Codec(sqs.load_format("int4_narrow")).fake_quantize(target, scale=best))
+    assert error().item() < 1.05 * least < before
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_gradients_of_halves_are_halves(dtype: torch.dtype) -> None:
+    x = normal(4, 50).to(dtype).requires_grad_()
+    scale = torch.full((4, 1), 0.25).requires_grad_()
+    fake_quantize(x, scale, format="int4_narrow", gradient="lsq").backward(torch.ones_like(x))
+    assert x.grad is not None
+    assert scale.grad is not None
+    assert (x.grad.dtype, scale.grad.dtype) == (dtype, torch.float32)
+
+
+# --- gradients that are quantized on their way back --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("spelled", ["mxfp4", {"format": "float8_e5m2", "quantizer": "minmax"}])
+def test_gradients_of_outputs_are_quantized(spelled: str | dict[str, str], exact: bool) -> None:
+    layer = nn.Linear(64, 96)
+    weight, x, incoming = layer.weight.detach().clone(), normal(8, 64), normal(8, 96, seed=1)
+    qat.prepare(layer, qat.QATConfig(grad_output=spelled, exact=exact))
+    x.requires_grad_()
+    y = layer(x)
+    y.backward(incoming)
+    format = sqs.load_format(spelled if isinstance(spelled, str) else spelled["format"])
+    scale = None if isinstance(spelled, str) else torch.tensor(sqs.MinMax().fit(incoming, format).value)
+    rounded = sqs.Codec(format).fake_quantize(incoming, scale=scale)
+    assert x.grad is not None
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(x.grad, rounded @ weight)
+    torch.testing.assert_close(layer.weight.grad, rounded.T @ x.detach())
+    assert_bit_exact(y.detach(), nn.functional.linear(x, weight, layer.bias).detach())
+
+
+def test_scales_of_gradients_can_be_calibrated() -> None:
+    layer = nn.Linear(8, 8)
+    rule = {"format": "float8_e5m2", "quantizer": "minmax", "dynamic": False}
+    qat.prepare(layer, qat.QATConfig(grad_output=rule))
+    incoming = normal(4, 8)
+    with qat.calibrate(layer):
+        layer(normal(4, 8).requires_grad_()).backward(incoming)
+    ((_, quantizer),) = qat.quantizers(layer)
+    assert quantizer.scale is not None
+    wanted = sqs.MinMax().fit(incoming, sqs.load_format("float8_e5m2")).value
+    assert quantizer.scale.item() == pytest.approx(wanted.item(), rel=1e-6)
+    x = normal(4, 8).requires_grad_()
+    layer(x).backward(incoming)
+    assert x.grad is not None

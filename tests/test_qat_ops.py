@@ -1,0 +1,260 @@
+"""The operations: torch's own checks of them, the codec's bits, every way that torch runs an operation."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+import statqat_sim as sqs
+from statqat_sim.qat.device_scales import minmax_scale
+from statqat_sim.qat.keys import format_key, format_of, quantizer_key, quantizer_of
+from statqat_sim.qat.ops import OPERATION, choose_scale, fake_quantize
+from statqat_sim.testing import assert_bit_exact
+
+FORMATS = ("mxfp4", "nvfp4", "mxint8", "float8_e4m3fn", "int4_narrow", "nf4", "posit8")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+STOCHASTIC = "{name: drawn, element: {kind: int, bits: 4}, encode: {rounding: stochastic_a, random_bits: 16}}\n"
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
+    pytest.mark.filterwarnings("ignore:.*\\.grad attribute of a Tensor:UserWarning"),
+]
+
+
+def normal(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape)).to(dtype)
+
+
+def is_block(name: str) -> bool:
+    return isinstance(sqs.load_format(name), sqs.BlockFormat)
+
+
+def scale_of(name: str, x: Tensor) -> Tensor | None:
+    return None if is_block(name) else torch.full((len(x), *[1] * (x.ndim - 1)), 0.13)
+
+
+@pytest.fixture
+def drawn() -> str:
+    return format_key(sqs.parse_format(STOCHASTIC))
+
+
+# --- bits --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", FORMATS)
+def test_bits_are_the_codecs_cast_once(name: str, dtype: torch.dtype) -> None:
+    x = normal(6, 70, dtype=dtype)
+    scale = scale_of(name, x)
+    wanted = sqs.Codec(sqs.load_format(name)).fake_quantize(x, scale=scale, axis=0)
+    result = fake_quantize(x, scale, format=name, axis=0)
+    assert result.dtype == dtype
+    assert result.is_contiguous()
+    assert_bit_exact(result, wanted.to(dtype))
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "float8_e4m3fn"])
+def test_torch_operations_give_the_same_bits(name: str) -> None:
+    x = normal(6, 70)
+    assert_bit_exact(
+        fake_quantize(x, scale_of(name, x), format=name, exact=False), fake_quantize(x, scale_of(name, x), format=name)
+    )
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "int4_narrow"])
+@pytest.mark.parametrize("shape", [(0,), (0, 8), (4, 0, 8), (1, 1)], ids=str)
+def test_empty_and_tiny_tensors(name: str, shape: tuple[int, ...]) -> None:
+    x = torch.ones(shape, requires_grad=True)
+    y = fake_quantize(x, None if is_block(name) else torch.ones(1), format=name)
+    y.sum().backward()
+    assert y.shape == shape
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "int4_narrow"])
+def test_strided_inputs_give_what_contiguous_ones_give(name: str) -> None:
+    x = normal(4, 32, 6, 6)
+    scale = None if is_block(name) else torch.rand(4, 1, 1, 1) + 0.1
+    wanted = fake_quantize(x, scale, format=name, axis=1)
+    for strided in (x.to(memory_format=torch.channels_last), x.transpose(2, 3).contiguous().transpose(2, 3)):
+        assert not strided.is_contiguous()
+        assert_bit_exact(fake_quantize(strided, scale, format=name, axis=1), wanted)
+    part = normal(8, 64, 6, 6)[::2, ::2]
+    assert_bit_exact(
+        fake_quantize(part, scale, format=name, axis=1), fake_quantize(part.clone(), scale, format=name, axis=1)
+    )
+
+
+def test_inputs_are_left_alone_and_their_memory_stays_resizable() -> None:
+    """`tensor.numpy()` would mark it otherwise, and FSDP2, which resizes the memory of parameters, would die."""
+    x, scale = normal(64, 64), torch.rand(64, 1) + 0.1
+    before = x.clone()
+    for result in (
+        fake_quantize(x, scale, format="int4_narrow"),
+        fake_quantize(x, format="mxfp4"),
+        choose_scale(x, format="int4_narrow", quantizer="minmax", channel_axis=0),
+    ):
+        assert_bit_exact(x, before)
+        for tensor in (x, scale, result):
+            size = tensor.untyped_storage().size()
+            kept = tensor.clone()
+            tensor.untyped_storage().resize_(0)
+            tensor.untyped_storage().resize_(size)
+            tensor.copy_(kept)
+
+
+@pytest.mark.parametrize("quantizer", ["minmax", "analytic", "iterative"])
+@pytest.mark.parametrize("channel_axis", [None, 0, -1])
+def test_scales_are_the_quantizers(quantizer: str, channel_axis: int | None) -> None:
+    x = normal(3, 5, 40).requires_grad_()
+    format = sqs.load_format("int4_narrow")
+    scale = choose_scale(x, format="int4_narrow", quantizer=quantizer, channel_axis=channel_axis)
+    assert not scale.requires_grad
+    assert_bit_exact(
+        scale, torch.tensor(quantizer_of(quantizer).fit(x.detach(), format, channel_axis=channel_axis).value)
+    )
+
+
+@pytest.mark.parametrize("name", ["int4", "int4_narrow", "uint8", "float8_e4m3fn", "float8_e8m0fnu", "posit8"])
+@pytest.mark.parametrize("channel_axis", [None, 0, -1])
+def test_minmax_on_devices_is_minmax(name: str, channel_axis: int | None) -> None:
+    format = sqs.load_format(name)
+    for x in (normal(5, 7, 40), normal(9, seed=1), -normal(3, 4).abs(), torch.zeros(2, 0), torch.zeros(2, 3)):
+        special = torch.cat([x.reshape(-1), torch.tensor([torch.nan, torch.inf, 3e38, 1e-44])])
+        for each in (x, special):
+            wanted = sqs.MinMax().fit(each, format, channel_axis=channel_axis).value
+            assert_bit_exact(minmax_scale(each, format, channel_axis), torch.tensor(wanted))
+
+
+def test_zero_points_are_refused() -> None:
+    key = quantizer_key(sqs.MinMax(zero_point=True))
+    with pytest.raises(sqs.UnsupportedError, match="chooses zero-points, which layers do not take"):
+        choose_scale(normal(4, 4), format="uint8", quantizer=key)
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_names_where_these_are_built_in() -> None:
+    assert format_key(sqs.load_format("mxfp4")) == "mxfp4"
+    text = format_key(sqs.parse_format(STOCHASTIC))
+    assert "\n" in text
+    assert format_key(format_of(text)) == text
+    other = sqs.parse_format("{name: int8, element: {kind: int, bits: 7}}\n")
+    assert format_of(format_key(other)).bits == 7
+
+
+def test_quantizers_with_options_are_known_in_this_process() -> None:
+    assert quantizer_key(sqs.Iterative()) == "iterative"
+    one, other = sqs.Iterative(weights=np.ones(3)), sqs.Iterative(weights=np.ones(3))
+    keys = [quantizer_key(each) for each in (one, other, one)]
+    assert keys[0] == keys[2] != keys[1]
+    assert quantizer_of(keys[1]) is other
+    with pytest.raises(LookupError, match="no quantizer is known as 'Iterativ' in this process; did you mean"):
+        quantizer_of("Iterativ")
+
+
+# --- torch's own checks ------------------------------------------------------------------------------------------
+
+CHECKED = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+
+
+def samples() -> Iterator[tuple[Any, ...]]:
+    for gradient in ("clipped", "ste", "lsq"):
+        for dtype in (torch.float32, torch.bfloat16):
+            x = normal(4, 40, dtype=dtype).requires_grad_()
+            scale = (torch.rand(4, 1) + 0.1).requires_grad_(gradient == "lsq")
+            yield x, scale, None, "int4_narrow", -1, gradient
+    yield normal(4, 40).requires_grad_(), None, None, "mxfp4", -1, "clipped"
+    yield normal(40, 4).T, None, None, "nvfp4", 0, "clipped"
+    seed = torch.tensor(-5)
+    yield normal(4, 40).requires_grad_(), None, seed, format_key(sqs.parse_format(STOCHASTIC)), -1, "clipped"
+
+
+@pytest.mark.parametrize("index", range(9))
+def test_opcheck_of_fake_quantize(index: int) -> None:
+    arguments = [*samples()][index]
+    assert set(torch.library.opcheck(OPERATION, arguments).values()) == {"SUCCESS"}
+    assert set(torch.library.opcheck(OPERATION, arguments)) == set(CHECKED)
+
+
+@pytest.mark.parametrize("channel_axis", [None, 0, -1])
+def test_opcheck_of_choose_scale(channel_axis: int | None) -> None:
+    arguments = normal(4, 6, 40), "int4_narrow", "iterative", channel_axis
+    found = torch.library.opcheck(torch.ops.statqat.choose_scale.default, arguments)
+    assert set(found.values()) == {"SUCCESS"}
+
+
+# --- vectorised --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4", "int4_narrow"])
+@pytest.mark.parametrize(("dim", "axis"), [(0, -1), (2, 0), (1, 1)])
+def test_vmap_gives_what_single_calls_give(name: str, dim: int, axis: int) -> None:
+    x = normal(5, 33, 34)
+    scale = None if is_block(name) else torch.full((1, 1), 0.2)
+    result = torch.vmap(lambda each: fake_quantize(each, scale, format=name, axis=axis), in_dims=dim)(x)
+    for index in range(x.shape[dim]):
+        assert_bit_exact(result[index], fake_quantize(x.select(dim, index), scale, format=name, axis=axis))
+
+
+def test_vmap_over_scales_seeds_and_choices(drawn: str) -> None:
+    x, scales, seeds = normal(3, 4, 8), torch.rand(3, 4, 1) + 0.1, torch.arange(3)
+    result = torch.vmap(lambda a, s: fake_quantize(a, s, format="int4_narrow"))(x, scales)
+    fixed = torch.vmap(lambda s: fake_quantize(x[0], s, format="int4_narrow"))(scales)
+    wild = torch.vmap(lambda a, k: fake_quantize(a, None, k, format=drawn))(x, seeds)
+    chosen = torch.vmap(lambda a: choose_scale(a, format="int4_narrow", quantizer="minmax", channel_axis=0))(x)
+    for i in range(3):
+        assert_bit_exact(result[i], fake_quantize(x[i], scales[i], format="int4_narrow"))
+        assert_bit_exact(fixed[i], fake_quantize(x[0], scales[i], format="int4_narrow"))
+        assert_bit_exact(wild[i], fake_quantize(x[i], None, seeds[i], format=drawn))
+        assert_bit_exact(chosen[i], choose_scale(x[i], format="int4_narrow", quantizer="minmax", channel_axis=0))
+
+
+def test_gradients_of_single_samples() -> None:
+    weight, x = normal(8, 40), normal(5, 40, seed=1)
+
+    def loss(weight: Tensor, row: Tensor) -> Tensor:
+        return (fake_quantize(weight, torch.ones(1) * 0.2, format="int4_narrow") @ row).square().sum()
+
+    each = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(weight, x)
+    for index in range(len(x)):
+        torch.testing.assert_close(each[index], torch.func.grad(loss)(weight, x[index]))
+
+
+# --- stochastic rounding -----------------------------------------------------------------------------------------
+
+
+def test_random_bits_come_from_the_seed(drawn: str) -> None:
+    x = normal(1000)
+    results = [fake_quantize(x, None, torch.tensor(seed), format=drawn) for seed in (-1, -1, 7)]
+    assert_bit_exact(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
+    assert_bit_exact(results[0], sqs.Codec(format_of(drawn)).fake_quantize(x, seed=(1 << 64) - 1))
+
+
+# --- processes ---------------------------------------------------------------------------------------------------
+
+
+class Rows(Dataset[Tensor]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        return fake_quantize(normal(600, 512, seed=index), format="mxfp4")
+
+
+def test_forked_workers_of_a_data_loader() -> None:
+    """A pool of threads that the parent has used does not exist in its children."""
+    wanted = torch.stack([Rows()[index] for index in range(4)])
+    torch.manual_seed(0)
+    context = multiprocessing.get_context("fork")
+    batches = DataLoader(Rows(), batch_size=1, num_workers=2, multiprocessing_context=context, timeout=60)
+    assert_bit_exact(torch.cat(list(batches)), wanted)

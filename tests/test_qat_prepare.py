@@ -1,0 +1,329 @@
+"""What prepare changes and what it leaves alone; everything else that people do with modules."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import statqat_sim as sqs
+from statqat_sim import qat
+from statqat_sim.testing import assert_bit_exact
+
+INT4 = {"format": "int4_narrow", "quantizer": "minmax"}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "blocks": {"weight": "mxfp4", "input": "mxfp4"},
+    "static": {"weight": INT4, "input": {**INT4, "format": "int8"}},
+    "dynamic": {"weight": {**INT4, "update_every": 0}, "input": {**INT4, "dynamic": True}},
+    "learned": {"weight": {**INT4, "gradient": "lsq"}, "input": {**INT4, "gradient": "lsq"}},
+    "gradients": {"weight": "mxfp4", "grad_output": {"format": "float8_e5m2", "quantizer": "minmax"}},
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
+    pytest.mark.filterwarnings("ignore:.*\\.grad attribute of a Tensor:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),  # which it does itself
+]
+
+
+def mlp() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(64, 48), nn.GELU(), nn.Linear(48, 16))
+
+
+def x_of(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+def prepared(config: str, *, exact: bool = True) -> nn.Sequential:
+    model = qat.prepare(mlp(), qat.QATConfig(**CONFIGS[config], exact=exact))
+    with qat.calibrate(model):
+        model(x_of(8, 64))
+    return model
+
+
+def run(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """The output and all gradients."""
+    x = x.clone().requires_grad_()
+    y = model(x)
+    gradients = torch.autograd.grad(y.square().sum(), [x, *model.parameters()])
+    return [y.detach(), *gradients]
+
+
+# --- in place ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_keys_parameters_and_hooks_stay(config: str) -> None:
+    model = mlp()
+    keys, parameters, children = [*model.state_dict()], [*model.parameters()], [*model.children()]
+    calls: list[int] = []
+    model[0].register_forward_hook(lambda *_: calls.append(1))
+    assert qat.prepare(model, qat.QATConfig(**CONFIGS[config])) is model
+    with qat.calibrate(model):
+        model(x_of(8, 64))
+    assert [*model.state_dict()] == keys
+    assert all(a is b for a, b in zip(model.children(), children, strict=True))
+    found = [parameter for name, parameter in model.named_parameters() if "quantizer" not in name]
+    assert all(a is b for a, b in zip(found, parameters, strict=True))
+    assert calls
+    assert isinstance(model[0], nn.Linear)
+
+
+def test_an_optimizer_that_was_there_before_goes_on() -> None:
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = model[0].weight.detach().clone()
+    qat.prepare(model, qat.QATConfig(weight="mxfp4", input="mxfp4"))
+    model(x_of(8, 64)).square().sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    optimizer.step()
+    assert not torch.equal(model[0].weight, before)
+
+
+def test_a_float_models_checkpoint_loads_and_goes_back() -> None:
+    model, other = prepared("blocks"), mlp()
+    other.load_state_dict(model.state_dict())
+    model.load_state_dict(mlp().state_dict())
+
+
+def test_rules_decide() -> None:
+    model = nn.Sequential(nn.Linear(64, 64), nn.Conv1d(4, 4, 1), nn.Embedding(4, 64), nn.Linear(64, 64))
+    rules = [{"match": "*", "type": ["Linear", "Embedding"], "weight": "mxfp4"}, {"match": "3", "skip": True}]
+    qat.prepare(model, qat.QATConfig(rules))
+    assert [name for name, _ in qat.layers(model)] == ["0", "2"]
+    assert type(model[3]) is nn.Linear
+
+
+def test_a_rule_that_matches_nothing_changes_nothing() -> None:
+    model = mlp()
+    rules = [{"match": "*", "weight": "mxfp4"}, {"match": "head", "skip": True}]
+    with pytest.raises(ValueError, match="no module that can be quantized is meant by the rule match: 'head'"):
+        qat.prepare(model, qat.QATConfig(rules))
+    assert type(model[0]) is nn.Linear
+    assert not [*qat.quantizers(model)]
+
+
+def test_a_model_is_prepared_once() -> None:
+    model = prepared("blocks")
+    with pytest.raises(ValueError, match="the model is prepared already; allowed: a float model"):
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+
+
+class Scaled(nn.Linear):
+    """A subclass with a forward of its own."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * super().forward(input)
+
+
+class QuantizedScaled(qat.Quantized, Scaled):
+    weights = {"weight": qat.Layout(axis=-1, channel_axis=0)}
+    layouts = {"input": qat.Layout(axis=-1, channel_axis=-1)}
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * F.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def test_subclasses_are_touched_where_they_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    from statqat_sim.qat import registry
+
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    layer, x = Scaled(64, 8), x_of(2, 64)
+    with pytest.raises(ValueError, match="no module that can be quantized"):
+        qat.prepare(layer, qat.QATConfig(weight="mxfp4"))
+    monkeypatch.undo()
+    qat.register(Scaled, QuantizedScaled)
+    qat.prepare(layer, qat.QATConfig(weight="mxfp4", input="mxfp4"))
+    codec = sqs.Codec(sqs.load_format("mxfp4"))
+    weight = codec.fake_quantize(layer.weight.detach())
+    assert_bit_exact(layer(x).detach(), 2 * F.linear(codec.fake_quantize(x), weight, layer.bias).detach())
+    with pytest.raises(TypeError, match="QuantizedScaled is no subclass of Conv1d; allowed: class QuantizedScaled"):
+        qat.register(nn.Conv1d, QuantizedScaled)
+
+
+def test_tied_weights_stay_tied() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wte, self.lm_head = nn.Embedding(10, 64), nn.Linear(64, 10, bias=False)
+            self.lm_head.weight = self.wte.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.lm_head(self.wte(x))
+
+    model = qat.prepare(Tied(), qat.QATConfig(weight="mxfp4"))
+    assert model.lm_head.weight is model.wte.weight
+    indices = torch.arange(4)
+    weight = sqs.Codec(sqs.load_format("mxfp4")).fake_quantize(model.wte.weight.detach()).requires_grad_()
+    wanted = F.linear(F.embedding(indices, weight), weight)
+    result = model(indices)
+    assert_bit_exact(result.detach(), wanted.detach())
+    result.square().sum().backward()
+    wanted.square().sum().backward()
+    assert model.wte.weight.grad is not None
+    assert weight.grad is not None
+    torch.testing.assert_close(model.wte.weight.grad, weight.grad)
+
+
+def test_modes_by_layer_and_role() -> None:
+    model, x = prepared("blocks"), x_of(8, 64)
+    floats = mlp()(x)
+    quantized = model(x)
+    qat.set_mode(model, "float")
+    assert_bit_exact(model(x).detach(), floats.detach())
+    qat.set_mode(model, "quantize", match="0|nothing", roles=("weight",))
+    modes = [(name, quantizer.mode) for name, quantizer in qat.quantizers(model)]
+    assert modes[0] == ("0.weight_quantizer", "quantize")
+    assert {mode for _, mode in modes[1:]} == {"float"}
+    qat.set_mode(model, "quantize")
+    assert_bit_exact(model(x).detach(), quantized.detach())
+    for wrong, told in (
+        ({"mode": "floats"}, "'floats'; did you mean 'float'"),
+        ({"mode": "float", "match": "9"}, "'9'"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            qat.set_mode(model, **wrong)  # type: ignore[arg-type]
+
+
+# --- what people do with modules ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_copies_and_pickles_compute_the_same(config: str) -> None:
+    model, x = prepared(config), x_of(8, 64)
+    wanted = run(model, x)
+    stream = io.BytesIO()
+    torch.save(model, stream)
+    stream.seek(0)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(stream, weights_only=False)):
+        for one, another in zip(run(other, x), wanted, strict=True):
+            assert_bit_exact(one, another)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_scales_stay_float32_when_models_are_converted(config: str, dtype: torch.dtype) -> None:
+    model = prepared(config).to(dtype)
+    scales = [quantizer.scale for _, quantizer in qat.quantizers(model) if quantizer.scale is not None]
+    assert {scale.dtype for scale in scales} <= {torch.float32}
+    y = model(x_of(8, 64).to(dtype))
+    y.sum().backward()
+    assert y.dtype == dtype
+    assert model[0].weight.dtype == model[0].weight.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_models_on_meta_are_prepared_and_filled_later(config: str) -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(64, 48), nn.GELU(), nn.Linear(48, 16))
+    qat.prepare(model, qat.QATConfig(**CONFIGS[config]))
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
+    model.to_empty(device="cpu")
+    model.load_state_dict(mlp().state_dict())
+    if config in ("static", "dynamic", "learned"):
+        with pytest.raises(RuntimeError, match="has no scale yet; "):
+            model(x_of(8, 64))
+    with qat.calibrate(model):
+        model(x_of(8, 64))
+    assert_bit_exact(model(x_of(8, 64)).detach(), prepared(config)(x_of(8, 64)).detach())
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_nothing_depends_on_whether_gradients_are_wanted(config: str) -> None:
+    model, x = prepared(config), x_of(8, 64)
+    wanted = model(x).detach()
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            assert_bit_exact(model.eval()(x).clone(), wanted)
+    model.requires_grad_(False)
+    assert not model(x).requires_grad
+    assert model(torch.empty(0, 64)).shape == (0, 16)
+
+
+def test_images_with_channels_last() -> None:
+    model = nn.Sequential(nn.Conv2d(32, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    qat.prepare(model, qat.QATConfig(weight="mxfp4", input="mxfp4"))
+    x = x_of(2, 32, 8, 8)
+    wanted = model(x)
+    result = model.to(memory_format=torch.channels_last)(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(result, wanted)
+
+
+# --- compilers ---------------------------------------------------------------------------------------------------
+
+
+SLOW = [pytest.param(config, False, marks=pytest.mark.long) for config in CONFIGS if config != "learned"]
+
+
+@pytest.mark.parametrize(("config", "exact"), [*((config, True) for config in CONFIGS), ("learned", False), *SLOW])
+def test_compiled_models_compute_the_same(config: str, exact: bool) -> None:
+    """Without a break; the graph that torch captures is run as it is, which takes a fraction of compiling it."""
+    model, x = prepared(config, exact=exact), x_of(8, 64)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    for one, other in zip(run(compiled, x), run(model, x), strict=True):
+        torch.testing.assert_close(one, other)
+    assert_bit_exact(compiled(x).detach(), model(x).detach())
+
+
+def test_the_compilers_own_code_computes_the_same() -> None:
+    model = nn.Sequential(nn.Conv1d(64, 32, 1), nn.Flatten(1), nn.Linear(64, 16))
+    rules = [{"weight": "mxfp4", "input": "mxfp4"}, {"match": "2", "weight": INT4, "input": {**INT4, "dynamic": True}}]
+    qat.prepare(model, qat.QATConfig(rules))
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, dynamic=True)
+    for count in (3, 5):
+        x = x_of(count, 64, 2)
+        for one, other in zip(run(compiled, x), run(model, x), strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_compiled_attention_and_transposed_convolutions() -> None:
+    torch.compiler.reset()
+    layer = nn.MultiheadAttention(64, 4, batch_first=True)
+    other = nn.ConvTranspose2d(32, 4, 3, stride=2)
+    embedding = nn.Embedding(10, 64)
+    for model in (layer, other, embedding):
+        qat.prepare(model, qat.QATConfig(weight="mxfp4", output="mxfp4"))
+    x, image, indices = x_of(2, 5, 64), x_of(2, 32, 4, 4), torch.arange(6)
+
+    def together() -> tuple[Tensor, ...]:
+        return (*layer(x, x, x), other(image), embedding(indices))
+
+    for one, another in zip(torch.compile(together, fullgraph=True, backend="aot_eager")(), together(), strict=True):
+        torch.testing.assert_close(one, another)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_exported_models_compute_the_same(exact: bool) -> None:
+    model, x = prepared("static", exact=exact), x_of(8, 64)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    stream = io.BytesIO()
+    torch.export.save(program, stream)
+    stream.seek(0)
+    for each in (program, torch.export.load(stream)):
+        assert_bit_exact(each.module()(x[:5]).detach(), model(x[:5]).detach())
+    assert_bit_exact(model(x), model(x))  # the exporter has left no fakes behind
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("config", ["blocks", "learned"])
+def test_gradients_of_single_samples(config: str, exact: bool) -> None:
+    model, x = prepared(config, exact=exact), x_of(4, 64)
+    parameters = dict(model.named_parameters())
+
+    def loss(parameters: dict[str, Tensor], row: Tensor) -> Tensor:
+        return torch.func.functional_call(model, parameters, (row,)).square().sum()
+
+    each = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(parameters, x)
+    wanted = torch.autograd.grad(model(x[2]).square().sum(), [*parameters.values()])
+    for (name, gradients), gradient in zip(each.items(), wanted, strict=True):
+        torch.testing.assert_close(gradients[2], gradient, rtol=1e-4, atol=1e-4, msg=lambda t, n=name: f"{n}: {t}")
+    torch.testing.assert_close(torch.vmap(model)(x), torch.stack([model(row) for row in x]))

@@ -1,0 +1,230 @@
+"""Files of converted models: whole or not at all, and refused by name for whatever is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import statqat_sim as sqs
+from statqat_sim import qat
+from statqat_sim.spec.text import format_hash, format_text
+from statqat_sim.testing import assert_bit_exact
+from tests.qat_models import Net, net, outputs, prepared
+
+CONFIG = qat.QATConfig(weight="mxfp4", input={"format": "int8", "quantizer": "minmax"})
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Net, Path]:
+    """A converted model, and its file."""
+    model = qat.convert(prepared(CONFIG))
+    return model, qat.save(model, tmp_path_factory.mktemp("saved"))
+
+
+def changed(file: Path, target: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
+    """The file with other tensors or another description."""
+    with safe_open(file, framework="pt") as opened:
+        description = json.loads(opened.metadata()["statqat_sim"])
+    tensors = load_file(file)
+    change(tensors, description)
+    save_file(tensors, target, {"statqat_sim": json.dumps(description)})
+    return target
+
+
+# --- what is written ---------------------------------------------------------------------------------------------
+
+
+def test_a_path_is_a_file_or_a_folder(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    model, file = saved
+    assert file.name == "model.safetensors"
+    assert qat.save(model, tmp_path / "new" / "folder") == tmp_path / "new" / "folder" / "model.safetensors"
+    assert qat.save(model, str(tmp_path / "x.safetensors")) == tmp_path / "x.safetensors"
+    for path in (file, file.parent, tmp_path / "new" / "folder", tmp_path / "x.safetensors"):
+        assert_bit_exact(outputs(qat.load(path, net(seed=3))), outputs(model))
+
+
+def test_the_file_has_every_tensor_once_and_the_text_of_every_format(saved: tuple[Net, Path]) -> None:
+    model, file = saved
+    with safe_open(file, framework="pt") as opened:
+        names, description = set(opened.keys()), json.loads(opened.metadata()["statqat_sim"])
+    aliases = {"head.packed_weight.codes", "head.packed_weight.scale"}
+    assert set(description["aliases"]) == aliases
+    assert names == model.state_dict().keys() - aliases
+    formats = [sqs.load_format(name) for name in ("mxfp4", "int8")]
+    assert description["formats"] == {format_hash(format): format_text(format) for format in formats}
+    assert description["layers"]["linear"] == {
+        "kind": "QuantizedLinear",
+        "weights": {
+            "weight": {
+                "format": format_hash(formats[0]),
+                "shape": [24, 24],
+                "axis": -1,
+                "channels": [],
+                "dtype": "float32",
+            }
+        },
+        "activations": {"input": {"format": format_hash(formats[1]), "per": "tensor", "dynamic": False}},
+    }
+
+
+def test_the_same_model_gives_the_same_bytes(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    model, file = saved
+    assert qat.save(qat.load(file, net()), tmp_path).read_bytes() == file.read_bytes()
+
+
+def test_a_format_needs_no_catalog_to_be_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nelement: float4_e2m1fn\nscales: [{format: own, block: 8}]\n")
+    (tmp_path / "own.yaml").write_text("name: own\nelement: {kind: float, exponent_bits: 5, mantissa_bits: 2}\n")
+    model = qat.convert(prepared(qat.QATConfig(weight=tmp_path / "mine.yaml")))
+    file = qat.save(model, tmp_path)
+    for format in ("mine.yaml", "own.yaml"):
+        (tmp_path / format).unlink()
+    assert_bit_exact(outputs(qat.load(file, net(seed=3))), outputs(model))
+
+
+def test_a_format_of_the_catalog_is_the_catalogs(saved: tuple[Net, Path]) -> None:
+    packed = qat.load(saved[1], net()).linear.packed_weight
+    assert packed.packing.format == sqs.load_format("mxfp4")
+    assert packed.format_key == "mxfp4"
+
+
+def test_models_on_the_meta_device_get_memory(saved: tuple[Net, Path]) -> None:
+    model, file = saved
+    with torch.device("meta"):
+        shapes = Net().eval()
+    loaded = qat.load(file, shapes)
+    assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
+    assert_bit_exact(outputs(loaded), outputs(model))
+
+
+def test_a_dynamic_scale_keeps_its_quantizer(tmp_path: Path) -> None:
+    dynamic = {"format": "int4", "dynamic": True, "quantizer": {"percentile": {"percentile": 99.0}}}
+    model = qat.convert(prepared(qat.QATConfig(weight="int4", input=dynamic)))
+    loaded = qat.load(qat.save(model, tmp_path), net())
+    assert loaded.linear.input_quantizer.config.quantizer == sqs.Percentile(99.0)
+    assert_bit_exact(outputs(loaded), outputs(model))
+
+
+def test_a_single_layer_is_a_model(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = nn.Linear(8, 4), torch.randn(2, 8)
+    qat.convert(qat.prepare(model, qat.QATConfig(weight="int4")))
+    loaded = qat.load(qat.save(model, tmp_path), nn.Linear(8, 4))
+    assert_bit_exact(loaded(x).detach(), model(x).detach())
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_written(
+    saved: tuple[Net, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = saved
+    file = qat.save(model, tmp_path)
+    before = file.read_bytes()
+
+    def broken(tensors: Any, path: Path, metadata: Any) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr("safetensors.torch.save_file", broken)
+    with pytest.raises(OSError, match="the disk is full"):
+        qat.save(model, tmp_path)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_only_converted_models_are_saved(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"not converted; call qat.convert\(model\) first"):
+        qat.save(prepared(CONFIG), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+# --- what is refused ---------------------------------------------------------------------------------------------
+
+
+def refused(file: Path, model: nn.Module | None = None) -> list[str]:
+    """What is told of a file; the model stays as it was."""
+    model = net() if model is None else model
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ValueError, match=str(file)) as caught:
+        qat.load(file, model)
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert not list(qat.layers(model))
+    return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9, 0.9999])
+def test_a_file_that_is_cut_off(share: float, saved: tuple[Net, Path], tmp_path: Path) -> None:
+    whole = saved[1].read_bytes()
+    (tmp_path / "m.safetensors").write_bytes(whole[: int(share * len(whole))])
+    (told,) = refused(tmp_path / "m.safetensors")
+    assert told.startswith("cut off, or no safetensors file: ")
+
+
+def test_files_of_others(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    file = tmp_path / "m.safetensors"
+    save_file({"a": torch.zeros(1)}, file)
+    assert refused(file) == ["it was not written by qat.save: its metadata has no 'statqat_sim'"]
+    save_file({"a": torch.zeros(1)}, file, {"statqat_sim": "{}"})
+    assert refused(file) == ["its description is damaged: KeyError('version')"]
+    save_file({"a": torch.zeros(1)}, file, {"statqat_sim": "nonsense"})
+    assert refused(file)[0].startswith("its description is damaged: JSONDecodeError")
+    changed(saved[1], file, lambda _, description: description.update(version=2))
+    assert refused(file) == ["it is of version 2; allowed: 1; is the library too old?"]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        qat.load(tmp_path / "nowhere", net())
+
+
+def test_formats_that_are_not_what_they_were(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    hash, other = format_hash(sqs.load_format("mxfp4")), format_hash(sqs.load_format("int8"))
+
+    def forged(_: Any, description: Any) -> None:
+        description["formats"][hash] = description["formats"][hash].replace("rule: floor", "rule: ceil")
+
+    def unknown(_: Any, description: Any) -> None:
+        del description["formats"][hash]
+
+    (told,) = refused(changed(saved[1], tmp_path / "m.safetensors", forged))
+    assert told.startswith(f"the text of format {hash[:12]} (name: mxfp4) has another hash, ")
+    (told,) = refused(changed(saved[1], tmp_path / "m.safetensors", unknown))
+    what = f"the hash {hash[:12]} of its format is unknown; the file has texts of: {other[:12]}"
+    assert told == f"attention.in_proj_weight: {what}"
+
+
+def test_tensors_that_are_missing_or_too_many_or_others(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    def change(tensors: dict[str, Any], _: Any) -> None:
+        tensors["linear.packed_weight.code"] = tensors.pop("linear.packed_weight.codes")
+        tensors["down.packed_weight.scale"] = tensors["down.packed_weight.scale"][1:].clone()
+        tensors["norm.bias"] = tensors["norm.bias"].double()
+
+    assert refused(changed(saved[1], tmp_path / "m.safetensors", change)) == [
+        "linear.packed_weight.codes: missing; the model needs uint8 (288,); did you mean 'linear.packed_weight.code'?",
+        "linear.packed_weight.code: the model has no place for it; did you mean 'linear.packed_weight.codes'?",
+        "down.packed_weight.scale: saved is uint8 (59,); the model needs uint8 (60,)",
+        "norm.bias: saved is float64 (24,); the model needs float32 (24,)",
+    ]
+
+
+def test_other_models(saved: tuple[Net, Path]) -> None:
+    smaller, other, renamed = net(), net(), net()
+    smaller.linear = nn.Linear(24, 23)
+    other.down = nn.Identity()  # type: ignore[assignment]
+    renamed.lineal = renamed.linear
+    del renamed.linear
+    assert refused(saved[1], smaller) == ["linear.weight: saved was float32 (24, 24); the model has float32 (23, 24)"]
+    assert refused(saved[1], other) == ["down: a Identity, which does not become the saved QuantizedConv1d"]
+    assert refused(saved[1], renamed) == ["linear: the model has no such module; did you mean 'lineal'?"]
+    (told, *_) = refused(saved[1], net(torch.bfloat16))
+    assert told == "attention.in_proj_weight: saved was float32 (72, 24); the model has bfloat16 (72, 24)"
+
+
+def test_a_prepared_model_is_not_loaded_into(saved: tuple[Net, Path]) -> None:
+    with pytest.raises(ValueError, match="the model is prepared already; allowed: a float model"):
+        qat.load(saved[1], prepared(CONFIG))

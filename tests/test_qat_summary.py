@@ -1,0 +1,103 @@
+"""`qat.summary`: formats, scales, errors and bits of every tensor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import statqat_sim as sqs
+from statqat_sim import qat
+from tests.qat_models import net, prepared, tokens
+
+INT8 = {"format": "int8", "quantizer": "minmax"}
+
+
+def test_weights_are_measured_as_they_are() -> None:
+    config = qat.QATConfig([{"match": "linear", "weight": {"format": "int4", "quantizer": "minmax"}}])
+    weight = net().linear.weight.detach()
+    (row,) = qat.summary(prepared(config)).rows
+    scale = sqs.MinMax().fit(weight, sqs.load_format("int4"), channel_axis=0)
+    quantized = sqs.Codec(sqs.load_format("int4")).fake_quantize(weight, scale=scale)
+    assert (row.layer, row.tensor, row.role, row.format, row.quantizer) == (
+        "linear",
+        "weight",
+        "weight",
+        "int4",
+        "MinMax()",
+    )
+    assert row.scale == (scale.value.min(), scale.value.max())
+    assert row.sqnr_db == pytest.approx(sqs.sqnr_db(weight, quantized))
+    assert row.clipped == 0
+    assert (row.elements, row.float_nbytes, row.nbytes) == (24 * 24, 4 * 24 * 24, 24 * 24 // 2 + 4 * 24)
+    assert row.bits_per_element == 4 + 32 / 24
+
+
+def test_what_is_clipped_is_told() -> None:
+    model = nn.Linear(100, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.arange(100) - 50.0)
+    qat.prepare(model, qat.QATConfig(weight={"format": "int8", "update_every": 0, "quantizer": "minmax"}))
+    model.weight_quantizer.keep(torch.tensor([[20 / 127]]))  # what is beyond ±20 is clipped, or beyond -128/127 · 20
+    (row,) = qat.summary(model).rows
+    assert row.clipped == pytest.approx((29 + 30) / 100)
+
+
+def test_activations_are_told_from_what_calibration_saw() -> None:
+    config = qat.QATConfig([{"match": "linear", "input": INT8, "output": "mxfp4", "grad_output": "float8_e5m2"}])
+    uncalibrated = qat.summary(qat.prepare(net(), config)).rows[0]
+    assert (uncalibrated.scale, uncalibrated.sqnr_db, uncalibrated.clipped) == (None, None, None)
+    model, seen = prepared(config), []
+    model.linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    qat.set_mode(model, "float")
+    with torch.no_grad():
+        model(tokens())
+    rows = {row.tensor: row for row in qat.summary(model).rows}
+    scale = model.linear.input_quantizer.scale
+    quantized = sqs.Codec(sqs.load_format("int8")).fake_quantize(seen[0], scale=scale)
+    assert rows["input"].scale == (scale.item(), scale.item())
+    assert rows["input"].sqnr_db == pytest.approx(sqs.sqnr_db(seen[0], quantized), abs=0.1)
+    assert rows["input"].clipped == 0
+    assert rows["input"].bits_per_element is None
+    assert rows["output"].quantizer is rows["output"].scale is None
+    assert rows["grad_output"].quantizer == "Iterative(), dynamic"
+
+
+def test_a_model_of_several_formats_has_a_mean() -> None:
+    config = qat.QATConfig([{"match": "down", "weight": "mxfp8_e4m3"}], weight="mxfp4")
+    found = qat.summary(prepared(config))
+    by_hand = 8 * sum(row.nbytes for row in found.rows) / sum(row.elements for row in found.rows if row.layer != "head")
+    assert found.bits_per_element == by_hand
+    assert not found.converted
+    converted = qat.summary(qat.convert(prepared(config)))
+    assert converted.converted
+    assert converted.nbytes == found.nbytes
+    assert converted.float_nbytes == found.float_nbytes
+
+
+def test_the_table_has_all_of_it() -> None:
+    model = prepared(qat.QATConfig([{"match": "down|up", "skip": True}], weight="nvfp4", input=INT8))
+    text = str(qat.summary(model))
+    lines = text.splitlines()
+    assert [line.split()[:4] for line in lines if line.startswith("linear")] == [
+        ["linear", "weight", "nvfp4", "-"],
+        ["linear", "input", "int8", "MinMax()"],
+    ]
+    assert next(line for line in lines if line.startswith("head")).endswith("shared")
+    assert lines[-2].startswith("weights, after qat.convert: ")
+    assert lines[-1] == "not quantized: down, up"
+    assert all(len(line) <= 120 for line in lines)
+
+
+def test_a_weight_without_a_scale_is_told_without_errors() -> None:
+    with torch.device("meta"):
+        model = nn.Linear(8, 4)
+    qat.prepare(model, qat.QATConfig(weight={"format": "int4", "update_every": 0, "quantizer": "minmax"}))
+    (row,) = qat.summary(model).rows
+    assert (row.scale, row.sqnr_db, row.clipped) == (None, None, None)
+    assert row.bits_per_element == 4 + 32 / 8
+
+
+def test_a_float_model_has_none() -> None:
+    with pytest.raises(ValueError, match="no quantized layer; allowed: what qat.prepare or qat.convert gave"):
+        qat.summary(net())

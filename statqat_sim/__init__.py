@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from statqat_sim.errors import SpecError as SpecError
     from statqat_sim.errors import UnsupportedError as UnsupportedError
     from statqat_sim.histogram import Histogram as Histogram
+    from statqat_sim.matmul import Accelerator as Accelerator
+    from statqat_sim.matmul import GemmPlan as GemmPlan
+    from statqat_sim.matmul import load_accelerator as load_accelerator
+    from statqat_sim.matmul import parse_accelerator as parse_accelerator
     from statqat_sim.measurement import measure as measure
     from statqat_sim.metrics import mse as mse
     from statqat_sim.metrics import sqnr_db as sqnr_db
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from statqat_sim.ranking import rank as rank
     from statqat_sim.runtime import get_threads as get_threads
     from statqat_sim.runtime import set_threads as set_threads
+    from statqat_sim.spec.accelerator_catalog import accelerators as accelerators
     from statqat_sim.spec.block import BlockFormat as BlockFormat
     from statqat_sim.spec.catalog import formats as formats
     from statqat_sim.spec.catalog import load_format as load_format
@@ -39,9 +44,11 @@ if TYPE_CHECKING:
     from statqat_sim.theory import expected_error as expected_error
 
 _HOMES = {
+    "Accelerator": "matmul",
     "Analytic": "quantizer",
     "BlockFormat": "spec.block",
     "Codec": "codec",
+    "GemmPlan": "matmul",
     "Histogram": "histogram",
     "Iterative": "quantizer",
     "MinMax": "quantizer",
@@ -54,12 +61,15 @@ _HOMES = {
     "SpecError": "errors",
     "Stream": "quantizer",
     "UnsupportedError": "errors",
+    "accelerators": "spec.accelerator_catalog",
     "expected_error": "theory",
     "formats": "spec.catalog",
     "get_threads": "runtime",
+    "load_accelerator": "matmul",
     "load_format": "spec.catalog",
     "measure": "measurement",
     "mse": "metrics",
+    "parse_accelerator": "matmul",
     "parse_format": "spec.catalog",
     "rank": "ranking",
     "set_threads": "runtime",

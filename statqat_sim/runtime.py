@@ -13,6 +13,7 @@ from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.errors import UnsupportedError, did_you_mean
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.mma import MmaPlan
 from statqat_sim.plan.program import CodecPlan, Packed
 from statqat_sim.plan.reduction import ReductionPlan
 from statqat_sim.plan.row_scan import RowScanPlan
@@ -102,8 +103,8 @@ class ReductionKernel(Protocol):
             rows: how many; they are equally long.
 
         Returns:
-            Of maxima one uint32 array, shape `(rows, words)`. Of a histogram counts and sums, int64, both in the shape
-            `(rows, bins)`.
+            Of maxima one uint32 array, or uint64 where words come in pairs. Of a histogram counts and sums, int64. Each
+            has the shape `(rows, plan.width)`.
 
         Raises:
             TypeError: if x has the wrong dtype or kind.
@@ -126,6 +127,31 @@ class RowScanKernel(Protocol):
             rows: float32, two axes; what is not finite is passed over.
             minmax: MinMax's scale of each row.
             amax: the largest finite magnitude of each row: float32, normal, above zero.
+        """
+
+
+class RowSumsKernel(Protocol):
+    """Compiled sums over rows: float32, two axes; elements that are not finite are passed over."""
+
+    def moments(self, rows: Any) -> tuple[Any, Any, Any]:
+        """How many elements each row has, Σ|x|, and Σx²: float64."""
+
+    def squared_errors(self, rows: Any, values: Any) -> Any:
+        """Σ(x - y)² of each row, float64; `values`: y, float32, in the same shape."""
+
+
+class MmaKernel(Protocol):
+    """A compiled matrix instruction."""
+
+    def __call__(self, a: Any, b: Any, c: Any, *, a_scale: Any = None, b_scale: Any = None) -> Any:
+        """D = A·B + C: values, in a new array of C's shape and dtype.
+
+        Args:
+            a: float32 (float64, or int32 for integers), shape `(M, K)`, in C order; K is a multiple of the plan's step.
+            b: likewise, shape `(K, N)`.
+            c: likewise, shape `(M, N)`.
+            a_scale: for plans with blocks: float32, shape `(M, K / block)`.
+            b_scale: likewise, shape `(K / block, N)`.
         """
 
 
@@ -270,10 +296,31 @@ def reduction_kernel(backend: Backend, plan: ReductionPlan) -> ReductionKernel:
     return kernel
 
 
+def mma_kernel(backend: Backend, plan: MmaPlan) -> MmaKernel:
+    """The backend's kernel of a matrix instruction.
+
+    Raises:
+        UnsupportedError: if it has none.
+    """
+    compile_mma = getattr(backend, "compile_mma", None)
+    if compile_mma is None:
+        told = f"backend {backend.name!r} has no matrix instructions"
+        raise UnsupportedError(f"{told}; allowed: backends with compile_mma")
+    kernel: MmaKernel = compile_mma(plan)
+    return kernel
+
+
 def row_scan_kernel(backend: Backend, plan: RowScanPlan) -> RowScanKernel | None:
     """The backend's kernel of a scan of rows, if it has one."""
     compile_row_scan = getattr(backend, "compile_row_scan", None)
     kernel: RowScanKernel | None = None if compile_row_scan is None else compile_row_scan(plan)
+    return kernel
+
+
+def row_sums_kernel(backend: Backend) -> RowSumsKernel | None:
+    """The backend's sums over rows, if it has them."""
+    compile_row_sums = getattr(backend, "compile_row_sums", None)
+    kernel: RowSumsKernel | None = None if compile_row_sums is None else compile_row_sums()
     return kernel
 
 

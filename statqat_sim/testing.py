@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import dtype_name, is_cpu_tensor
 from statqat_sim.metrics import sqnr_db
 
-__all__ = ["assert_bit_exact", "assert_sqnr"]
+__all__ = ["assert_bit_exact", "assert_matmul_bits", "assert_sqnr"]
 
 WORD_BYTES = (1, 2, 4, 8)
 ALLOWED_SIZES = "allowed: elements of 1, 2, 4 or 8 bytes"
@@ -103,3 +103,51 @@ def _tensor_words(size: int, dtype: Any, what: str) -> Any:
     if size not in WORD_BYTES:
         raise TypeError(f"{what} is {dtype}; {ALLOWED_SIZES}")
     return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
+
+
+def assert_matmul_bits(
+    actual: Any,
+    a: Any,
+    b: Any,
+    c: Any = None,
+    *,
+    accelerator: Any,
+    instruction: str,
+    a_format: str | None = None,
+    b_format: str | None = None,
+    plan: Any = None,
+) -> None:
+    """Fail unless a matrix product has the bits that an accelerator gives.
+
+    Args:
+        actual: what was computed: a numpy array or CPU tensor of the instruction's result type.
+        a: `(..., M, K)`, as `Accelerator.matmul` takes it.
+        b: `(..., K, N)`.
+        c: what was accumulated on, or None.
+        accelerator: its name, the path of its file, or an Accelerator.
+        instruction: the instruction's name.
+        a_format: the format of A's codes, where the operand may have several.
+        b_format: likewise of B's.
+        plan: how K was cut, or None.
+
+    Raises:
+        AssertionError: with the number of elements that differ, the place of the first, and both its values.
+        LookupError: if there is no such accelerator or instruction.
+        TypeError: if an array has the wrong dtype or kind.
+        ValueError: if shapes do not fit.
+
+    >>> import numpy as np
+    >>> a = np.full((1, 4), 0.1, np.float32)
+    >>> assert_matmul_bits(np.float32([[0.04]]), a, a.T, accelerator="nvidia_h100", instruction="wgmma.e4m3.f32")
+    Traceback (most recent call last):
+        ...
+    AssertionError: 1 of 1 elements differ, the first at [0, 0]:
+      actual    0x3d23d70a  0.03999999910593033
+      expected  0x3d290000  0.041259765625
+    """
+    from statqat_sim.matmul import Accelerator, load_accelerator
+
+    device = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
+    formats = {"a_format": a_format, "b_format": b_format}
+    expected = device.matmul(a, b, c, instruction=instruction, plan=plan, **formats)
+    assert_bit_exact(actual, expected)

@@ -30,7 +30,7 @@ from statqat_sim.spec.tapered import Regime
 
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
-BUILT_IN = sorted(builtin_directory().glob("*/*.yaml"))
+BUILT_IN = sorted(builtin_directory().glob("[bn]*/*.yaml"))
 BAD = {path.stem: path for path in sorted((Path(__file__).parent / "bad_specs").glob("*.yaml"))}
 
 READER_ALONE: Mapping[str, set[str]] = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from statqat_sim.arrays import CPU, ArrayLibrary, is_cpu_array
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.mma import MmaPlan
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.reduction import ReductionPlan
 from statqat_sim.plan.row_scan import RowScanPlan
@@ -16,8 +18,10 @@ from statqat_sim.plan.row_scan import RowScanPlan
 if TYPE_CHECKING:
     from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
     from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
+    from statqat_sim.backends.numba_cpu.mma import NumbaMma
     from statqat_sim.backends.numba_cpu.reduction_kernel import NumbaReduction
     from statqat_sim.backends.numba_cpu.row_scan import NumbaRowScan
+    from statqat_sim.backends.numba_cpu.row_sums import NumbaRowSums
 
 
 class NumbaBackend:
@@ -26,16 +30,15 @@ class NumbaBackend:
     name = "numba"
 
     def available(self) -> str | None:
-        try:
-            version("numba")
-        except PackageNotFoundError:
+        if _installed("numba") is None:
             return "numba is not installed; pip install numba"
         if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
             return "$NUMBA_DISABLE_JIT keeps numba from compiling; unset it"
         return None
 
     def versions(self) -> Mapping[str, str]:
-        return {package: version(package) for package in ("numba", "llvmlite", "numpy")}
+        packages = ("numba", "llvmlite", "numpy")
+        return {package: found for package in packages if (found := _installed(package)) is not None}
 
     def owns(self, array: object) -> bool:
         return is_cpu_array(array)
@@ -62,3 +65,22 @@ class NumbaBackend:
         from statqat_sim.backends.numba_cpu.row_scan import NumbaRowScan
 
         return NumbaRowScan(plan)
+
+    def compile_row_sums(self) -> NumbaRowSums:
+        from statqat_sim.backends.numba_cpu.row_sums import NumbaRowSums
+
+        return NumbaRowSums()
+
+    def compile_mma(self, plan: MmaPlan) -> NumbaMma:
+        from statqat_sim.backends.numba_cpu.mma import NumbaMma
+
+        return NumbaMma(plan)
+
+
+@cache
+def _installed(package: str) -> str | None:
+    """Its version, from metadata that take longer to read than a small array takes to be quantized."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from statqat_sim import __version__
+from statqat_sim.cli.accelerators import accelerators
 from statqat_sim.cli.backends import backends
 from statqat_sim.cli.cache import cache
 from statqat_sim.cli.check import check
@@ -19,6 +20,7 @@ from statqat_sim.cli.diff import diff
 from statqat_sim.cli.encode import encode
 from statqat_sim.cli.formats import formats
 from statqat_sim.cli.identify import identify
+from statqat_sim.cli.matmul import matmul
 from statqat_sim.cli.measure import measure
 from statqat_sim.cli.new import new
 from statqat_sim.cli.rank import rank
@@ -45,7 +47,8 @@ def _help(command: Callable[..., Any]) -> str:
 
 COMMANDS = (
     *(formats, show, diff, check, new, schema, encode, decode),
-    *(measure, rank, theory, identify, verify, backends, cache),
+    *(measure, rank, theory, identify, verify),
+    *(accelerators, matmul, backends, cache),
 )
 TAKE_NUMBERS = (encode, decode)
 """Commands whose arguments may begin with a minus sign."""
@@ -81,6 +84,8 @@ def _program(
     statqat-sim theory int4 --prior laplace             its exact error, and the best scale
     statqat-sim identify w.npy --values quantized.npy   which format made this of that?
     statqat-sim verify my_format.yaml                   is the encoder right, for all 2^32 float32 inputs?
+    statqat-sim accelerators nvidia_h100                what a matrix unit computes, and how that is known
+    statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 --compare ideal
 
     Folders of your own formats: --search, or $STATQAT_FORMATS.
     """

@@ -13,6 +13,7 @@ from statqat_sim.cli.console import error_text
 from statqat_sim.cli.options import Search
 
 if TYPE_CHECKING:
+    from statqat_sim.spec.accelerator import AcceleratorSpec
     from statqat_sim.spec.format import Format
 
 
@@ -27,12 +28,17 @@ def check(
     statqat-sim check my_formats/
     """
     from statqat_sim.errors import SpecError, UnsupportedError
+    from statqat_sim.spec.accelerator_catalog import is_accelerator, load_spec
     from statqat_sim.spec.catalog import load_format
 
     wrong = 0
     for file in _expanded(files):
+        path = _as_path(file)
         try:
-            _lower(load_format(_as_path(file), search or ()))
+            if is_accelerator(path):
+                _lower_instructions(load_spec(path, search or ()))
+            else:
+                _lower(load_format(path, search or ()))
         except (SpecError, UnsupportedError, OSError) as error:
             wrong += 1
             typer.echo(error_text(error), err=True)
@@ -53,6 +59,16 @@ def _lower(fmt: Format) -> None:
         return
     for purpose in (Purpose.ENCODE, Purpose.DECODE):
         lower(fmt, purpose)
+
+
+def _lower_instructions(spec: AcceleratorSpec) -> None:
+    """Raises UnsupportedError for what no kernel computes."""
+    from statqat_sim.plan.mma import lower_mma
+
+    for instruction in spec.instructions:
+        for a in () if instruction.recipe else instruction.a:
+            for b in instruction.b:
+                lower_mma(instruction, a, b)
 
 
 def _expanded(files: list[str]) -> Iterator[str]:

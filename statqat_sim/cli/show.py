@@ -42,8 +42,16 @@ def show(
     statqat-sim show my_format.yaml --plan
     statqat-sim show posit8 --plot posit8.png
     """
+    from statqat_sim.cli.accelerators import show_accelerator
+    from statqat_sim.spec.accelerator_catalog import is_accelerator
     from statqat_sim.spec.catalog import load_format
 
+    if is_accelerator(format, search or ()):
+        if plan or plot:
+            raise ValueError(f"{format} is an accelerator; --plan and --plot are about formats")
+        check_json(json)
+        show_accelerator(format, json, search)
+        return
     if plot:
         from statqat_sim.report.plot import check_suffix
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -21,6 +21,9 @@ Search: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 SEARCH_VARIABLE = "STATQAT_FORMATS"
 """Environment variable: directories of a user's own formats, separated like PATH."""
+
+ACCELERATORS = "accelerator"
+"""The folders, built in and the user's, whose files describe accelerators."""
 
 Kind: TypeAlias = Literal["number", "block"]
 
@@ -40,7 +43,7 @@ class Catalog:
         found: dict[str, Path] = {}
         for directory in self.directories:
             for path in sorted(directory.rglob("*.yaml")):
-                if path.is_file():
+                if path.is_file() and path.parent.name != ACCELERATORS:
                     found.setdefault(path.stem, path)
         return found
 
@@ -89,7 +92,7 @@ def catalog(search: Search = ()) -> Catalog:
     Raises:
         NotADirectoryError: if a directory does not exist.
     """
-    return Catalog((*_directories(search), builtin_directory()))
+    return Catalog((*searched(search), builtin_directory()))
 
 
 def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
@@ -113,7 +116,7 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
     is_path = text.endswith((".yaml", ".yml")) or os.sep in text
     known = catalog(search)
     path = Path(text) if is_path else known.path(text)
-    return read_format(_read(path), _resolver(known, beside=path))
+    return read_format(read_file(path), resolver(known, beside=path))
 
 
 def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> Format:
@@ -126,7 +129,7 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
     if not isinstance(text, str | bytes):
         hint = "; load_format reads files" if isinstance(text, os.PathLike) else ""
         raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
-    return read_format(read_document(text, file), _resolver(catalog(search)))
+    return read_format(read_document(text, file), resolver(catalog(search)))
 
 
 def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]:
@@ -152,21 +155,21 @@ def builtin_directory() -> Path:
     return Path(str(files("statqat_sim.formats")))
 
 
-def _resolver(known: Catalog, beside: Path | None = None) -> Resolve:
+def resolver(known: Catalog, beside: Path | None = None) -> Resolve:
     """Finds parents: in the folder of the file `beside`, then in the catalog."""
 
     def resolve(name: str) -> Located:
         if beside is not None and NAME.fullmatch(name):
             sibling = beside.with_name(f"{name}.yaml")
             if sibling != beside and sibling.is_file():
-                return _read(sibling).sound()
-        return _read(known.path(name)).sound()
+                return read_file(sibling).sound()
+        return read_file(known.path(name)).sound()
 
     return resolve
 
 
-def _read(path: Path) -> Document:
-    """A file's text, with a problem if its `name` is not its stem.
+def read_file(path: Path, words: Collection[str] = ()) -> Document:
+    """A file's text, with a problem if its `name` is not its stem. `words`: see `read_document`.
 
     Raises:
         SpecError: if nothing can be read.
@@ -175,7 +178,7 @@ def _read(path: Path) -> Document:
     if "\0" in str(path) or (path.exists() and not path.is_file()):
         raise OSError(f"{shown(str(path))}: not a file")
     with path.open("rb") as stream:
-        document = read_document(stream.read(MAX_BYTES + 1), str(path))
+        document = read_document(stream.read(MAX_BYTES + 1), str(path), words=words)
     top = document.root.value
     name = top.get("name") if isinstance(top, dict) else None
     if name is None or not isinstance(name.value, str) or name.value == path.stem:
@@ -212,7 +215,7 @@ def _headers(versions: _Versions) -> Mapping[str, _Header]:
     found: dict[str, _Header] = {}
     for stem, path, *_ in versions:
         with suppress(SpecError, OSError):
-            found[stem] = _header(_read(path).root)
+            found[stem] = _header(read_file(path).root)
     return found
 
 
@@ -237,7 +240,8 @@ def _aliases(versions: _Versions) -> Mapping[str, str]:
     return found
 
 
-def _directories(search: Search) -> tuple[Path, ...]:
+def searched(search: Search) -> tuple[Path, ...]:
+    """The directories of `search` and of `$STATQAT_FORMATS`, which exist."""
     if isinstance(search, str | os.PathLike):
         search = (search,)
     named = (entry for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)

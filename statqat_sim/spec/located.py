@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -96,8 +96,8 @@ class Document:
         return self.root
 
 
-def read_document(text: str | bytes, file: str) -> Document:
-    """Parse one YAML document.
+def read_document(text: str | bytes, file: str, *, words: Collection[str] = ()) -> Document:
+    """Parse one YAML document. `words` are texts wherever they stand, although other readers of YAML doubt it: N.
 
     Raises:
         SpecError: if nothing can be read: bad syntax, bytes that are not UTF-8 or characters that YAML forbids,
@@ -115,7 +115,7 @@ def read_document(text: str | bytes, file: str) -> Document:
         raise _refused(file, (1, 1), f"not valid YAML: {str(error).partition(chr(10))[0]}") from None
     if root is None:
         raise _refused(file, (1, 1), "the file is empty; expected a mapping of keys")
-    reader = _Reader(file)
+    reader = _Reader(file, words)
     located = reader.locate(root, ())
     return Document(located, tuple(reader.problems))
 
@@ -177,8 +177,9 @@ def _start(node: Any) -> tuple[int, int]:
 class _Reader:
     """Turns PyYAML's node graph into `Located` values and collects every problem on the way."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, words: Collection[str] = ()) -> None:
         self.file = file
+        self.words = words
         self.problems: list[Problem] = []
         self.nodes = 0
         self.open: set[int] = set()  # nodes being expanded: an alias to one of them never ends
@@ -209,7 +210,7 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, place: Located) -> Located:
         try:
-            value = read_scalar(node)
+            value = node.value if node.value in self.words else read_scalar(node)
         except UnreadableScalar as why:
             self.problems.append(place.problem(str(why)))
             value = UNREADABLE

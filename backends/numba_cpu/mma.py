@@ -1,0 +1,219 @@
+"""Compiled matrix instructions: one text for each way of summing, kept as loops are. Plans are run-time numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from statqat_sim.arrays import Array
+from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+from statqat_sim.backends.numba_cpu.mma_panels import LANES, NOTHING, Seen, columns, flags, panels, seen
+from statqat_sim.backends.numba_cpu.threads import run_in_pieces
+from statqat_sim.plan.mma import MmaPlan, Unit
+
+LONGEST: Final = 1 << 13
+"""Of K: longer products are computed part by part, where they have steps."""
+
+_HERE = Path(__file__).parent
+_TEXTS: Final = {
+    Unit.NARROW: "mma_lanes_loops.py",
+    Unit.BROAD: "mma_lanes_loops.py",
+    Unit.GROUPS: "mma_groups_loops.py",
+    Unit.STEPS: "mma_steps_loops.py",
+    Unit.EXACT: "mma_exact_loops.py",
+    Unit.INTEGER: "mma_integer_loops.py",
+    Unit.FUSED: "mma_fused_loops.py",
+}
+_SHARED: Final = ("mma_rounding_loops.py", "mma_lanes_loops.py")
+"""Texts that others import."""
+
+_NUMBERS: Final = "FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000"
+_NARROW: Final = "FLOAT, TERM, LARGEST_UNIT = np.float32, np.int32, 127"
+_CUTS: Final = ("np.trunc(x)", "np.rint(x)", "np.ceil(x)", "np.floor(x)")
+"""By the number of a mode."""
+
+_FIRST_CUT: Final = f'"""What is left of a product."""\n    return {_CUTS[0]}'
+_NARROW_CUT: Final = '"""What is left of a product."""\n    return np.int32(x)'
+
+
+class NumbaMma:
+    """See `runtime.MmaKernel`."""
+
+    def __init__(self, plan: MmaPlan) -> None:
+        self.plan = plan
+        cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
+        self._run = kept(("mma", plan.unit, cut), lambda: _generated(plan.unit, cut))
+        result = plan.result
+        precision = [result.mode, result.mantissa_bits, result.emin]
+        how = [*precision, result.saturates, result.is_positive, not result.keeps_zeros, plan.c.is_positive]
+        limit = np.inf if plan.product_limit is None else np.ldexp(1.0, plan.product_limit)
+        self._how = np.array(how, np.int64)
+        self._bounds = np.array([result.largest, result.least, plan.c.least, limit])
+
+    def __call__(self, a: Array, b: Array, c: Array, *, a_scale: Any = None, b_scale: Any = None) -> Array:
+        """See `runtime.MmaKernel`."""
+        plan, (rows, size), count = self.plan, a.shape, b.shape[1]
+        if not rows or not count or not size:
+            return c.copy()
+        if plan.step is not None and size > max(LONGEST, plan.step * (plan.block or 1)):
+            return self._in_slabs(a, b, c, a_scale, b_scale)
+        lanes = 1 if plan.unit is Unit.EXACT else LANES
+        wide = panels(c.astype(np.int64 if plan.unit is Unit.INTEGER else np.float64), lanes=lanes)
+        run = {
+            Unit.NARROW: self._lanes,
+            Unit.BROAD: self._lanes,
+            Unit.GROUPS: self._groups,
+            Unit.STEPS: self._steps,
+            Unit.FUSED: self._steps,
+            Unit.EXACT: self._exact,
+            Unit.INTEGER: self._integers,
+        }[plan.unit]
+        with np.errstate(over="ignore"):
+            run(a, b, wide, a_scale, b_scale)
+            return np.ascontiguousarray(columns(wide, count).astype(c.dtype))
+
+    def _in_slabs(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> Array:
+        """D of one part of K is C of the next: panels of B take less memory. A part has whole steps and blocks."""
+        plan, block = self.plan, self.plan.block or 1
+        assert plan.step is not None
+        unit = plan.step * block
+        every = max(LONGEST // unit, 1) * unit
+        later = NumbaMma(replace(plan, c=replace(plan.c, emin=plan.emin)))
+        for first in range(0, a.shape[1], every):
+            places, blocks = slice(first, first + every), slice(first // block, (first + every) // block)
+            scales = {} if a_scale is None else {"a_scale": a_scale[:, blocks], "b_scale": b_scale[blocks]}
+            kernel = later if first else self
+            c = kernel(np.ascontiguousarray(a[:, places]), b[places], c, **scales)
+        return c
+
+    def _spread(self, a: tuple[Array, ...], b: tuple[Array, ...], c: Array, *rest: Array) -> None:
+        """Run on all threads: by rows of A, or where these are fewer, by panels of B."""
+        many, rows = c.shape[:2]
+        work = a[0].shape[1] * c.shape[2]
+
+        def by_rows(first: int, last: int) -> None:
+            self._run(*a, *b, c, *rest, np.array([0, many, first, last]))
+
+        def by_panels(first: int, last: int) -> None:
+            self._run(*a, *b, c, *rest, np.array([first, last, 0, rows]))
+
+        if rows >= many:
+            run_in_pieces(rows, work * many, by_rows)
+        else:
+            run_in_pieces(many, work * rows, by_panels)
+
+    # --- each way of summing ---------------------------------------------------------------------------------------
+
+    def _seen(self, a: Array, b: Array, a_scale: Any, b_scale: Any) -> tuple[Seen, Seen]:
+        """Operands with their exponents; scales of blocks are spread over their elements."""
+        block = self.plan.block
+        if block is None:
+            return seen(a, self.plan.a), seen(b, self.plan.b)
+        a_spread = np.repeat(a_scale, block, axis=1)[:, : a.shape[1]]
+        b_spread = np.repeat(b_scale, block, axis=0)[: b.shape[0]]
+        return seen(a, self.plan.a, a_spread), seen(b, self.plan.b, b_spread)
+
+    def _lanes(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
+        plan, alignment, junction = self.plan, self.plan.alignment, self.plan.junction
+        assert alignment is not None
+        assert plan.step is not None
+        left, right = self._seen(a, b, a_scale, b_scale)
+        kind = np.float32 if plan.unit is Unit.NARROW else np.float64
+        x, y = left.values.astype(kind), panels(right.values.astype(kind))
+        y_exponents = panels(right.exponents, NOTHING)
+        a_flags, b_flags = flags(left.exponents, x, plan.step), flags(y_exponents, y, plan.step)
+        zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
+        most = plan.most_terms if plan.unit is Unit.NARROW else 1 << 30
+        numbers = [plan.step, alignment.fraction_bits, zero, plan.parts, most, plan.joining.number]
+        if junction is None:
+            numbers += [0] * 5
+        else:
+            kept_bits = -1 if junction.kept_bits is None else junction.kept_bits
+            reach = 1 << 30 if junction.reach is None else junction.reach
+            numbers += [junction.dot_bits, junction.c_bits, kept_bits, reach, junction.mode]
+        numbers += [plan.c.emin, plan.emin]
+        b_any = np.bitwise_or.reduce(b_flags, axis=2)
+        sides = (x, left.exponents, a_flags), (y, y_exponents, b_flags, b_any)
+        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+
+    def _groups(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
+        plan, alignment = self.plan, self.plan.alignment
+        assert alignment is not None
+        assert plan.step is not None
+        assert plan.block is not None
+        left, right = seen(a, plan.a), seen(b, plan.b)
+        each = plan.block // plan.group
+        groups = a.shape[1] // plan.group
+        sa, ea = _significands(np.repeat(a_scale, each, axis=1)[:, :groups], plan.scale_emin)
+        sb, eb = _significands(np.repeat(b_scale, each, axis=0)[:groups], plan.scale_emin)
+        y = panels(right.values)
+        y_scales = panels(sb)
+        bad = flags(left.exponents, left.values, plan.step) | flags(ea, sa, plan.step // plan.group)
+        b_bad = flags(panels(right.exponents), y, plan.step) | flags(panels(eb), y_scales, plan.step // plan.group)
+        zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
+        numbers = [plan.step, plan.group, alignment.fraction_bits, zero, plan.c.emin, plan.emin]
+        special = np.uint8(2)
+        sides = (
+            (np.ascontiguousarray(left.values), sa, ea, bad & special),
+            (y, y_scales, panels(eb), np.bitwise_or.reduce(b_bad, axis=2) & special),
+        )
+        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+
+    def _steps(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
+        plan = self.plan
+        places = np.arange(plan.step or a.shape[1]) if plan.places is None else np.array(plan.places)
+        joining = plan.joining.value
+        if plan.unit is Unit.FUSED:
+            chains = np.array([plan.parts, joining == "last", joining == "none"], np.int64)
+            self._spread((a,), (panels(b),), c, places.astype(np.int64), chains)
+            return
+        x, y = (side.values.astype(np.float64) for side in self._seen(a, b, None, None))
+        numbers = np.array([plan.parts, plan.is_pairwise, plan.joining.number], np.int64)
+        self._spread((x,), (panels(y),), c, places.astype(np.int64), numbers, self._how, self._bounds)
+
+    def _exact(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
+        plan, alignment = self.plan, self.plan.alignment
+        left, right = self._seen(a, b, None, None)
+        y, y_exponents = (np.ascontiguousarray(each.T)[:, None] for each in (right.values, right.exponents))
+        numbers = [plan.step or a.shape[1], plan.joining.number, alignment is not None]
+        if alignment is None:
+            numbers += [0, 0, 0, 0]
+        else:
+            zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
+            numbers += [alignment.fraction_bits, alignment.mode, alignment.per_sum, zero]
+        numbers += [plan.c.emin, plan.emin]
+        sides = (left.values.astype(np.float64), left.exponents), (y.astype(np.float64), y_exponents)
+        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+
+    def _integers(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
+        plan, half = self.plan, 1 << self.plan.bits - 1
+        ignores_c = plan.joining.value == "none"
+        numbers = [plan.step or a.shape[1], ignores_c, -half, half - 1, plan.result.saturates]
+        sides = (a.astype(np.int32),), (panels(b.astype(np.int32)),)
+        self._spread(*sides, c, np.array(numbers, np.int64))
+
+
+def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
+    """Scales as float32 significands below 2 and int16 exponents."""
+    exponents = np.maximum((scales.view(np.int32) >> 23 & 255) - 127, emin)
+    with np.errstate(invalid="ignore"):
+        significands = np.ldexp(scales.astype(np.float64), -exponents).astype(np.float32)
+    return significands, exponents.astype(np.int16)
+
+
+def _text(unit: Unit, cut: int) -> str:
+    text = (_HERE / _TEXTS[unit]).read_text("utf-8")
+    if unit is Unit.NARROW:
+        return text.replace(_NUMBERS, _NARROW).replace(_FIRST_CUT, _NARROW_CUT)
+    return text.replace(_CUTS[0], _CUTS[cut])
+
+
+def _generated(unit: Unit, cut: int) -> Generated:
+    """The module of a unit whose terms are cut by a mode; types are known when it is called."""
+    text = _text(unit, cut)
+    shared = [(_HERE / name).read_text("utf-8") for name in _SHARED]
+    name = f"statqat_sim_mma_{unit}_{digest((text, *shared))}"
+    return Generated(name, lambda on_disk: text.replace("@njit(nogil=True)", f"@njit(nogil=True, cache={on_disk})"), {})

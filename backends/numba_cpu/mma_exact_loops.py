@@ -1,0 +1,252 @@
+"""Sums in integers of as many words as they take: any rounding of terms, of sums, and of results.
+
+A number is a list of words of 32 bits, the lowest first, in units of 2^BASE; a word's sum waits in 64 bits until
+carries are taken. This text is compiled as a generated module: see `mma`.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
+    NEAREST_AWAY,
+    NEAREST_EVEN,
+    NEAREST_UP,
+    NEAREST_ZERO,
+    NEGATIVE,
+    ODD,
+    POSITIVE,
+    exponent,
+    power,
+)
+
+BASE = -896  # float32 products end at 2^-298; terms may be cut finer
+WORDS = 48
+WORD = np.int64(0xFFFFFFFF)
+HIDDEN = np.int64(1) << np.int64(52)
+LAST, NO_C = 2, 3
+NO_EXPONENT = -4096
+
+
+@njit
+def add_integer(words: Any, magnitude: Any, place: Any, negative: Any) -> Any:
+    """Add ±magnitude·2^(BASE + place), of up to 53 bits."""
+    at, shift = place >> 5, np.int64(place & 31)
+    low = (magnitude & WORD) << shift
+    high = ((magnitude >> np.int64(32)) << shift) + (low >> np.int64(32))
+    sign = np.int64(-1) if negative else np.int64(1)
+    words[at] += sign * (low & WORD)
+    words[at + 1] += sign * (high & WORD)
+    words[at + 2] += sign * (high >> np.int64(32))
+
+
+@njit
+def significand(x: Any) -> Any:
+    """The integer of up to 53 bits, and the exponent of its last bit, of a normal float64."""
+    bits = np.float64(abs(x)).view(np.int64)
+    return (bits & (HIDDEN - np.int64(1))) | HIDDEN, exponent(x) - np.int64(52)
+
+
+@njit
+def goes_up(mode: Any, negative: Any, is_odd: Any, half: Any, below: Any) -> Any:
+    """Whether a magnitude that is cut off is raised by one; `half`: its first lost bit, `below`: any other."""
+    if not (half or below):
+        return False
+    if mode == POSITIVE:
+        return not negative
+    if mode == NEGATIVE:
+        return negative
+    if mode == ODD:
+        return not is_odd
+    if mode == NEAREST_EVEN:
+        return half and (below or is_odd)
+    if mode == NEAREST_AWAY:
+        return half
+    if mode == NEAREST_ZERO:
+        return half and below
+    if mode == NEAREST_UP:
+        return half and (below or not negative)
+    return False
+
+
+@njit
+def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
+    """Add x, rounded to a multiple of 2^unit unless that is NO_EXPONENT."""
+    if x == 0.0:
+        return
+    magnitude, place = significand(x)
+    if unit != NO_EXPONENT and place < unit:
+        lost = unit - place
+        kept = magnitude >> np.int64(min(lost, 62))
+        first = (magnitude >> np.int64(lost - 1)) & np.int64(1) if lost <= 62 else np.int64(0)
+        rest = magnitude & ((np.int64(1) << np.int64(min(lost, 62) - 1)) - np.int64(1)) if lost <= 62 else magnitude
+        raised = goes_up(mode, x < 0.0, kept & np.int64(1) == 1, first == 1, rest != 0)
+        magnitude, place = kept + np.int64(raised), unit
+    if magnitude:
+        add_integer(words, magnitude, place - BASE, x < 0.0)
+
+
+@njit
+def settled(words: Any) -> Any:
+    """Take carries, and the sign out: whether the number is negative."""
+    carry = np.int64(0)
+    for at in range(WORDS):
+        total = words[at] + carry
+        words[at], carry = total & WORD, total >> np.int64(32)
+    if carry >= 0:
+        return False
+    carry = np.int64(1)
+    for at in range(WORDS):
+        total = (~words[at] & WORD) + carry
+        words[at], carry = total & WORD, total >> np.int64(32)
+    return True
+
+
+@njit
+def bit(words: Any, place: Any) -> Any:
+    """Whether a bit of a settled number is set."""
+    return (words[place >> 5] >> np.int64(place & 31)) & np.int64(1) == 1
+
+
+@njit
+def length(words: Any) -> Any:
+    """How many bits the number has."""
+    for at in range(WORDS - 1, -1, -1):
+        if words[at]:
+            count = 32 * at
+            word = words[at]
+            while word:
+                word, count = word >> np.int64(1), count + 1
+            return count
+    return 0
+
+
+@njit
+def round_at(words: Any, place: Any, mode: Any, negative: Any) -> Any:
+    """Round a settled number to a multiple of 2^(BASE + place)."""
+    if place <= 0:
+        return
+    place = min(place, 32 * (WORDS - 1))
+    half, below = bit(words, place - 1), False
+    for at in range((place - 1) >> 5):
+        below |= words[at] != 0
+        words[at] = 0
+    at = (place - 1) >> 5
+    below |= words[at] & ((np.int64(1) << np.int64((place - 1) & 31)) - np.int64(1)) != 0
+    words[at] &= ~((np.int64(2) << np.int64((place - 1) & 31)) - np.int64(1))
+    if goes_up(mode, negative, bit(words, place), half, below):
+        add_integer(words, np.int64(1), place, False)
+        settled(words)
+
+
+@njit
+def value(words: Any, negative: Any) -> Any:
+    """A settled number of up to 53 significant bits, as float64."""
+    result = 0.0
+    for at in range(WORDS - 1, -1, -1):
+        if words[at]:
+            result += np.float64(words[at]) * power(max(32 * at + BASE, -1000))
+    return -result if negative else result
+
+
+@njit
+def rounded(words: Any, all_negative: Any, how: Any, bounds: Any) -> Any:
+    """What D holds in place of a sum; `all_negative`: whether every term has a sign. The words are emptied."""
+    negative = settled(words)
+    count = length(words)
+    round_at(words, max(count - 1 - how[1], how[2] - how[1] - BASE), how[0], negative)
+    x = value(words, negative)
+    words[:] = 0
+    if abs(x) > bounds[0]:
+        x = math.copysign(bounds[0] if how[3] else np.inf, x)
+    if abs(x) < bounds[1]:
+        x = 0.0
+    if x == 0.0:
+        signed = negative if count else all_negative and not how[5]
+        return -0.0 if signed and not how[4] else 0.0
+    return x
+
+
+@njit
+def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
+    """The largest exponent of a product."""
+    top = np.int64(NO_EXPONENT)
+    for k in range(xs.size):
+        e = zero if xs[k] == 0.0 or ys[k] == 0.0 else np.int64(ex[k]) + np.int64(ey[k])
+        top = max(top, e)
+    return top
+
+
+@njit
+def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan: Any, how: Any, bounds: Any) -> Any:
+    """One step of one element."""
+    enter, is_aligned, fraction, mode, per_sum, zero = plan[1], plan[2], plan[3], plan[4], plan[5], plan[6]
+    if abs(c) < bounds[2]:
+        c = 0.0 if how[6] else math.copysign(0.0, c)
+    odd_one = c if enter == 0 and not abs(c) < np.inf else 0.0
+    unit: Any = np.int64(NO_EXPONENT)
+    if is_aligned:
+        top = top_of(xs, ys, ex, ey, zero)
+        if enter == 0 and abs(c) < np.inf:
+            top = max(top, max(exponent(c), emin) if c != 0.0 else zero)
+        unit = max(top - fraction, BASE)
+    cut = np.int64(NO_EXPONENT) if per_sum else unit
+    all_negative = True
+    for k in range(xs.size):
+        x = xs[k] * ys[k]
+        all_negative &= math.copysign(1.0, x) < 0.0
+        if abs(x) < np.inf:
+            add_term(words, x, cut, mode)
+        else:
+            odd_one += x
+    if enter == 0:
+        all_negative &= math.copysign(1.0, c) < 0.0
+        if abs(c) < np.inf:
+            add_term(words, c, cut, mode)
+    if odd_one != 0.0:
+        words[:] = 0
+        return odd_one + c if enter == LAST else odd_one
+    if per_sum and is_aligned:
+        negative = settled(words)
+        is_zero = length(words) == 0
+        round_at(words, unit - BASE, mode, negative)
+        all_negative &= is_zero
+        if negative:
+            for at in range(WORDS):
+                words[at] = -words[at]
+    elif is_aligned:
+        for k in range(xs.size):
+            all_negative &= xs[k] == 0.0 or ys[k] == 0.0
+        all_negative &= enter != 0 or c == 0.0
+    result = rounded(words, all_negative, how, bounds)
+    if enter == LAST:
+        if not (abs(result) < np.inf and abs(c) < np.inf):
+            return result + c
+        add_term(words, result, np.int64(NO_EXPONENT), mode)
+        add_term(words, c, np.int64(NO_EXPONENT), mode)
+        both = math.copysign(1.0, result) < 0.0 and math.copysign(1.0, c) < 0.0
+        result = rounded(words, both, how, bounds)
+    return result
+
+
+@njit(nogil=True)
+def run(av: Any, ae: Any, bv: Any, be: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
+    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+
+    av, ae: of A, `(rows, K)`; bv, be: of B, `(panels, columns, K)`; c: `(panels, rows, columns)`. plan: step, how C
+    enters, whether terms are aligned, fraction bits, rounding there, whether of sums, exponent of zeros, emin of C and
+    later of D.
+    bounds: the largest result, the least result and the least C that are not flushed.
+    """
+    step, words = plan[0], np.zeros(WORDS, np.int64)
+    for p in range(span[0], span[1]):
+        for i in range(span[2], span[3]):
+            for j in range(bv.shape[1]):
+                x = c[p, i, j]
+                for k0 in range(0, av.shape[1], step):
+                    k1, emin = k0 + step, plan[7] if k0 == 0 else plan[8]
+                    x = one(av[i, k0:k1], bv[p, j, k0:k1], ae[i, k0:k1], be[p, j, k0:k1], x, emin, words, plan, how,
+                            bounds)  # fmt: skip
+                c[p, i, j] = x

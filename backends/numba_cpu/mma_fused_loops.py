@@ -1,0 +1,47 @@
+"""Chains of float64 fused multiply-adds, by the processor's own. This text is compiled as a generated module."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
+
+
+@intrinsic
+def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a·b + c, rounded once."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(a, b, c), generate
+
+
+@njit(nogil=True)
+def run(av: Any, bv: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
+    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+
+    av: of A, `(rows, K)`; bv: of B, `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
+    plan: parts, whether C comes last, whether it does not enter.
+    """
+    parts, comes_last, ignores_c = plan[0], plan[1], plan[2]
+    lanes = np.empty((parts, W))
+    for p in range(span[0], span[1]):
+        for i in range(span[2], span[3]):
+            row = c[p, i]
+            for k0 in range(0, av.shape[1], places.size):
+                lanes[:] = 0.0
+                if not comes_last and not ignores_c:
+                    lanes[0] = row
+                for at in range(places.size):
+                    x, panel, lane = av[i, k0 + places[at]], bv[p, k0 + places[at]], lanes[at % parts]
+                    for j in range(W):
+                        lane[j] = fused(x, panel[j], lane[j])  # type: ignore[call-arg]  # the typing context is numba's
+                for g in range(1, parts):
+                    for j in range(W):
+                        lanes[0, j] = lanes[0, j] + lanes[g, j]
+                for j in range(W):
+                    row[j] = row[j] + lanes[0, j] if comes_last else lanes[0, j]

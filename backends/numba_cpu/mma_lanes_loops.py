@@ -1,0 +1,252 @@
+"""Sums of aligned products, one row of A by 64 columns of B. This text is compiled as a generated module: see `mma`.
+
+A product a·b in units of 2^(E - F) is a·b·2^(F - E), exactly, as float64 or float32; cutting that off at the point
+gives its term. Terms are summed as integers, as many at a time as surely fit; a bound is proven with the plan.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, W, exponent, odd, power, to_integers, to_results
+
+FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000
+NOTHING = np.int16(-16000)  # the exponent of a zero, or of what is special; the sum of two is an int16
+HAS_ZERO, IS_SPECIAL = 1, 2  # of a row's or a column's elements of one step
+TERM_C, JOIN, LAST = 0, 1, 2
+
+
+@njit
+def cut(x: Any) -> Any:
+    """What is left of a product."""
+    return np.trunc(x)
+
+
+@njit
+def cut_c(x: Any) -> Any:
+    """What is left of C."""
+    return np.trunc(x)
+
+
+@njit
+def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
+    """The largest exponent of a product in each lane."""
+    for j in range(W):
+        top[j] = NOTHING
+    for k in range(0, ae.size, stride):
+        e, row = ae[k], be[k]
+        for j in range(W):
+            here = np.int16(e + row[j])
+            top[j] = here if here > top[j] else top[j]
+
+
+@njit
+def with_zeros(top: Any, row_flags: Any, lane_flags: Any, zero: Any, exponents: Any) -> Any:
+    """The exponent of each lane: the largest of its products, of which zeros have one that is given."""
+    if row_flags & HAS_ZERO:
+        for j in range(W):
+            exponents[j] = max(np.int64(top[j]), zero, LOW)
+    else:
+        for j in range(W):
+            e = zero if lane_flags[j] & HAS_ZERO else np.int64(LOW)
+            exponents[j] = max(np.int64(top[j]), e, LOW)
+
+
+@njit
+def with_c(c: Any, emin: Any, zero: Any, exponents: Any) -> Any:
+    """The exponents where C is a term, too."""
+    for j in range(W):
+        e = max(exponent(c[j]), emin) if c[j] != 0.0 else zero
+        exponents[j] = max(exponents[j], e)
+
+
+@njit
+def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any, units: Any, part: Any,
+         total: Any) -> Any:  # fmt: skip
+    """The sum of all terms in each lane, in units of 2^(exponent - fraction bits)."""
+    for j in range(W):
+        units[j] = FLOAT(power(min(fraction - exponents[j], LARGEST_UNIT)))
+        total[j] = 0.0
+        part[j] = 0
+    waiting = 0
+    for k in range(0, av.size, stride):
+        x, row = av[k], bv[k]
+        for j in range(W):
+            part[j] = TERM(part[j] + cut(FLOAT(FLOAT(x * row[j]) * units[j])))
+        waiting += 1
+        if waiting == most:
+            waiting = 0
+            for j in range(W):
+                total[j] += np.float64(part[j])
+                part[j] = 0
+    for j in range(W):
+        total[j] += np.float64(part[j])
+
+
+@njit
+def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: Any, result: Any) -> Any:
+    """Sums of several parts brought to the largest exponent, and added."""
+    for j in range(W):
+        exponents[j] = LOW
+        result[j] = 0.0
+    for g in range(totals.shape[0]):
+        for j in range(W):
+            exponents[j] = max(exponents[j], tops_of[g, j])
+    for g in range(totals.shape[0]):
+        for j in range(W):
+            total[j] = totals[g, j] * power(max(tops_of[g, j] - exponents[j], LOW))
+        to_integers(total, mode)
+        for j in range(W):
+            result[j] += total[j]
+    for j in range(W):
+        total[j] = result[j]
+
+
+@njit
+def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: Any) -> Any:
+    """The sum of products in units of 2^(exponent - fraction bits) and C, each cut at bits of its own."""
+    fraction, dot_bits, c_bits, kept_bits, reach, mode = plan[1], plan[6], plan[7], plan[8], plan[9], plan[10]
+    for j in range(W):
+        of_c = max(exponent(c[j]), emin)
+        e = max(exponents[j], of_c)
+        result[j] = total[j] * power(max(exponents[j] - fraction - e + dot_bits, LOW))
+        total[j] = c[j] * power(c_bits - e) if of_c >= e - reach else 0.0
+        exponents[j] = e
+    to_integers(result, mode)
+    to_integers(total, mode)
+    for j in range(W):
+        e = exponents[j]
+        result[j] = result[j] * power(e - dot_bits) + total[j] * power(e - c_bits)
+    if kept_bits < 0:
+        return
+    for j in range(W):
+        exponents[j] = max(exponent(result[j]), plan[12])
+        result[j] = result[j] * power(kept_bits - exponents[j])
+    to_integers(result, mode)
+    for j in range(W):
+        result[j] = result[j] * power(exponents[j] - kept_bits)
+
+
+@njit
+def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, result: Any) -> Any:
+    """The sum of all terms as a number."""
+    for j in range(W):
+        x = total[j] + cut_c(c[j] * power(fraction - exponents[j])) if is_term else total[j]
+        result[j] = x * power(exponents[j] - fraction)
+
+
+@njit
+def add_last(result: Any, c: Any, products: Any, units: Any, how: Any, bounds: Any) -> Any:
+    """Add C to rounded sums of products, which are kept; whether one of these is infinite."""
+    infinite = np.int64(0)
+    for j in range(W):
+        products[j] = result[j]
+        infinite |= np.int64(not abs(result[j]) < np.inf)
+        result[j] = odd(result[j], c[j])
+    to_results(result, units, how, bounds)
+    return infinite
+
+
+@njit
+def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
+    """The sum if a product or C is infinite or NaN; 0 if none is."""
+    total = 0.0 if abs(c) < np.inf else c
+    for k in range(av.size):
+        x = np.float64(av[k]) * np.float64(bv[k, lane])
+        if not abs(x) < limit:
+            total += x * np.inf
+    return total
+
+
+@njit
+def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, result: Any) -> Any:
+    """Give lanes with Inf or NaN what those make of the sum."""
+    for j in range(W):
+        x = special(av, bv, j, c[j] if enter < LAST else 0.0, limit)
+        if enter == LAST:
+            x = (x if x != 0.0 else products[j]) + c[j]
+            result[j] = result[j] if abs(x) < np.inf else x
+        elif x != 0.0:
+            result[j] = x
+
+
+@njit
+def flushed(c: Any, least: Any, result: Any) -> Any:
+    """C without what counts as zero; whether something is infinite or NaN."""
+    wrong = np.int64(0)
+    for j in range(W):
+        wrong |= np.int64(not abs(c[j]) < np.inf)
+        result[j] = 0.0 if abs(c[j]) < least else c[j]
+    return wrong
+
+
+@njit
+def any_beyond(exponents: Any, limit: Any) -> Any:
+    """Whether a product may be infinite."""
+    found = np.int64(0)
+    for j in range(W):
+        found |= np.int64(power(exponents[j] + 2) >= limit)
+    return found
+
+
+@njit(nogil=True)
+def run(
+    av: Any,
+    ae: Any,
+    a_flags: Any,
+    bv: Any,
+    be: Any,
+    b_flags: Any,
+    b_any: Any,
+    c: Any,
+    plan: Any,
+    how: Any,
+    bounds: Any,
+    span: Any,
+) -> Any:
+    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+
+    av, ae, a_flags: of A, `(rows, K)` and `(rows, steps)`. bv, be, b_flags, b_any: of B, `(panels, K, W)`,
+    `(panels, steps, W)` and `(panels, steps)`. c: `(panels, rows, W)`. plan: step, fraction bits, exponent of zeros,
+    parts, most terms at a time, how C enters, bits of the dot product and of C where they join, bits before the last
+    rounding, how far C reaches, rounding where they join, emin of C and later of D. bounds: the largest result, the
+    least result and the least C that are not flushed, the least product that is infinite.
+    """
+    step, fraction, zero, parts, most, enter = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]
+    limit = bounds[3]
+    top, part, units = np.empty(W, np.int16), np.empty(W, TERM), np.empty(W, FLOAT)
+    exponents, total, result, products = np.empty(W, np.int64), np.empty(W), np.empty(W), np.empty(W)
+    totals, tops_of, other = np.empty((parts, W)), np.empty((parts, W), np.int64), np.empty(W)
+    for p in range(span[0], span[1]):
+        for q in range(av.shape[1] // step):
+            emin = plan[11] if q == 0 else plan[12]
+            k0, k1 = q * step, q * step + step
+            y, y_exponents, lane_flags = bv[p, k0:k1], be[p, k0:k1], b_flags[p, q]
+            for i in range(span[2], span[3]):
+                row, x, x_exponents, flags = c[p, i], av[i, k0:k1], ae[i, k0:k1], a_flags[i, q]
+                wrong = np.int64((flags | b_any[p, q]) & IS_SPECIAL) | flushed(row, bounds[2], other)
+                for g in range(parts):
+                    tops(x_exponents[g:], y_exponents[g:], parts, top)
+                    with_zeros(top, flags, lane_flags, zero, exponents)
+                    if enter == TERM_C:
+                        with_c(other, emin, zero, exponents)
+                    sums(x[g:], y[g:], parts, exponents, fraction, most, units, part, total)
+                    if parts > 1:
+                        for j in range(W):
+                            totals[g, j], tops_of[g, j] = total[j], exponents[j]
+                if parts > 1:
+                    parts_joined(totals, tops_of, plan[10], total, exponents, result)
+                if limit < np.inf:
+                    wrong |= any_beyond(exponents, limit)
+                if enter == JOIN:
+                    c_joined(total, other, exponents, plan, emin, result)
+                else:
+                    in_units(total, other, exponents, fraction, enter == TERM_C, result)
+                to_results(result, total, how, bounds)
+                if enter == LAST:
+                    wrong |= add_last(result, other, products, total, how, bounds)
+                if wrong:
+                    put_right(x, y, row, enter, limit, products, result)
+                for j in range(W):
+                    row[j] = result[j]

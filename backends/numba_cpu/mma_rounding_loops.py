@@ -1,0 +1,106 @@
+"""Lanes of float64 rounded to a result's precision. This text is compiled as part of generated modules: see `mma`.
+
+Values are exact multiples of powers of two with at most 53 significant bits, or such numbers rounded to odd.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+W = 64
+"""Lanes: columns of D that are computed together."""
+
+ZERO, NEAREST_EVEN, POSITIVE, NEGATIVE, NEAREST_AWAY, NEAREST_ZERO, NEAREST_UP, ODD = range(8)
+"""Rounding modes; `plan.mma` numbers them so."""
+
+LOW = -900  # an exponent below all that occur, whose power of two float64 still holds
+
+
+@njit
+def exponent(x: Any) -> Any:
+    """The exponent field of a float64; -1023 of zero."""
+    return np.int64((np.float64(x).view(np.int64) >> np.int64(52)) & np.int64(0x7FF)) - np.int64(1023)
+
+
+@njit
+def power(e: Any) -> Any:
+    """2^e, for normal results."""
+    return np.int64((np.int64(e) + np.int64(1023)) << np.int64(52)).view(np.float64)
+
+
+@njit
+def odd(x: Any, y: Any) -> Any:
+    """The sum rounded to odd: what is rounded from it to 51 bits or less is rounded once."""
+    total = x + y
+    part = total - x
+    rest = (x - (total - part)) + (y - part)
+    bits = np.float64(total).view(np.int64)
+    outward = (rest > 0.0) == (total > 0.0)
+    step = np.int64(1) if outward else np.int64(-1)
+    inexact = rest != 0.0 and rest == rest and bits & np.int64(1) == 0
+    return np.int64(bits + (step if inexact else np.int64(0))).view(np.float64)
+
+
+@njit
+def integer(x: Any, mode: Any) -> Any:
+    """The integer that x is rounded to, by modes that are no instructions."""
+    kept = np.trunc(x)
+    rest = x - kept
+    half = abs(rest)
+    away = kept + math.copysign(1.0, x)
+    if mode == POSITIVE:
+        return away if rest > 0.0 else kept
+    if mode == ODD:
+        return away if rest != 0.0 and kept == 2.0 * np.trunc(kept * 0.5) else kept
+    if mode == NEAREST_ZERO:
+        return away if half > 0.5 else kept
+    if mode == NEAREST_UP:
+        return away if half > 0.5 or (half == 0.5 and x > 0.0) else kept
+    return away if half >= 0.5 else kept
+
+
+@njit
+def to_integers(lanes: Any, mode: Any) -> Any:
+    """Round all lanes."""
+    if mode == ZERO:
+        for j in range(W):
+            lanes[j] = np.trunc(lanes[j])
+    elif mode == NEAREST_EVEN:
+        for j in range(W):
+            lanes[j] = np.rint(lanes[j])
+    elif mode == NEGATIVE:
+        for j in range(W):
+            lanes[j] = np.floor(lanes[j])
+    else:
+        for j in range(W):
+            lanes[j] = integer(lanes[j], mode)
+
+
+@njit
+def to_results(lanes: Any, units: Any, how: Any, bounds: Any) -> Any:
+    """Round all lanes to a result's precision.
+
+    how: mode, mantissa bits, emin, whether overflow saturates, whether -0 becomes +0, whether it does before rounding,
+    whether C that is flushed becomes +0.
+    bounds: the largest result, and the least that is not flushed. `units` is overwritten.
+    """
+    mode, mantissa_bits, emin, saturates, positive = how[0], how[1], how[2], how[3], how[4]
+    largest, least = bounds[0], bounds[1]
+    beyond = largest if saturates else np.inf
+    if how[5]:
+        for j in range(W):
+            lanes[j] = lanes[j] + 0.0
+    for j in range(W):
+        e = max(exponent(lanes[j]), emin)
+        units[j] = power(e - mantissa_bits)
+        lanes[j] = lanes[j] * power(mantissa_bits - e)
+    to_integers(lanes, mode)
+    for j in range(W):
+        x = lanes[j] * units[j]
+        x = math.copysign(beyond, x) if abs(x) > largest else x
+        lanes[j] = math.copysign(0.0, x) if abs(x) < least else x
+    if positive:
+        for j in range(W):
+            lanes[j] = lanes[j] + 0.0

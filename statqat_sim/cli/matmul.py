@@ -1,0 +1,161 @@
+"""`statqat-sim matmul`: a product with the bits of an accelerator, and how far it is from another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.options import Json, Output, Search
+
+if TYPE_CHECKING:
+    from statqat_sim.matmul import Accelerator
+    from statqat_sim.report.matmul import Comparison
+    from statqat_sim.spec.accelerator import Instruction
+
+
+def matmul(
+    a: Annotated[Path, typer.Argument(metavar="A.npy", help="Shape (..., M, K).")],
+    b: Annotated[Path, typer.Argument(metavar="B.npy", help="Shape (..., K, N).")],
+    accelerator: Annotated[
+        str, typer.Option("--accelerator", metavar="NAME|FILE", help="`statqat-sim accelerators` lists them.")
+    ],
+    instruction: Annotated[str, typer.Option("--instruction", metavar="NAME", help="One of the accelerator's.")],
+    c: Annotated[Path | None, typer.Option("--c", metavar="C.npy", help="What is accumulated on.")] = None,
+    a_format: Annotated[str | None, typer.Option("--a-format", metavar="NAME", help="Of A's codes.")] = None,
+    b_format: Annotated[str | None, typer.Option("--b-format", metavar="NAME", help="Of B's codes.")] = None,
+    compare: Annotated[
+        str | None, typer.Option("--compare", metavar="NAME|FILE", help="Another accelerator, such as ideal.")
+    ] = None,
+    compare_instruction: Annotated[
+        str | None,
+        typer.Option("--compare-instruction", metavar="NAME", help="Of that one; by itself one of equal operands."),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw the differences to a .png, .svg or .pdf file."),
+    ] = None,
+    output: Output = None,
+    json: Json = None,
+    search: Search = None,
+) -> None:
+    r"""Multiply matrices with the bits that an accelerator gives.
+
+    Floats are encoded into the operands' formats first; unsigned integers are codes. With --compare both products are
+    made of the same operands, and the differences are told: units in the last place count neighbouring results.
+
+    \b
+    statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
+    statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 --compare ideal
+    """
+    from statqat_sim.cli.outputs import check_folder, check_json, check_output, write_arrays
+    from statqat_sim.matmul import load_accelerator
+    from statqat_sim.report.plot import check_suffix
+
+    check_json(json)
+    if output:
+        check_output(output)
+    if plot:
+        check_suffix(plot)
+        check_folder(plot)
+    if (plot or json or compare_instruction) and not compare:
+        raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
+    unit = load_accelerator(accelerator, search or ())
+    arrays = [_read(path) for path in (a, b)] + [None if c is None else _read(c)]
+    formats: dict[str, Any] = {"a_format": a_format, "b_format": b_format}
+    d = unit.matmul(*arrays, instruction=instruction, **formats)
+    if output:
+        write_arrays([("d", d)], output)
+    chosen = unit.instructions[instruction]
+    typer.echo(f"{unit.name} {chosen}: {d.dtype} {'×'.join(map(str, d.shape))}", err=bool(json))
+    if compare:
+        other = load_accelerator(compare, search or ())
+        name = compare_instruction or _same_operands(other, chosen, a_format)
+        _tell(d, other.matmul(*arrays, instruction=name, **formats), f"{other.name} {name}", plot, json)
+
+
+def _read(path: Path) -> Any:
+    import numpy as np
+
+    if path.suffix != ".npy":
+        raise ValueError(f"{path}: not a file of one array; allowed: .npy")
+    return np.load(path, allow_pickle=False)
+
+
+def _same_operands(other: Accelerator, instruction: Instruction, a_format: str | None) -> str:
+    """The other accelerator's instruction that takes the same operands and gives the same type.
+
+    Raises:
+        LookupError: if there is none.
+    """
+    first = instruction.a[0].name if a_format is None else a_format
+    fitting = [each for each in other.instructions.values() if each.d == instruction.d and _takes(each, first)]
+    if not fitting:
+        what = f"{first} and gives {instruction.d.name}"
+        raise LookupError(
+            f"{other.name} ({other.evidence}) has no instruction that takes {what}; --compare-instruction"
+        )
+    same = [each for each in fitting if each.name == instruction.name]
+    return (same or fitting)[0].name
+
+
+def _takes(instruction: Instruction, name: str) -> bool:
+    return any(each.name == name for each in instruction.a)
+
+
+def _tell(d: Any, expected: Any, other: str, plot: Path | None, json: str | None) -> None:
+    from statqat_sim.report.matmul import compared
+    from statqat_sim.report.matmul_plot import plot_differences
+
+    found = compared(d, expected)
+    if plot:
+        plot_differences(found, f"beside {other}", plot)
+    if json:
+        write_json([_item(found, other)], json)
+        return
+    typer.echo(f"beside {other}: {found.differing} of {found.elements} elements differ")
+    if found.first is not None and found.values is not None:
+        place = ", ".join(map(str, found.first))
+        typer.echo(f"first at [{place}]: {found.values[0]!r}, there {found.values[1]!r}")
+        _show(found)
+
+
+def _show(found: Comparison) -> None:
+    from rich import box
+    from rich.table import Table
+
+    from statqat_sim.report.matmul import histogram
+
+    typer.echo(
+        f"SQNR {found.sqnr_db:.2f} dB, largest error {found.largest_error:.6g}, mean error {found.mean_error:.3g}, "
+        f"largest {int(abs(found.ulps).max(initial=0))} units in the last place; "
+        f"{found.nonfinite} elements are Inf or NaN"
+    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for column in ("units in the last place, from", "elements"):
+        table.add_column(column, justify="right")
+    for step, count in histogram(found.ulps):
+        table.add_row(str(step), str(count))
+    show_table(table)
+
+
+def _item(found: Comparison, other: str) -> dict[str, Any]:
+    """For JSON, which knows no Inf."""
+    import math
+
+    from statqat_sim.report.matmul import histogram
+
+    return {
+        "beside": other,
+        "elements": found.elements,
+        "differing": found.differing,
+        "first": None if found.first is None else list(found.first),
+        "values": None if found.values is None else [repr(each) for each in found.values],
+        "nonfinite": found.nonfinite,
+        "sqnr_db": found.sqnr_db if math.isfinite(found.sqnr_db) else None,
+        "largest_error": found.largest_error,
+        "mean_error": found.mean_error,
+        "ulps": histogram(found.ulps),
+    }

@@ -1,0 +1,204 @@
+"""An accelerator: what it multiplies and converts, with its bits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.arrays import as_float32, in_kind
+from statqat_sim.codec import Codec
+from statqat_sim.errors import shown
+from statqat_sim.matmul.gemm import product
+from statqat_sim.matmul.operands import Side, accumulator, left, right
+from statqat_sim.matmul.results import stored
+from statqat_sim.matmul.unit import Unit
+from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
+from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
+from statqat_sim.spec.catalog import Search
+from statqat_sim.spec.number import NumberFormat
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """What one file says of a device, ready to compute.
+
+    >>> import numpy as np, statqat_sim as sqs
+    >>> h100 = sqs.load_accelerator("nvidia_h100")
+    >>> a = np.full((1, 4), 0.1, np.float32)
+    >>> h100.matmul(a, a.T, instruction="wgmma.e4m3.f32")
+    array([[0.04125977]], dtype=float32)
+    >>> h100.matmul(a, a.T, instruction="mma.f16.f32")
+    array([[0.03998047]], dtype=float32)
+    >>> h100.evidence.status
+    <Status.REFERENCE_MODEL: 'reference_model'>
+    """
+
+    spec: AcceleratorSpec
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def evidence(self) -> Evidence:
+        """How the arithmetic is known; each instruction has its own, which may differ."""
+        return self.spec.evidence
+
+    @property
+    def instructions(self) -> Mapping[str, Instruction]:
+        """By name."""
+        return {each.name: each for each in self.spec.instructions}
+
+    @property
+    def conversions(self) -> Mapping[str, Conversion]:
+        """By name."""
+        return {each.name: each for each in self.spec.conversions}
+
+    def __repr__(self) -> str:
+        return f"Accelerator({self.name}, {len(self.spec.instructions)} instructions, {self.evidence})"
+
+    def matmul(
+        self,
+        a: Any,
+        b: Any,
+        c: Any = None,
+        *,
+        instruction: str | None = None,
+        a_format: str | NumberFormat | None = None,
+        b_format: str | NumberFormat | None = None,
+        a_scale: Any = None,
+        b_scale: Any = None,
+        plan: GemmPlan | Mapping[str, Any] | None = None,
+    ) -> Any:
+        """D = A·B + C with the bits that an instruction gives, of any shape.
+
+        K is filled with zeros up to a multiple of the instruction's; of K = 0, D is C. M and N do not matter: an
+        element of D depends on one row and one column.
+
+        Args:
+            a: `(..., M, K)`. Floats are encoded into the operand's format, by its own rounding, and of several formats
+                into the first; unsigned integers as wide as a code are codes; signed integers and integer formats are
+                values. Arrays of a float8 dtype are codes of that format. A QuantizedTensor has block scales.
+            b: `(..., K, N)`, as `a`; of a QuantizedTensor blocks run along axis -2. Leading axes are broadcast.
+            c: what is accumulated on: it broadcasts to D's shape. None: +0.
+            instruction: its name; it may be left out where `plan`, or the accelerator's own plan, names it.
+            a_format: the format of A's codes, where the operand may have several.
+            b_format: likewise of B's.
+            a_scale: codes of block scales, `(..., M, K / block)`, rounded up; None: 1. Floats are encoded.
+            b_scale: likewise `(..., K / block, N)`.
+            plan: how a long K is cut: see `GemmPlan`, whose keys a mapping may have. None: the accelerator's own, or
+                none: D of an instruction's run is C of its next.
+
+        Returns:
+            D as the instruction's format: float32, float16, float64 or int32; of C's kind, a tensor for tensors. What
+            numpy has no dtype for comes as float32.
+
+        Raises:
+            LookupError: if there is no such instruction, or the operand does not take the format.
+            TypeError: if an array has the wrong dtype or kind.
+            ValueError: if shapes do not fit, or codes may have several formats.
+            UnsupportedError: if no kernel computes the instruction.
+        """
+        cut = self._plan(plan)
+        chosen = self.spec.instruction(self._named(instruction, cut))
+        unit = Unit(chosen, self.instructions)
+        sides = left(chosen, a, a_format, a_scale), right(chosen, b, b_format, b_scale)
+        shape = _shape(chosen, *sides)
+        start = accumulator(chosen, c, shape)
+        d = product(unit, *sides, start, cut, shape)
+        return in_kind(stored(chosen, d), _like(a, b, c))
+
+    def convert(self, x: Any, conversion: str) -> Any:
+        """Codes of the numbers in x, one each, as a conversion instruction makes them.
+
+        Args:
+            x: numbers, as `Codec.encode` takes them.
+            conversion: its name, such as `cvt.rn.satfinite.e4m3x2.f32`.
+
+        Raises:
+            LookupError: if there is no such conversion.
+            TypeError: if x has the wrong dtype or kind.
+        """
+        found = self.spec.conversion(conversion)
+        codes = Codec(found.format).encode(x)
+        if found.nan is not None:
+            codes[_is_nan(x)] = found.nan
+        return codes
+
+    def _plan(self, plan: GemmPlan | Mapping[str, Any] | None) -> GemmPlan:
+        if plan is None:
+            return self.spec.gemm or GemmPlan()
+        if isinstance(plan, GemmPlan):
+            return plan
+        if not isinstance(plan, Mapping):
+            raise TypeError(f"plan is a {type(plan).__name__}; allowed: a GemmPlan, or a mapping of its keys")
+        unknown = [key for key in plan if key not in GemmPlan.model_fields]
+        if unknown:
+            allowed = ", ".join(GemmPlan.model_fields)
+            raise ValueError(f"plan has an unknown key {shown(unknown[0])}; allowed: {allowed}")
+        return GemmPlan.model_validate(dict(plan))
+
+    def _named(self, instruction: str | None, plan: GemmPlan) -> str:
+        name = plan.instruction if instruction is None else instruction
+        if name is None:
+            allowed = ", ".join(self.instructions)
+            raise ValueError(f"{self.name} ({self.evidence}): which instruction? allowed: {allowed}")
+        return name
+
+
+def load_accelerator(name: str | os.PathLike[str], search: Search = ()) -> Accelerator:
+    """An accelerator by name, by alias, or from a file.
+
+    Args:
+        name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`.
+        search: directories of further formats; accelerators lie in folders of them called `accelerator`.
+
+    Raises:
+        TypeError: if `name` is no text and no path.
+        LookupError: if no accelerator has this name; the message suggests the nearest.
+        SpecError: if the file is wrong.
+        OSError: if the file cannot be read.
+    """
+    return Accelerator(load_spec(name, search))
+
+
+def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> Accelerator:
+    """An accelerator from YAML text.
+
+    Raises:
+        TypeError: if `text` is no text.
+        SpecError: with every problem of the text.
+    """
+    return Accelerator(parse_spec(text, file=file, search=search))
+
+
+def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:
+    """Of D."""
+    if a.values.shape[-1] != b.values.shape[-2]:
+        told = f"a has shape {a.values.shape} and b {b.values.shape}"
+        raise ValueError(f"{instruction}: {told}; allowed: (..., M, K) and (..., K, N)")
+    try:
+        batch = np.broadcast_shapes(a.values.shape[:-2], b.values.shape[:-2])
+    except ValueError:
+        told = f"a has shape {a.values.shape} and b {b.values.shape}"
+        raise ValueError(f"{instruction}: {told}; allowed: leading axes that broadcast") from None
+    return (*batch, a.values.shape[-2], b.values.shape[-1])
+
+
+def _like(*arrays: Any) -> Any:
+    """The array that says of which kind the result is."""
+    return next((_codes(array) for array in arrays if array is not None), None)
+
+
+def _codes(array: Any) -> Any:
+    return array.codes if isinstance(array, QuantizedTensor) else array
+
+
+def _is_nan(x: Any) -> Any:
+    values = as_float32(x, "x")
+    return np.isnan(values)

@@ -1,0 +1,341 @@
+"""Matrix instructions as frozen numbers, which one kernel for each way of summing obeys; their bounds are proven here.
+
+Kernels read values, not codes: float32, which holds every operand exactly. A term in units of 2^(E - F) is an integer;
+`lanes` says in what numbers a kernel may sum them without losing a bit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.spec.accelerator import Apply, Float64, Instruction, Operand, precision_of
+from statqat_sim.spec.accelerator_dot import (
+    Aligned,
+    Beyond,
+    Dot,
+    Enter,
+    Flush,
+    Flushed,
+    Merge,
+    NegativeZero,
+    Per,
+    Special,
+    Sum,
+    ordered,
+)
+from statqat_sim.spec.encode import Rounding
+from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.integer import IntElement
+
+MODES: Final = (
+    Rounding.TOWARD_ZERO,
+    Rounding.NEAREST_EVEN,
+    Rounding.TOWARD_POSITIVE,
+    Rounding.TOWARD_NEGATIVE,
+    Rounding.NEAREST_AWAY,
+    Rounding.NEAREST_ZERO,
+    Rounding.NEAREST_UP,
+    Rounding.TO_ODD,
+)
+"""Kernels know a mode by its place here."""
+
+CUTS: Final = MODES[:4]
+"""The modes that are one instruction on a processor."""
+
+FLOAT64_BITS: Final = 53
+FLOAT32_BITS: Final = 24
+FLOAT32_EMIN: Final = -126
+FLOAT32_EMAX: Final = 127
+FLOAT32_LEAST: Final = -149
+INT32_BITS: Final = 31
+FAR: Final = -1000
+"""In place of an exponent: below all that occur."""
+
+
+class Unit(StrEnum):
+    """Which kernel computes an instruction."""
+
+    NARROW = "narrow"  # aligned products that float32 holds, in units that int32 counts
+    BROAD = "broad"  # aligned products in float64
+    GROUPS = "groups"  # exact sums of groups, times their scales, aligned in float64
+    STEPS = "steps"  # one addition after the other, each in float64 rounded to odd
+    FUSED = "fused"  # float64 by the processor's own instruction
+    EXACT = "exact"  # any other sum, in integers of as many words as it takes
+    INTEGER = "integer"
+
+
+class Joining(StrEnum):
+    """Where C enters; kernels know it by its place here."""
+
+    TERM = "term"
+    JOIN = "join"
+    LAST = "last"
+    NONE = "none"
+    FIRST = "first"
+
+    @property
+    def number(self) -> int:
+        """Its place."""
+        return tuple(Joining).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """What a unit sees of an operand's values."""
+
+    precision: int
+    """Significant bits."""
+    emin: int
+    """The exponent of subnormals, FAR where there are none."""
+    emax: int
+    least: float
+    """Magnitudes below it count as zero."""
+    is_positive: bool
+    """Whether that zero is +0, and not one of the input's sign."""
+
+    @property
+    def lowest(self) -> int:
+        """The exponent of the last bit of the least value."""
+        return self.emin - self.precision + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a sum becomes D."""
+
+    mode: int
+    mantissa_bits: int
+    emin: int
+    largest: float
+    saturates: bool
+    is_positive: bool
+    """Whether -0 becomes +0."""
+    keeps_zeros: bool
+    """Whether sums of nothing but -0 are -0."""
+    least: float
+    """Results below it are flushed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """Of aligned sums."""
+
+    fraction_bits: int
+    mode: int
+    per_sum: bool
+    zero_exponent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """How C joins a sum that is there already."""
+
+    dot_bits: int
+    c_bits: int
+    kept_bits: int | None
+    reach: int | None
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class MmaPlan:
+    """One instruction with one format for each operand.
+
+    `step` None: all of K. `places`: the order of a step's products, None where it does not matter. `emin`: of D's
+    field, which is C from the second step on.
+    """
+
+    unit: Unit
+    step: int | None
+    parts: int
+    places: tuple[int, ...] | None
+    joining: Joining
+    a: Factor
+    b: Factor
+    c: Factor
+    result: Result
+    emin: int
+    is_pairwise: bool = False
+    alignment: Alignment | None = None
+    junction: Junction | None = None
+    group: int = 1
+    block: int | None = None
+    scale_emin: int = FAR
+    """The exponent of subnormal scales."""
+    product_limit: int | None = None
+    bits: int = 32
+    """Of integers."""
+
+    @property
+    def most_terms(self) -> int:
+        """How many terms int32 surely holds; a power of two is not needed."""
+        assert self.alignment is not None
+        return ((1 << INT32_BITS) - 1) // _largest_term(self.a, self.b, self.alignment.fraction_bits)
+
+
+def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
+    """The plan of an instruction for operands of these formats.
+
+    Raises:
+        UnsupportedError: if it is a recipe, or no kernel computes it.
+    """
+    dot = instruction.dot
+    if dot is None:
+        raise UnsupportedError(f"{instruction} is a recipe; its instructions have plans of their own")
+    joining, scale = Joining(str(dot.c)), instruction.scale
+    if dot.sum is Sum.INTEGER:
+        return _integer_plan(instruction, dot, joining)
+    factors = [_factor(operand, instruction.special) for operand in (a, b, instruction.c)]
+    alignment, junction = _alignment(dot.aligned), _junction(dot.merge)
+    result = _result(instruction)
+    unit = _unit(instruction, dot, factors, result)
+    if instruction.special.product_limit is not None and unit not in (Unit.NARROW, Unit.BROAD):
+        raise UnsupportedError(f"{instruction}: product_limit; allowed: where terms are aligned and float64 holds sums")
+    step = instruction.step
+    order = None if step is None or dot.sum not in (Sum.CHAIN, Sum.PAIRWISE) else ordered(dot.order, step)
+    stored = precision_of(instruction.d)
+    assert stored is not None
+    return MmaPlan(
+        unit=unit,
+        step=step,
+        parts=dot.split,
+        places=order,
+        joining=joining,
+        a=factors[0],
+        b=factors[1],
+        c=factors[2],
+        result=result,
+        emin=stored.emin,
+        is_pairwise=dot.sum is Sum.PAIRWISE,
+        alignment=alignment,
+        junction=junction,
+        group=dot.group,
+        block=scale.block if scale else None,
+        scale_emin=_factor(scale.format, Special()).emin if scale else FAR,
+        product_limit=instruction.special.product_limit,
+    )
+
+
+def _integer_plan(instruction: Instruction, dot: Dot, joining: Joining) -> MmaPlan:
+    saturates = instruction.special.overflow is Beyond.SATURATE
+    assert not isinstance(instruction.d, Float64)
+    assert isinstance(instruction.d.element, IntElement)
+    nothing = Factor(1, FAR, 0, 0.0, False)
+    result = Result(0, 0, 0, math.inf, saturates, True, False, 0.0)
+    bits = instruction.d.bits
+    if bits > INT32_BITS + 1:
+        raise UnsupportedError(f"{instruction}: sums of {bits} bits; allowed: up to 32")
+    return MmaPlan(Unit.INTEGER, dot.step, 1, None, joining, nothing, nothing, nothing, result, 0, bits=bits)
+
+
+def _factor(operand: Operand, special: Special) -> Factor:
+    """Of float elements by their fields; of others by their values, which have no exponent field."""
+    flush, is_positive = special.flush in (Flush.INPUTS, Flush.BOTH), special.flushed is Flushed.POSITIVE
+    if isinstance(operand, Float64):
+        return Factor(FLOAT64_BITS, -1022, 1023, 0.0, False)
+    element = operand.element
+    if isinstance(element, FloatElement):
+        emax = _emax(element)
+        least = math.ldexp(1.0, element.emin) if flush else 0.0
+        return Factor(element.mantissa_bits + 1, element.emin, emax, least, is_positive)
+    if operand.bits > FLOAT32_BITS - 8:
+        raise UnsupportedError(f"{operand.name}: kind {element.kind} of {operand.bits} bits; allowed: up to 16 bits")
+    return Factor(FLOAT32_BITS, FAR, FLOAT32_EMAX, 0.0, False)
+
+
+def _emax(element: FloatElement) -> int:
+    """Exponent of the largest finite value."""
+    return max((element.max_magnitude >> element.mantissa_bits) - element.bias, element.emin)
+
+
+def _result(instruction: Instruction) -> Result:
+    to, special = instruction.to or precision_of(instruction.d), instruction.special
+    assert to is not None
+    flush = special.flush in (Flush.OUTPUTS, Flush.BOTH)
+    return Result(
+        mode=MODES.index(instruction.mode),
+        mantissa_bits=to.mantissa_bits,
+        emin=to.emin,
+        largest=to.largest,
+        saturates=special.overflow is Beyond.SATURATE,
+        is_positive=special.negative_zero is NegativeZero.NEVER,
+        keeps_zeros=special.negative_zero is NegativeZero.IEEE,
+        least=math.ldexp(1.0, to.emin) if flush else 0.0,
+    )
+
+
+def _alignment(aligned: Aligned | None) -> Alignment | None:
+    if aligned is None:
+        return None
+    zero = aligned.zero_exponent if isinstance(aligned.zero_exponent, int) else None
+    return Alignment(aligned.fraction_bits, MODES.index(aligned.round), aligned.per is Per.SUM, zero)
+
+
+def _junction(merge: Merge | None) -> Junction | None:
+    if merge is None:
+        return None
+    bits = merge.dot_fraction_bits, merge.c_fraction_bits, merge.normalised_bits
+    return Junction(*bits, merge.c_reach, MODES.index(merge.round))
+
+
+# --- which kernel ------------------------------------------------------------------------------------------------
+
+
+def _unit(instruction: Instruction, dot: Dot, factors: list[Factor], result: Result) -> Unit:
+    a, b, c = factors
+    if isinstance(instruction.d, Float64):
+        return Unit.FUSED
+    if dot.sum in (Sum.CHAIN, Sum.PAIRWISE):
+        return Unit.STEPS
+    if dot.aligned is None:
+        return Unit.EXACT
+    grouped = instruction.scale is not None and instruction.scale.apply is Apply.GROUP
+    if _fits_float64(dot, dot.aligned, factors, result):
+        if grouped:
+            return Unit.GROUPS if _group_fits_float32(dot.group, a, b) else Unit.EXACT
+        is_plain = instruction.scale is None and dot.aligned.round is Rounding.TOWARD_ZERO
+        return Unit.NARROW if is_plain and _fits_float32(dot.aligned, a, b) else Unit.BROAD
+    if dot.c is Enter.JOIN or instruction.scale is not None:
+        told = f"terms of {dot.aligned.fraction_bits} fraction bits, steps of {dot.step}"
+        raise UnsupportedError(f"{instruction}: {told}; allowed with scales, or where C joins: sums of up to 53 bits")
+    return Unit.EXACT
+
+
+def _largest_term(a: Factor, b: Factor, fraction_bits: int) -> int:
+    """In units: a product is below 4, in steps that only the factors' bits set."""
+    significands = ((1 << a.precision) - 1) * ((1 << b.precision) - 1)
+    shift = fraction_bits - (a.precision - 1) - (b.precision - 1)
+    return significands << shift if shift >= 0 else (significands >> -shift) + 1
+
+
+def _fits_float64(dot: Dot, aligned: Aligned, factors: list[Factor], result: Result) -> bool:
+    """Whether float64 holds every sum of terms, and of groups times their scales, exactly."""
+    a, b, c = factors
+    if dot.step is None or aligned.per is Per.SUM or aligned.round not in CUTS:
+        return False
+    if result.keeps_zeros or a.precision + b.precision > FLOAT64_BITS:
+        return False
+    scales = 4 * dot.group if dot.group > 1 else 1  # significands of two scales, each below 2
+    terms = dot.step // dot.group * _largest_term(a, b, aligned.fraction_bits) * scales
+    of_c = 2 << aligned.fraction_bits
+    return terms + of_c + dot.step + 1 < 1 << FLOAT64_BITS
+
+
+def _fits_float32(aligned: Aligned, a: Factor, b: Factor) -> bool:
+    """Whether float32 holds every product exactly, and its units; and int32 some terms."""
+    is_exact = a.precision + b.precision <= FLOAT32_BITS and a.lowest + b.lowest >= FLOAT32_LEAST
+    is_finite = a.emax + b.emax + 2 <= FLOAT32_EMAX
+    # in steps of 2^(E - F), E is at least a product's exponent, or no product is there; at most 127, of C
+    has_units = aligned.fraction_bits - (a.emin + b.emin) <= FLOAT32_EMAX
+    has_units = has_units and aligned.fraction_bits - FLOAT32_EMAX - 1 >= FLOAT32_EMIN
+    return is_exact and is_finite and has_units and _largest_term(a, b, aligned.fraction_bits) < 1 << INT32_BITS - 1
+
+
+def _group_fits_float32(group: int, a: Factor, b: Factor) -> bool:
+    """Whether float32 holds sums of a group's products exactly."""
+    top = a.emax + b.emax + 2 + (group - 1).bit_length()
+    return top - (a.lowest + b.lowest) <= FLOAT32_BITS and top <= FLOAT32_EMAX and a.lowest + b.lowest >= FLOAT32_LEAST

@@ -1,0 +1,128 @@
+"""Names -> accelerators: the built-in files, the user's directories, and single files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from statqat_sim.errors import SpecError, did_you_mean, shown
+from statqat_sim.spec.accelerator import AcceleratorSpec
+from statqat_sim.spec.accelerator_reader import Parent, read_accelerator
+from statqat_sim.spec.catalog import (
+    ACCELERATORS,
+    Search,
+    builtin_directory,
+    catalog,
+    read_file,
+    resolver,
+    searched,
+)
+from statqat_sim.spec.located import Document, read_document
+
+SIZES = ("N",)
+"""What stands for any size in a shape, and for false in some readers of YAML."""
+
+
+def load_spec(name: str | os.PathLike[str], search: Search = ()) -> AcceleratorSpec:
+    """An accelerator's spec by name, by alias, or from a file.
+
+    Raises:
+        TypeError: if `name` is no text and no path.
+        LookupError: if no accelerator has this name; the message suggests the nearest.
+        SpecError: if the file is wrong.
+        OSError: if the file cannot be read.
+    """
+    if not isinstance(name, str | bytes | os.PathLike):
+        what = f"name is a {type(name).__name__}"
+        raise TypeError(
+            f"{what}; allowed: the name of an accelerator, such as 'nvidia_h100', or the path of a .yaml file"
+        )
+    text = os.fsdecode(name)
+    is_path = text.endswith((".yaml", ".yml")) or os.sep in text
+    path = Path(text) if is_path else _path(text, search)
+    formats = resolver(catalog(search), beside=path)
+    return read_accelerator(read_file(path, SIZES), _parent(search, beside=path), formats)
+
+
+def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> AcceleratorSpec:
+    """An accelerator's spec from YAML text.
+
+    Raises:
+        TypeError: if `text` is no text.
+        SpecError: with every problem of the text.
+    """
+    if not isinstance(text, str | bytes):
+        hint = "; load_accelerator reads files" if isinstance(text, os.PathLike) else ""
+        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
+    return read_accelerator(read_document(text, file, words=SIZES), _parent(search), resolver(catalog(search)))
+
+
+def accelerators(search: Search = ()) -> tuple[str, ...]:
+    """The canonical names of all accelerators, in alphabetical order.
+
+    Args:
+        search: directories of further accelerators, which lie in folders of them called `accelerator`.
+    """
+    return tuple(sorted(_files(search)))
+
+
+def is_accelerator(name: str, search: Search = ()) -> bool:
+    """Whether a name leads to an accelerator and to no format, or a file has instructions or conversions."""
+    if not name.endswith((".yaml", ".yml")) and os.sep not in name:
+        with suppress(LookupError):
+            return bool(_path(name, search)) and name not in catalog(search).files
+        return False
+    with suppress(SpecError, OSError):
+        top = read_file(Path(name), SIZES).root.value
+        return isinstance(top, dict) and bool(top.keys() & {"instructions", "conversions"})
+    return False
+
+
+def _files(search: Search) -> Mapping[str, Path]:
+    """The file of each canonical name; the first directory to hold a name wins."""
+    found: dict[str, Path] = {}
+    for directory in (*searched(search), builtin_directory()):
+        for path in sorted(directory.rglob(f"{ACCELERATORS}/*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _path(name: str, search: Search) -> Path:
+    files = _files(search)
+    if name in files:
+        return files[name]
+    aliases = _aliases(tuple((stem, path, path.stat().st_mtime_ns) for stem, path in files.items()))
+    if name in aliases:
+        return files[aliases[name]]
+    hint = did_you_mean(name, (*files, *aliases))
+    raise LookupError(f"no accelerator is named {shown(name)}{hint} (`statqat-sim accelerators` lists them all)")
+
+
+@lru_cache(maxsize=8)
+def _aliases(versions: tuple[tuple[str, Path, int], ...]) -> Mapping[str, str]:
+    """Every alias and the canonical name that it leads to; a broken file has none."""
+    found: dict[str, str] = {}
+    for stem, path, _ in versions:
+        with suppress(SpecError, OSError):
+            top = read_file(path, SIZES).root.value
+            listed = top["aliases"].value if isinstance(top, dict) and "aliases" in top else ()
+            for alias in listed if isinstance(listed, list) else ():
+                if isinstance(alias.value, str):
+                    found.setdefault(alias.value, stem)
+    return found
+
+
+def _parent(search: Search, beside: Path | None = None) -> Parent:
+    """Finds parents: in the folder of the file `beside`, then by name."""
+
+    def find(name: str) -> Document:
+        if beside is not None:
+            sibling = beside.with_name(f"{name}.yaml")
+            if sibling != beside and sibling.is_file():
+                return read_file(sibling, SIZES)
+        return read_file(_path(name, search), SIZES)
+
+    return find

@@ -1,0 +1,162 @@
+"""What of an instruction does not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.spec.accelerator import (
+    Apply,
+    Float64,
+    GemmPlan,
+    Instruction,
+    Operand,
+    precision_of,
+)
+from statqat_sim.spec.accelerator_dot import Beyond, Dot, Enter, Flush, Order, Sum
+from statqat_sim.spec.base import KeyProblem
+from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.members import only_powers_of_two
+
+ENTERS: Mapping[Sum, tuple[Enter, ...]] = {
+    Sum.ALIGNED: (Enter.TERM, Enter.JOIN, Enter.LAST, Enter.NONE),
+    Sum.EXACT: (Enter.TERM, Enter.LAST, Enter.NONE),
+    Sum.CHAIN: (Enter.FIRST, Enter.LAST, Enter.NONE),
+    Sum.PAIRWISE: (Enter.FIRST, Enter.LAST, Enter.NONE),
+    Sum.INTEGER: (Enter.TERM, Enter.NONE),
+}
+
+
+def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
+    """Key and message of each."""
+    if instruction.recipe:
+        for key in ("dot", "scale"):
+            if getattr(instruction, key) is not None:
+                yield key, f"{key!r} does not go with 'recipe', whose instructions have their own"
+        return
+    dot = instruction.dot
+    if dot is None:
+        yield "", "required key 'dot' is missing (or 'recipe')"
+        return
+    yield from _dot_problems(dot)
+    yield from _scale_problems(instruction, dot)
+    yield from _operand_problems(instruction, dot)
+    yield from _result_problems(instruction, dot)
+    size = instruction.k
+    if dot.step is not None and size is not None and size > dot.step and size % dot.step:
+        yield "dot.step", f"a step of {dot.step} does not divide the instruction's K of {size}"
+    if size is not None and dot.step is not None and size < dot.step and not isinstance(dot.order, Order):
+        yield "dot.order", f"it has {dot.step} places, and the instruction's K is {size}; allowed: a step of that"
+
+
+def _dot_problems(dot: Dot) -> Iterator[KeyProblem]:
+    if (dot.sum is Sum.ALIGNED) != (dot.aligned is not None):
+        missing = dot.aligned is None
+        yield (
+            "dot",
+            f"'sum: aligned' and 'aligned' go together, and {'that key is missing' if missing else 'sum differs'}",
+        )
+    if dot.aligned and dot.aligned.round.is_stochastic:
+        yield "dot.aligned.round", "stochastic rounding is not for terms; allowed: the others"
+    assert dot.c is not None
+    if dot.c not in ENTERS[dot.sum]:
+        yield "dot.c", f"{dot.c} does not go with 'sum: {dot.sum}'; allowed: {', '.join(ENTERS[dot.sum])}"
+    if (dot.c is Enter.JOIN) != (dot.merge is not None):
+        yield "dot", f"'c: join' and 'merge' go together, and {'that is missing' if dot.merge is None else 'c differs'}"
+    if dot.split > 1 and dot.sum is not Sum.CHAIN and dot.c is not Enter.JOIN:
+        yield "dot.split", "parts go with 'sum: chain', or 'c: join'; allowed here: 1"
+    if dot.split > 1 and dot.sum is Sum.CHAIN and dot.c is Enter.FIRST:
+        yield "dot.split", "several chains cannot all begin with C; allowed: 'c: last', or 1"
+    if dot.sum is Sum.PAIRWISE and dot.step is None:
+        yield "dot", "required key 'step' is missing: of how many products the sums of neighbours are"
+    yield from _order_problems(dot)
+
+
+def _order_problems(dot: Dot) -> Iterator[KeyProblem]:
+    if isinstance(dot.order, Order):
+        return
+    if dot.step is None or sorted(dot.order) != list(range(dot.step)):
+        yield "dot.order", f"expected each place of a step of {dot.step} once, got {list(dot.order)}"
+
+
+def _scale_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
+    scale = instruction.scale
+    is_grouped = scale is not None and scale.apply is Apply.GROUP
+    if is_grouped != (dot.group > 1):
+        yield "dot.group", "groups of products are what scales with 'apply: group' multiply; one needs the other"
+    if scale is None:
+        return
+    if dot.sum is not Sum.ALIGNED or dot.c is not Enter.TERM or dot.split > 1:
+        yield "scale", "scales go with 'sum: aligned' and 'c: term'"
+    if scale.apply is Apply.EXPONENT and not only_powers_of_two(scale.format.element):
+        yield "scale.apply", f"{scale.format.name} has other values than powers of two; allowed: group"
+    if not isinstance(scale.format.element, FloatElement):
+        yield "scale.format", f"{scale.format.name} is of kind {scale.format.element.kind}; allowed: float"
+    step = dot.step or 0
+    if not step or (scale.block % step and step % scale.block):
+        yield "scale.block", f"a step of {dot.step} and blocks of {scale.block} do not divide each other"
+    if is_grouped and (scale.block % dot.group or step % dot.group):
+        yield "dot.group", f"groups of {dot.group} do not divide steps of {step} and blocks of {scale.block}"
+
+
+def _is_integer(operand: Operand) -> bool:
+    return not isinstance(operand, Float64) and isinstance(operand.element, IntElement)
+
+
+def _operand_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
+    everything = {"a": instruction.a, "b": instruction.b, "c": (instruction.c,), "d": (instruction.d,)}
+    for key, operands in everything.items():
+        for operand in operands:
+            if _is_integer(operand) != (dot.sum is Sum.INTEGER):
+                kinds = ("of kind int", "no integers") if dot.sum is Sum.INTEGER else ("no integers", "of kind int")
+                yield (
+                    f"operands.{key}",
+                    f"{operand.name} does not go with 'sum: {dot.sum}', whose operands are {kinds[0]}",
+                )
+            elif isinstance(operand, Float64) and dot.sum is not Sum.CHAIN:
+                yield f"operands.{key}", f"float64 does not go with 'sum: {dot.sum}'; allowed: chain"
+    wide = {isinstance(operand, Float64) for operands in everything.values() for operand in operands}
+    if len(wide) > 1:
+        yield "operands", "float64 stands with other formats; allowed: for all operands or for none"
+
+
+def _result_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
+    if instruction.mode.is_stochastic:
+        yield "round.mode", "stochastic rounding is not for results; allowed: the others"
+    wraps = instruction.special.overflow is Beyond.WRAP
+    if dot.sum is Sum.INTEGER:
+        if instruction.special.overflow is Beyond.INF and "overflow" in instruction.special.model_fields_set:
+            yield "special.overflow", "integers have no Inf; allowed: wrap, saturate"
+        return
+    if wraps:
+        yield "special.overflow", "only integers wrap; allowed: inf, saturate"
+    if (nan := instruction.special.nan) is not None and nan >> instruction.d.bits:
+        yield "special.nan", f"{nan:#x} has more bits than {instruction.d.name}; allowed: {instruction.d.bits}"
+    for key, operand in (("c", instruction.c), ("d", instruction.d)):
+        stored = precision_of(operand)
+        if _is_integer(operand):
+            continue
+        if stored is None:
+            yield (
+                f"operands.{key}",
+                f"{operand.name} is not laid out as IEEE 754's formats are; allowed: float32, float16",
+            )
+        elif key == "d" and instruction.to and not _holds(stored.exponent_bits, stored.mantissa_bits, instruction):
+            yield "round.to", f"{operand.name} does not hold it; allowed: as many exponent and mantissa bits, or fewer"
+    is_plain = instruction.mode == "nearest_even" and instruction.special.flush is Flush.NONE and instruction.to is None
+    if isinstance(instruction.d, Float64) and not is_plain:
+        yield "round", "float64 is rounded to nearest even, and nothing is flushed; allowed: no 'round', no 'flush'"
+
+
+def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> bool:
+    to = instruction.to
+    return to is None or (to.exponent_bits == exponent_bits and to.mantissa_bits <= mantissa_bits)
+
+
+def plan_problems(plan: GemmPlan, instructions: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
+    """What is wrong with a plan for these instructions."""
+    if plan.instruction is not None and plan.instruction not in instructions:
+        hint = did_you_mean(plan.instruction, instructions)
+        told = f"no instruction is named {shown(plan.instruction)}{hint}; allowed: {', '.join(instructions)}"
+        yield "instruction", told

@@ -1,0 +1,89 @@
+"""`statqat-sim accelerators`, `show` and `check` of accelerators, and `matmul`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import Run, commands, told
+
+import statqat_sim as sqs
+from statqat_sim.report.matmul import compared, histogram
+
+MINE = "name: mine\ninstructions:\n  m.f16.f32: {dot: {sum: exact}}\n"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return commands(capsys)
+
+
+@pytest.fixture
+def matrices(tmp_path: Path) -> tuple[str, str]:
+    rng = np.random.default_rng(0)
+    for name, shape in (("a", (8, 64)), ("b", (64, 6))):
+        np.save(tmp_path / f"{name}.npy", rng.standard_normal(shape).astype(np.float32))
+    return str(tmp_path / "a.npy"), str(tmp_path / "b.npy")
+
+
+def test_accelerators_are_listed(run: Run) -> None:
+    lines = run("accelerators").out.splitlines()
+    assert len(lines) == 2 + len(sqs.accelerators())
+    rows = run("accelerators", "--json", "-").json
+    assert [row["name"] for row in rows] == list(sqs.accelerators())
+
+
+@pytest.mark.parametrize("command", ["accelerators", "show"])
+def test_one_accelerator_is_shown(command: str, run: Run) -> None:
+    text = run(command, "h100").out
+    assert "wgmma.e4m3.f32" in text
+    assert "cvt.rn.satfinite.e4m3x2.f32" in text
+    assert "reference_model" in text
+    (item,) = run(command, "h100", "--json", "-").json
+    assert item["instructions"][0]["evidence"] == "reference_model"
+
+
+def test_a_file_is_checked(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(MINE)
+    assert run("check", path).out == f"{path}: ok\n"
+    path.write_text(MINE.replace("exact", "exactly"))
+    told(run("check", path), "did you mean 'exact'?")
+
+
+def test_a_product_is_written_and_compared(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
+    chosen = ("--accelerator", "nvidia_h100", "--instruction", "wgmma.e4m3.f32")
+    target, picture = tmp_path / "d.npy", tmp_path / "d.png"
+    text = run("matmul", *matrices, *chosen, "--compare", "ideal", "-o", target, "--plot", picture).out
+    d = np.load(target)
+    expected = sqs.load_accelerator("h100").matmul(*map(np.load, matrices), instruction="wgmma.e4m3.f32")
+    assert np.array_equal(d, expected)
+    assert picture.stat().st_size > 1000
+    assert "beside ideal dot.e4m3.f32" in text
+    assert "units in the last place" in text
+    (item,) = run("matmul", *matrices, *chosen, "--compare", "ideal", "--json", "-").json
+    assert item["elements"] == 48
+    assert sum(count for _, count in item["ulps"]) == 48
+
+
+def test_equal_products_do_not_differ(matrices: tuple[str, str], run: Run) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", "mma.f16.f32", "--compare", "b200")
+    assert "0 of 48 elements differ" in run("matmul", *matrices, *chosen).out
+
+
+def test_wrong_uses_are_told(matrices: tuple[str, str], run: Run) -> None:
+    chosen = (*matrices, "--accelerator", "h100", "--instruction")
+    told(run("matmul", *chosen, "mma.f16.f23"), "did you mean 'mma.f16.f32'")
+    told(run("matmul", *chosen, "mma.f16.f32", "--json", "-"), "need --compare")
+    other = run("matmul", *chosen, "mma.f16.f32", "--compare", "x86_vnni")
+    assert "no instruction that takes float16" in other.err
+
+
+def test_units_in_the_last_place() -> None:
+    x = np.array([1.0, -0.0, 2.0, np.nan, np.inf], np.float32)
+    y = np.array([np.nextafter(np.float32(1), np.float32(0)), 0.0, 1.0, np.nan, 1.0], np.float32)
+    found = compared(x, y)
+    assert found.ulps.tolist() == [1, 0, 1 << 23]
+    assert (found.differing, found.first, found.nonfinite) == (4, (0,), 2)
+    assert histogram(found.ulps)[:2] == [(0, 1), (1, 1)]

@@ -1,0 +1,345 @@
+"""Products of whole matrices: operands of every kind, long K, plans, recipes, conversions, and wrong uses."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import torch
+
+import statqat_sim as sqs
+from statqat_sim.testing import assert_bit_exact, assert_matmul_bits
+
+H100 = sqs.load_accelerator("nvidia_h100")
+B200 = sqs.load_accelerator("nvidia_b200")
+IDEAL = sqs.load_accelerator("ideal")
+F16, FP8 = "mma.f16.f32", "wgmma.e4m3.f32"
+
+
+def normal(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Any:
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+# --- operands ----------------------------------------------------------------------------------------------------
+
+
+def test_codes_floats_and_typed_arrays_are_the_same_operand() -> None:
+    a, b = normal(5, 40), normal(40, 7, seed=1)
+    codec = sqs.Codec(sqs.load_format("float8_e4m3fn"))
+    expected = H100.matmul(a, b, instruction=FP8)
+    x, y = codec.encode(a), codec.encode(b)
+    assert_bit_exact(H100.matmul(x, y, instruction=FP8, a_format="e4m3", b_format="float8_e4m3fn"), expected)
+    typed = x.view(ml_dtypes.float8_e4m3fn), y.view(ml_dtypes.float8_e4m3fn)
+    assert_bit_exact(H100.matmul(*typed, instruction=FP8), expected)
+    tensors = [torch.from_numpy(each).view(torch.float8_e4m3fn) for each in (x, y)]
+    d = H100.matmul(*tensors, instruction=FP8)
+    assert isinstance(d, torch.Tensor)
+    assert_bit_exact(d, expected)
+
+
+def test_codes_of_one_of_several_formats_need_its_name() -> None:
+    codes = np.zeros((2, 2), np.uint8)
+    with pytest.raises(ValueError, match="a_format=float8_e4m3fn, float8_e5m2"):
+        H100.matmul(codes, codes, instruction=FP8)
+    with pytest.raises(LookupError, match="a cannot be 'float16'"):
+        H100.matmul(codes, codes, instruction=FP8, a_format="float16", b_format="e4m3")
+
+
+def test_tf32_loses_low_bits() -> None:
+    a = np.array([[np.nextafter(np.float32(1), np.float32(2))]])
+    assert H100.matmul(a, a, instruction="mma.tf32.f32") == 1
+
+
+def test_stacks_are_broadcast() -> None:
+    a, b = normal(3, 1, 4, 20), normal(2, 20, 6, seed=1)
+    d = H100.matmul(a, b, instruction=F16)
+    assert d.shape == (3, 2, 4, 6)
+    assert_bit_exact(d[2, 1], H100.matmul(a[2, 0], b[1], instruction=F16))
+
+
+def test_c_is_accumulated_on() -> None:
+    a, b, c = normal(4, 16), normal(16, 6, seed=1), normal(6, seed=2)
+    d = H100.matmul(a, b, c, instruction=F16)
+    assert_bit_exact(d[1], H100.matmul(a[1:2], b, c, instruction=F16)[0])
+    assert not np.array_equal(d, H100.matmul(a, b, instruction=F16))
+
+
+@pytest.mark.parametrize("instruction", [F16, FP8, "mma.f16.f16", "mma.e4m3.f32"])
+def test_of_no_products_d_is_c(instruction: str) -> None:
+    c = normal(3, 2).astype(np.float16)
+    d = H100.matmul(np.zeros((3, 0), np.float32), np.zeros((0, 2), np.float32), c, instruction=instruction)
+    assert np.array_equal(d, c)
+    assert H100.matmul(np.zeros((0, 4), np.float32), np.zeros((4, 2), np.float32), instruction=instruction).shape == (
+        0,
+        2,
+    )
+
+
+def test_a_k_of_a_million() -> None:
+    a = np.ones((1, 1 << 20), np.float32)
+    assert H100.matmul(a, a.T, instruction="mma.bf16.f32") == 1 << 20
+    assert IDEAL.matmul(a, a.T, instruction="dot.f32.f32") == 1 << 20
+    assert (
+        sqs.load_accelerator("t4").matmul(a.astype(np.int8), a.T.astype(np.int8), instruction="mma.s8.s32") == 1 << 20
+    )
+
+
+def test_nan_and_infinities_anywhere() -> None:
+    a, b = normal(4, 64), normal(64, 5, seed=1)
+    a[0, 3], a[1, 60], b[9, 2] = np.nan, np.inf, -np.inf
+    d = H100.matmul(a, b, instruction=F16)
+    with np.errstate(invalid="ignore"):
+        expected = a @ b
+    assert np.array_equal(np.isnan(d), np.isnan(expected))
+    assert np.array_equal(d[np.isinf(expected)], expected[np.isinf(expected)])
+    assert (d.view(np.uint32)[np.isnan(d)] == 0x7FFFFFFF).all()
+
+
+def test_threads_do_not_matter() -> None:
+    a, b = normal(130, 160), normal(160, 129, seed=1)
+    results = []
+    for count in (1, 2, 5):
+        sqs.set_threads(count)
+        results += [H100.matmul(a, b, instruction=F16), H100.matmul(a[:1], np.tile(b, 40), instruction=F16)]
+    sqs.set_threads(None)
+    for one, other in zip(results, results[2:], strict=False):
+        assert_bit_exact(one, other)
+
+
+# --- what is known of hardware -----------------------------------------------------------------------------------
+
+
+def test_zero_terms_have_an_exponent() -> None:
+    """On an H100 sums of tiny products are cut where a zero's exponent says: 0x1.6p-146, not 0x1.8p-146."""
+    a = np.full((1, 16), 149 * 2.0**-82, np.float32)
+    a[0, 15] = 0
+    b = np.full((16, 1), 176 * 2.0**-82, np.float32)  # a product is 0.8003 · 2^-149, and 409/512 of it are left
+    d = H100.matmul(a, b, instruction="mma.bf16.f32")
+    text = """
+name: without
+instructions:
+  mma.bf16.f32:
+    dot: {step: 16, sum: aligned, aligned: {fraction_bits: 25}, c: term}
+    round: {mode: toward_zero}
+"""
+    other = sqs.parse_accelerator(text).matmul(a, b, instruction="mma.bf16.f32")
+    assert [float(x[0, 0]).hex() for x in (d, other)] == ["0x1.6000000000000p-146", "0x1.8000000000000p-146"]
+
+
+PROGRAM = r"""
+#include <immintrin.h>
+#include <stdint.h>
+__attribute__((target("avx512bf16,avx512f,avx512vl")))
+void run(long n, const uint32_t *a, const uint32_t *b, const float *c, float *d) {
+    for (long i = 0; i < n; i += 16) {
+        __m512i x = _mm512_loadu_si512(a + i), y = _mm512_loadu_si512(b + i);
+        _mm512_storeu_ps(d + i, _mm512_dpbf16_ps(_mm512_loadu_ps(c + i), (__m512bh)x, (__m512bh)y));
+    }
+}
+"""
+
+
+def _has_bf16() -> bool:
+    info = Path("/proc/cpuinfo")
+    return info.exists() and "avx512_bf16" in info.read_text("utf-8")
+
+
+@pytest.mark.skipif(not _has_bf16(), reason="this processor has no VDPBF16PS")
+def test_vdpbf16ps_is_what_this_processor_does(tmp_path: Path) -> None:
+    (tmp_path / "dot.c").write_text(PROGRAM)
+    command = ["gcc", "-O1", "-shared", "-fPIC", "-o", str(tmp_path / "dot.so"), str(tmp_path / "dot.c")]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no gcc that knows VDPBF16PS")
+    run = ctypes.CDLL(str(tmp_path / "dot.so")).run
+    rng, size = np.random.default_rng(0), 64
+    unit = sqs.load_accelerator("x86_avx512_bf16")
+    for family in ("normal", "wide", "bits", "subnormal", "zeros"):
+        a, b, c = (_bf16_words(rng, family, count) for count in (size, size, size * size))
+        d = np.zeros(size * size, np.float32)
+        operands = np.repeat(a, size), np.tile(b, size), c, d
+        run(ctypes.c_long(size * size), *(each.ctypes.data_as(ctypes.c_void_p) for each in operands))
+        x, y = (each.view(np.uint16).reshape(size, 2) for each in (a, b))
+        start = c.view(np.float32).reshape(size, size)
+        got = unit.matmul(x, np.ascontiguousarray(y.T), start, instruction="vdpbf16ps.bf16.f32").reshape(-1)
+        same = (got.view(np.uint32) == d.view(np.uint32)) | (np.isnan(got) & np.isnan(d))
+        assert same.all(), (family, int((~same).sum()))
+
+
+def _bf16_words(rng: np.random.Generator, family: str, count: int) -> Any:
+    """Two bfloat16, or a float32, in each word."""
+    if family == "bits":
+        return rng.integers(0, 1 << 32, count, dtype=np.uint64).astype(np.uint32)
+    if family == "zeros":  # and subnormals, of both signs, and ones
+        return rng.choice(np.array([0, 1, 0x3F80], np.uint16), 2 * count).view(np.uint32) | _signs(rng, count)
+    x = rng.standard_normal(2 * count)
+    if family == "wide":
+        x = x * 2.0 ** rng.integers(-30, 30, 2 * count)
+    elif family == "subnormal":
+        x = x * 2.0**-63
+    return (x.astype(np.float32).view(np.uint32) >> 16).astype(np.uint16).view(np.uint32).copy()
+
+
+def _signs(rng: np.random.Generator, count: int) -> Any:
+    return rng.choice(np.array([0, 1 << 15, 1 << 31, 1 << 31 | 1 << 15], np.uint32), count)
+
+
+# --- scales of blocks --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("format", "instruction"), [("mxfp4", "mxf4.e2m1.f32"), ("mxfp8_e4m3", "mxf8f6f4.e4m3.f32")])
+def test_quantized_tensors_bring_their_scales(format: str, instruction: str) -> None:
+    codec = sqs.Codec(sqs.load_format(format))
+    a, b = codec.quantize(normal(6, 128)), codec.quantize(normal(128, 5, seed=1), axis=0)
+    d = B200.matmul(a, b, instruction=instruction)
+    ours = codec.dequantize(a).astype(np.float64) @ codec.dequantize(b).astype(np.float64)
+    np.testing.assert_allclose(d, ours, rtol=1e-5, atol=1e-5)
+    element = sqs.load_format(format).element.name  # type: ignore[union-attr]
+    codes = {"a_format": element, "b_format": element, "a_scale": a.scales[0], "b_scale": b.scales[0]}
+    assert_bit_exact(B200.matmul(a.codes, b.codes, instruction=instruction, **codes), d)
+
+
+def test_the_outer_scale_of_nvfp4_multiplies_d() -> None:
+    codec = sqs.Codec(sqs.load_format("nvfp4"))
+    a, b = codec.quantize(normal(6, 128)), codec.quantize(normal(128, 5, seed=1), axis=0)
+    d = B200.matmul(a, b, instruction="mxf4nvf4.e2m1.f32")
+    ours = codec.dequantize(a).astype(np.float64) @ codec.dequantize(b).astype(np.float64)
+    np.testing.assert_allclose(d, ours, rtol=1e-5, atol=1e-5)
+    with pytest.raises(sqs.UnsupportedError, match="whole tensors"):
+        B200.matmul(a, b, np.zeros(5, np.float32), instruction="mxf4nvf4.e2m1.f32")
+
+
+def test_wrong_scales_are_told() -> None:
+    codec = sqs.Codec(sqs.load_format("mxfp4"))
+    a, b = codec.quantize(normal(6, 64)), codec.quantize(normal(64, 5, seed=1))
+    with pytest.raises(ValueError, match="blocks of b run along axis 1; allowed: 0"):
+        B200.matmul(a, b, instruction="mxf4.e2m1.f32")
+    with pytest.raises(ValueError, match="takes no block scales"):
+        B200.matmul(a, normal(64, 5), instruction="f8f6f4.e2m1.f32")
+    with pytest.raises(LookupError, match="scales of a are float8_e8m0fnu; allowed: ue4m3"):
+        B200.matmul(a, normal(64, 5), instruction="mxf4nvf4.e2m1.f32")
+    with pytest.raises(ValueError, match="a_scale has shape"):
+        B200.matmul(normal(6, 64), normal(64, 5), instruction="mxf4.e2m1.f32", a_scale=np.ones((6, 3), np.uint8))
+
+
+# --- plans -------------------------------------------------------------------------------------------------------
+
+
+def test_promotion_adds_sums_from_zero() -> None:
+    a, b, c = normal(4, 512), normal(512, 3, seed=1), normal(4, 3, seed=2)
+    parts = [H100.matmul(a[:, k : k + 128], b[k : k + 128], instruction=FP8) for k in range(0, 512, 128)]
+    d = H100.matmul(a, b, c, instruction=FP8, plan={"promote_every": 128})
+    assert_bit_exact(d, c + (((parts[0] + parts[1]) + parts[2]) + parts[3]))
+    assert not np.array_equal(d, H100.matmul(a, b, c, instruction=FP8))
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "pairwise"])
+def test_parts_of_k_are_added_in_order(order: str) -> None:
+    a, b = normal(4, 224), normal(224, 3, seed=1)
+    plan = sqs.GemmPlan(k_slab=64, split_k=3, reduce_order=order, instruction=F16)  # type: ignore[arg-type]
+    d = H100.matmul(a, b, plan=plan)
+    ends = (0, 128, 192, 224)  # four slabs: 2, 1, 1
+    x, y, z = (H100.matmul(a[:, i:j], b[i:j], instruction=F16) for i, j in zip(ends, ends[1:], strict=False))
+    sums = {"ascending": (x + y) + z, "descending": (z + y) + x, "pairwise": (x + y) + z}
+    assert_bit_exact(d, sums[order])
+
+
+def test_a_plan_is_checked() -> None:
+    a = normal(2, 2)
+    with pytest.raises(ValueError, match="unknown key 'split'"):
+        H100.matmul(a, a, instruction=F16, plan={"split": 2})
+    with pytest.raises(ValueError, match="which instruction"):
+        H100.matmul(a, a)
+    with pytest.raises(TypeError, match="plan is a int"):
+        H100.matmul(a, a, instruction=F16, plan=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="promote_every is 48; allowed: multiples"):
+        B200.matmul(a, a, instruction="mxf4.e2m1.f32", plan={"promote_every": 48})
+
+
+def test_a_recipe_is_made_of_its_instructions() -> None:
+    codec = sqs.Codec(sqs.load_format("float8_e4m3fn"))
+    a, b, c = codec.fake_quantize(normal(4, 32)), codec.fake_quantize(normal(32, 3, seed=1)), normal(4, 3, seed=2)
+    k = np.arange(32) % 4
+    first = H100.matmul(a[:, k < 2], b[k < 2], instruction=F16)
+    second = H100.matmul(a[:, k >= 2], b[k >= 2], first, instruction=F16)
+    assert_bit_exact(H100.matmul(a, b, c, instruction="mma.e4m3.f32"), c + second)
+
+
+# --- conversions -------------------------------------------------------------------------------------------------
+
+
+def test_conversions_give_codes() -> None:
+    x = np.array([1.0, 1000.0, -np.inf, np.nan, -np.nan], np.float32)
+    codes = H100.convert(x, "cvt.rn.satfinite.e4m3x2.f32")
+    assert codes.tolist() == [0x38, 0x7E, 0xFE, 0x7F, 0x7F]
+    assert B200.convert(x, "cvt.rn.satfinite.e2m1x2.f32").tolist() == [2, 7, 15, 7, 7]
+    assert H100.convert(x[3:], "cvt.rn.bf16.f32").tolist() == [0x7FFF, 0x7FFF]
+    tie = np.array([1 + 2.0**-11, 1 + 3 * 2.0**-11], np.float32)
+    modes = [H100.convert(tie, f"cvt.{mode}.tf32.f32") & 3 for mode in ("rna", "rn", "rz")]
+    assert [each.tolist() for each in modes] == [[1, 2], [0, 2], [0, 1]]
+    with pytest.raises(LookupError, match="did you mean 'cvt.rn.satfinite.e4m3x2.f32'"):
+        H100.convert(x, "cvt.rn.satfinite.e4m3.f32")
+
+
+# --- wrong uses --------------------------------------------------------------------------------------------------
+
+
+def test_shapes_that_do_not_fit_are_told() -> None:
+    with pytest.raises(ValueError, match=r"a has shape \(2, 3\) and b \(4, 5\)"):
+        H100.matmul(normal(2, 3), normal(4, 5), instruction=F16)
+    with pytest.raises(ValueError, match="leading axes that broadcast"):
+        H100.matmul(normal(2, 4, 3), normal(3, 3, 5), instruction=F16)
+    with pytest.raises(ValueError, match=r"a has shape \(3,\)"):
+        H100.matmul(normal(3), normal(3, 5), instruction=F16)
+    with pytest.raises(ValueError, match="c has shape"):
+        H100.matmul(normal(2, 3), normal(3, 5), normal(4), instruction=F16)
+
+
+def test_wrong_dtypes_are_told() -> None:
+    x = normal(2, 2)
+    with pytest.raises(TypeError, match="a is int8; allowed: floats, or codes of float16 as uint16"):
+        H100.matmul(x.astype(np.int8), x, instruction=F16)
+    with pytest.raises(TypeError, match="a is uint8; allowed: codes of float16 as uint16"):
+        H100.matmul(x.astype(np.uint8), x, instruction=F16)
+    with pytest.raises(TypeError, match="a is a list"):
+        H100.matmul([[1.0]], x, instruction=F16)
+    with pytest.raises(ValueError, match="a holds -300 to 1; allowed in int8: -128 to 127"):
+        H100.matmul(np.array([[1, -300]]), np.ones((2, 1), np.int8), instruction="mma.s8.s32", a_format="int8")
+
+
+def test_integers_wrap_or_are_clamped() -> None:
+    a = np.full((1, 1 << 18), 127, np.int8)
+    exact = 127 * 127 * (1 << 18)
+    wrapped = (exact + (1 << 31)) % (1 << 32) - (1 << 31)
+    assert H100.matmul(a, a.T, instruction="mma.s8.s32")[0, 0] == wrapped
+    assert H100.matmul(a, a.T, instruction="mma_satfinite.s8.s32")[0, 0] == (1 << 31) - 1
+
+
+# --- for users' tests --------------------------------------------------------------------------------------------
+
+
+def test_assert_matmul_bits() -> None:
+    a, b = normal(3, 32), normal(32, 2, seed=1)
+    d = H100.matmul(a, b, instruction=FP8)
+    assert_matmul_bits(d, a, b, accelerator="nvidia_h100", instruction=FP8)
+    assert_matmul_bits(torch.from_numpy(d), a, b, accelerator=H100, instruction=FP8)
+    with pytest.raises(AssertionError, match="of 6 elements differ"):
+        assert_matmul_bits(a @ b, a, b, accelerator="nvidia_h100", instruction=FP8)
+
+
+# --- long products -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "instruction"), [("h100", FP8), ("mi250x", "mfma.f16.f32"), ("mi100", "mfma.f16.f32")]
+)
+def test_a_long_k_is_one_chain_of_instructions(device: str, instruction: str) -> None:
+    unit = sqs.load_accelerator(device)
+    a, b = normal(2, 20_000), normal(20_000, 3, seed=1)
+    halves = unit.matmul(a[:, :9_600], b[:9_600], instruction=instruction)
+    halves = unit.matmul(a[:, 9_600:], b[9_600:], halves, instruction=instruction)
+    assert_bit_exact(unit.matmul(a, b, instruction=instruction), halves)

@@ -61,6 +61,14 @@ def quantizer_cases(data: Weights, pool: Threads) -> Iterator[Case]:
             peer=moved,
             target=target,
         )
+    e2m1 = sqs.load_format(E2M1)
+    yield Case(
+        section=Section.LIMITS,
+        name=f"Analytic, a scale per channel, {E2M1}",
+        peer_name="numpy copy",
+        ours=lambda: Analytic().fit(x, e2m1, channel_axis=0),
+        peer=moved,
+    )
     yield Case(
         section=Section.LIMITS,
         name="Histogram of a tensor",

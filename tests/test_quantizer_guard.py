@@ -113,6 +113,14 @@ def test_what_the_bounds_prove_is_so(seed: int, name: str) -> None:
     assert any(proven) or name in ("posit6", "uint4")
 
 
+def test_jumps_of_the_error_are_measured() -> None:
+    """The quotient -8 of MinMax's scale is exact in float32 alone: toward zero it would have become -7."""
+    x, candidate = np.float32([-0.6169764]), np.float32(0.13536663)
+    minmax = float(MinMax().fit(x, TOWARD_ZERO).value[0])
+    assert measured(x, TOWARD_ZERO, np.float32(minmax)) < measured(x, TOWARD_ZERO, candidate)
+    assert is_proven(Task(TOWARD_ZERO, minmax, values=x), np.array([float(candidate)])) == [False]
+
+
 # --- degenerate data ---------------------------------------------------------------------------------------------
 
 ODD = {

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from statqat_sim.histogram import Tail
-from statqat_sim.prior import GeneralisedNormal, Prior, checked_prior
+from statqat_sim.prior import Prior, checked_prior
+from statqat_sim.quantizer.channels import Channels
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
+from statqat_sim.quantizer.moment_rows import scales_by_moments
 from statqat_sim.quantizer.objective import SQUARED, Objective
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.scan import best_first
+from statqat_sim.quantizer.shapes import best_scale, best_scales
 from statqat_sim.quantizer.task import Task
+from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.theory import expected_error, nearest
+from statqat_sim.theory import nearest
 
 AUTO = "auto"
-SHAPES = tuple(0.4 * 1.07**step for step in range(46))
-"""Of generalised normal distributions, heavy tails first: 1 is near Laplace, 2 near normal."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -51,6 +53,15 @@ class Analytic(Chooser):
         if self.prior != AUTO:
             checked_prior(self.prior)
 
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`."""
+        objective, scales = self._options()
+        channels = Channels.of(x, format, channel_axis, objective, scales, self.zero_point)
+        found = None
+        if scales.listed is None and not self.zero_point:
+            found = scales_by_moments(channels, format, self._prior())
+        return channels.choose(self._choice, format, objective, scales) if found is None else found
+
     def _options(self) -> tuple[Objective, Scales]:
         return SQUARED, scales_of(self.scale_format)
 
@@ -58,14 +69,16 @@ class Analytic(Chooser):
         mean, rms = _deviations(task.parts)
         if not rms > 0:
             return task.minmax
-        if self.prior == AUTO:
-            prior: Prior = GeneralisedNormal(_shape(mean / rms))
-        else:
-            prior = checked_prior(self.prior)
-        scale = rms * _best_scale(nearest(task.centred), prior) / math.sqrt(prior.second_moment)
+        prior, format = self._prior(), nearest(task.centred)
+        best = best_scales(format, np.array([mean / rms]))[0] if prior is None else best_scale(format, prior)
+        scale = rms * best
         if not task.levels.saturates:
             scale = max(scale, task.minmax)
         return guarded(task, best_first(task, np.array([scale])))
+
+    def _prior(self) -> Prior | None:
+        """None: whichever is like the data."""
+        return None if self.prior == AUTO else checked_prior(self.prior)
 
 
 def _deviations(parts: tuple[Tail, ...]) -> tuple[float, float]:
@@ -76,19 +89,3 @@ def _deviations(parts: tuple[Tail, ...]) -> tuple[float, float]:
         return sum(part.total for part in parts) / count, math.sqrt(power / count)
     (above,), (outer,) = parts[0 if mean > 0 else 1].beyond(np.array([abs(mean)]))
     return 2 * (outer - above * abs(mean)) / count, math.sqrt(max(power / count - mean**2, 0.0))
-
-
-@lru_cache(maxsize=1024)
-def _best_scale(format: NumberFormat, prior: Prior) -> float:
-    return float(expected_error(format, prior=prior, scale="optimal").scale)
-
-
-@lru_cache(maxsize=1)
-def _ratios() -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """E|x| over the root of E[x²], for each shape; ascending."""
-    return np.array([GeneralisedNormal(shape).mean_magnitude for shape in SHAPES])
-
-
-def _shape(ratio: float) -> float:
-    """The shape with the nearest ratio."""
-    return SHAPES[int(np.argmin(np.abs(_ratios() - ratio)))]

@@ -38,10 +38,14 @@ def guarded(task: Task, candidates: Floats) -> float:
 
 
 def is_proven(task: Task, candidates: Floats) -> list[bool]:
-    """Whether the squared error at each candidate lies below that of MinMax, whatever float32 rounds."""
+    """Whether the squared error at each candidate lies below that of MinMax, whatever float32 rounds.
+
+    Where a threshold is no midpoint nothing is: the error jumps there, and a rounded quotient may lie beyond.
+    """
     score = task.score if task.score.is_exact else task.coarse
     rms = np.sqrt(score.power / max(score.count, 1e-300))
-    if not (task.objective.is_squared and task.levels.is_measured and FEWEST < rms < MOST):
+    is_known = task.levels.is_measured and task.levels.is_nearest
+    if not (task.objective.is_squared and is_known and FEWEST < rms < MOST):
         return [False] * len(candidates)
     low, high = score.bounds(np.append(candidates, task.minmax))
     gain = low[-1] - high[:-1]

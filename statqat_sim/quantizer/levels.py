@@ -93,6 +93,11 @@ class Levels:
         return len(self.sides) == 1
 
     @property
+    def is_nearest(self) -> bool:
+        """Whether every threshold is a midpoint: the error has no jumps there."""
+        return all(side.is_nearest for side in self.sides)
+
+    @property
     def count(self) -> int:
         """How many steps there are."""
         return sum(len(side.thresholds) for side in self.sides)

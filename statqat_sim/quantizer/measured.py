@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def measured(
         weights: flat, one for each value; None: all 1.
         ends: what decoded values are held between; None: the format's own.
     """
-    codec, sums = Codec(format), np.zeros(3)
+    codec, sums = codec_of(format), np.zeros(3)
     with np.errstate(all="ignore"):
         for part in _chunks(x.size):
             given = x[part]
@@ -55,6 +56,12 @@ def measured(
             error, weight = objective.power(wide - y), 1.0 if weights is None else weights[part]
             sums += [np.sum(weight * error), np.sum(weight * wide * y), np.sum(weight * y * y)]
     return Measured(*sums.tolist())
+
+
+@lru_cache(maxsize=64)
+def codec_of(format: NumberFormat) -> Codec:
+    """A codec that keeps its kernels for all that is measured in a format."""
+    return Codec(format)
 
 
 def _chunks(size: int) -> Iterator[slice]:

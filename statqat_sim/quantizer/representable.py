@@ -29,8 +29,7 @@ class Scales:
     def near(self, scales: Floats) -> Floats:
         """For each scale the nearest of float32, or the two of the list around it; each once, in this order."""
         if self.listed is None:
-            with np.errstate(over="ignore", under="ignore"):
-                found = np.clip(scales.astype(np.float32).astype(np.float64), SMALLEST, LARGEST)
+            found = nearest_float32(scales).astype(np.float64)
         else:
             above = np.searchsorted(self.listed, scales)
             places = np.stack((above - 1, above), axis=-1).reshape(-1)
@@ -53,6 +52,12 @@ class Scales:
 
 
 FLOAT32_SCALES = Scales()
+
+
+def nearest_float32(scales: Floats) -> NDArray[np.float32]:
+    """The nearest of float32 above zero to each scale."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.clip(scales.astype(np.float32), np.float32(SMALLEST), np.float32(LARGEST))
 
 
 def scales_of(format: NumberFormat | str | None) -> Scales:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
-from statqat_sim.codec import Codec
 from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
 from statqat_sim.quantizer.base import reduced_axes
+from statqat_sim.quantizer.better_rows import keep_better, row_sums
 from statqat_sim.quantizer.channels import by_channel
 from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.levels import Levels, levels
@@ -27,9 +27,6 @@ FEWEST, MOST = 2.0**-60, 2.0**60
 SHORTEST = 256
 """Elements of a row; shorter ones are sorted, and give better scales."""
 
-TOGETHER = 1 << 22
-"""Elements that are measured together."""
-
 
 def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scale | None:
     """The scale of each channel that is best by its histogram, and never worse than MinMax's.
@@ -44,7 +41,8 @@ def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scal
     array = cpu_data(x)
     axes = reduced_axes(array.ndim, channel_axis)
     kernel = _kernel(format) if channel_axis is not None and array.dtype in (np.float16, np.float32) else None
-    if kernel is None:
+    sums = row_sums()
+    if kernel is None or sums is None:
         return None
     rows = by_channel(array.astype(np.float32, copy=False), channel_axis)
     if len(rows) < 2 or not SHORTEST <= rows.shape[1] <= kernel.longest_row:
@@ -54,7 +52,8 @@ def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scal
         return None
     minmax = _minmax(array, amax, format, axes)
     scales, proven = kernel(rows, minmax.reshape(-1), amax)
-    _guard(rows, minmax.reshape(-1), scales, np.flatnonzero(~proven & (scales != minmax.reshape(-1))), format)
+    unproven = np.flatnonzero(~proven & (scales != minmax.reshape(-1)))
+    keep_better(rows, minmax.reshape(-1), scales, unproven, format, sums)
     return Scale(scales.reshape(minmax.shape))
 
 
@@ -66,26 +65,10 @@ def _minmax(x: Array, amax: NDArray[np.float32], format: NumberFormat, axes: tup
     return least_scales(-wide, wide, format)
 
 
-def _guard(
-    x: NDArray[np.float32],
-    minmax: NDArray[np.float32],
-    scales: NDArray[np.float32],
-    unproven: NDArray[np.intp],
-    format: NumberFormat,
-) -> None:
-    """Put MinMax's scales in place of those that are measured to be worse."""
-    step, codec = max(TOGETHER // x.shape[1], 1), Codec(format)
-    for first in range(0, len(unproven), step):
-        part = unproven[first : first + step]
-        ours, theirs = (_errors(x[part], codec, each[part]) for each in (scales, minmax))
-        is_better = (ours < theirs) | (np.isfinite(ours) & ~np.isfinite(theirs))
-        scales[part] = np.where(is_better, scales[part], minmax[part])
-
-
 @lru_cache(maxsize=64)
 def _kernel(format: NumberFormat) -> RowScanKernel | None:
     steps = levels(format)
-    if not (steps.saturates and steps.is_measured and all(side.is_nearest for side in steps.sides)):
+    if not (steps.saturates and steps.is_measured and steps.is_nearest):
         return None
     cpu = backend_for(np.zeros(0, np.float32))
     return row_scan_kernel(cpu, row_scan_plan(steps)) if np.isfinite(steps.first) else None
@@ -100,13 +83,3 @@ def row_scan_plan(steps: Levels) -> RowScanPlan:
         largest=steps.largest,
         reach=max(BEYOND_MINMAX, steps.largest / steps.first if steps.is_tapered else 0.0),
     )
-
-
-def _errors(rows: NDArray[np.float32], codec: Codec, scales: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Σ(x − Q(x))² of each row's finite elements."""
-    finite = np.isfinite(rows)
-    values = rows if finite.all() else np.where(finite, rows, np.float32(0))
-    with np.errstate(all="ignore"):
-        y = codec.fake_quantize(values, scale=scales[:, None])
-        errors = np.square(values.astype(np.float64) - y)
-    return np.asarray(np.sum(errors, axis=1, where=finite))

@@ -1,0 +1,63 @@
+"""Sums over the rows of an array: one text, compiled once and kept as loops are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from statqat_sim.arrays import Array
+from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+from statqat_sim.backends.numba_cpu.threads import run_in_pieces
+
+_TEXT = Path(__file__).with_name("row_sums_loops.py").read_text("utf-8")
+_END = """
+
+from numba import njit as _njit
+
+# no more than this: NaN and Inf are told apart
+_fastmath = {{"reassoc", "contract", "nsz"}}
+run = _njit(signature, nogil=True, cache={on_disk}, fastmath=_fastmath)({entry})
+"""
+
+
+class NumbaRowSums:
+    """See `runtime.RowSumsKernel`."""
+
+    def __init__(self) -> None:
+        rows, numbers = types.Array(types.float32, 2, "C", readonly=True), types.Array(types.float64, 1, "C")
+        self._moments = _compiled("moments_of_rows", rows, numbers, numbers, numbers)
+        self._errors = _compiled("errors_of_rows", rows, rows, numbers)
+
+    def moments(self, rows: Array) -> tuple[Array, Array, Array]:
+        """See `runtime.RowSumsKernel`."""
+        rows, (count, total, power) = _in_order(rows), np.zeros((3, len(rows)))
+        run_in_pieces(
+            len(rows), rows.shape[1], lambda a, b: self._moments(rows[a:b], count[a:b], total[a:b], power[a:b])
+        )
+        return count, total, power
+
+    def squared_errors(self, rows: Array, values: Array) -> Array:
+        """See `runtime.RowSumsKernel`."""
+        rows, values, errors = _in_order(rows), _in_order(values), np.zeros(len(rows))
+        run_in_pieces(len(rows), rows.shape[1], lambda a, b: self._errors(rows[a:b], values[a:b], errors[a:b]))
+        return errors
+
+
+def _in_order(rows: Array) -> Array:
+    """As the loops read them: they take what may not be written, too."""
+    rows = np.require(rows, np.float32, ("C", "A")).view()
+    rows.flags.writeable = False
+    return rows
+
+
+def _compiled(entry: str, *kinds: Any) -> Any:
+    name = f"statqat_sim_{entry}_{digest(_TEXT + _END)}"
+    names = {"signature": types.void(*kinds)}
+
+    def text(on_disk: bool) -> str:
+        return _TEXT + _END.format(on_disk=on_disk, entry=entry)
+
+    return kept(entry, lambda: Generated(name, text, names))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import statqat_sim as sqs
 from statqat_sim import qat
@@ -169,3 +171,68 @@ def test_a_state_of_another_model_is_refused_by_name() -> None:
     state["2.input_quantizer.steps"], state["2.input_quantizer.scale"] = torch.tensor(0), torch.ones(3)
     with pytest.raises(ValueError, match=r"2.input_quantizer: scale has shape \(3,\); allowed: \(1,\)"):
         qat.load_state_dict(model, state)
+
+
+def test_what_never_came_by_has_no_scale() -> None:
+    """An expert that no token was sent to."""
+    model = calibrated(prepared(input=INT8), batch(0, count=0))
+    with pytest.raises(RuntimeError, match="0, input: int8 has no scale yet"):
+        model(batch(1))
+
+
+def test_activation_checkpointing_counts_nothing_twice() -> None:
+    model, x = prepared(input=INT8, grad_output={**INT8, "dynamic": False}), batch(0)
+    with qat.calibrate(model):
+        checkpoint(model, x, use_reentrant=False).sum().backward()
+    counts = [int(one.statistics.counts.sum()) for _, one in qat.quantizers(model) if one.statistics]
+    assert counts == [8 * 64, 8 * 48, 8 * 48, 8 * 16]
+
+
+def test_gradients_that_come_later_are_not_counted() -> None:
+    model = prepared(grad_output={**INT8, "dynamic": False})
+    with qat.calibrate(model):
+        loss = model(batch(0)).sum()
+        loss.backward(retain_graph=True)
+    before = qat.state_dict(model)
+    loss.backward()
+    for key, tensor in qat.state_dict(model).items():
+        assert_bit_exact(tensor, before[key])
+
+
+def test_gradients_without_a_backward_pass_say_what_is_missing() -> None:
+    model = calibrated(prepared(grad_output={**INT8, "dynamic": False}), batch(0))
+    with pytest.raises(RuntimeError, match="0, grad_output: int8 has no scale yet; run batches, backward too, under"):
+        model(batch(0))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler warns of torch
+def test_compiled_models_are_calibrated() -> None:
+    model, x = prepared(input=INT8), batch(0)
+    compiled = torch.compile(model, backend="eager")
+    with qat.calibrate(compiled):
+        compiled(x)
+    assert_bit_exact(compiled(x), calibrated(prepared(input=INT8), x)(x))
+
+
+def test_a_state_from_before_calibration_takes_scales_away() -> None:
+    model = prepared(input=INT8)
+    state = qat.state_dict(model)
+    qat.load_state_dict(calibrated(model, batch(0)), state)
+    with pytest.raises(RuntimeError, match="0, input: int8 has no scale yet"):
+        model(batch(0))
+
+
+def test_damaged_states_are_refused_and_change_nothing() -> None:
+    model = calibrated(prepared(input=INT8), batch(0))
+    state, held = qat.state_dict(model), scales(model)
+    name = "2.input_quantizer"
+    no_number = {**state, f"{name}.scale": torch.tensor([math.nan])}
+    incomplete = {key: value for key, value in state.items() if key != f"{name}.statistics.keys"}
+    for wrong, error, message in (
+        ({**state, f"{name}.scael": torch.ones(1)}, KeyError, "no such part; did you mean 'scale'"),
+        (no_number, ValueError, f"{name}: a scale is no finite number"),
+        (incomplete, KeyError, f"{name}: the state has no statistics.keys"),
+    ):
+        with pytest.raises(error, match=message):
+            qat.load_state_dict(model, wrong)
+    assert all(torch.equal(scale, held[key]) for key, scale in scales(model).items())

@@ -414,3 +414,19 @@ def test_configurations_are_frozen_values() -> None:
     assert hash(config) == hash(QATConfig(weight="mxfp4"))
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.exact = False  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: QATConfig("mxfp4"), "rules is 'mxfp4'; allowed: a list of rules, or weight="),
+        (lambda: QATConfig({"weight": "mxfp4"}), "rules is .*; allowed: a list of rules, or weight="),  # type: ignore[arg-type]
+        (lambda: QATConfig(weight="mxfp4", exact="no"), "exact is 'no'; allowed: True or False"),  # type: ignore[arg-type]
+        (lambda: LayerConfig(weight="int4"), "weight is 'int4'; allowed: a TensorConfig"),  # type: ignore[arg-type]
+        (lambda: Rule(match=3), "match is 3; allowed: globs"),  # type: ignore[arg-type]
+        (lambda: Rule(types="Linear"), r"types is 'Linear'; allowed: several names, \('Linear',\)"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_of_other_types_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()

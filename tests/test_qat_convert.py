@@ -390,3 +390,12 @@ def test_codes_that_would_differ_stop_the_conversion(monkeypatch: pytest.MonkeyP
     with pytest.raises(RuntimeError, match="embedding.weight: codes of int4 do not give the quantized weight's bits"):
         qat.convert(model)
     assert not list(packed_weights(model))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_weights_that_hooks_compute_are_refused_before_anything_changes() -> None:
+    model = nn.Sequential(nn.Linear(64, 32), nn.utils.weight_norm(nn.Linear(32, 32)))
+    x, y = torch.ones(2, 64), qat.prepare(model, config("int8"))(torch.ones(2, 64))
+    with pytest.raises(ValueError, match=r"1\.weight is no parameter: a hook, such as weight_norm's, computes it"):
+        qat.convert(model)
+    assert_bit_exact(model(x), y)

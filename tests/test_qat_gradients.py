@@ -179,3 +179,16 @@ def test_scales_of_gradients_can_be_calibrated() -> None:
     x = normal(4, 8).requires_grad_()
     layer(x).backward(incoming)
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("config", [{"format": "float8_e5m2", "quantizer": "minmax"}, "mxfp8_e4m3"])
+def test_what_follows_a_quantized_gradient_may_work_in_place(config: object) -> None:
+    found = []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(inplace), nn.Linear(64, 8))
+        qat.prepare(model, qat.QATConfig(grad_output=config))  # type: ignore[arg-type]
+        model(normal(4, 64)).square().sum().backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for one, other in zip(*found, strict=True):
+        assert_bit_exact(one, other)

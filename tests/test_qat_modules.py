@@ -244,7 +244,7 @@ def test_shared_inputs_of_attention_are_quantized_once(monkeypatch: pytest.Monke
     forward = qat.TensorQuantizer.forward
 
     def counted(self: qat.TensorQuantizer, x: Tensor) -> Tensor:
-        seen.extend([tuple(x.shape)] * (self.name == ", input"))
+        seen.extend([tuple(x.shape)] * (self.name == "input"))
         return forward(self, x)
 
     monkeypatch.setattr(qat.TensorQuantizer, "forward", counted)

@@ -327,3 +327,21 @@ def test_gradients_of_single_samples(config: str, exact: bool) -> None:
     for (name, gradients), gradient in zip(each.items(), wanted, strict=True):
         torch.testing.assert_close(gradients[2], gradient, rtol=1e-4, atol=1e-4, msg=lambda t, n=name: f"{n}: {t}")
     torch.testing.assert_close(torch.vmap(model)(x), torch.stack([model(row) for row in x]))
+
+
+@pytest.mark.parametrize("config", [{"weight": "mxfp4"}, "mxfp4", None])
+def test_what_is_no_configuration_is_refused(config: Any) -> None:
+    with pytest.raises(TypeError, match=r"config is a \w+; allowed: a QATConfig, such as QATConfig\(weight='mxfp4'\)"):
+        qat.prepare(mlp(), config)
+
+
+@pytest.mark.parametrize("rules", [[], [{"skip": True}]])
+def test_a_configuration_that_quantizes_nothing_is_refused(rules: Any) -> None:
+    with pytest.raises(ValueError, match="the configuration quantizes no module; allowed: a rule that does not skip"):
+        qat.prepare(mlp(), qat.QATConfig(rules))
+
+
+def test_integers_are_refused() -> None:
+    model = qat.prepare(mlp(), qat.QATConfig(input={**INT4, "dynamic": True}))
+    with pytest.raises(TypeError, match="x is torch.int64; allowed: floats"):
+        model(torch.ones(2, 64, dtype=torch.int64))

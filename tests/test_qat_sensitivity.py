@@ -86,7 +86,7 @@ def test_without_batches_there_are_no_losses() -> None:
     table = qat.sensitivity(net(), formats=["mxfp4", INT4, {**INT4, "per": "tensor", "quantizer": "search"}])
     assert table.loss is None
     assert all(row.loss_change is None for row in table.rows)
-    assert table.formats == ("mxfp4", "int4 MinMax()", "int4 Search()")
+    assert table.formats == ("mxfp4", "int4 MinMax()", "int4 Search() per tensor")
     assert "loss" not in str(table)
 
 
@@ -218,3 +218,14 @@ def test_many_layers_are_no_trouble() -> None:
     found = cheapest(lists, int(4.5 * sum(sizes)))
     assert found is not None
     assert sum(choices[index].size for choices, index in zip(lists, found, strict=True)) <= 4.5 * sum(sizes)
+
+
+def test_one_format_with_scales_of_its_own_or_not_is_two_columns() -> None:
+    table = qat.sensitivity(nn.Linear(8, 8), None, [INT4, {**INT4, "per": "tensor"}], progress=False)
+    assert table.formats == ("int4 MinMax()", "int4 MinMax() per tensor")
+
+
+def test_the_assignment_of_a_model_that_is_one_layer_can_be_written(tmp_path: Path) -> None:
+    config = qat.assign(nn.Linear(64, 64))
+    (tmp_path / "qat.yaml").write_text(config.to_yaml())
+    assert qat.QATConfig.from_yaml(tmp_path / "qat.yaml") == config

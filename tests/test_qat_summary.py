@@ -101,3 +101,10 @@ def test_a_weight_without_a_scale_is_told_without_errors() -> None:
 def test_a_float_model_has_none() -> None:
     with pytest.raises(ValueError, match="no quantized layer; allowed: what qat.prepare or qat.convert gave"):
         qat.summary(net())
+
+
+def test_subclasses_that_are_left_alone_are_named() -> None:
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+    model = qat.prepare(nn.Sequential(normed, nn.Linear(8, 8)), qat.QATConfig(weight="int8"))
+    assert qat.summary(model).left == ("0",)
+    assert "not quantized: 0" in str(qat.summary(model))

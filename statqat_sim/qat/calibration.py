@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 from torch.distributed import ProcessGroup
 
@@ -19,8 +21,9 @@ def calibrate(
 ) -> Iterator[nn.Module]:
     """Run batches under it: at its end each static activation has the scale for all that came by.
 
-    Nothing is quantized meanwhile. Processes add up what they saw, so that all get the same scales, bit for bit: those
-    of one process on all their batches. Every one of them must come here.
+    Nothing is quantized meanwhile, and what torch.compile made runs as it was written. Processes add up what they saw,
+    so that all get the same scales, bit for bit: those of one process on all their batches. Every one of them must come
+    here.
 
     Args:
         model: a prepared model.
@@ -37,7 +40,8 @@ def calibrate(
     for quantizer in found.values():
         quantizer.mode, quantizer.statistics = "calibrate", None
     try:
-        yield model
+        with _uncompiled():
+            yield model
     finally:
         for name, quantizer in found.items():
             quantizer.mode = modes[name]
@@ -45,6 +49,11 @@ def calibrate(
     _choose(calibrated, synchronise, process_group)
     for layer in (layer for _, layer in layers(model)):
         layer.choose_weight_scales(lambda quantizer: not quantizer.is_ready)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    """Without compiled code: what kernels count cannot be traced. torch's compiler is not imported for it."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def _choose(found: Mapping[str, TensorQuantizer], synchronise: bool, group: ProcessGroup | None) -> None:

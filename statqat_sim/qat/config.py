@@ -36,10 +36,11 @@ class TensorConfig:
         per: whether each channel has its own scale, or the tensor one. Number formats only.
         dynamic: a scale for each call, instead of one that calibration finds. Number formats only; not for weights.
         update_every: of weights: 1: the scale is a function of the weight in every forward; n: chosen anew by
-            `qat.step` every n steps; 0: chosen once, by `qat.prepare`.
+            `qat.step` every n steps; 0: chosen once, by `qat.prepare`, for the weights that are there then.
         gradient: what passes backwards: "clipped": nothing where the format's range ends; "ste": everything; "lsq":
-            clipped, and the scale is learned (Esser et al., Learned step size quantization, ICLR 2020). Through block
-            formats, whose scales follow the largest element, everything passes.
+            clipped, and the scale is learned (Esser et al., Learned step size quantization, ICLR 2020), a parameter
+            for an optimizer that is made after calibration. Through block formats, whose scales follow the largest
+            element, everything passes.
 
     Raises:
         TypeError: if the format is none.
@@ -73,6 +74,7 @@ class LayerConfig:
     """How the tensors of one layer are quantized; None: not at all.
 
     Raises:
+        TypeError: if a tensor's is no `TensorConfig`.
         ValueError: if a tensor is quantized in a way that means nothing for its role.
     """
 
@@ -83,6 +85,8 @@ class LayerConfig:
 
     def __post_init__(self) -> None:
         for role, tensor in self.tensors():
+            if not isinstance(tensor, TensorConfig):
+                raise TypeError(f"{role} is {shown(tensor)}; allowed: a TensorConfig; QATConfig takes names")
             default = role_defaults(role, tensor.format)
             said = {key for key, value in default.items() if getattr(tensor, key) != value}
             found = list(role_problems(role, tensor.format, said))
@@ -106,12 +110,21 @@ class Rule:
         types: names of classes, as they are before `qat.prepare`; none: any.
         skip: leave the modules as they are.
         layer: what a rule that does not skip does with them.
+
+    Raises:
+        TypeError: if `match` is no text, or `types` one.
     """
 
     match: str = "*"
     types: tuple[str, ...] = ()
     skip: bool = False
     layer: LayerConfig = LayerConfig()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.match, str):
+            raise TypeError(f"match is {shown(self.match)}; allowed: globs on the names of modules, joined by |")
+        if isinstance(self.types, str):
+            raise TypeError(f"types is {shown(self.types)}; allowed: several names, ({self.types!r},)")
 
     def matches(self, name: str, type_name: str) -> bool:
         """Whether it is about a module of this qualified name and class."""
@@ -143,6 +156,7 @@ class QATConfig:
         exact: False: plans as torch operations, which torch.compile fuses, in place of kernels.
 
     Raises:
+        TypeError: if `exact` is no bool, or `rules` no list of them.
         SpecError: with every problem found.
     """
 
@@ -161,10 +175,14 @@ class QATConfig:
     ) -> None:
         from statqat_sim.qat.config_reader import rules_of
 
+        if isinstance(rules, str | Mapping):
+            raise TypeError(f"rules is {shown(rules)}; allowed: a list of rules, or weight=..., from_dict(...)")
+        if not isinstance(exact, bool):
+            raise TypeError(f"exact is {shown(exact)}; allowed: True or False")
         everything = {"weight": weight, "input": input, "output": output, "grad_output": grad_output}
         said = {key: value for key, value in everything.items() if value is not None}
         object.__setattr__(self, "rules", rules_of([*([said] if said else []), *rules]))
-        object.__setattr__(self, "exact", bool(exact))
+        object.__setattr__(self, "exact", exact)
 
     @classmethod
     def from_yaml(cls, path: str | os.PathLike[str]) -> QATConfig:

@@ -50,8 +50,8 @@ def convert(model: Model) -> Model:
         where `weight` was, and the scales of inputs and outputs.
 
     Raises:
-        ValueError: if the model is not prepared, is converted already, is spread over processes, or has quantizers in
-            mode "float".
+        ValueError: if the model is not prepared, is converted already, is spread over processes, has quantizers in mode
+            "float", or weights that are no parameters.
         RuntimeError: if scales are missing: every one is named. Nothing was changed then.
     """
     _require_prepared(model)
@@ -122,11 +122,18 @@ def _jobs(model: nn.Module) -> Iterator[_Job]:
                 weight, quantizer = getattr(layer, parameter), layer._modules.get(f"{parameter}_quantizer")
                 if not isinstance(quantizer, TensorQuantizer):
                     continue
+                if parameter not in layer._parameters:
+                    raise ValueError(_computed(f"{name}.{parameter}".removeprefix(".")))
                 packed = _packed(f"{name}.{parameter}", weight, quantizer)
                 alike = known.setdefault(id(weight), [])
                 packed = next((other for other in alike if _is_same(packed, other)), packed)
                 alike.append(packed)
                 yield _Job(name, layer, parameter, packed)
+
+
+def _computed(name: str) -> str:
+    what = f"{name} is no parameter: a hook, such as weight_norm's, computes it"
+    return f"{what}; allowed: parameters; call torch.nn.utils.remove_weight_norm or its like first"
 
 
 def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:

@@ -22,7 +22,7 @@ class _QuantizedGradient(torch.autograd.Function):
     def forward(
         x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int, choice: Any, exact: bool
     ) -> Tensor:
-        return x.view_as(x)
+        return x.clone()  # of a view autograd forbids what often comes next: ReLU(inplace=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

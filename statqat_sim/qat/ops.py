@@ -75,6 +75,8 @@ def choose_scale(x: Tensor, *, format: str, quantizer: str, channel_axis: int | 
 
 
 def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int, _: str) -> Tensor:
+    if not x.is_floating_point():
+        raise TypeError(f"x is {x.dtype}; allowed: floats")
     codec = codec_for(format, x)
     is_wide = x.dtype == torch.float64 and not isinstance(codec.format, BlockFormat)
     # in torch's own memory, which may be resized

@@ -29,6 +29,8 @@ def prepare(model: Model, config: QATConfig) -> Model:
 
     Every module that a rule matches becomes an instance of its quantized class; the rule of a MultiheadAttention holds
     for its `out_proj`. Parameters, buffers and hooks stay as they are. Only exact classes are changed, see `register`.
+    Scales of weights that are kept (`update_every` other than 1, "lsq") are for the values that are there: load them
+    first.
 
     Args:
         model: a float model.
@@ -38,14 +40,21 @@ def prepare(model: Model, config: QATConfig) -> Model:
         The same model.
 
     Raises:
-        ValueError: if the model is prepared already, or a rule matches no module that can be quantized; then nothing
-            was changed.
+        TypeError: if `config` is no `QATConfig`.
+        ValueError: if the model is prepared already, a rule matches no module that can be quantized, or all rules skip;
+            then nothing was changed.
     """
+    if not isinstance(config, QATConfig):
+        allowed = "a QATConfig, such as QATConfig(weight='mxfp4') or QATConfig.from_dict(...)"
+        raise TypeError(f"config is a {type(config).__name__}; allowed: {allowed}")
     if any(isinstance(module, Quantized) for module in model.modules()):
         raise ValueError("the model is prepared already; allowed: a float model")
     candidates = {name: module for name, module in model.named_modules() if type(module) in REGISTERED}
     config.require_matches({name: type(module).__name__ for name, module in candidates.items()})
-    for job in [job for name, module in candidates.items() for job in _jobs(name, module, config)]:
+    jobs = [job for name, module in candidates.items() for job in _jobs(name, module, config)]
+    if not jobs:
+        raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
+    for job in jobs:
         _quantize(job, exact=config.exact)
     _leave_fused_paths(model)
     return model

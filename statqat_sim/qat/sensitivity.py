@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from statqat_sim.errors import did_you_mean
 from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
-from statqat_sim.qat.config import Spelled, TensorConfig
+from statqat_sim.qat.config import Spelled, TensorConfig, role_defaults
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
@@ -109,7 +109,7 @@ class Sensitivity:
 
 def sensitivity(
     model: nn.Module,
-    batches: Iterable[Any] = (),
+    batches: Iterable[Any] | None = None,
     formats: Sequence[Spelled] = ("int4", "mxfp4", "nvfp4"),
     loss: Loss | None = None,
     *,
@@ -136,7 +136,7 @@ def sensitivity(
     if not groups:
         raise ValueError("the model has no layer whose weights can be quantized")
     with _evaluating(model), torch.no_grad():
-        measure = _Loss.of(model, list(batches), loss)
+        measure = _Loss.of(model, [] if batches is None else list(batches), loss)
         jobs = [(group, *pair) for group in groups for pair in configs.items()]
         rows = tuple(_row(measure, *job) for job in _shown(jobs, progress))
     patterns = {group.name: group.pattern for group in groups}
@@ -152,14 +152,19 @@ def _shown(jobs: Sequence[Any], progress: bool) -> Iterable[Any]:
 
 
 def _configs(formats: Sequence[Spelled]) -> dict[str, TensorConfig]:
-    """By the formats' names; where two have one name, with their quantizers."""
+    """By the formats' names; where two have one name, with what else they are."""
     configs = [tensor_config("weight", format) for format in formats]
     names = [config.format.name for config in configs]
     told = [
-        name if names.count(name) == 1 else f"{name} {config.quantizer!r}"
+        name if names.count(name) == 1 else f"{name} {config.quantizer!r}{_per(config)}"
         for name, config in zip(names, configs, strict=True)
     ]
     return dict(zip(told, configs, strict=True))
+
+
+def _per(config: TensorConfig) -> str:
+    is_usual = config.per == role_defaults("weight", config.format)["per"]
+    return "" if is_usual else f" per {config.per}"
 
 
 # --- layers ------------------------------------------------------------------------------------------------------
@@ -178,7 +183,7 @@ class _Group:
 
     @property
     def pattern(self) -> str:
-        return "|".join(map(escape, self.names))
+        return "|".join(escape(name) or "*" for name in self.names)
 
 
 def _groups(model: nn.Module) -> Iterator[_Group]:

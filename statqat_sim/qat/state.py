@@ -13,6 +13,8 @@ from statqat_sim.qat.statistics import ARRAYS, as_tensors, from_tensors
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
 
 STEPS, SCALE, STATISTICS = "steps", "scale", "statistics"
+HISTOGRAM = tuple(f"{STATISTICS}.{name}" for name in ("facts", *ARRAYS))
+PARTS = (STEPS, SCALE, *HISTOGRAM)
 
 
 def state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -27,8 +29,8 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Take what `state_dict` of a model prepared alike has given.
 
     Raises:
-        KeyError: if quantizers are missing, or there are others; with their names, and the nearest ones.
-        ValueError: if a scale has another shape. In either case nothing was changed.
+        KeyError: if quantizers or parts of them are missing, or there are others; with their names, and the nearest.
+        ValueError: if a scale has another shape, or is no finite number. In either case nothing was changed.
     """
     known = dict(quantizers(model))
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in known}
@@ -36,10 +38,14 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         name, what = _split(key)
         if name not in parts:
             raise KeyError(f"{key}: the model has no such quantizer{did_you_mean(name, known)}")
+        if what not in PARTS:
+            raise KeyError(f"{key}: a quantizer has no such part{did_you_mean(what, PARTS)}")
         parts[name][what] = tensor
     for name, part in parts.items():
         if STEPS not in part:
             raise KeyError(f"{name}: the state has nothing of this quantizer")
+        if 0 < len(part.keys() & HISTOGRAM) < len(HISTOGRAM):
+            raise KeyError(f"{name}: the state has no {', '.join(key for key in HISTOGRAM if key not in part)}")
         _check_scale(name, known[name], part.get(SCALE))
     for name, part in parts.items():
         _load(known[name], part)
@@ -64,13 +70,16 @@ def _check_scale(name: str, quantizer: TensorQuantizer, scale: Tensor | None) ->
         allowed = quantizer.layout.scale_shape(max(scale.numel(), 1), 0)
     if shape != allowed:
         raise ValueError(f"{name}: scale has shape {shape}; allowed: {allowed}")
+    if not torch.isfinite(scale).all():
+        raise ValueError(f"{name}: a scale is no finite number")
 
 
 def _load(quantizer: TensorQuantizer, part: Mapping[str, Tensor]) -> None:
     quantizer.steps = int(part[STEPS])
+    quantizer.is_ready = False
     if SCALE in part:
         quantizer.keep(part[SCALE])
-    found = {name: part[f"{STATISTICS}.{name}"] for name in ("facts", *ARRAYS) if f"{STATISTICS}.{name}" in part}
+    found = {key.removeprefix(f"{STATISTICS}."): part[key] for key in HISTOGRAM if key in part}
     quantizer.statistics = from_tensors(found) if found else None
 
 

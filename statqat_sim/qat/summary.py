@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
@@ -69,7 +70,8 @@ class Summary:
 
     Args:
         rows: in the order of the layers.
-        left: qualified names of modules that could be quantized, and are not.
+        left: qualified names of modules that could be quantized, and are not; of subclasses, too, which
+            `qat.prepare` leaves alone unless they are registered, as those of `torch.nn.utils.parametrize`.
         converted: whether weights are codes.
     """
 
@@ -113,8 +115,13 @@ def summary(model: nn.Module) -> Summary:
     seen: set[int] = set()
     with torch.no_grad():
         rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))
-    left = tuple(name for name, module in model.named_modules() if type(module) in REGISTERED)
+    left = tuple(name for name, module in model.named_modules() if _could_be_quantized(module))
     return Summary(rows=rows, left=left, converted=any(_packed(layer) for _, layer in found))
+
+
+def _could_be_quantized(module: nn.Module) -> bool:
+    is_part = type(module) is NonDynamicallyQuantizableLinear  # of an attention, which is named itself
+    return isinstance(module, tuple(REGISTERED)) and not isinstance(module, Quantized) and not is_part
 
 
 def _packed(layer: Quantized) -> list[PackedWeight]:

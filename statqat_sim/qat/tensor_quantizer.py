@@ -160,7 +160,7 @@ class TensorQuantizer(nn.Module):
 
     def choose_from_statistics(self) -> None:
         """Choose the scale for what calibration saw, and keep it; of nothing, none."""
-        if self.statistics is None or self.config.quantizer is None:
+        if self.statistics is None or not len(self.statistics.counts) or self.config.quantizer is None:
             return
         chosen = self.config.quantizer.choose(self.statistics, self.config.format)  # type: ignore[arg-type]
         value = plain_scale(chosen, self.config.quantizer)
@@ -197,18 +197,22 @@ class TensorQuantizer(nn.Module):
         return torch.randint(-(1 << 63), (1 << 63) - 1, (), dtype=torch.int64, device="cpu")
 
     def _observe(self, x: Tensor) -> None:
-        if self.role != "grad_output":
+        if self.role == "grad_output":
+            if x.requires_grad:
+                x.register_hook(self._observe_gradient)  # type: ignore[no-untyped-call]
+        elif not _is_recomputed():
             self.statistics = with_batch(self.statistics, x, self.channel_axis, exact=self.exact)
-        elif x.requires_grad:
-            x.register_hook(self._observe_gradient)  # type: ignore[no-untyped-call]
 
     def _observe_gradient(self, gradient: Tensor) -> None:
-        self.statistics = with_batch(self.statistics, gradient, self.channel_axis, exact=self.exact)
+        if self.mode == "calibrate":  # a graph may live longer than the calibration
+            self.statistics = with_batch(self.statistics, gradient, self.channel_axis, exact=self.exact)
 
     def _unready(self) -> str:
         what = f"{self.name or 'a quantizer'}: {self.config.format.name} has no scale yet"
         if self.role == "weight":
             return f"{what}; call qat.calibrate or qat.load_state_dict when the weights are there"
+        if self.role == "grad_output":
+            return f"{what}; run batches, backward too, under qat.calibrate(model), or leave out `dynamic: false`"
         return f"{what}; run batches under qat.calibrate(model), or configure `dynamic: true`"
 
     def _spread(self) -> str:
@@ -238,6 +242,11 @@ class TensorQuantizer(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self.is_persistent:
             super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def _is_recomputed() -> bool:
+    """Whether a backward pass is under way: activation checkpointing runs forward again, for what was counted."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def whole(x: Tensor) -> Tensor:

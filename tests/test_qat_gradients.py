@@ -192,3 +192,30 @@ def test_what_follows_a_quantized_gradient_may_work_in_place(config: object) -> 
         found.append([parameter.grad for parameter in model.parameters()])
     for one, other in zip(*found, strict=True):
         assert_bit_exact(one, other)
+
+
+@pytest.mark.parametrize("role", ["weight", "input"])
+def test_learned_scales_come_back_from_beyond_zero(role: str) -> None:
+    """Steps as long as the scale are common: Adam's do not depend on the gradient's size."""
+    rule = {"format": "uint8" if role == "input" else "int4_narrow", "gradient": "lsq", "per": "tensor"}
+    layer = qat.prepare(nn.Linear(8, 8), qat.QATConfig.from_dict({"rules": [{"match": "*", role: rule}]}))
+    x = normal(16, 8).abs()
+    with qat.calibrate(layer):
+        layer(x)
+    expected = layer(x)
+    quantizer = getattr(layer, f"{role}_quantizer")
+    with torch.no_grad():
+        quantizer.scale.neg_()
+    assert_bit_exact(layer(x).detach(), expected.detach())
+    layer(x).square().sum().backward()
+    assert quantizer.scale.grad.any()
+    with torch.no_grad():
+        quantizer.scale.zero_()
+    quantizer.scale.grad = None
+    layer(x).square().sum().backward()
+    assert quantizer.scale.grad.isfinite().all()
+    with torch.no_grad():
+        quantizer.scale.fill_(-0.01)
+    y = layer(x)
+    qat.convert(layer)
+    assert_bit_exact(layer(x).detach(), y.detach())

@@ -74,7 +74,7 @@ def freeze(layer: Quantized) -> None:
     """Make the scales of what enters and leaves part of the layer's state; gradients are quantized no more."""
     layer._modules.pop("grad_output_quantizer", None)
     for _, quantizer in layer.quantizers():
-        scale, quantizer.statistics = quantizer.scale, None
+        scale, quantizer.statistics = quantizer.kept_scale, None
         quantizer.is_persistent = True
         if scale is not None:
             del quantizer.scale

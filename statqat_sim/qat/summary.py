@@ -164,7 +164,7 @@ def _of_weight(
     layer: str, parameter: str, weight: Tensor, quantizer: TensorQuantizer, *, is_shared: bool
 ) -> SummaryRow:
     format, is_ready = quantizer.config.format, quantizer.is_ready or not quantizer.stores_scale
-    scale = quantizer.scale_for(weight) if is_ready else quantizer.scale
+    scale = quantizer.scale_for(weight) if is_ready else quantizer.kept_scale
     channels = () if scale is None else tuple(scale.shape)
     packing = Packing(format=format, shape=tuple(weight.shape), axis=quantizer.layout.axis, channels=channels)
     return SummaryRow(
@@ -190,7 +190,7 @@ def _of_activation(layer: str, quantizer: TensorQuantizer) -> SummaryRow:
         role=quantizer.role,
         format=quantizer.config.format.name,
         quantizer=_told(quantizer),
-        scale=_ends(quantizer.scale) if quantizer.is_ready else None,
+        scale=_ends(quantizer.kept_scale) if quantizer.is_ready else None,
         sqnr_db=sqnr_db,
         clipped=clipped,
     )
@@ -222,7 +222,7 @@ def _clipped(weight: Tensor, scale: Tensor | None, format: Format) -> float | No
 
 def _expected(quantizer: TensorQuantizer) -> tuple[float | None, float | None]:
     """SQNR and the share that is clipped, of what calibration has seen."""
-    format, seen, scale = quantizer.config.format, quantizer.statistics, quantizer.scale
+    format, seen, scale = quantizer.config.format, quantizer.statistics, quantizer.kept_scale
     if seen is None or scale is None or not quantizer.is_ready or not isinstance(format, NumberFormat):
         return None, None
     try:

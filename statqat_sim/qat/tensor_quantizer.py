@@ -144,7 +144,14 @@ class TensorQuantizer(nn.Module):
             raise RuntimeError(self._unready())
         if self.scale.dtype != torch.float32:
             raise TypeError(self._cast(self.scale.dtype))
-        return self.scale
+        return self.kept_scale
+
+    @property
+    def kept_scale(self) -> Tensor | None:
+        """The scale as it is computed with: of a learned one the magnitude, as optimizers step across zero."""
+        if not isinstance(self.scale, nn.Parameter):
+            return self.scale
+        return torch.where(self.scale < 0, -self.scale, self.scale)  # at zero abs would have no gradient
 
     def choose(self, x: Tensor) -> None:
         """Choose the scale for x, and keep it; of a tensor that is only a shape, have room for it."""

@@ -19,5 +19,5 @@ def test_every_case_has_its_row(tmp_path: Path) -> None:
     rows = json.loads(path.read_text("utf-8"))["comparisons"]
     assert {row["section"] for row in rows} == {"limits", "libraries", "ourselves"}
     assert {row["threads"] for row in rows} == {1, 2}
-    assert len(rows) == 2 * 7
+    assert len(rows) == 2 * 8
     assert all(row["ratio"]["median"] > 0 for row in rows)

@@ -113,9 +113,9 @@ def _float32(x: Any, tensor: str) -> Float32s:
 def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tuple[str, Quantizer]]:
     """Quantizers for number formats, and what their rows call them."""
     if scale is not None:
-        is_used = any(isinstance(format, NumberFormat) for format in formats)
-        given = scale if isinstance(scale, Scale) else Scale(np.asarray(scale))
-        return [(GIVEN, Given(given))] if is_used else []
+        if not any(isinstance(format, NumberFormat) for format in formats):
+            return []  # blocks may have negative scales
+        return [(GIVEN, Given(scale if isinstance(scale, Scale) else Scale(np.asarray(scale))))]
     listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, (str,))
     return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), each) for each in listed]
 

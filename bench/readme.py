@@ -14,6 +14,7 @@ TABLES = {
     "block-speed-table": ("bench.table", "bench/results/blocks.json"),
     "layer-table": ("bench.layer_table",),
     "scale-speed-table": ("bench.table", "bench/results/quantizers.json"),
+    "qat-table": ("bench.qat_table",),
 }
 
 

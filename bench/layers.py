@@ -23,6 +23,7 @@ from bench.layer_report import Layer, LayerReport, Model
 from bench.layer_table import markdown
 from bench.layer_training import FULL, QUICK, trained
 from bench.pairs import Machine
+from bench.report import rounded
 from statqat_sim.cli.console import progress
 from statqat_sim.measurement import Row
 from statqat_sim.quantizer.baselines import SAWB_COEFFICIENTS
@@ -119,12 +120,12 @@ def measured(job: Job) -> list[Layer]:
 def _numbers(job: Job, per: Sharing, fmt: NumberFormat) -> Layer:
     chosen = [name for name in QUANTIZERS if name != "sawb" or fmt.bits in SAWB_COEFFICIENTS]
     found = dict(zip(chosen, map(_sqnr, sqs.measure(job.matrix, fmt, chosen, per=per)), strict=True))
-    return Layer(model=job.model, layer=job.layer, per=per, format=fmt.name, sqnr_db=found)
+    return Layer(model=job.model, layer=job.layer, per=per, format=fmt.name, sqnr_db=rounded(found))
 
 
 def _blocks(job: Job, name: str) -> Layer:
     found = dict(zip(BLOCKS[name], map(_sqnr, sqs.measure(job.matrix, BLOCKS[name].values())), strict=True))
-    return Layer(model=job.model, layer=job.layer, per="block", format=name, sqnr_db=found)
+    return Layer(model=job.model, layer=job.layer, per="block", format=name, sqnr_db=rounded(found))
 
 
 def _sqnr(row: Row) -> float:

@@ -65,7 +65,6 @@ def run(job: Job, *, has_microxcaling: bool) -> Report:
         pairs=job.method.pairs,
         quick=job.quick,
         comparisons=comparisons,
-        waits=(),
         skipped=tuple(dict.fromkeys(skipped)),
     )
 

@@ -61,7 +61,6 @@ def run(data: GpuData, method: Method, *, quick: bool, kinds: Sequence[Cases] = 
         pairs=method.pairs,
         quick=quick,
         comparisons=rows,
-        waits=(),
         skipped=tuple(skipped),
     )
 

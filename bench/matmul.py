@@ -54,8 +54,6 @@ def run(job: Job) -> Report:
         pairs=job.method.pairs,
         quick=job.quick,
         comparisons=tuple(_rows(job, size)),
-        waits=(),
-        skipped=(),
     )
 
 

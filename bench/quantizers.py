@@ -40,8 +40,6 @@ def run(job: Job) -> Report:
         pairs=job.method.pairs,
         quick=job.quick,
         comparisons=tuple(compare(lambda pool: quantizer_cases(data, pool), job)),
-        waits=(),
-        skipped=(),
     )
 
 

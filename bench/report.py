@@ -88,8 +88,8 @@ class Report:
     quick: bool
     """A trial of the bench itself: arrays too small for the promises."""
     comparisons: tuple[Comparison, ...]
-    waits: tuple[Wait, ...]
-    skipped: tuple[str, ...]
+    waits: tuple[Wait, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write JSON; each row also says whether its target is met."""

@@ -46,7 +46,6 @@ def run(job: Job) -> Report:
         pairs=job.method.pairs,
         quick=job.quick,
         comparisons=tuple(compare(lambda threads: cases(data, threads, quick=job.quick), job)),
-        waits=(),
         skipped=("torch.compile: takes too long for --quick",) if job.quick else (),
     )
 

@@ -16,6 +16,9 @@ from statqat_sim.spec.catalog import (
     Search,
     builtin_directory,
     catalog,
+    check_text,
+    file_of,
+    is_path,
     read_file,
     resolver,
     searched,
@@ -35,14 +38,7 @@ def load_spec(name: str | os.PathLike[str], search: Search = ()) -> AcceleratorS
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
     """
-    if not isinstance(name, str | bytes | os.PathLike):
-        what = f"name is a {type(name).__name__}"
-        raise TypeError(
-            f"{what}; allowed: the name of an accelerator, such as 'nvidia_h100', or the path of a .yaml file"
-        )
-    text = os.fsdecode(name)
-    is_path = text.endswith((".yaml", ".yml")) or os.sep in text
-    path = Path(text) if is_path else _path(text, search)
+    path = file_of(name, lambda text: _path(text, search), "an accelerator, such as 'nvidia_h100'")
     formats = resolver(catalog(search), beside=path)
     return read_accelerator(read_file(path, SIZES), _parent(search, beside=path), formats)
 
@@ -54,9 +50,7 @@ def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()
         TypeError: if `text` is no text.
         SpecError: with every problem of the text.
     """
-    if not isinstance(text, str | bytes):
-        hint = "; load_accelerator reads files" if isinstance(text, os.PathLike) else ""
-        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
+    check_text(text, reader="load_accelerator")
     return read_accelerator(read_document(text, file, words=SIZES), _parent(search), resolver(catalog(search)))
 
 
@@ -71,7 +65,7 @@ def accelerators(search: Search = ()) -> tuple[str, ...]:
 
 def is_accelerator(name: str, search: Search = ()) -> bool:
     """Whether a name leads to an accelerator and to no format, or a file has instructions or conversions."""
-    if not name.endswith((".yaml", ".yml")) and os.sep not in name:
+    if not is_path(name):
         with suppress(LookupError):
             return bool(_path(name, search)) and name not in catalog(search).files
         return False

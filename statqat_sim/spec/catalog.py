@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -109,13 +109,8 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
     """
-    if not isinstance(name, str | bytes | os.PathLike):
-        what = f"name is a {type(name).__name__}"
-        raise TypeError(f"{what}; allowed: the name of a format, such as 'int8', or the path of a .yaml file")
-    text = os.fsdecode(name)
-    is_path = text.endswith((".yaml", ".yml")) or os.sep in text
     known = catalog(search)
-    path = Path(text) if is_path else known.path(text)
+    path = file_of(name, known.path, "a format, such as 'int8'")
     return read_format(read_file(path), resolver(known, beside=path))
 
 
@@ -126,9 +121,7 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
         TypeError: if `text` is no text.
         SpecError: with every problem of the text.
     """
-    if not isinstance(text, str | bytes):
-        hint = "; load_format reads files" if isinstance(text, os.PathLike) else ""
-        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
+    check_text(text, reader="load_format")
     return read_format(read_document(text, file), resolver(catalog(search)))
 
 
@@ -148,6 +141,37 @@ def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]
     if kind not in get_args(Kind):
         raise ValueError(f"kind is {kind!r}{did_you_mean(kind, get_args(Kind))}; allowed: {', '.join(get_args(Kind))}")
     return tuple(sorted(stem for stem, found in known.kinds.items() if found == kind))
+
+
+def is_path(name: str) -> bool:
+    """Whether it says where a file is; else it is a name."""
+    return name.endswith((".yaml", ".yml")) or os.sep in name
+
+
+def file_of(name: object, by_name: Callable[[str], Path], example: str) -> Path:
+    """The file that a name or a path leads to.
+
+    Args:
+        name: what the caller gave.
+        by_name: finds the file of a name; raises LookupError.
+        example: what it may be the name of.
+
+    Raises:
+        TypeError: if it is no text and no path.
+        LookupError: if there is none of this name.
+    """
+    if not isinstance(name, str | bytes | os.PathLike):
+        what = f"name is a {type(name).__name__}"
+        raise TypeError(f"{what}; allowed: the name of {example}, or the path of a .yaml file")
+    text = os.fsdecode(name)
+    return Path(text) if is_path(text) else by_name(text)
+
+
+def check_text(text: object, *, reader: str) -> None:
+    """Raises TypeError unless it is text; `reader`: what reads files instead."""
+    if not isinstance(text, str | bytes):
+        hint = f"; {reader} reads files" if isinstance(text, os.PathLike) else ""
+        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
 
 
 def builtin_directory() -> Path:

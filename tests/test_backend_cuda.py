@@ -23,6 +23,7 @@ from cuda_on_cpu.backend import LAUNCHER
 from cuda_on_cpu.stand_in import Array as OnGpu
 from cuda_on_cpu.stand_in import Foreign, cupy_replaced, memory
 from cuda_on_cpu.stand_in import Stream as GpuStream
+from cuda_plans import FLOAT_OPS, NANS, X, of_two_streams, pairs, whole_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, SPECIALS, accepted, around, edges, random_bits, some_codes, specs
@@ -93,21 +94,8 @@ def of_type(x: Array, floats: str) -> Array:
 # --- every operation, one by one ---------------------------------------------------------------------------------
 
 
-X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
-FLOAT_OPS = [Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
 WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
 ENDS = [0, 1, 31, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x0040_0000, 0x2000_0001, 0x1F80_0003]
-NANS = [0x7FC0_0000, 0x7F80_0001, 0x7FAB_CDEF, 0x7FFF_FFFF, 0xFFC0_0000, 0xFF80_0001, 0xFFFF_FFFF, 0xFFC1_2345]
-
-
-def of_two_streams(*steps: Step) -> CodecPlan:
-    steps = (Step(Op.INPUT), Step(Op.INPUT, (), 1), *steps)
-    return CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32, (len(steps) - 1,)))
-
-
-def pairs(words: Any) -> tuple[Array, Array]:
-    words = np.asarray(words, np.uint32)
-    return np.repeat(words, len(words)), np.tile(words, len(words))
 
 
 def on_pairs(plan: CodecPlan, a: Array, b: Array) -> Array:
@@ -523,12 +511,6 @@ def test_empty_arrays_take_scales(shape: tuple[int, ...], scale_shape: tuple[int
 # --- dense codes -------------------------------------------------------------------------------------------------
 
 DENSE = [(bits, order) for bits in range(1, 8) for order in ("lsb", "msb")]
-
-
-@cache
-def whole_numbers(bits: int, order: str) -> NumberFormat:
-    element = f"{{kind: int, encoding: unsigned, bits: {bits}}}"
-    return parse_format(f"name: dense{bits}\nelement: {element}\npack: {{bit_order: {order}}}\n")
 
 
 @pytest.mark.parametrize(("bits", "order"), DENSE)

@@ -28,7 +28,7 @@ from cuda_block_texts import block_texts
 from cuda_on_cpu import GccLauncher
 from cuda_on_cpu.backend import LAUNCHER
 from hypothesis import given, settings
-from test_cuda_compiles import ARCHITECTURES, NVCC, UNIT, compiled, require
+from nvcc import ARCHITECTURES, NVCC, UNIT, compiled, require
 
 from statqat_sim.arrays import CPU
 from statqat_sim.backends.cupy_gpu import block_device, block_fusing, block_kernel

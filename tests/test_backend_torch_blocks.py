@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from block_checking import check
 from block_strategies import BlockCase, block_cases
 from hypothesis import given, settings
-from test_block_conformance import check
 
 from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
 from statqat_sim.backends.torch_ops.largest import largest

@@ -7,20 +7,16 @@ shapes, for all GPUs, and takes some minutes.
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
+from nvcc import ARCHITECTURES, NVCC, UNIT, compiled, require
+from reduction_cases import PLANS
 from stochastic import drawn
-from test_reductions import PLANS
 
 from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
-from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 from statqat_sim.backends.cupy_gpu.reduction_text import reduction_kernel
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.plan.lower import Purpose, lower
@@ -29,14 +25,6 @@ from statqat_sim.plan.source import LAYOUTS
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.number import NumberFormat
 
-ARCHITECTURES = ("sm_80", "sm_90a", "sm_100a")
-NVCC = shutil.which("nvcc")
-OPTIONS = ("-std=c++17", "-fmad=false", "-ftz=true", "-Werror", "all-warnings")
-"""As cupy compiles; see `cupy_launcher`."""
-
-UNIT = 40
-"""Kernels of a translation unit, at most."""
-
 FAMILIES = {
     "floats": ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float6_e2m3fn", "bfloat16", "tf32", "float8_e8m0fnu"),
     "integers": ("int4", "int8", "int3", "uint16"),
@@ -44,18 +32,6 @@ FAMILIES = {
 }
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
-
-
-@cache
-def known_architectures() -> frozenset[str]:
-    assert NVCC is not None
-    listed = subprocess.run([NVCC, "--list-gpu-code"], capture_output=True, text=True, check=True).stdout.split()
-    return frozenset(listed)
-
-
-def require(architecture: str) -> None:
-    if architecture.removesuffix("a") not in known_architectures():
-        pytest.skip(f"this nvcc does not know {architecture}")
 
 
 def plans_of(format: NumberFormat, floats: Iterable[Storage]) -> Iterator[CodecPlan]:
@@ -74,17 +50,6 @@ def kernels_of(plans: Iterable[CodecPlan]) -> list[KernelText]:
             feeds = [Feed.DRAWN if name == "random" else scale for name in names]
             texts[elementwise(plan.shape, (Feed.ARRAY, *feeds), never_nan(plan)).text] = None
     return list(texts)
-
-
-def compiled(texts: list[KernelText], architecture: str, kind: str, folder: Path) -> Path:
-    assert NVCC is not None
-    source, built = folder / "unit.cu", folder / f"unit.{kind}"
-    kernels = [replace(text, name=f"{text.name}{index}").definition for index, text in enumerate(texts)]
-    source.write_text("\n".join([PRELUDE, *kernels]))
-    command = [NVCC, f"-{kind}", f"-arch={architecture}", *OPTIONS, "-o", built, source]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
-    return built
 
 
 @pytest.mark.parametrize("family", FAMILIES)

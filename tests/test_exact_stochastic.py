@@ -11,6 +11,7 @@ import gfloat
 import gfloat.formats
 import pytest
 from exact_cases import as_float, float_of, make, random_bits, real, same
+from stochastic import KNOWN_ANSWERS
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference.exact import decode, encode, encode_integer, encode_number
@@ -19,17 +20,6 @@ from statqat_sim.reference.steps import thresholds
 from statqat_sim.spec.encode import Rounding
 
 # --- random bits -----------------------------------------------------------------------------------------------
-
-ONES = 0xFFFF_FFFF
-KNOWN_ANSWERS = [  # Random123, kat_vectors, philox4x32 10
-    ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
-    ((ONES,) * 4, (ONES,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
-    (
-        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
-        (0xA4093822, 0x299F31D0),
-        (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1),
-    ),
-]
 
 
 @pytest.mark.parametrize(("counter", "key", "words"), KNOWN_ANSWERS)

@@ -14,7 +14,7 @@ from cuda_on_cpu.stand_in import Array as OnGpu
 from cuda_on_cpu.stand_in import Stream as GpuStream
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
+from reduction_cases import SPECIAL, in_dtype, wide_range
 
 import statqat_sim as sqs
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
@@ -24,24 +24,7 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.plan.reduction import Reducer, ReductionPlan, amax_plan, histogram_plan
 from statqat_sim.runtime import backends, reduction_kernel
 
-SPECIAL = np.array(
-    [0, 1, 0x007FFFFF, 0x00800000, 0x3F800000, 0x7F7FFFFF, 0x7F800000, 0x7F800001, 0x7FC00000], np.uint32
-)
-SPECIAL = np.concatenate((SPECIAL, SPECIAL | np.uint32(1 << 31))).view(np.float32)
 DTYPES = ("float16", "bfloat16", "float32", "float64")
-
-
-def wide_range(count: int, seed: int = 0) -> NDArray[np.float32]:
-    random = np.random.default_rng(seed)
-    exponents = random.integers(-44, 38, count).astype(np.float64)
-    with np.errstate(over="ignore", under="ignore"):
-        values = (random.standard_normal(count) * 10.0**exponents).astype(np.float32)
-    return np.concatenate((SPECIAL, values))
-
-
-def in_dtype(x: NDArray[np.float32], dtype: str) -> Any:
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        return torch.from_numpy(x).bfloat16() if dtype == "bfloat16" else x.astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

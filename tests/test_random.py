@@ -13,9 +13,8 @@ from checking import BACKENDS, COMPILED, Draws, array_of, by_interpreter, check,
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inputs import LAYOUTS, around, exact_codes, random_bits, specs
-from stochastic import drawn, fields_themselves
+from stochastic import KNOWN_ANSWERS, drawn, fields_themselves
 from strategies import STOCHASTIC
-from test_exact_stochastic import KNOWN_ANSWERS
 
 from statqat_sim import runtime
 from statqat_sim.backends.numba_cpu import cache, kernel, threads

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from cuda_on_cpu import CudaOnCpu
 from inputs import DTYPES, around
 from numpy.typing import NDArray
-from test_histogram import SPECIAL, in_dtype, wide_range
+from reduction_cases import PLANS, SPECIAL, in_dtype, wide_range
 
 from statqat_sim.backends.cupy_gpu import block_device, reduction_text
 from statqat_sim.histogram import Counter, extremes
@@ -22,11 +21,6 @@ from statqat_sim.plan.reduction import ReductionPlan, amax_plan, extremes_plan, 
 from statqat_sim.runtime import backends, reduction_kernel
 from statqat_sim.spec.catalog import load_format
 
-PLANS: dict[str, Callable[[Storage], ReductionPlan]] = {
-    "amax": amax_plan,
-    "extremes": extremes_plan,
-    **{f"histogram {bits}": lambda storage, bits=bits: histogram_plan(storage, bits) for bits in (0, 6, 10)},
-}
 BACKENDS = ("numba", "torch", CudaOnCpu.name)
 CUDA = CudaOnCpu()
 needs_gcc = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")

@@ -1,13 +1,16 @@
 """Measure matrix products: `python -m bench.matmul --help`.
 
 Beside MMA-Sim 2.1.1, whose bits ours are. MMA-Sim multiplies smaller matrices; a multiply-add takes it the same time.
+Seconds are those of processors, of all threads together: so one core's speed is known on a machine that has other work.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +21,13 @@ import numpy as np
 import torch
 
 import statqat_sim as sqs
+from bench.matmul_cases import CASES, PROMISED_RATIO, Case
 from bench.options import Job, bench_parser, parsed
 from bench.pairs import Machine, run_pairs
 from bench.report import Comparison, Report, Section
 from bench.table import comparison_cells
 
 SIZE, PEER_SIZE = 512, 64
-PROMISED_RATIO = 150.0
-CASES = (
-    ("nvidia_h100", "mma.f16.f32", "float16", 1.2e9),
-    ("nvidia_h100", "wgmma.e4m3.f32", "float8_e4m3fn", 1.2e9),
-    ("nvidia_b200", "mxf4nvf4.e2m1.f32", "float4_e2m1fn", 3e8),
-)
-"""Accelerator, instruction, format, and the promised multiply-adds per second and thread."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = bench_parser("bench.matmul", "Measure matrix products beside MMA-Sim.")
     parser.set_defaults(elements=SIZE**3)
     options, job = parsed(parser, arguments)
-    report = run(job)
+    report = run(replace(job, method=replace(job.method, clock=time.process_time)))
     if options.json:
         report.write(options.json)
 
@@ -58,20 +55,19 @@ def run(job: Job) -> Report:
 
 
 def _rows(job: Job, size: int) -> Iterator[Comparison]:
+    torch.set_num_threads(1)  # its threads would wait for each other, which takes processor time
     for count in job.threads:
         sqs.set_threads(count)
-        torch.set_num_threads(count)
-        for device, instruction, format, promised in CASES:
-            row = _compared(job, size, count, device, instruction, format)
-            speed = 1e9 / row.ours_ns / count
-            told = f"{speed / 1e9:.2f}e9 per thread, promised {promised / 1e9:.2f}e9"
+        for case in CASES:
+            row = _compared(job, size, count, case)
+            told = f"{1 / row.ours_ns:.2f}e9 per second, promised {case.promised / 1e9:.2f}e9"
             print("  ".join((*comparison_cells(row), told)), flush=True)
             yield row
 
 
-def _compared(job: Job, size: int, threads: int, device: str, instruction: str, format: str) -> Comparison:
+def _compared(job: Job, size: int, threads: int, case: Case) -> Comparison:
     """Ours on whole matrices; MMA-Sim's on small ones, its time scaled to as many multiply-adds."""
-    accelerator = sqs.load_accelerator(device)
+    accelerator, instruction, format = sqs.load_accelerator(case.accelerator), case.instruction, case.format
     a, b, scales = _operands(size, format, accelerator, instruction)
     small_a, small_b, small_scales = _operands(PEER_SIZE, format, accelerator, instruction)
     theirs = _mma_sim(instruction, small_a, small_b, **small_scales)
@@ -86,8 +82,8 @@ def _compared(job: Job, size: int, threads: int, device: str, instruction: str, 
     )
     return Comparison(
         section=Section.LIBRARIES,
-        case=f"{device} {instruction}, {size}^3",
-        peer="MMA-Sim 2.1.1",
+        case=f"{case.name}, {size}^3",
+        peer="MMA-Sim 2.1.1, one thread",
         threads=threads,
         ours_ns=pairs.ours.median * 1e9 / size**3,
         peer_ns=pairs.peer.median * 1e9 / PEER_SIZE**3,

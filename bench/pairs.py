@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 Call: TypeAlias = Callable[[], object]
+Clock: TypeAlias = Callable[[], float]
 
 PACKAGES = ("numpy", "numba", "torch", "ml_dtypes")
 GPU_PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "torchao")
@@ -44,6 +45,8 @@ class Method:
     """A sample repeats its call until it takes about this long, so that one interrupt does not decide it."""
     settle_seconds: float = 0.01
     """Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
+    clock: Clock = time.perf_counter
+    """`time.process_time`: what others do on the machine does not count, and each thread of ours does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +69,22 @@ def run_pairs(ours: Call, peer: Call, method: Method) -> Pairs:
     )
 
 
-def seconds(call: Call, calls: int = 1) -> float:
+def seconds(call: Call, calls: int = 1, clock: Clock = time.perf_counter) -> float:
     """Seconds of one call, on average over `calls` in a row."""
-    start = time.perf_counter()
+    start = clock()
     for _ in range(calls):
         call()
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
 def _calls_per_sample(call: Call, method: Method) -> int:
     call()  # compiles, and touches the pages of its output
-    return max(1, math.ceil(method.sample_seconds / seconds(call)))
+    return max(1, math.ceil(method.sample_seconds / seconds(call, clock=method.clock)))
 
 
 def _sample(call: Call, calls: int, method: Method) -> float:
     time.sleep(method.settle_seconds)
-    return seconds(call, calls)
+    return seconds(call, calls, method.clock)
 
 
 # --- the machine -------------------------------------------------------------------------------------------------

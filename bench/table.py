@@ -30,21 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def markdown(report: Report, sections: Iterable[Section] = tuple(Section)) -> str:
     """One table for each section that has rows, and a line about the machine."""
     tables = [_table(report, section) for section in sections]
-    return "\n\n".join(filter(None, [*tables, _footnote(report)]))
+    return "\n\n".join(filter(None, [*tables, footnote(report)]))
 
 
 def comparison_cells(row: Comparison) -> tuple[str, ...]:
     """A row's cells, under `COMPARISON_HEADER`."""
-    ratio = f"{_short(row.ratio.median)} [{_short(row.ratio.least)}–{_short(row.ratio.greatest)}]"
-    promise = "" if row.target is None else _promise(f"≥ {row.target:.3g}", row.met)
-    return row.case, str(row.threads), f"{row.ours_ns:.3f}", f"{row.peer}, {row.peer_ns:.3f}", ratio, promise
+    ratio = f"{short(row.ratio.median)} [{short(row.ratio.least)}–{short(row.ratio.greatest)}]"
+    promised = "" if row.target is None else promise(f"≥ {row.target:.3g}", row.met)
+    return row.case, str(row.threads), f"{row.ours_ns:.3f}", f"{row.peer}, {row.peer_ns:.3f}", ratio, promised
 
 
 def wait_cells(row: Wait) -> tuple[str, ...]:
     """A row's cells, under `WAIT_HEADER`."""
     taken = f"{_time(row.value)} [{_time(row.spread.least)}–{_time(row.spread.greatest)}]"
     peer = "" if row.peer is None or row.peer_value is None else f"{row.peer}, {_time(row.peer_value)}"
-    return row.case, taken, _promise(f"≤ {_time(row.limit)}", row.met), peer
+    return row.case, taken, promise(f"≤ {_time(row.limit)}", row.met), peer
 
 
 def _table(report: Report, section: Section) -> str:
@@ -62,18 +62,20 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if len(lines) > 2 else ""
 
 
-def _footnote(report: Report) -> str:
+def footnote(report: Report, unit: str = "elements") -> str:
+    """How it was measured, and on what machine."""
     warning = "A trial run: its figures mean nothing. " if report.quick else ""
     skipped = "".join(f" Skipped: {reason}." for reason in report.skipped)
-    method = f"{report.elements:,} elements, {report.pairs} pairs, median [least–greatest]."
+    method = f"{report.elements:,} {unit}, {report.pairs} pairs, median [least–greatest]."
     return f"{warning}{method} {report.machine}.{skipped}"
 
 
-def _promise(text: str, met: bool | None) -> str:
+def promise(text: str, met: bool | None) -> str:
+    """What was promised, and whether it is kept."""
     return f"{text} ✓" if met else f"{text} **missed**"
 
 
-def _short(ratio: float) -> str:
+def short(ratio: float) -> str:
     """Three digits or so."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
 

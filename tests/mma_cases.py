@@ -122,3 +122,11 @@ def exact(
 def bits_of(d: Array) -> Array:
     """A result's bits."""
     return d.view(f"u{d.itemsize}").astype(np.uint64)
+
+
+def assert_same(actual: Array, expected: Array, what: str) -> None:
+    """Codes of D and those of the oracle; the first that differs is told."""
+    wrong = np.argwhere(actual != expected)
+    first = tuple(wrong[0]) if len(wrong) else ()
+    told = f"{what}: {len(wrong)} of {actual.size} differ, at {first}"
+    assert not len(wrong), f"{told}: {int(actual[first]):#x}, expected {int(expected[first]):#x}"

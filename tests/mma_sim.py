@@ -150,9 +150,18 @@ def results(found: Model, a: Array, b: Array, c: Array, formats: tuple[Operand, 
     for k0 in range(0, size, found.k):
         x = tensor(a[:, k0 : k0 + found.k], formats[0], packs=found.packs)
         y = tensor(np.ascontiguousarray(b[k0 : k0 + found.k].T), formats[1], packs=found.packs).T
-        d = found.run(x, y, d, *_scales(found, k0, size, scales, formats))
+        c_before, d = d, found.run(x, y, d, *_scales(found, k0, size, scales, formats))
+        d = _with_nan(x, y, c_before, d) if formats[0].name in FNUZ else d
     words: Array = d.view(_word(d)).numpy().view(f"u{d.element_size()}").astype(np.uint64)
     return words
+
+
+def _with_nan(x: Any, y: Any, c: Any, d: Any) -> Any:
+    """D, NaN where an operand is: inside an operation MMA-Sim's CDNA3 gives NaN in C an exponent, and may drop it."""
+    import torch
+
+    has_nan = x.float().isnan().any(1)[:, None] | y.float().isnan().any(0) | c.isnan()
+    return torch.where(has_nan, torch.nan, d)
 
 
 def _scales(found: Model, k0: int, size: int, scales: tuple[Array, ...], formats: tuple[Operand, ...]) -> Iterator[Any]:

@@ -10,9 +10,20 @@ import numpy as np
 
 from statqat_sim.arrays import Array
 from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
-from statqat_sim.backends.numba_cpu.mma_panels import LANES, NOTHING, Seen, columns, flags, panels, seen
+from statqat_sim.backends.numba_cpu.mma_panels import (
+    LANES,
+    NOTHING,
+    Seen,
+    columns,
+    flushed,
+    masks,
+    panels,
+    seen,
+    special,
+    zeros,
+)
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
-from statqat_sim.plan.mma import MmaPlan, Unit
+from statqat_sim.plan.mma import FLOAT32_BITS, MmaPlan, Unit
 
 LONGEST: Final = 1 << 13
 """Of K: longer products are computed part by part, where they have steps."""
@@ -32,6 +43,7 @@ _SHARED: Final = ("mma_rounding_loops.py", "mma_lanes_loops.py")
 
 _NUMBERS: Final = "FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000"
 _NARROW: Final = "FLOAT, TERM, LARGEST_UNIT = np.float32, np.int32, 127"
+_SINGLE: Final = "FLOAT = np.float32\n"
 _CUTS: Final = ("np.trunc(x)", "np.rint(x)", "np.ceil(x)", "np.floor(x)")
 """By the number of a mode."""
 
@@ -45,13 +57,14 @@ class NumbaMma:
     def __init__(self, plan: MmaPlan) -> None:
         self.plan = plan
         cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
-        self._run = kept(("mma", plan.unit, cut), lambda: _generated(plan.unit, cut))
+        is_wide = plan.group_bits > FLOAT32_BITS
+        self._run = kept(("mma", plan.unit, cut, is_wide), lambda: _generated(plan.unit, cut, is_wide=is_wide))
         result = plan.result
         precision = [result.mode, result.mantissa_bits, result.emin]
         how = [*precision, result.saturates, result.is_positive, not result.keeps_zeros, plan.c.is_positive]
         limit = np.inf if plan.product_limit is None else np.ldexp(1.0, plan.product_limit)
         self._how = np.array(how, np.int64)
-        self._bounds = np.array([result.largest, result.least, plan.c.least, limit])
+        self._bounds = np.array([result.largest, result.least, plan.c.least, limit, plan.later_least])
 
     def __call__(self, a: Array, b: Array, c: Array, *, a_scale: Any = None, b_scale: Any = None) -> Array:
         """See `runtime.MmaKernel`."""
@@ -81,7 +94,7 @@ class NumbaMma:
         assert plan.step is not None
         unit = plan.step * block
         every = max(LONGEST // unit, 1) * unit
-        later = NumbaMma(replace(plan, c=replace(plan.c, emin=plan.emin)))
+        later = NumbaMma(replace(plan, c=replace(plan.c, emin=plan.emin, least=plan.later_least)))
         for first in range(0, a.shape[1], every):
             places, blocks = slice(first, first + every), slice(first // block, (first + every) // block)
             scales = {} if a_scale is None else {"a_scale": a_scale[:, blocks], "b_scale": b_scale[blocks]}
@@ -95,10 +108,10 @@ class NumbaMma:
         work = a[0].shape[1] * c.shape[2]
 
         def by_rows(first: int, last: int) -> None:
-            self._run(*a, *b, c, *rest, np.array([0, many, first, last]))
+            self._run(a, b, c, *rest, np.array([0, many, first, last]))
 
         def by_panels(first: int, last: int) -> None:
-            self._run(*a, *b, c, *rest, np.array([first, last, 0, rows]))
+            self._run(a, b, c, *rest, np.array([first, last, 0, rows]))
 
         if rows >= many:
             run_in_pieces(rows, work * many, by_rows)
@@ -124,7 +137,6 @@ class NumbaMma:
         kind = np.float32 if plan.unit is Unit.NARROW else np.float64
         x, y = left.values.astype(kind), panels(right.values.astype(kind))
         y_exponents = panels(right.exponents, NOTHING)
-        a_flags, b_flags = flags(left.exponents, x, plan.step), flags(y_exponents, y, plan.step)
         zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
         most = plan.most_terms if plan.unit is Unit.NARROW else 1 << 30
         numbers = [plan.step, alignment.fraction_bits, zero, plan.parts, most, plan.joining.number]
@@ -135,8 +147,10 @@ class NumbaMma:
             reach = 1 << 30 if junction.reach is None else junction.reach
             numbers += [junction.dot_bits, junction.c_bits, kept_bits, reach, junction.mode]
         numbers += [plan.c.emin, plan.emin]
-        b_any = np.bitwise_or.reduce(b_flags, axis=2)
-        sides = (x, left.exponents, a_flags), (y, y_exponents, b_flags, b_any)
+        sides = (
+            (x, left.exponents, zeros(left.exponents, plan.step, plan.parts), special(x, plan.step)),
+            (y, y_exponents, zeros(y_exponents, plan.step, plan.parts), special(y, plan.step)),
+        )
         self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
 
     def _groups(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
@@ -144,23 +158,28 @@ class NumbaMma:
         assert alignment is not None
         assert plan.step is not None
         assert plan.block is not None
-        left, right = seen(a, plan.a), seen(b, plan.b)
-        each = plan.block // plan.group
-        groups = a.shape[1] // plan.group
-        sa, ea = _significands(np.repeat(a_scale, each, axis=1)[:, :groups], plan.scale_emin)
-        sb, eb = _significands(np.repeat(b_scale, each, axis=0)[:groups], plan.scale_emin)
-        y = panels(right.values)
-        y_scales = panels(sb)
-        bad = flags(left.exponents, left.values, plan.step) | flags(ea, sa, plan.step // plan.group)
-        b_bad = flags(panels(right.exponents), y, plan.step) | flags(panels(eb), y_scales, plan.step // plan.group)
+        each, groups = plan.block // plan.group, a.shape[1] // plan.group
+        a_scale, b_scale = np.repeat(a_scale, each, axis=1)[:, :groups], np.repeat(b_scale, each, axis=0)[:groups]
+        left = self._grouped(flushed(a, plan.a), a_scale)
+        *of_b, is_special = self._grouped(np.ascontiguousarray(flushed(b, plan.b).T), np.ascontiguousarray(b_scale.T))
+        right = [panels(np.moveaxis(each, 0, -1).reshape(-1, each.shape[0])) for each in of_b]
+        right[1] = right[1].reshape(len(right[1]), groups, -1, LANES)
         zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
         numbers = [plan.step, plan.group, alignment.fraction_bits, zero, plan.c.emin, plan.emin]
-        special = np.uint8(2)
-        sides = (
-            (np.ascontiguousarray(left.values), sa, ea, bad & special),
-            (y, y_scales, panels(eb), np.bitwise_or.reduce(b_bad, axis=2) & special),
-        )
+        any_special: Array = np.any(panels(is_special.T), axis=2)
+        sides = left, (*right, any_special)
         self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+
+    def _grouped(self, values: Array, scales: Array) -> tuple[Array, ...]:
+        """Of rows: values, which are not zero, their scales' significands and exponents, which steps are special."""
+        plan, step = self.plan, self.plan.step
+        assert step is not None
+        kind = np.float64 if plan.group_bits > FLOAT32_BITS else np.float32
+        significands, exponents = _significands(scales, plan.scale_emin)
+        found = masks(values != 0, plan.group)
+        found[significands == 0] = 0
+        is_special = special(values, step) | special(scales, step // plan.group)
+        return np.ascontiguousarray(values.astype(kind, copy=False)), found, significands, exponents, is_special
 
     def _steps(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan = self.plan
@@ -197,23 +216,30 @@ class NumbaMma:
 
 
 def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
-    """Scales as float32 significands below 2 and int16 exponents."""
+    """Scales as float32 significands below 2 and int64 exponents."""
     exponents = np.maximum((scales.view(np.int32) >> 23 & 255) - 127, emin)
     with np.errstate(invalid="ignore"):
         significands = np.ldexp(scales.astype(np.float64), -exponents).astype(np.float32)
-    return significands, exponents.astype(np.int16)
+    return significands, exponents.astype(np.int64)
 
 
-def _text(unit: Unit, cut: int) -> str:
+def _text(unit: Unit, cut: int, *, is_wide: bool) -> str:
     text = (_HERE / _TEXTS[unit]).read_text("utf-8")
     if unit is Unit.NARROW:
         return text.replace(_NUMBERS, _NARROW).replace(_FIRST_CUT, _NARROW_CUT)
+    text = text.replace(_SINGLE, _SINGLE.replace("32", "64")) if is_wide else text
     return text.replace(_CUTS[0], _CUTS[cut])
 
 
-def _generated(unit: Unit, cut: int) -> Generated:
-    """The module of a unit whose terms are cut by a mode; types are known when it is called."""
-    text = _text(unit, cut)
+def _generated(unit: Unit, cut: int, *, is_wide: bool) -> Generated:
+    """The module of a unit whose terms are cut by a mode; types are known when it is called.
+
+    Args:
+        unit: which one.
+        cut: the number of the mode.
+        is_wide: whether sums of groups take float64.
+    """
+    text = _text(unit, cut, is_wide=is_wide)
     shared = [(_HERE / name).read_text("utf-8") for name in _SHARED]
     name = f"statqat_sim_mma_{unit}_{digest((text, *shared))}"
     return Generated(name, lambda on_disk: text.replace("@njit(nogil=True)", f"@njit(nogil=True, cache={on_disk})"), {})

@@ -180,10 +180,12 @@ def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
 
 
 @njit
-def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan: Any, how: Any, bounds: Any) -> Any:
+def one(
+    xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, least: Any, words: Any, plan: Any, how: Any, bounds: Any
+) -> Any:
     """One step of one element."""
     enter, is_aligned, fraction, mode, per_sum, zero = plan[1], plan[2], plan[3], plan[4], plan[5], plan[6]
-    if abs(c) < bounds[2]:
+    if abs(c) < least:
         c = 0.0 if how[6] else math.copysign(0.0, c)
     odd_one = c if enter == 0 and not abs(c) < np.inf else 0.0
     unit: Any = np.int64(NO_EXPONENT)
@@ -232,21 +234,23 @@ def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan:
 
 
 @njit(nogil=True)
-def run(av: Any, ae: Any, bv: Any, be: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
+def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av, ae: of A, `(rows, K)`; bv, be: of B, `(panels, columns, K)`; c: `(panels, rows, columns)`. plan: step, how C
-    enters, whether terms are aligned, fraction bits, rounding there, whether of sums, exponent of zeros, emin of C and
-    later of D.
-    bounds: the largest result, the least result and the least C that are not flushed.
+    a: values and exponents, `(rows, K)`; b: likewise `(panels, columns, K)`; c: `(panels, rows, columns)`. plan: step,
+    how C enters, whether terms are aligned, fraction bits, rounding there, whether of sums, exponent of zeros, emin of
+    C and later of D.
+    bounds: as those of lanes.
     """
+    (av, ae), (bv, be) = a, b
     step, words = plan[0], np.zeros(WORDS, np.int64)
     for p in range(span[0], span[1]):
         for i in range(span[2], span[3]):
             for j in range(bv.shape[1]):
                 x = c[p, i, j]
                 for k0 in range(0, av.shape[1], step):
-                    k1, emin = k0 + step, plan[7] if k0 == 0 else plan[8]
-                    x = one(av[i, k0:k1], bv[p, j, k0:k1], ae[i, k0:k1], be[p, j, k0:k1], x, emin, words, plan, how,
-                            bounds)  # fmt: skip
+                    k1 = k0 + step
+                    emin, least = (plan[7], bounds[2]) if k0 == 0 else (plan[8], bounds[4])
+                    x = one(av[i, k0:k1], bv[p, j, k0:k1], ae[i, k0:k1], be[p, j, k0:k1], x, emin, least, words, plan,
+                            how, bounds)  # fmt: skip
                 c[p, i, j] = x

@@ -21,12 +21,13 @@ def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @njit(nogil=True)
-def run(av: Any, bv: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
+def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av: of A, `(rows, K)`; bv: of B, `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
+    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
     plan: parts, whether C comes last, whether it does not enter.
     """
+    (av,), (bv,) = a, b
     parts, comes_last, ignores_c = plan[0], plan[1], plan[2]
     lanes = np.empty((parts, W))
     for p in range(span[0], span[1]):

@@ -1,6 +1,6 @@
 """Sums of groups of products, times the scales of their blocks, aligned. This text is compiled as a generated module.
 
-A group's sum is exact in float32. Its exponent is that of its scales alone: see `mma`.
+A group's sum is exact. Its exponent is that of its scales alone: see `mma`.
 """
 
 from typing import Any
@@ -8,112 +8,144 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from statqat_sim.backends.numba_cpu.mma_lanes_loops import special
-from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, W, exponent, power, to_results
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, W, exponent, power, to_results, zero_like
+
+FLOAT = np.float32
 
 
-@njit
+@njit(forceinline=True)
 def cut(x: Any) -> Any:
     """What is left of a term."""
     return np.trunc(x)
 
 
-@njit
+@njit(forceinline=True)
+def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any, top: Any) -> Any:
+    """C, what counts as zero as zeros, and its exponent; whether something is infinite or NaN."""
+    wrong = np.int64(0)
+    for j in range(W):
+        wrong |= np.int64(not abs(c[j]) < np.inf)
+        x = zero_like(c[j], is_positive) if abs(c[j]) < least else c[j]
+        total[j] = x
+        top[j] = max(exponent(x), emin) if x != 0.0 else zero
+    return wrong
+
+
+@njit(forceinline=True)
 def group_sums(av: Any, bv: Any, total: Any) -> Any:
-    """The exact sum of a group's products in each lane."""
+    """The exact sum of a group's products in each lane: four at a time, so that sums wait in registers."""
     for j in range(W):
         total[j] = 0.0
-    for k in range(av.size):
+    many = av.size // 4 * 4
+    for k in range(0, many, 4):
+        x, y, z, u = av[k], av[k + 1], av[k + 2], av[k + 3]
+        b0, b1, b2, b3 = bv[k], bv[k + 1], bv[k + 2], bv[k + 3]
+        for j in range(W):
+            total[j] += FLOAT(FLOAT(x * b0[j] + y * b1[j]) + FLOAT(z * b2[j] + u * b3[j]))
+    for k in range(many, av.size):
         x, row = av[k], bv[k]
         for j in range(W):
-            total[j] = np.float32(total[j] + np.float32(x * row[j]))
+            total[j] += FLOAT(x * row[j])
 
 
-@njit
-def any_nonzero(av: Any, bv: Any, found: Any) -> Any:
-    """Whether a product of the group is nonzero, in each lane."""
+@njit(forceinline=True)
+def group_exponents(mask: Any, masks: Any, e: Any, es: Any, zero: Any, found: Any, here: Any, top: Any) -> Any:
+    """The exponent of each lane's group, and the largest so far; masks: which elements are not zero."""
     for j in range(W):
-        found[j] = False
+        found[j] = mask[0] & masks[0, j]
+    for word in range(1, mask.size):
+        for j in range(W):
+            found[j] |= mask[word] & masks[word, j]
+    for j in range(W):
+        here[j] = e + es[j] if found[j] != 0 else zero
+        top[j] = max(top[j], here[j])
+
+
+@njit(forceinline=True)
+def add_terms(sums: Any, scale: Any, scales: Any, exponents: Any, top: Any, fraction: Any, total: Any) -> Any:
+    """Add a group's sum times its scales, in units of 2^(top - fraction bits)."""
+    for j in range(W):
+        unit = power(max(fraction - top[j] + exponents[j], -1000))
+        total[j] += cut(np.float64(sums[j]) * np.float64(scale * scales[j]) * unit)
+
+
+@njit(forceinline=True)
+def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
+    """A group's exact sum times its scales, with the sign of a zero; or Inf or NaN. Powers of two are left out."""
+    total = -0.0
     for k in range(av.size):
-        if av[k] != 0.0:
-            row = bv[k]
-            for j in range(W):
-                found[j] = found[j] | (row[j] != 0.0)
+        total += np.float64(av[k]) * np.float64(bv[k, lane])
+    return total * np.float64(scale)
 
 
-@njit
-def group_exponents(ea: Any, sa: Any, eb: Any, sb: Any, found: Any, zero: Any, top: Any, here: Any) -> Any:
-    """The exponent of each lane's group, and the largest so far."""
+@njit(forceinline=True)
+def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
+    """Give lanes with Inf or NaN what those make of the sum."""
+    group = av.size // scale.size
     for j in range(W):
-        is_term = found[j] and sa * sb[j] != 0.0
-        e = np.int64(ea + eb[j]) if is_term else zero
-        here[j] = e
-        top[j] = max(top[j], e)
+        total = 0.0 if abs(c[j]) < np.inf else c[j]
+        for g in range(scale.size):
+            here = slice(g * group, (g + 1) * group)
+            x = group_value(av[here], bv[here], j, scale[g] * scales[g, j])
+            total += 0.0 if abs(x) < np.inf else x
+        if total != 0.0:
+            result[j] = total
+
+
+@njit(forceinline=True)
+def sign_zeros(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
+    """Give sums that are zero their sign: -0 where C and all groups are -0."""
+    group = av.size // scale.size
+    for j in range(W):
+        if result[j] == 0.0:
+            zero = c[j] if c[j] == 0.0 else 0.0
+            for g in range(scale.size):
+                here = slice(g * group, (g + 1) * group)
+                x = group_value(av[here], bv[here], j, scale[g] * scales[g, j])
+                zero += x if x == 0.0 else 0.0
+            result[j] = zero
 
 
 @njit(nogil=True)
-def run(
-    av: Any,
-    sa: Any,
-    ea: Any,
-    a_flags: Any,
-    bv: Any,
-    sb: Any,
-    eb: Any,
-    b_any: Any,
-    c: Any,
-    plan: Any,
-    how: Any,
-    bounds: Any,
-    span: Any,
-) -> Any:
+def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av: of A, `(rows, K)`. sa, ea: significands and exponents of its scales, `(rows, groups)`. a_flags: 2 where a step
-    has something special, `(rows, steps)`. bv, sb, eb, b_any: of B, `(panels, K, W)`, `(panels, groups, W)` and
-    `(panels, steps)`. c: `(panels, rows, W)`. plan: step, group, fraction bits, exponent of zeros, emin of C and later
-    of D. bounds: the largest result, the least result and the least C that are not flushed.
+    a: values `(rows, K)`, which are not zero `(rows, groups, words)`, significands and exponents of their scales
+    `(rows, groups)`, whether a step has something special `(rows, steps)`. b: likewise `(panels, K, W)`,
+    `(panels, groups, words, W)`, `(panels, groups, W)`, `(panels, steps)`. c: `(panels, rows, W)`. plan: step, group,
+    fraction bits, exponent of zeros, emin of C and later of D. bounds: as those of
+    lanes.
     """
-    step, group, fraction, zero = plan[0], plan[1], plan[2], plan[3]
+    (av, a_masks, sa, ea, a_special), (bv, b_masks, sb, eb, b_special) = a, b
+    step, group, fraction, zero = plan[0], plan[1], plan[2], max(plan[3], LOW)
     groups = step // group
-    sums, found, here = np.empty((groups, W), np.float32), np.empty(W, np.bool_), np.empty((groups, W), np.int64)
-    top, total, units = np.empty(W, np.int64), np.empty(W), np.empty(W)
+    sums, found, here = np.empty((groups, W), FLOAT), np.empty(W, np.int32), np.empty((groups, W), np.int64)
+    top, total, start = np.empty(W, np.int64), np.empty(W), np.empty(W)
     for p in range(span[0], span[1]):
         for q in range(av.shape[1] // step):
-            emin = plan[4] if q == 0 else plan[5]
-            first = q * groups
+            k0, first = q * step, q * groups
+            y = bv[p, k0 : k0 + step]
+            emin, smallest = (plan[4], bounds[2]) if q == 0 else (plan[5], bounds[4])
             for i in range(span[2], span[3]):
-                row = c[p, i]
-                wrong = np.int64(a_flags[i, q] | b_any[p, q])
-                for j in range(W):
-                    wrong |= np.int64(not abs(row[j]) < np.inf)
-                    total[j] = 0.0 if abs(row[j]) < bounds[2] else row[j]
-                    top[j] = max(max(exponent(total[j]), emin) if total[j] != 0.0 else zero, LOW)
+                row, x = c[p, i], av[i, k0 : k0 + step]
+                wrong = begin(row, smallest, how[6], emin, zero, start, top)
+                wrong |= np.int64(a_special[i, q]) | np.int64(b_special[p, q])
                 for g in range(groups):
-                    k0 = (first + g) * group
-                    x, y = av[i, k0 : k0 + group], bv[p, k0 : k0 + group]
-                    group_sums(x, y, sums[g])
-                    any_nonzero(x, y, found)
                     at = first + g
-                    group_exponents(ea[i, at], sa[i, at], eb[p, at], sb[p, at], found, zero, top, here[g])
+                    group_sums(x[g * group : (g + 1) * group], y[g * group : (g + 1) * group], sums[g])
+                    group_exponents(a_masks[i, at], b_masks[p, at], ea[i, at], eb[p, at], zero, found, here[g], top)
                 for j in range(W):
-                    total[j] = cut(total[j] * power(fraction - top[j]))
+                    total[j] = cut(start[j] * power(fraction - top[j]))
                 for g in range(groups):
-                    scale, scales, terms, exponents = sa[i, first + g], sb[p, first + g], sums[g], here[g]
-                    for j in range(W):
-                        unit = power(max(fraction - top[j] + max(exponents[j], LOW), -1000))
-                        total[j] += cut(np.float64(terms[j]) * np.float64(scale * scales[j]) * unit)
+                    at = first + g
+                    add_terms(sums[g], sa[i, at], sb[p, at], here[g], top, fraction, total)
                 for j in range(W):
                     total[j] = total[j] * power(top[j] - fraction)
-                to_results(total, units, how, bounds)
+                scale, scales = sa[i, first : first + groups], sb[p, first : first + groups]
+                if not how[5]:
+                    sign_zeros(x, y, scale, scales, start, total)
+                to_results(total, how, bounds)
                 if wrong:
-                    k0 = q * step
-                    x, y = av[i, k0 : k0 + step], bv[p, k0 : k0 + step]
-                    for j in range(W):
-                        s = special(x, y, j, row[j], np.inf)
-                        for g in range(first, first + groups):
-                            s += 0.0 * sa[i, g] * sb[p, g, j]
-                        if s != 0.0:
-                            total[j] = s
+                    put_right(x, y, scale, scales, row, total)
                 for j in range(W):
                     row[j] = total[j]

@@ -9,12 +9,13 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
 
 
 @njit(nogil=True)
-def run(av: Any, bv: Any, c: Any, plan: Any, span: Any) -> Any:
+def run(a: Any, b: Any, c: Any, plan: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av: of A, `(rows, K)`; bv: of B, `(panels, K, W)`; c: `(panels, rows, W)`, int64. plan: step, whether C does not
+    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`, int64. plan: step, whether C does not
     enter, the least and the greatest result, whether results are clamped.
     """
+    (av,), (bv,) = a, b
     step, ignores_c, low, high, clamps = plan[0], plan[1], plan[2], plan[3], plan[4]
     width = high - low + 1
     total = np.empty(W, np.int64)

@@ -9,51 +9,67 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, W, exponent, odd, power, to_integers, to_results
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
+    LOW,
+    W,
+    exponent,
+    odd,
+    power,
+    to_integers,
+    to_results,
+    zero_like,
+)
 
 FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000
 NOTHING = np.int16(-16000)  # the exponent of a zero, or of what is special; the sum of two is an int16
-HAS_ZERO, IS_SPECIAL = 1, 2  # of a row's or a column's elements of one step
 TERM_C, JOIN, LAST = 0, 1, 2
 
 
-@njit
+@njit(forceinline=True)
 def cut(x: Any) -> Any:
     """What is left of a product."""
     return np.trunc(x)
 
 
-@njit
+@njit(forceinline=True)
 def cut_c(x: Any) -> Any:
     """What is left of C."""
     return np.trunc(x)
 
 
-@njit
+@njit(forceinline=True)
 def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
-    """The largest exponent of a product in each lane."""
+    """The largest exponent of a product in each lane: four products at a time, so that it waits in registers."""
     for j in range(W):
         top[j] = NOTHING
-    for k in range(0, ae.size, stride):
-        e, row = ae[k], be[k]
+    k = 0
+    while k + 3 * stride < ae.size:
+        e0, e1, e2, e3 = ae[k], ae[k + stride], ae[k + 2 * stride], ae[k + 3 * stride]
+        r0, r1, r2, r3 = be[k], be[k + stride], be[k + 2 * stride], be[k + 3 * stride]
         for j in range(W):
-            here = np.int16(e + row[j])
-            top[j] = here if here > top[j] else top[j]
+            first = max(np.int16(e0 + r0[j]), np.int16(e1 + r1[j]))
+            second = max(np.int16(e2 + r2[j]), np.int16(e3 + r3[j]))
+            top[j] = max(top[j], max(first, second))
+        k += 4 * stride
+    for at in range(k, ae.size, stride):
+        e, row = ae[at], be[at]
+        for j in range(W):
+            top[j] = max(top[j], np.int16(e + row[j]))
 
 
-@njit
-def with_zeros(top: Any, row_flags: Any, lane_flags: Any, zero: Any, exponents: Any) -> Any:
-    """The exponent of each lane: the largest of its products, of which zeros have one that is given."""
-    if row_flags & HAS_ZERO:
+@njit(forceinline=True)
+def with_zeros(top: Any, row_has: Any, lane_has: Any, zero: Any, exponents: Any) -> Any:
+    """The exponent of each lane: the largest of its products, of which zeros, where it has some, have a given one."""
+    if row_has:
         for j in range(W):
             exponents[j] = max(np.int64(top[j]), zero, LOW)
     else:
         for j in range(W):
-            e = zero if lane_flags[j] & HAS_ZERO else np.int64(LOW)
+            e = zero if lane_has[j] else np.int64(LOW)
             exponents[j] = max(np.int64(top[j]), e, LOW)
 
 
-@njit
+@njit(forceinline=True)
 def with_c(c: Any, emin: Any, zero: Any, exponents: Any) -> Any:
     """The exponents where C is a term, too."""
     for j in range(W):
@@ -61,7 +77,40 @@ def with_c(c: Any, emin: Any, zero: Any, exponents: Any) -> Any:
         exponents[j] = max(exponents[j], e)
 
 
-@njit
+@njit(forceinline=True)
+def term(x: Any, y: Any, unit: Any) -> Any:
+    """What a product adds."""
+    return TERM(cut(FLOAT(FLOAT(x * y) * unit)))
+
+
+@njit(forceinline=True)
+def add_four(av: Any, bv: Any, k: Any, stride: Any, units: Any, part: Any) -> Any:
+    """Add terms k, k + stride, ... to each lane's sum, which waits in registers meanwhile."""
+    x0, x1, x2, x3 = av[k], av[k + stride], av[k + 2 * stride], av[k + 3 * stride]
+    r0, r1, r2, r3 = bv[k], bv[k + stride], bv[k + 2 * stride], bv[k + 3 * stride]
+    for j in range(W):
+        unit = units[j]
+        first = TERM(term(x0, r0[j], unit) + term(x1, r1[j], unit))
+        second = TERM(term(x2, r2[j], unit) + term(x3, r3[j], unit))
+        part[j] = TERM(part[j] + TERM(first + second))
+
+
+@njit(forceinline=True)
+def add_one(x: Any, row: Any, units: Any, part: Any) -> Any:
+    """Add one term to each lane's sum."""
+    for j in range(W):
+        part[j] = TERM(part[j] + term(x, row[j], units[j]))
+
+
+@njit(forceinline=True)
+def move(part: Any, total: Any) -> Any:
+    """Add sums to others, and begin them anew."""
+    for j in range(W):
+        total[j] += np.float64(part[j])
+        part[j] = 0
+
+
+@njit(forceinline=True)
 def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any, units: Any, part: Any,
          total: Any) -> Any:  # fmt: skip
     """The sum of all terms in each lane, in units of 2^(exponent - fraction bits)."""
@@ -69,22 +118,22 @@ def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any
         units[j] = FLOAT(power(min(fraction - exponents[j], LARGEST_UNIT)))
         total[j] = 0.0
         part[j] = 0
-    waiting = 0
-    for k in range(0, av.size, stride):
-        x, row = av[k], bv[k]
-        for j in range(W):
-            part[j] = TERM(part[j] + cut(FLOAT(FLOAT(x * row[j]) * units[j])))
-        waiting += 1
-        if waiting == most:
+    k, waiting = 0, 0
+    while k < av.size:
+        many = 4 if most >= 4 and k + 3 * stride < av.size else 1
+        if waiting + many > most:
             waiting = 0
-            for j in range(W):
-                total[j] += np.float64(part[j])
-                part[j] = 0
-    for j in range(W):
-        total[j] += np.float64(part[j])
+            move(part, total)
+        if many == 4:
+            add_four(av, bv, k, stride, units, part)
+        else:
+            add_one(av[k], bv[k], units, part)
+        waiting += many
+        k += many * stride
+    move(part, total)
 
 
-@njit
+@njit(forceinline=True)
 def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: Any, result: Any) -> Any:
     """Sums of several parts brought to the largest exponent, and added."""
     for j in range(W):
@@ -103,7 +152,7 @@ def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: An
         total[j] = result[j]
 
 
-@njit
+@njit(forceinline=True)
 def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: Any) -> Any:
     """The sum of products in units of 2^(exponent - fraction bits) and C, each cut at bits of its own."""
     fraction, dot_bits, c_bits, kept_bits, reach, mode = plan[1], plan[6], plan[7], plan[8], plan[9], plan[10]
@@ -117,7 +166,7 @@ def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: A
     to_integers(total, mode)
     for j in range(W):
         e = exponents[j]
-        result[j] = result[j] * power(e - dot_bits) + total[j] * power(e - c_bits)
+        result[j] = odd(result[j] * power(e - dot_bits), total[j] * power(e - c_bits))
     if kept_bits < 0:
         return
     for j in range(W):
@@ -128,7 +177,7 @@ def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: A
         result[j] = result[j] * power(exponents[j] - kept_bits)
 
 
-@njit
+@njit(forceinline=True)
 def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, result: Any) -> Any:
     """The sum of all terms as a number."""
     for j in range(W):
@@ -136,19 +185,19 @@ def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, re
         result[j] = x * power(exponents[j] - fraction)
 
 
-@njit
-def add_last(result: Any, c: Any, products: Any, units: Any, how: Any, bounds: Any) -> Any:
+@njit(forceinline=True)
+def add_last(result: Any, c: Any, products: Any, how: Any, bounds: Any) -> Any:
     """Add C to rounded sums of products, which are kept; whether one of these is infinite."""
     infinite = np.int64(0)
     for j in range(W):
         products[j] = result[j]
         infinite |= np.int64(not abs(result[j]) < np.inf)
         result[j] = odd(result[j], c[j])
-    to_results(result, units, how, bounds)
+    to_results(result, how, bounds)
     return infinite
 
 
-@njit
+@njit(forceinline=True)
 def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
     """The sum if a product or C is infinite or NaN; 0 if none is."""
     total = 0.0 if abs(c) < np.inf else c
@@ -159,7 +208,7 @@ def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
     return total
 
 
-@njit
+@njit(forceinline=True)
 def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, result: Any) -> Any:
     """Give lanes with Inf or NaN what those make of the sum."""
     for j in range(W):
@@ -171,17 +220,29 @@ def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, r
             result[j] = x
 
 
-@njit
-def flushed(c: Any, least: Any, result: Any) -> Any:
+@njit(forceinline=True)
+def sign_zeros(av: Any, bv: Any, c: Any, enter: Any, result: Any) -> Any:
+    """Give sums that are zero their sign: -0 where all that was summed is -0."""
+    for j in range(W):
+        if result[j] == 0.0:
+            zero = c[j] if enter < LAST and c[j] == 0.0 else -0.0 if enter >= LAST else 0.0
+            for k in range(av.size):
+                x = np.float64(av[k]) * np.float64(bv[k, j])
+                zero += x if x == 0.0 else 0.0
+            result[j] = zero
+
+
+@njit(forceinline=True)
+def flushed(c: Any, least: Any, is_positive: Any, result: Any) -> Any:
     """C without what counts as zero; whether something is infinite or NaN."""
     wrong = np.int64(0)
     for j in range(W):
         wrong |= np.int64(not abs(c[j]) < np.inf)
-        result[j] = 0.0 if abs(c[j]) < least else c[j]
+        result[j] = zero_like(c[j], is_positive) if abs(c[j]) < least else c[j]
     return wrong
 
 
-@njit
+@njit(forceinline=True)
 def any_beyond(exponents: Any, limit: Any) -> Any:
     """Whether a product may be infinite."""
     found = np.int64(0)
@@ -191,28 +252,17 @@ def any_beyond(exponents: Any, limit: Any) -> Any:
 
 
 @njit(nogil=True)
-def run(
-    av: Any,
-    ae: Any,
-    a_flags: Any,
-    bv: Any,
-    be: Any,
-    b_flags: Any,
-    b_any: Any,
-    c: Any,
-    plan: Any,
-    how: Any,
-    bounds: Any,
-    span: Any,
-) -> Any:
+def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av, ae, a_flags: of A, `(rows, K)` and `(rows, steps)`. bv, be, b_flags, b_any: of B, `(panels, K, W)`,
-    `(panels, steps, W)` and `(panels, steps)`. c: `(panels, rows, W)`. plan: step, fraction bits, exponent of zeros,
-    parts, most terms at a time, how C enters, bits of the dot product and of C where they join, bits before the last
-    rounding, how far C reaches, rounding where they join, emin of C and later of D. bounds: the largest result, the
-    least result and the least C that are not flushed, the least product that is infinite.
+    a: values and exponents `(rows, K)`, whether a part of a step has zeros `(rows, steps, parts)`, and whether a step
+    has something special `(rows, steps)`. b: likewise `(panels, K, W)`, `(panels, steps, parts, W)`,
+    `(panels, steps)`. c: `(panels, rows, W)`. plan: step, fraction bits, exponent of zeros, parts, most terms at a
+    time, how C enters, bits of the dot product and of C where they join, bits before the last rounding, how far C
+    reaches, rounding where they join, emin of C and later of D. bounds: the largest result, the least result and the
+    least C that are not flushed, the least product that is infinite, the least C from the second step on.
     """
+    (av, ae, a_zeros, a_special), (bv, be, b_zeros, b_special) = a, b
     step, fraction, zero, parts, most, enter = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]
     limit = bounds[3]
     top, part, units = np.empty(W, np.int16), np.empty(W, TERM), np.empty(W, FLOAT)
@@ -220,15 +270,16 @@ def run(
     totals, tops_of, other = np.empty((parts, W)), np.empty((parts, W), np.int64), np.empty(W)
     for p in range(span[0], span[1]):
         for q in range(av.shape[1] // step):
-            emin = plan[11] if q == 0 else plan[12]
+            emin, smallest = (plan[11], bounds[2]) if q == 0 else (plan[12], bounds[4])
             k0, k1 = q * step, q * step + step
-            y, y_exponents, lane_flags = bv[p, k0:k1], be[p, k0:k1], b_flags[p, q]
+            y, y_exponents = bv[p, k0:k1], be[p, k0:k1]
             for i in range(span[2], span[3]):
-                row, x, x_exponents, flags = c[p, i], av[i, k0:k1], ae[i, k0:k1], a_flags[i, q]
-                wrong = np.int64((flags | b_any[p, q]) & IS_SPECIAL) | flushed(row, bounds[2], other)
+                row, x, x_exponents = c[p, i], av[i, k0:k1], ae[i, k0:k1]
+                wrong = flushed(row, smallest, how[6], other)
+                wrong |= np.int64(a_special[i, q]) | np.int64(b_special[p, q])
                 for g in range(parts):
                     tops(x_exponents[g:], y_exponents[g:], parts, top)
-                    with_zeros(top, flags, lane_flags, zero, exponents)
+                    with_zeros(top, a_zeros[i, q, g], b_zeros[p, q, g], zero, exponents)
                     if enter == TERM_C:
                         with_c(other, emin, zero, exponents)
                     sums(x[g:], y[g:], parts, exponents, fraction, most, units, part, total)
@@ -243,9 +294,11 @@ def run(
                     c_joined(total, other, exponents, plan, emin, result)
                 else:
                     in_units(total, other, exponents, fraction, enter == TERM_C, result)
-                to_results(result, total, how, bounds)
+                if not how[5]:
+                    sign_zeros(x, y, other, enter, result)
+                to_results(result, how, bounds)
                 if enter == LAST:
-                    wrong |= add_last(result, other, products, total, how, bounds)
+                    wrong |= add_last(result, other, products, how, bounds)
                 if wrong:
                     put_right(x, y, row, enter, limit, products, result)
                 for j in range(W):

@@ -14,8 +14,8 @@ LANES: Final = 64
 NOTHING: Final = -16000
 """The exponent of a zero, and of Inf and NaN."""
 
-HAS_ZERO, IS_SPECIAL = 1, 2
-"""Flags of a step's elements."""
+WORD: Final = 32
+"""Elements that one word of a mask tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,30 +34,46 @@ def seen(values: Array, factor: Factor, scale: Array | None = None) -> Seen:
         factor: what a unit sees of them.
         scale: powers of two that multiply them, of their shape; float64 results.
     """
-    magnitude = np.abs(values)
-    if factor.least:
-        zeros = np.float32(0) if factor.is_positive else np.copysign(np.float32(0), values)
-        values = np.where(magnitude < factor.least, zeros, values)
-        magnitude = np.abs(values)
-    exponents = np.maximum((magnitude.view(np.int32) >> 23) - 127, factor.emin).astype(np.int16)
+    values = flushed(values, factor)
+    exponents = np.maximum((np.abs(values).view(np.int32) >> 23) - 127, factor.emin).astype(np.int16)
     if scale is not None:
         wide = scale.astype(np.float64)
-        exponents += ((wide.view(np.int64) >> 52) - 1023).astype(np.int16)
+        exponents += ((wide.view(np.int64) >> 52 & 0x7FF) - 1023).astype(np.int16)
         with np.errstate(invalid="ignore"):
             values = values * wide
     exponents[~np.isfinite(values) | (values == 0)] = NOTHING
     return Seen(values, exponents)
 
 
-def flags(exponents: Array, values: Array, step: int) -> Array:
-    """Of rows of A, or columns of B in panels: what each step holds, uint8; K is the second axis of panels' three."""
-    axis = values.ndim - 1 if values.ndim == 2 else 1
-    shape = list(values.shape)
-    shape[axis : axis + 1] = [shape[axis] // step, step]
-    special = ~np.isfinite(values).reshape(shape).all(axis=axis + 1)
-    nothing = (exponents.reshape(shape) == NOTHING).any(axis=axis + 1)
-    found: Array = (nothing * np.uint8(HAS_ZERO)) | (special * np.uint8(IS_SPECIAL))
+def flushed(values: Array, factor: Factor) -> Array:
+    """Values, those that count as zero as zeros."""
+    if not factor.least:
+        return values
+    nothing = np.float32(0) if factor.is_positive else np.copysign(np.float32(0), values)
+    return np.where(np.abs(values) < factor.least, nothing, values)
+
+
+def special(values: Array, step: int) -> Array:
+    """Whether each step has Inf or NaN: of rows of A `(rows, steps)`, of panels of B `(panels, steps)`."""
+    rows = values if values.ndim == 2 else np.moveaxis(values, 1, 2)
+    wrong: Array = ~np.isfinite(rows).reshape(*rows.shape[:-1], -1, step)
+    found: Array = np.any(wrong, axis=-1 if values.ndim == 2 else (1, -1))
     return found
+
+
+def zeros(exponents: Array, step: int, parts: int) -> Array:
+    """Whether each part of each step has zeros: of rows of A `(rows, steps, parts)`, of panels of B with lanes last."""
+    shape = exponents.shape
+    steps = exponents.reshape(shape[0], -1, step, *shape[2:]) == NOTHING
+    return np.stack([steps[:, :, part::parts].any(axis=2) for part in range(parts)], axis=2)
+
+
+def masks(nonzero: Array, group: int) -> Array:
+    """Bits of each group's elements, the first the lowest: `(rows, K)` as `(rows, groups, words)`, int32."""
+    rows, size = nonzero.shape
+    bits = np.zeros((rows, size // group, -(-group // WORD) * WORD), np.bool_)
+    bits[:, :, :group] = nonzero.reshape(rows, -1, group)
+    return np.packbits(bits.reshape(-1), bitorder="little").view(np.int32).reshape(rows, size // group, -1)
 
 
 def panels(columns: Array, fill: Any = 0, lanes: int = LANES) -> Array:

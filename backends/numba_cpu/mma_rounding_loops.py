@@ -18,19 +18,25 @@ ZERO, NEAREST_EVEN, POSITIVE, NEGATIVE, NEAREST_AWAY, NEAREST_ZERO, NEAREST_UP, 
 LOW = -900  # an exponent below all that occur, whose power of two float64 still holds
 
 
-@njit
+@njit(forceinline=True)
 def exponent(x: Any) -> Any:
     """The exponent field of a float64; -1023 of zero."""
     return np.int64((np.float64(x).view(np.int64) >> np.int64(52)) & np.int64(0x7FF)) - np.int64(1023)
 
 
-@njit
+@njit(forceinline=True)
 def power(e: Any) -> Any:
     """2^e, for normal results."""
     return np.int64((np.int64(e) + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
-@njit
+@njit(forceinline=True)
+def zero_like(x: Any, is_positive: Any) -> Any:
+    """The zero that C becomes where it counts as one."""
+    return 0.0 if is_positive else math.copysign(0.0, x)
+
+
+@njit(forceinline=True)
 def odd(x: Any, y: Any) -> Any:
     """The sum rounded to odd: what is rounded from it to 51 bits or less is rounded once."""
     total = x + y
@@ -43,7 +49,7 @@ def odd(x: Any, y: Any) -> Any:
     return np.int64(bits + (step if inexact else np.int64(0))).view(np.float64)
 
 
-@njit
+@njit(forceinline=True)
 def integer(x: Any, mode: Any) -> Any:
     """The integer that x is rounded to, by modes that are no instructions."""
     kept = np.trunc(x)
@@ -61,30 +67,32 @@ def integer(x: Any, mode: Any) -> Any:
     return away if half >= 0.5 else kept
 
 
-@njit
+@njit(forceinline=True)
+def nearby(x: Any, mode: Any) -> Any:
+    """The integer that x is rounded to."""
+    if mode == ZERO:
+        return np.trunc(x)
+    if mode == NEAREST_EVEN:
+        return np.rint(x)
+    if mode == NEGATIVE:
+        return np.floor(x)
+    return integer(x, mode)
+
+
+@njit(forceinline=True)
 def to_integers(lanes: Any, mode: Any) -> Any:
     """Round all lanes."""
-    if mode == ZERO:
-        for j in range(W):
-            lanes[j] = np.trunc(lanes[j])
-    elif mode == NEAREST_EVEN:
-        for j in range(W):
-            lanes[j] = np.rint(lanes[j])
-    elif mode == NEGATIVE:
-        for j in range(W):
-            lanes[j] = np.floor(lanes[j])
-    else:
-        for j in range(W):
-            lanes[j] = integer(lanes[j], mode)
+    for j in range(W):
+        lanes[j] = nearby(lanes[j], mode)
 
 
-@njit
-def to_results(lanes: Any, units: Any, how: Any, bounds: Any) -> Any:
+@njit(forceinline=True)
+def to_results(lanes: Any, how: Any, bounds: Any) -> Any:
     """Round all lanes to a result's precision.
 
     how: mode, mantissa bits, emin, whether overflow saturates, whether -0 becomes +0, whether it does before rounding,
     whether C that is flushed becomes +0.
-    bounds: the largest result, and the least that is not flushed. `units` is overwritten.
+    bounds: the largest result, and the least that is not flushed.
     """
     mode, mantissa_bits, emin, saturates, positive = how[0], how[1], how[2], how[3], how[4]
     largest, least = bounds[0], bounds[1]
@@ -94,11 +102,7 @@ def to_results(lanes: Any, units: Any, how: Any, bounds: Any) -> Any:
             lanes[j] = lanes[j] + 0.0
     for j in range(W):
         e = max(exponent(lanes[j]), emin)
-        units[j] = power(e - mantissa_bits)
-        lanes[j] = lanes[j] * power(mantissa_bits - e)
-    to_integers(lanes, mode)
-    for j in range(W):
-        x = lanes[j] * units[j]
+        x = nearby(lanes[j] * power(mantissa_bits - e), mode) * power(e - mantissa_bits)
         x = math.copysign(beyond, x) if abs(x) > largest else x
         lanes[j] = math.copysign(0.0, x) if abs(x) < least else x
     if positive:

@@ -4,25 +4,18 @@ A product is exact in float64; the sum of two float64 rounded to odd is then rou
 This text is compiled as a generated module: see `mma`.
 """
 
-import math
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from statqat_sim.backends.numba_cpu.mma_rounding_loops import W, odd, to_results
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import W, odd, to_results, zero_like
 
 LAST, NO_C = 2, 3
 
 
 @njit
-def zero_like(x: Any, is_positive: Any) -> Any:
-    """The zero that C becomes."""
-    return 0.0 if is_positive else math.copysign(0.0, x)
-
-
-@njit
-def add(x: Any, y: Any, units: Any, how: Any, bounds: Any, saturated: Any) -> Any:
+def add(x: Any, y: Any, how: Any, bounds: Any, saturated: Any) -> Any:
     """The rounded sum of two, in place of the first.
 
     Where `saturated` is set, results may be infinite although overflow saturates: those of infinite terms are.
@@ -30,41 +23,41 @@ def add(x: Any, y: Any, units: Any, how: Any, bounds: Any, saturated: Any) -> An
     for j in range(W):
         saturated[j] = x[j] + y[j]
         x[j] = odd(x[j], y[j])
-    finish(x, units, how, bounds, saturated)
+    finish(x, how, bounds, saturated)
 
 
 @njit
-def finish(x: Any, units: Any, how: Any, bounds: Any, before: Any) -> Any:
+def finish(x: Any, how: Any, bounds: Any, before: Any) -> Any:
     """Round lanes; Inf and NaN stay what they were."""
-    to_results(x, units, how, bounds)
+    to_results(x, how, bounds)
     for j in range(W):
         x[j] = x[j] if abs(before[j]) < np.inf else before[j]
 
 
 @njit
-def chain(av: Any, bv: Any, places: Any, first: Any, stride: Any, lanes: Any, product: Any, units: Any, how: Any,
+def chain(av: Any, bv: Any, places: Any, first: Any, stride: Any, lanes: Any, product: Any, how: Any,
           bounds: Any, before: Any) -> Any:  # fmt: skip
     """Add the products of these places one by one."""
     for at in range(first, places.size, stride):
         x, row = av[places[at]], bv[places[at]]
         for j in range(W):
             product[j] = x * row[j]
-        add(lanes, product, units, how, bounds, before)
+        add(lanes, product, how, bounds, before)
 
 
 @njit
-def pairwise(av: Any, bv: Any, places: Any, lanes: Any, units: Any, how: Any, bounds: Any, before: Any) -> Any:
+def pairwise(av: Any, bv: Any, places: Any, lanes: Any, how: Any, bounds: Any, before: Any) -> Any:
     """Rounded products, and sums of neighbours, in `lanes[0]`."""
     for at in range(places.size):
         x, row = av[places[at]], bv[places[at]]
         for j in range(W):
             lanes[at, j] = x * row[j]
             before[j] = lanes[at, j]
-        finish(lanes[at], units, how, bounds, before)
+        finish(lanes[at], how, bounds, before)
     count = places.size
     while count > 1:
         for at in range(count // 2):
-            add(lanes[2 * at], lanes[2 * at + 1], units, how, bounds, before)
+            add(lanes[2 * at], lanes[2 * at + 1], how, bounds, before)
             lanes[at] = lanes[2 * at]
         if count % 2:
             lanes[count // 2] = lanes[count - 1]
@@ -72,37 +65,38 @@ def pairwise(av: Any, bv: Any, places: Any, lanes: Any, units: Any, how: Any, bo
 
 
 @njit(nogil=True)
-def run(av: Any, bv: Any, c: Any, places: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
+def run(a: Any, b: Any, c: Any, places: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
     """C becomes D; span: the first panel and the one behind the last, and so of rows.
 
-    av: of A, `(rows, K)`; bv: of B, `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
-    plan: parts, whether neighbours are summed, how C enters. bounds: the largest result, the least result and the least
-    C that are not flushed.
+    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
+    plan: parts, whether neighbours are summed, how C enters. bounds: as those of lanes.
     """
+    (av,), (bv,) = a, b
     parts, is_pairwise, enter = plan[0], plan[1], plan[2]
     step = places.size
     many = step if is_pairwise else parts
     lanes, other, product = np.empty((many, W)), np.empty(W), np.empty(W)
-    units, before = np.empty(W), np.empty(W)
+    before = np.empty(W)
     for p in range(span[0], span[1]):
         for i in range(span[2], span[3]):
             row = c[p, i]
             for k0 in range(0, av.shape[1], step):
                 x, y = av[i, k0 : k0 + step], bv[p, k0 : k0 + step]
+                least = bounds[2] if k0 == 0 else bounds[4]
                 for j in range(W):
-                    other[j] = row[j] if abs(row[j]) >= bounds[2] or row[j] != row[j] else zero_like(row[j], how[6])
+                    other[j] = row[j] if abs(row[j]) >= least or row[j] != row[j] else zero_like(row[j], how[6])
                 if is_pairwise:
-                    pairwise(x, y, places, lanes, units, how, bounds, before)
+                    pairwise(x, y, places, lanes, how, bounds, before)
                 elif enter in (LAST, NO_C):
                     for g in range(parts):
                         lanes[g] = 0.0
-                        chain(x, y, places, g, parts, lanes[g], product, units, how, bounds, before)
+                        chain(x, y, places, g, parts, lanes[g], product, how, bounds, before)
                     for g in range(1, parts):
-                        add(lanes[0], lanes[g], units, how, bounds, before)
+                        add(lanes[0], lanes[g], how, bounds, before)
                 else:
                     lanes[0] = other
-                    chain(x, y, places, 0, 1, lanes[0], product, units, how, bounds, before)
+                    chain(x, y, places, 0, 1, lanes[0], product, how, bounds, before)
                 if enter == LAST or (is_pairwise and enter != NO_C):
-                    add(lanes[0], other, units, how, bounds, before)
+                    add(lanes[0], other, how, bounds, before)
                 for j in range(W):
                     row[j] = lanes[0, j]

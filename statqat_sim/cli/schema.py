@@ -12,13 +12,17 @@ def schema(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
     ] = None,
+    accelerator: Annotated[
+        bool, typer.Option("--accelerator", help="Of accelerators' files, not of formats'.")
+    ] = False,
 ) -> None:
-    r"""Print the JSON Schema of format files, with which editors complete keys and words, and mark errors.
+    r"""Print a JSON Schema, with which editors complete keys and words, and mark errors: of format files, or others.
 
     It is made from the types that the reader validates with. What no schema can tell, `statqat-sim check` tells.
 
     \b
     statqat-sim schema --output my_formats/statqat_sim.schema.json
+    statqat-sim schema --accelerator --output my_formats/accelerator/accelerator.schema.json
 
     The first line of a format file then reads:
 
@@ -29,11 +33,14 @@ def schema(
 
     from statqat_sim.cli.console import STDOUT, write_text
     from statqat_sim.cli.outputs import check_folder
+    from statqat_sim.spec.accelerator_schema import accelerator_schema
     from statqat_sim.spec.schema import json_schema
 
     if output:
         check_folder(output)
-    text = json.dumps(json_schema(), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(
+        accelerator_schema() if accelerator else json_schema(), indent=2, ensure_ascii=False, allow_nan=False
+    )
     write_text(text, str(output or STDOUT))
     if output:
         typer.echo(f"{output}: written", err=True)

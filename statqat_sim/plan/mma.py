@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from typing import Final
 
 from statqat_sim.errors import UnsupportedError
@@ -52,6 +53,10 @@ FLOAT32_EMIN: Final = -126
 FLOAT32_EMAX: Final = 127
 FLOAT32_LEAST: Final = -149
 INT32_BITS: Final = 31
+IN_FLOAT64: Final = (
+    "allowed with scales, or where C joins: terms cut by themselves, toward an integer or to even, "
+    "and sums of up to 53 bits"
+)
 FAR: Final = -1000
 """In place of an exponent: below all that occur."""
 
@@ -61,7 +66,7 @@ class Unit(StrEnum):
 
     NARROW = "narrow"  # aligned products that float32 holds, in units that int32 counts
     BROAD = "broad"  # aligned products in float64
-    GROUPS = "groups"  # exact sums of groups, times their scales, aligned in float64
+    GROUPS = "groups"  # sums of groups, exact in float64, times their scales, aligned in float64
     STEPS = "steps"  # one addition after the other, each in float64 rounded to odd
     FUSED = "fused"  # float64 by the processor's own instruction
     EXACT = "exact"  # any other sum, in integers of as many words as it takes
@@ -163,12 +168,19 @@ class MmaPlan:
     alignment: Alignment | None = None
     junction: Junction | None = None
     group: int = 1
+    group_bits: int = 0
+    """How many bits the exact sum of a group's products takes."""
     block: int | None = None
     scale_emin: int = FAR
     """The exponent of subnormal scales."""
     product_limit: int | None = None
     bits: int = 32
     """Of integers."""
+
+    @property
+    def later_least(self) -> float:
+        """C from the second step on, which is D: magnitudes below it count as zero."""
+        return math.ldexp(1.0, self.emin) if self.c.least else 0.0
 
     @property
     def most_terms(self) -> int:
@@ -192,9 +204,11 @@ def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
     factors = [_factor(operand, instruction.special) for operand in (a, b, instruction.c)]
     alignment, junction = _alignment(dot.aligned), _junction(dot.merge)
     result = _result(instruction)
-    unit = _unit(instruction, dot, factors, result)
-    if instruction.special.product_limit is not None and unit not in (Unit.NARROW, Unit.BROAD):
-        raise UnsupportedError(f"{instruction}: product_limit; allowed: where terms are aligned and float64 holds sums")
+    unit = _unit(instruction, dot, factors)
+    is_limited, has_lanes = instruction.special.product_limit is not None, unit in (Unit.NARROW, Unit.BROAD)
+    if is_limited and (not has_lanes or instruction.scale is not None):
+        told = "allowed: without scales, where terms are aligned and float64 holds their sums"
+        raise UnsupportedError(f"{instruction}: product_limit; {told}")
     step = instruction.step
     order = None if step is None or dot.sum not in (Sum.CHAIN, Sum.PAIRWISE) else ordered(dot.order, step)
     stored = precision_of(instruction.d)
@@ -214,6 +228,7 @@ def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
         alignment=alignment,
         junction=junction,
         group=dot.group,
+        group_bits=_group_bits(dot.group, *factors[:2]) if dot.group > 1 else 0,
         block=scale.block if scale else None,
         scale_emin=_factor(scale.format, Special()).emin if scale else FAR,
         product_limit=instruction.special.product_limit,
@@ -285,24 +300,51 @@ def _junction(merge: Merge | None) -> Junction | None:
 # --- which kernel ------------------------------------------------------------------------------------------------
 
 
-def _unit(instruction: Instruction, dot: Dot, factors: list[Factor], result: Result) -> Unit:
-    a, b, c = factors
+def _unit(instruction: Instruction, dot: Dot, factors: list[Factor]) -> Unit:
+    a, b, _ = factors
+    scale, aligned = instruction.scale, dot.aligned
     if isinstance(instruction.d, Float64):
         return Unit.FUSED
     if dot.sum in (Sum.CHAIN, Sum.PAIRWISE):
         return Unit.STEPS
-    if dot.aligned is None:
+    if aligned is None:
         return Unit.EXACT
-    grouped = instruction.scale is not None and instruction.scale.apply is Apply.GROUP
-    if _fits_float64(dot, dot.aligned, factors, result):
-        if grouped:
-            return Unit.GROUPS if _group_fits_float32(dot.group, a, b) else Unit.EXACT
-        is_plain = instruction.scale is None and dot.aligned.round is Rounding.TOWARD_ZERO
-        return Unit.NARROW if is_plain and _fits_float32(dot.aligned, a, b) else Unit.BROAD
-    if dot.c is Enter.JOIN or instruction.scale is not None:
-        told = f"terms of {dot.aligned.fraction_bits} fraction bits, steps of {dot.step}"
-        raise UnsupportedError(f"{instruction}: {told}; allowed with scales, or where C joins: sums of up to 53 bits")
+    if scale is not None and scale.apply is Apply.GROUP:
+        _check_groups(instruction, dot, aligned, a, b)
+        return Unit.GROUPS
+    if _fits_float64(dot, aligned, _largest_term(a, b, aligned.fraction_bits) * (dot.step or 1), a, b):
+        is_plain = scale is None and aligned.round is Rounding.TOWARD_ZERO
+        return Unit.NARROW if is_plain and _fits_float32(aligned, a, b) else Unit.BROAD
+    if dot.c is Enter.JOIN or scale is not None:
+        told = f"terms of {aligned.fraction_bits} fraction bits, steps of {dot.step}, {aligned.round} per {aligned.per}"
+        raise UnsupportedError(f"{instruction}: {told}; {IN_FLOAT64}")
     return Unit.EXACT
+
+
+def _check_groups(instruction: Instruction, dot: Dot, aligned: Aligned, a: Factor, b: Factor) -> None:
+    """Whether float64 holds the sums of groups, and those times their scales, exactly.
+
+    Raises:
+        UnsupportedError: if it does not.
+    """
+    assert instruction.scale is not None
+    scale = _factor(instruction.scale.format, Special())
+    of_group = dot.group * _largest(a) * _largest(b) * 4  # significands of two scales, each below 2
+    terms = (dot.step or 1) // dot.group * (int(of_group * Fraction(2) ** aligned.fraction_bits) + 1)
+    bits = _group_bits(dot.group, a, b) + 2 * scale.precision
+    if 2 * scale.precision > FLOAT32_BITS or bits > FLOAT64_BITS or not _fits_float64(dot, aligned, terms, a, b):
+        told = f"groups of {dot.group} with scales take {bits} bits, terms have {aligned.fraction_bits} fraction bits"
+        raise UnsupportedError(f"{instruction}: {told}, {aligned.round} per {aligned.per}; {IN_FLOAT64}")
+
+
+def _largest(factor: Factor) -> Fraction:
+    """More than any magnitude."""
+    return Fraction(2) ** (factor.emax + 1)
+
+
+def _group_bits(group: int, a: Factor, b: Factor) -> int:
+    """From the last bit of the least product to the first of a group's greatest sum."""
+    return a.emax + b.emax + 2 + (group - 1).bit_length() - (a.lowest + b.lowest)
 
 
 def _largest_term(a: Factor, b: Factor, fraction_bits: int) -> int:
@@ -312,15 +354,12 @@ def _largest_term(a: Factor, b: Factor, fraction_bits: int) -> int:
     return significands << shift if shift >= 0 else (significands >> -shift) + 1
 
 
-def _fits_float64(dot: Dot, aligned: Aligned, factors: list[Factor], result: Result) -> bool:
-    """Whether float64 holds every sum of terms, and of groups times their scales, exactly."""
-    a, b, c = factors
+def _fits_float64(dot: Dot, aligned: Aligned, terms: int, a: Factor, b: Factor) -> bool:
+    """Whether float64 holds every product, and every sum of terms that together are not above `terms`, exactly."""
     if dot.step is None or aligned.per is Per.SUM or aligned.round not in CUTS:
         return False
-    if result.keeps_zeros or a.precision + b.precision > FLOAT64_BITS:
+    if a.precision + b.precision > FLOAT64_BITS:
         return False
-    scales = 4 * dot.group if dot.group > 1 else 1  # significands of two scales, each below 2
-    terms = dot.step // dot.group * _largest_term(a, b, aligned.fraction_bits) * scales
     of_c = 2 << aligned.fraction_bits
     return terms + of_c + dot.step + 1 < 1 << FLOAT64_BITS
 
@@ -333,9 +372,3 @@ def _fits_float32(aligned: Aligned, a: Factor, b: Factor) -> bool:
     has_units = aligned.fraction_bits - (a.emin + b.emin) <= FLOAT32_EMAX
     has_units = has_units and aligned.fraction_bits - FLOAT32_EMAX - 1 >= FLOAT32_EMIN
     return is_exact and is_finite and has_units and _largest_term(a, b, aligned.fraction_bits) < 1 << INT32_BITS - 1
-
-
-def _group_fits_float32(group: int, a: Factor, b: Factor) -> bool:
-    """Whether float32 holds sums of a group's products exactly."""
-    top = a.emax + b.emax + 2 + (group - 1).bit_length()
-    return top - (a.lowest + b.lowest) <= FLOAT32_BITS and top <= FLOAT32_EMAX and a.lowest + b.lowest >= FLOAT32_LEAST

@@ -111,7 +111,7 @@ class _Step:
 
     def run(self, terms: list[Term], c: Value, scales: list[Term]) -> Value:
         dot = self.dot
-        if not isinstance(dot.order, str) or dot.sum in (Sum.CHAIN, Sum.PAIRWISE):
+        if dot.sum in (Sum.CHAIN, Sum.PAIRWISE):
             terms = [terms[place] for place in ordered(dot.order, len(terms))]
         match dot.sum:
             case Sum.CHAIN:
@@ -187,7 +187,7 @@ class _Step:
         if merge.normalised_bits is not None and total:
             lowest = max(floored_exponent(total), self.rounder.stored_emin)
             total = kept(total, quantum(lowest - merge.normalised_bits), merge.round)
-        return self.rounder.rounded(Value.of(total))
+        return self.rounder.rounded(Value.of(total, negative=specials.exact == 0 and specials.negative))
 
 
 def _aligned(terms: list[Term], aligned: Aligned) -> tuple[Value, int | None]:
@@ -231,6 +231,7 @@ def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
     """Of integers: each step's sum wraps, or is clamped."""
     x, y = ([_integer_of(side.format, code) for code in side.codes] for side in (a, b))
     products = [u * v for u, v in zip(x, y, strict=True)]
+    products += [0] * (-len(products) % (instruction.k or 1))
     assert instruction.dot is not None
     bits, step = instruction.d.bits, instruction.dot.step or max(len(products), 1)
     total = _integer_of(instruction.c, c) if instruction.dot.c is not Enter.NONE else 0

@@ -1,4 +1,4 @@
-"""A matrix unit: its instructions, what is known of them, and how it converts. Built by `accelerator_reader` alone."""
+"""A matrix unit: its instructions, what is known of them, and how it converts. Built by its readers alone."""
 
 from __future__ import annotations
 
@@ -153,9 +153,9 @@ class Instruction(Spec):
 
     @property
     def step(self) -> int | None:
-        """How many products are summed at a time: what the unit could, or less where the instruction has fewer."""
-        step, size = self.dot.step if self.dot else None, self.k
-        return step if step is None or size is None else min(step, size)
+        """How many products are summed at a time: what the unit could, or as many as the instruction has. None: all."""
+        known = [each for each in (self.dot.step if self.dot else None, self.k) if each is not None]
+        return min(known) if known else None
 
     def __str__(self) -> str:
         return f"{self.name} ({self.evidence})"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from statqat_sim.errors import SpecError, did_you_mean, shown
 from statqat_sim.spec.accelerator import AcceleratorSpec
-from statqat_sim.spec.accelerator_reader import Parent, read_accelerator
+from statqat_sim.spec.accelerator_inherit import Parent
+from statqat_sim.spec.accelerator_reader import read_accelerator
 from statqat_sim.spec.catalog import (
     ACCELERATORS,
     Search,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -40,7 +41,7 @@ class Enter(StrEnum):
 
 
 class Order(StrEnum):
-    """Which products of a step come first, where that matters."""
+    """Which products of a step come first, where that matters: in chains and in sums of neighbours."""
 
     ASCENDING = "ascending"
     DESCENDING = "descending"
@@ -85,9 +86,12 @@ class Merge(Spec):
     """How far C's exponent may lie below the larger one; C further down is dropped."""
 
 
+PARTS_OF_STEP: Final[Mapping[str, int]] = {"none": 1, "even_odd": 2}
+"""Words for a split."""
+
+
 def _parts(written: Any) -> Any:
-    """`even_odd` is a split in two."""
-    return {"none": 1, "even_odd": 2}.get(written, written) if isinstance(written, str) else written
+    return PARTS_OF_STEP.get(written, written) if isinstance(written, str) else written
 
 
 class DotKeys(Spec):
@@ -115,8 +119,8 @@ DEFAULT_ENTER = {
 class Dot(DotKeys):
     """One step: `step` products (None: all of K) and C become the next C.
 
-    `split`: products k, k + split, ... are summed apart. `group`: so many products are summed exactly before they
-    become one term. `c` is never None.
+    `split`: products k, k + split, ... are summed apart; of chains, those at these places of `order`. `group`: so many
+    products are summed exactly before they become one term. `c` is never None.
     """
 
     aligned: Aligned | None = None

@@ -19,7 +19,7 @@ MAX_STEPS: Final = 64
 ADD: Final = "add."
 """How the names of additions begin; the format that they are in follows."""
 
-_SELECTION: Final = re.compile(r"k % (\d+) (?:in \((\d+(?:, \d+)*),?\)|== (\d+))")
+SELECTION: Final = re.compile(r"k % (\d+) (?:in \((\d+(?:, \d+)*),?\)|== (\d+))")
 
 
 class FusedKeys(Spec):
@@ -77,7 +77,7 @@ def _add(node: Located, problems: list[Problem]) -> Add | None:
 
 
 def _selection(node: Located, problems: list[Problem]) -> Selection | None:
-    found = _SELECTION.fullmatch(node.value)
+    found = SELECTION.fullmatch(node.value)
     modulus = int(found[1]) if found else 0
     residues = tuple(int(each) for each in (found[2] or found[3]).split(", ")) if found else ()
     if not modulus or len(set(residues)) < len(residues) or any(each >= modulus for each in residues):

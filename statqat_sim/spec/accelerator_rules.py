@@ -59,6 +59,8 @@ def _dot_problems(dot: Dot) -> Iterator[KeyProblem]:
         )
     if dot.aligned and dot.aligned.round.is_stochastic:
         yield "dot.aligned.round", "stochastic rounding is not for terms; allowed: the others"
+    if dot.merge and dot.merge.round.is_stochastic:
+        yield "dot.merge.round", "stochastic rounding is not for terms; allowed: the others"
     assert dot.c is not None
     if dot.c not in ENTERS[dot.sum]:
         yield "dot.c", f"{dot.c} does not go with 'sum: {dot.sum}'; allowed: {', '.join(ENTERS[dot.sum])}"
@@ -93,9 +95,9 @@ def _scale_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
         yield "scale.apply", f"{scale.format.name} has other values than powers of two; allowed: group"
     if not isinstance(scale.format.element, FloatElement):
         yield "scale.format", f"{scale.format.name} is of kind {scale.format.element.kind}; allowed: float"
-    step = dot.step or 0
+    step = (dot.step and instruction.step) or 0
     if not step or (scale.block % step and step % scale.block):
-        yield "scale.block", f"a step of {dot.step} and blocks of {scale.block} do not divide each other"
+        yield "scale.block", f"a step of {step or None} and blocks of {scale.block} do not divide each other"
     if is_grouped and (scale.block % dot.group or step % dot.group):
         yield "dot.group", f"groups of {dot.group} do not divide steps of {step} and blocks of {scale.block}"
 

@@ -6,10 +6,7 @@ the reader, which also sees what a file inherits and how its scalars are spelt.
 
 from __future__ import annotations
 
-import sys
 from typing import Final
-
-from pydantic.json_schema import models_json_schema
 
 from statqat_sim.spec.base import Spec
 from statqat_sim.spec.block import OffsetKeys, OffsetKind
@@ -20,10 +17,10 @@ from statqat_sim.spec.pack import BlockPack, Pack
 from statqat_sim.spec.parts import KINDS
 from statqat_sim.spec.reader import BLOCK_KEYS, NAME, Header
 from statqat_sim.spec.scale import Rule, ScaleKeys
+from statqat_sim.spec.schema_models import DIALECT, Schema, definitions_of
 from statqat_sim.spec.schema_rules import (
     KEYS,
     MODELS,
-    Schema,
     element_rules,
     encode_rules,
     level_rules,
@@ -31,12 +28,8 @@ from statqat_sim.spec.schema_rules import (
     pack_widths,
 )
 
-DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-
 PLAIN_NAME: Final[Schema] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
-INTEGERS: Final[Schema] = {"minimum": 1 - (1 << 63), "maximum": (1 << 63) - 1}
 MINMAX: Final[Schema] = {"properties": {"rule": {"const": Rule.MINMAX.value}}, "required": ["rule"]}
-FINITE: Final[Schema] = {"minimum": -sys.float_info.max, "maximum": sys.float_info.max}
 
 
 def json_schema() -> Schema:
@@ -77,8 +70,10 @@ def json_schema() -> Schema:
 def _definitions() -> tuple[dict[str, Schema], Schema]:
     """The models' definitions, and that of the header."""
     models: list[type[Spec]] = [*KINDS.values(), EncodePolicy, Pack, BlockPack, ScaleKeys, OffsetKeys, Header]
-    generated = models_json_schema([(model, "validation") for model in models])[1]
-    definitions: dict[str, Schema] = {name: _tidied(name, entry) for name, entry in generated["$defs"].items()}
+    meanings = {**TOP, **MEANING}
+    definitions = definitions_of(models, lambda _, key: meanings[key], KEYS)
+    for name, rules in MODELS.items():
+        definitions[name] |= rules
     required = {model.__name__: definitions[model.__name__].pop("required") for model in KINDS.values()}
     definitions[Pack.__name__]["allOf"] = pack_rules()
     _add_formats(definitions, required)
@@ -147,33 +142,3 @@ def _of_kind(kind: str, required: list[str] | None) -> Schema:
     keys = _reference(KINDS[kind])
     rules = [] if required is None else [{"required": required}, *element_rules(kind)]
     return {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": {"allOf": [keys, *rules]}}
-
-
-def _tidied(name: str, schema: Schema) -> Schema:
-    """A definition without generated titles, and with the meaning of each key."""
-    tidied = {key: entry for key, entry in schema.items() if key != "title"} | MODELS.get(name, {})
-    if "properties" in schema:
-        meanings = {**TOP, **MEANING}
-        tidied["properties"] = {
-            key: {"description": meanings[key]} | _bounded(entry) | KEYS.get((name, key), {})
-            for key, entry in schema["properties"].items()
-        }
-    return tidied
-
-
-def _is_nothing(key: str, entry: object) -> bool:
-    """Whether it is a default that no file writes."""
-    return key == "default" and (entry is None or isinstance(entry, dict))
-
-
-def _bounded(schema: Schema) -> Schema:
-    """What one key takes: no null where the key may be left out, and numbers that the reader can hold."""
-    bounded = {key: entry for key, entry in schema.items() if key != "title" and not _is_nothing(key, entry)}
-    options = [_bounded(option) for option in bounded.pop("anyOf", ()) if option != {"type": "null"}]
-    if options:
-        bounded |= options[0] if len(options) == 1 else {"anyOf": options}
-    if "prefixItems" in bounded:
-        bounded["prefixItems"] = [_bounded(item) for item in bounded["prefixItems"]]
-    if "items" in bounded:
-        bounded["items"] = _bounded(bounded["items"])
-    return {"integer": INTEGERS, "number": FINITE}.get(str(bounded.get("type")), {}) | bounded

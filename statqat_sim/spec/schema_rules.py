@@ -19,10 +19,9 @@ from statqat_sim.spec.level_rules import RULES_OF_NESTED, USELESS_FOR_MICRO_EXPO
 from statqat_sim.spec.pack import Pack
 from statqat_sim.spec.parts import KINDS
 from statqat_sim.spec.scale import AllZero, Combine, Nonfinite, Rule
+from statqat_sim.spec.schema_models import Schema
 from statqat_sim.spec.tapered import MAX_EXPONENT_BITS
 from statqat_sim.spec.validate import words_of
-
-Schema: TypeAlias = dict[str, Any]
 
 
 class Presence(Enum):

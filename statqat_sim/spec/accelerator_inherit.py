@@ -1,0 +1,88 @@
+"""`extends` of an accelerator's file, and what recipes take from the built-in accelerator of the file's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from statqat_sim.errors import Problem, SpecError
+from statqat_sim.spec.accelerator_recipe import ADD
+from statqat_sim.spec.inherit import MAX_GENERATIONS
+from statqat_sim.spec.located import Document, Located
+from statqat_sim.spec.parts import is_mapping
+
+INHERITED: Final = ("source", "evidence", "instructions", "conversions")
+LISTS: Final = ("instructions", "conversions")
+"""Keys whose entries are replaced one by one, as a whole."""
+
+Parent: TypeAlias = Callable[[str], Document]
+"""The text of the accelerator of this name; raises LookupError, or SpecError."""
+
+
+def merged(own: Located, parent: Parent, problems: list[Problem], line: tuple[str, ...] = ()) -> Located:
+    """The mapping over that of the file that it extends. `line`: the names that led here."""
+    extends = own.value.get("extends")
+    if extends is None or not isinstance(extends.value, str):
+        return own
+    if extends.value in line or len(line) >= MAX_GENERATIONS:
+        circle = " -> ".join((*line, extends.value))
+        problems.append(extends.problem(f"an accelerator cannot extend itself: {circle}"))
+        return own
+    found = _text(extends, parent, problems)
+    if found is None:
+        return own
+    node = merged(found, parent, problems, (*line, extends.value))
+    entries = {key: entry for key, entry in node.value.items() if key in INHERITED and key not in own.value}
+    for key, entry in own.value.items():
+        entries[key] = _over(node.value[key], entry) if key in LISTS and key in node.value else entry
+    return Located(entries, own.file, own.line, own.column, own.path, own.keys)
+
+
+def namesakes(own: Located, parent: Parent, problems: list[Problem]) -> dict[str, Located]:
+    """What recipes name and the file lacks, as the built-in accelerator of the file's name has it."""
+    wanted = _missing(own)
+    named = own.value.get("name")
+    if not wanted or named is None or not isinstance(named.value, str):
+        return {}
+    try:
+        root = parent(named.value).sound()
+    except (LookupError, SpecError):
+        return {}
+    node = merged(root, parent, problems)
+    entries = node.value["instructions"].value if "instructions" in node.value else {}
+    if root.file == own.file:
+        return {}
+    return {name: entries[name] for name in wanted if name in entries}
+
+
+def _text(named: Located, parent: Parent, problems: list[Problem]) -> Located | None:
+    try:
+        root = parent(named.value).sound()
+    except LookupError as error:
+        problems.append(named.problem(str(error.args[0])))
+        return None
+    except SpecError as error:
+        problems.extend(error.problems)
+        return None
+    return root if is_mapping(root, problems) else None
+
+
+def _missing(own: Located) -> list[str]:
+    """The instructions that recipes name and the file does not have."""
+    entries = own.value.get("instructions")
+    if entries is None or not isinstance(entries.value, dict):
+        return []
+    wanted: list[str] = []
+    for entry in entries.value.values():
+        recipe = entry.value.get("recipe") if isinstance(entry.value, dict) else None
+        steps = recipe.value if recipe is not None and isinstance(recipe.value, list) else []
+        named = [step.value.get("instruction") for step in steps if isinstance(step.value, dict)]
+        wanted += [each.value for each in named if each is not None and isinstance(each.value, str)]
+    return [name for name in dict.fromkeys(wanted) if name not in entries.value and not name.startswith(ADD)]
+
+
+def _over(parent: Located, child: Located) -> Located:
+    """Entries of both, the child's first."""
+    if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
+        return child
+    return Located({**parent.value, **child.value}, child.file, child.line, child.column, child.path, child.keys)

@@ -1,0 +1,176 @@
+"""The language of accelerators as a JSON Schema, from the same types that their reader validates with: for editors.
+
+It knows each key, its words and its bounds, and which words do not go together. What formats are, and what holds
+between numbers, stays with the reader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from statqat_sim.spec.accelerator import ConversionKeys, Evidence, GemmPlan, RoundKeys, ScaleKeys, ShapeKeys
+from statqat_sim.spec.accelerator_dot import PARTS_OF_STEP, Aligned, Beyond, DotKeys, Enter, Merge, Precision, Special
+from statqat_sim.spec.accelerator_dot import Sum as S
+from statqat_sim.spec.accelerator_entries import CONVERSION, PARTS
+from statqat_sim.spec.accelerator_meaning import ACCELERATOR_MEANING, ACCELERATOR_TOP, INSTRUCTION, accelerator_meaning
+from statqat_sim.spec.accelerator_operands import MAX_OPERANDS, OPERANDS
+from statqat_sim.spec.accelerator_reader import TOP_KEYS, Header
+from statqat_sim.spec.accelerator_recipe import ADD, MAX_STEPS, SELECTION, AddKeys, FusedKeys
+from statqat_sim.spec.accelerator_rules import ENTERS
+from statqat_sim.spec.base import Spec
+from statqat_sim.spec.encode import EncodePolicy, Rounding
+from statqat_sim.spec.meaning import MEANING
+from statqat_sim.spec.reader import NAME
+from statqat_sim.spec.schema_models import DIALECT, Schema, definitions_of
+
+MODELS: Final[tuple[type[Spec], ...]] = (
+    *(Header, Evidence, ShapeKeys, ScaleKeys, DotKeys, Aligned, Merge, RoundKeys, Precision, Special),
+    *(FusedKeys, AddKeys, ConversionKeys, GemmPlan, EncodePolicy),
+)
+NAMED: Final[Schema] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
+THREE_WORDS: Final = r"^[^.]*\.[^.]*\.[^.]*$"
+"""Names of instructions that say what their operands are."""
+
+STEADY: Final[Schema] = {"enum": [mode.value for mode in Rounding if not mode.is_stochastic]}
+KEYS: Final[dict[tuple[str, str], Schema]] = {
+    ("DotKeys", "split"): {"type": ["integer", "string"], "if": {"type": "string"}, "then": {"enum": [*PARTS_OF_STEP]}},
+    ("DotKeys", "order"): {"uniqueItems": True},
+    ("Aligned", "round"): STEADY,
+    ("Merge", "round"): STEADY,
+    ("RoundKeys", "mode"): STEADY,
+    ("FusedKeys", "k"): {"pattern": f"^(?:{SELECTION.pattern})$"},
+    ("AddKeys", "instruction"): {"pattern": f"^{ADD}"},
+    ("AddKeys", "with"): {"const": "c"},
+}
+"""What rules say of single keys."""
+
+
+def accelerator_schema() -> Schema:
+    """The JSON Schema of an accelerator's file."""
+    definitions = definitions_of(MODELS, _meaning, KEYS)
+    header = definitions.pop(Header.__name__)
+    properties = header["properties"] | dict.fromkeys(("name", "extends"), NAMED)
+    properties |= {"evidence": _named("Evidence"), "gemm": _named("GemmPlan")}
+    properties |= {
+        "instructions": {
+            "type": "object",
+            "propertyNames": NAMED,
+            "patternProperties": {THREE_WORDS: _named("Instruction")},
+            "additionalProperties": {"allOf": [_named("Instruction"), {"required": ["operands"]}, NAMES_NOTHING]},
+        },
+        "conversions": {"type": "object", "propertyNames": NAMED, "additionalProperties": _named("Conversion")},
+    }
+    _add_parts(definitions)
+    return {
+        "$schema": DIALECT,
+        "title": "Accelerator of statqat-sim",
+        "type": "object",
+        "properties": {key: {"description": ACCELERATOR_TOP[key]} | properties[key] for key in TOP_KEYS},
+        "required": header["required"],
+        "additionalProperties": False,
+        "anyOf": [{"required": [key]} for key in ("instructions", "conversions", "extends")],
+        "$defs": definitions,
+    }
+
+
+NAMES_NOTHING: Final[Schema] = {"properties": {"operands": {"required": ["a", "d"]}}}
+
+
+def _meaning(model: str, key: str) -> str:
+    return MEANING[key] if model == EncodePolicy.__name__ else accelerator_meaning(model, key)
+
+
+def _named(definition: str) -> Schema:
+    return {"$ref": f"#/$defs/{definition}"}
+
+
+def _mapping(keys: Iterable[str], entries: Schema, required: Iterable[str] = ()) -> Schema:
+    """A mapping of these keys."""
+    meanings = {**INSTRUCTION, **ACCELERATOR_MEANING}
+    described = {key: {"description": meanings[key]} | entries[key] for key in keys}
+    return {"type": "object", "properties": described, "required": [*required], "additionalProperties": False}
+
+
+def _add_parts(definitions: dict[str, Schema]) -> None:
+    """The parts that hold formats, or other parts; and what their words ask of each other."""
+    overridden = {"format": NAMED, "encode": _named("EncodePolicy")}
+    mapping = _mapping(overridden, overridden, ["format"])
+    definitions["Operand"] = {"if": {"type": "string"}, "then": NAMED, "else": mapping}
+    several = {"type": "array", "items": _named("Operand"), "minItems": 1, "maxItems": MAX_OPERANDS}
+    either = {"if": {"type": "array"}, "then": several, "else": _named("Operand")}
+    shape = definitions.pop(ShapeKeys.__name__)["properties"]["shape"]
+    operands = dict.fromkeys("ab", either) | dict.fromkeys("cd", _named("Operand")) | {"shape": shape}
+    definitions["Operands"] = _mapping(OPERANDS, operands)
+    nan = definitions.pop(ConversionKeys.__name__)["properties"]["nan"]
+    conversion = overridden | {"nan": nan, "evidence": _named("Evidence")}
+    definitions["Conversion"] = _mapping(CONVERSION, conversion, ["format"])
+    _extend(definitions["ScaleKeys"], {"format": _named("Operand")}, required=["format"])
+    _extend(definitions["DotKeys"], {"aligned": _named("Aligned"), "merge": _named("Merge")})
+    definitions["DotKeys"]["allOf"] = [*_dot_rules()]
+    named_or_widths = {"if": {"type": "string"}, "then": NAMED, "else": _named("Precision")}
+    _extend(definitions["RoundKeys"], {"to": named_or_widths})
+    definitions["Instruction"] = _instruction()
+
+
+def _extend(definition: Schema, entries: Schema, required: Iterable[str] = ()) -> None:
+    """Give a definition further keys."""
+    for key, entry in entries.items():
+        definition["properties"][key] = {"description": ACCELERATOR_MEANING[key]} | entry
+    definition["required"] = [*definition.get("required", ()), *required]
+
+
+def _instruction() -> Schema:
+    is_addition: Schema = {"properties": {"instruction": {"pattern": f"^{ADD}"}}}
+    step = {"if": is_addition, "then": _named("AddKeys"), "else": _named("FusedKeys")}
+    parts = {"evidence": "Evidence", "operands": "Operands", "scale": "ScaleKeys", "dot": "DotKeys"}
+    parts |= {"round": "RoundKeys", "special": "Special"}
+    entries = {part: _named(definition) for part, definition in parts.items()}
+    entries["recipe"] = {"type": "array", "items": step, "minItems": 1, "maxItems": MAX_STEPS}
+    return {
+        "type": "object",
+        "properties": {part: {"description": INSTRUCTION[part]} | entries[part] for part in PARTS},
+        "additionalProperties": False,
+        "if": {"required": ["recipe"]},
+        "then": {"properties": {"dot": False, "scale": False}},
+        "else": {"required": ["dot"], "allOf": [*_scale_rules(), *_overflow_rules()]},
+    }
+
+
+# --- which words do not go together ------------------------------------------------------------------------------
+
+
+def _is(key: str, *words: str) -> Schema:
+    """True where a key is written so."""
+    return {"properties": {key: {"enum": [*words]}}, "required": [key]}
+
+
+def _dot_rules() -> Iterable[Schema]:
+    """Of the part `dot`."""
+    for sum_, enters in ENTERS.items():
+        yield {"if": _is("sum", sum_), "then": {"properties": {"c": {"enum": [enter.value for enter in enters]}}}}
+    aligned, joins = _is("sum", S.ALIGNED), _is("c", Enter.JOIN)
+    for condition, key in ((aligned, "aligned"), (joins, "merge")):
+        yield {"if": condition, "then": {"required": [key]}, "else": {"properties": {key: False}}}
+    chains: Schema = {"allOf": [_is("sum", S.CHAIN), _is("c", Enter.LAST, Enter.NONE)]}
+    yield {"if": {"not": {"anyOf": [chains, joins]}}, "then": {"properties": {"split": {"enum": [1, "none"]}}}}
+    yield {"if": _is("sum", S.PAIRWISE), "then": {"required": ["step"]}}
+
+
+def _scale_rules() -> Iterable[Schema]:
+    """Of the parts `scale` and `dot`."""
+    scaled: Schema = {"required": ["scale"]}
+    dot: Schema = {"properties": {"sum": {"const": S.ALIGNED}, "c": {"const": Enter.TERM}}, "required": ["step"]}
+    yield {"if": scaled, "then": {"properties": {"dot": dot}}}
+    grouped: Schema = {"required": ["scale"], "properties": {"scale": _is("apply", "group")}}
+    some: Schema = {"required": ["group"], "properties": {"group": {"minimum": 2}}}
+    none: Schema = {"properties": {"group": {"const": 1}}}
+    yield {"if": grouped, "then": {"properties": {"dot": some}}, "else": {"properties": {"dot": none}}}
+
+
+def _overflow_rules() -> Iterable[Schema]:
+    """Integers have no Inf, and nothing else wraps."""
+    integers: Schema = {"properties": {"dot": _is("sum", S.INTEGER)}}
+    for condition, word in ((integers, Beyond.INF), ({"not": integers}, Beyond.WRAP)):
+        refused: Schema = {"properties": {"overflow": {"not": {"const": word}}}}
+        yield {"if": condition, "then": {"properties": {"special": refused}}}

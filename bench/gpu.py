@@ -15,6 +15,7 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 import torch
 
 from bench.gpu_cases import GpuCase, GpuData, blocks, elementwise, reductions, torch_casts, torchao_blocks
+from bench.gpu_matmul import matmuls
 from bench.options import QUICK_ELEMENTS, QUICK_METHOD
 from bench.pairs import Call, Machine, Method, run_pairs
 from bench.report import Comparison, Report
@@ -25,7 +26,7 @@ LAUNCHES = 20
 """Calls in a row before the device is waited for, which takes some microseconds."""
 
 Cases: TypeAlias = Callable[[GpuData], Iterator[GpuCase]]
-KINDS: tuple[Cases, ...] = (elementwise, blocks, reductions, torch_casts, torchao_blocks)
+KINDS: tuple[Cases, ...] = (elementwise, blocks, reductions, matmuls, torch_casts, torchao_blocks)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -80,14 +81,15 @@ def _row(case: GpuCase, data: GpuData, method: Method) -> Comparison:
     ours, peer = (partial(_launched, call, data) for call in (case.ours, case.peer))
     row = Comparison.of(
         run_pairs(ours, peer, method),
-        data.count * LAUNCHES,
+        (case.operations or data.count) * LAUNCHES,
         section=case.section,
-        case=f"{case.name}, {case.bytes:.4g} bytes",
+        case=f"{case.name}, {'multiply-adds' if case.operations else f'{case.bytes:.4g} bytes'}",
         peer=case.peer_name,
         threads=0,
         target=case.target,
     )
-    print("  ".join((*comparison_cells(row), f"{case.bytes / row.ours_ns:.0f} GB/s")), flush=True)
+    speed = f"{1 / row.ours_ns:.3g} GMAC/s" if case.operations else f"{case.bytes / row.ours_ns:.0f} GB/s"
+    print("  ".join((*comparison_cells(row), speed)), flush=True)
     return row
 
 

@@ -34,8 +34,10 @@ class GpuCase:
 
     section: Section
     name: str
-    bytes: float
+    bytes: float = 0
     """That ours moves for each element, at least."""
+    operations: int = 0
+    """Multiply-adds of a call, where these are counted in place of elements."""
     peer_name: str
     ours: Call
     peer: Call

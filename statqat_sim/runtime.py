@@ -50,6 +50,9 @@ class BlockKernel(Protocol):
     `x`, codes and values have the geometry's shape; x and values are float32, codes as wide as the element's. Of what
     is stored with the codes there is one array for each of the plan's `stored`, of its storage, in the `scale_shape`
     of its blocks.
+
+    A kernel may also have `at_addresses(geometry)`: what does `fake_quantize` from one address of the CPU's memory to
+    another, which are the same or lie apart; or None.
     """
 
     def quantize(
@@ -141,25 +144,31 @@ class RowSumsKernel(Protocol):
 
 
 class MmaKernel(Protocol):
-    """A compiled matrix instruction."""
+    """A compiled matrix instruction. Arrays are numpy's, or the backend's own, in C order, all on one device."""
 
     def __call__(self, a: Any, b: Any, c: Any, *, a_scale: Any = None, b_scale: Any = None) -> Any:
         """D = A·B + C: values, in a new array of C's shape and dtype.
 
         Args:
-            a: float32 (float64, or int32 for integers), shape `(M, K)`, in C order; K is a multiple of the plan's step.
+            a: float32 (float64, or int32 for integers), shape `(M, K)`; K is a multiple of the plan's step.
             b: likewise, shape `(K, N)`.
             c: likewise, shape `(M, N)`.
-            a_scale: for plans with blocks: float32, shape `(M, K / block)`.
+            a_scale: for plans with blocks: float32, shape `(M, K / block)`, rounded up.
             b_scale: likewise, shape `(K / block, N)`.
         """
 
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where plans run. Importing a backend's module must be cheap; it loads its compiler when first used."""
+    """Where plans run. Importing a backend's module must be cheap; it loads its compiler when first used.
+
+    It may also have `compile_mma`, which gives the `MmaKernel` of an `MmaPlan`.
+    """
 
     name: str
+
+    def __hash__(self) -> int:
+        """Kernels are kept for each backend."""
 
     def available(self) -> str | None:
         """None, or why the backend cannot run here and what to install."""

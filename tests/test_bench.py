@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import gpu
+from bench import gpu, gpu_matmul
 from bench.gpu_cases import NAMED, NAMED_BLOCKS, GpuData, blocks, elementwise, reductions
 from bench.options import QUICK_METHOD
 from statqat_sim.runtime import backends
@@ -173,10 +173,12 @@ def test_the_main_job_is_timed_as_a_process(tmp_path: Path) -> None:
 
 
 def test_every_case_of_the_gpu_bench_runs_on_a_cpu() -> None:
-    report = gpu.run(GpuData(1 << 12, "cpu"), QUICK_METHOD, quick=True, kinds=(elementwise, blocks, reductions))
+    kinds = (elementwise, blocks, reductions, gpu_matmul.matmuls)
+    report = gpu.run(GpuData(1 << 12, "cpu"), QUICK_METHOD, quick=True, kinds=kinds)
     cases = [row.case for row in report.comparisons]
-    assert len(cases) == 3 * len(NAMED) + 2 * len(NAMED_BLOCKS) + 4
+    assert len(cases) == 3 * len(NAMED) + 2 * len(NAMED_BLOCKS) + 4 + len(gpu_matmul.CASES)
     assert {"encode float8_e4m3fn, 5 bytes", "quantize nvfp4, 9.062 bytes", "histogram, 4 bytes"} <= set(cases)
+    assert "ideal dot.e4m3.f32, 64^3, multiply-adds" in cases
     assert not report.skipped
     assert report.machine.device is None
 

@@ -17,9 +17,11 @@ from stochastic import drawn
 
 from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.mma_text import MmaForm, mma_kernel
 from statqat_sim.backends.cupy_gpu.reduction_text import reduction_kernel
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.mma import Unit
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.plan.source import LAYOUTS
 from statqat_sim.spec.catalog import formats, load_format
@@ -81,6 +83,37 @@ def test_reductions_compile(tmp_path: Path) -> None:
     text = compiled(texts, "sm_90a", "ptx", tmp_path).read_text()
     assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
     assert not re.findall(r"\bfma\b|\.ftz|\.approx|\.local", text)
+
+
+MMA_FORMS = MmaForm.every()
+EXACT = MmaForm(Unit.EXACT, 0, False)
+"""Whose kernel takes as long to compile as all others, and lies in memory: its numbers have 48 words."""
+
+
+def matrix_kernels(forms: Iterable[MmaForm]) -> list[KernelText]:
+    return [mma_kernel(form).text for form in forms]
+
+
+def test_matrix_instructions_compile(tmp_path: Path) -> None:
+    """One of each way of summing, with the arithmetic that it is written in.
+
+    Only chains of float64 are contracted, only sums of neighbours wait in memory. What is cut to integers may be
+    flushed before.
+    """
+    require("sm_90a")
+    some = {form.unit: form for form in MMA_FORMS if form != EXACT}
+    text = compiled(matrix_kernels(some.values()), "sm_90a", "ptx", tmp_path).read_text()
+    for unit, kernel in zip(some, text.split(".visible .entry")[1:], strict=True):
+        found = set(re.findall(r"\bfma\b|\S*\.ftz\S*|\.approx|\.local\b", kernel))
+        allowed = {Unit.NARROW: {"cvt.rzi.ftz.s32.f32"}, Unit.FUSED: {"fma"}, Unit.STEPS: {".local"}}
+        assert found <= allowed.get(unit, set()), unit
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_all_matrix_instructions_compile(architecture: str, tmp_path: Path) -> None:
+    require(architecture)
+    compiled(matrix_kernels(MMA_FORMS), architecture, "cubin", tmp_path)
 
 
 def test_no_option_changes_the_arithmetic(tmp_path: Path) -> None:

@@ -9,11 +9,17 @@ from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.cupy_gpu.driver import driver_version, version_text, why_not
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.mma import MmaPlan
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.reduction import ReductionPlan
 
 if TYPE_CHECKING:
-    from statqat_sim.backends.cupy_gpu.by_library import BlockKernelByLibrary, KernelByLibrary, ReductionByLibrary
+    from statqat_sim.backends.cupy_gpu.by_library import (
+        BlockKernelByLibrary,
+        KernelByLibrary,
+        MmaByLibrary,
+        ReductionByLibrary,
+    )
 
 CUDA: Final = 2
 MANAGED: Final = 13
@@ -66,3 +72,8 @@ class CupyBackend:
         from statqat_sim.backends.cupy_gpu.by_library import ReductionByLibrary
 
         return ReductionByLibrary(plan)
+
+    def compile_mma(self, plan: MmaPlan) -> MmaByLibrary:
+        from statqat_sim.backends.cupy_gpu.by_library import MmaByLibrary
+
+        return MmaByLibrary(plan)

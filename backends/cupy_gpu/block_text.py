@@ -46,8 +46,8 @@ class Signature:
         self._declared[name] = f"{kind} *{name}"
         return name
 
-    def printed(self, name: str, lines: Iterable[str], *, cooperative: bool = False) -> Printed:
-        text = KernelText(name, tuple(self._declared.values()), "\n".join(indented(lines)), cooperative)
+    def printed(self, name: str, lines: Iterable[str], *, cooperative: bool = False, functions: str = "") -> Printed:
+        text = KernelText(name, tuple(self._declared.values()), "\n".join(indented(lines)), cooperative, functions)
         return Printed(text, tuple(self._declared))
 
 

@@ -11,8 +11,10 @@ from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
 from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary, device_of
 from statqat_sim.backends.cupy_gpu.cupy_launcher import CupyLauncher
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.backends.cupy_gpu.mma_kernel import CudaMma
 from statqat_sim.backends.cupy_gpu.reduction_kernel import CudaReduction
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.mma import MmaPlan
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.reduction import ReductionPlan
 
@@ -89,6 +91,26 @@ class ReductionByLibrary:
         """See `runtime.ReductionKernel`."""
         with device_of(x):
             return self._kernels[_is_tensor(x, "x")](x, rows=rows)
+
+
+class MmaByLibrary:
+    """See `runtime.MmaKernel`."""
+
+    def __init__(self, plan: MmaPlan) -> None:
+        self.plan = plan
+
+    def __reduce__(self) -> tuple[type[MmaByLibrary], tuple[MmaPlan]]:
+        """A copy in another process has a GPU of its own."""
+        return MmaByLibrary, (self.plan,)
+
+    @cached_property
+    def _kernels(self) -> dict[bool, CudaMma]:
+        return {tensor: CudaMma(self.plan, LAUNCHER, _library(tensor)) for tensor in (False, True)}
+
+    def __call__(self, a: Any, b: Any, c: Any, *, a_scale: Any = None, b_scale: Any = None) -> Any:
+        """See `runtime.MmaKernel`."""
+        with device_of(a):
+            return self._kernels[_is_tensor(a, "a")](a, b, c, a_scale=a_scale, b_scale=b_scale)
 
 
 def library_of(array: object) -> ArrayLibrary:

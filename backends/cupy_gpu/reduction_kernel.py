@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 from statqat_sim.arrays.library import ArrayLibrary
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.tensors import viewed
 from statqat_sim.backends.cupy_gpu.block_device import Device
 from statqat_sim.backends.cupy_gpu.kernel_text import THREADS
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
@@ -36,9 +35,4 @@ class CudaReduction:
             values |= results | device.numbers([plan.element])
             device.launch(reduction_kernel(plan), rows * pieces * THREADS, values)
         dtype = ("uint64" if plan.in_pairs else "uint32") if is_maximum else "int64"
-        return tuple(_seen(result[:words], dtype).reshape(rows, plan.width) for result in results.values())
-
-
-def _seen(words: Any, dtype: str) -> Any:
-    """The same memory as numbers of this dtype."""
-    return words.view(getattr(sys.modules["torch"], dtype) if is_tensor(words) else dtype)
+        return tuple(viewed(result[:words], dtype).reshape(rows, plan.width) for result in results.values())

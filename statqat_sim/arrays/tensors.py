@@ -115,6 +115,16 @@ def is_tensor(array: object) -> bool:
     return torch is not None and isinstance(array, torch.Tensor)
 
 
+def viewed(array: Any, dtype: str) -> Any:
+    """The same memory as elements of another dtype of the same size, of any library's array."""
+    return array.view(getattr(_torch(), dtype) if is_tensor(array) else dtype)
+
+
+def converted(array: Any, dtype: str) -> Any:
+    """The same numbers in another dtype, of any library's array; for what each of them converts alike."""
+    return array.to(getattr(_torch(), dtype)) if is_tensor(array) else array.astype(dtype)
+
+
 def _torch() -> Any:
     return sys.modules["torch"]
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import as_float32, in_kind
 from statqat_sim.codec import Codec
 from statqat_sim.errors import shown
 from statqat_sim.matmul.gemm import product
 from statqat_sim.matmul.operands import Side, accumulator, left, right
-from statqat_sim.matmul.results import stored
+from statqat_sim.matmul.place import Place
+from statqat_sim.matmul.results import put_codes, stored
 from statqat_sim.matmul.unit import Unit
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
@@ -78,7 +78,7 @@ class Accelerator:
         """D = A·B + C with the bits that an instruction gives, of any shape.
 
         K is filled with zeros up to a multiple of the instruction's; of K = 0, D is C. M and N do not matter: an
-        element of D depends on one row and one column.
+        element of D depends on one row and one column. Arrays on a GPU are computed on there.
 
         Args:
             a: `(..., M, K)`. Floats are encoded into the operand's format, by its own rounding, and of several formats
@@ -95,7 +95,7 @@ class Accelerator:
                 none: D of an instruction's run is C of its next.
 
         Returns:
-            D as the instruction's format: float32, float16, float64 or int32; of C's kind, a tensor for tensors. What
+            D as the instruction's format: float32, float16, float64 or int32; of A's kind, on its device. What
             numpy has no dtype for comes as float32.
 
         Raises:
@@ -106,12 +106,14 @@ class Accelerator:
         """
         cut = self._plan(plan)
         chosen = self.spec.instruction(self._named(instruction, cut))
-        unit = Unit(chosen, self.instructions)
-        sides = left(chosen, a, a_format, a_scale), right(chosen, b, b_format, b_scale)
-        shape = _shape(chosen, *sides)
-        start = accumulator(chosen, c, shape)
-        d = product(unit, *sides, start, cut, shape)
-        return in_kind(stored(chosen, d), _like(a, b, c))
+        given = a.codes if isinstance(a, QuantizedTensor) else a
+        place = Place.of(given, "a")
+        x, y = left(chosen, a, a_format, a_scale, place), right(chosen, b, b_format, b_scale, place)
+        shape = _shape(chosen, x, y)
+        start = accumulator(chosen, c, shape, place)
+        _refuse_devices({"a": x.values, "a_scale": x.scale, "b": y.values, "b_scale": y.scale, "c": start})
+        d = product(Unit(chosen, self.instructions, place), x, y, start, cut, shape)
+        return place.library.in_kind(stored(chosen, d), given)
 
     def convert(self, x: Any, conversion: str) -> Any:
         """Codes of the numbers in x, one each, as a conversion instruction makes them.
@@ -127,7 +129,8 @@ class Accelerator:
         found = self.spec.conversion(conversion)
         codes = Codec(found.format).encode(x)
         if found.nan is not None:
-            codes[_is_nan(x)] = found.nan
+            values = Place.of(x, "x").library.as_float32(x, "x")
+            put_codes(codes, values != values, found.nan)
         return codes
 
     def _plan(self, plan: GemmPlan | Mapping[str, Any] | None) -> GemmPlan:
@@ -180,25 +183,19 @@ def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Sear
 def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:
     """Of D."""
     if a.values.shape[-1] != b.values.shape[-2]:
-        told = f"a has shape {a.values.shape} and b {b.values.shape}"
+        told = f"a has shape {tuple(a.values.shape)} and b {tuple(b.values.shape)}"
         raise ValueError(f"{instruction}: {told}; allowed: (..., M, K) and (..., K, N)")
     try:
         batch = np.broadcast_shapes(a.values.shape[:-2], b.values.shape[:-2])
     except ValueError:
-        told = f"a has shape {a.values.shape} and b {b.values.shape}"
+        told = f"a has shape {tuple(a.values.shape)} and b {tuple(b.values.shape)}"
         raise ValueError(f"{instruction}: {told}; allowed: leading axes that broadcast") from None
     return (*batch, a.values.shape[-2], b.values.shape[-1])
 
 
-def _like(*arrays: Any) -> Any:
-    """The array that says of which kind the result is."""
-    return next((_codes(array) for array in arrays if array is not None), None)
-
-
-def _codes(array: Any) -> Any:
-    return array.codes if isinstance(array, QuantizedTensor) else array
-
-
-def _is_nan(x: Any) -> Any:
-    values = as_float32(x, "x")
-    return np.isnan(values)
+def _refuse_devices(arrays: Mapping[str, Any]) -> None:
+    """Raises TypeError for arrays that do not lie on the device of the first."""
+    devices = {what: str(getattr(array, "device", "cpu")) for what, array in arrays.items() if array is not None}
+    for what, device in devices.items():
+        if device != devices["a"]:
+            raise TypeError(f"{what} is on {device}; allowed: {devices['a']}, where a is")

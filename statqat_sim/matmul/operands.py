@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import Array, dtype_name, is_cpu_array
-from statqat_sim.arrays.inputs import numpy_view
+from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name
+from statqat_sim.arrays.tensors import converted, is_tensor, viewed
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, did_you_mean, shown
+from statqat_sim.matmul.place import Place, along
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
@@ -24,26 +26,31 @@ from statqat_sim.spec.number import NumberFormat
 CODES = ("uint8", "uint16", "uint32", "uint64")
 SIGNED = ("int8", "int16", "int32", "int64")
 INT32 = np.iinfo(np.int32)
+EXACT_FLOAT64 = -(1 << 53), 1 << 53
+"""Integers that float64 all holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A or B: float32 values (float64, or int32), their format, the values of block scales, and one factor of all."""
+    """A or B: float32 values (float64, or int32), their format, the values of block scales, and one factor of all.
 
-    values: Array
+    Arrays are those of the library that computes.
+    """
+
+    values: Any
     format: Operand
-    scale: Array | None = None
-    factor: float = 1.0
+    scale: Any = None
+    factor: Any = None
 
 
-def left(instruction: Instruction, a: Any, format: str | NumberFormat | None, scale: Any) -> Side:
+def left(instruction: Instruction, a: Any, format: str | NumberFormat | None, scale: Any, place: Place) -> Side:
     """A."""
-    return _side(instruction, a, format, scale, "a", instruction.a, -1)
+    return _side(instruction, a, format, scale, "a", instruction.a, -1, place)
 
 
-def right(instruction: Instruction, b: Any, format: str | NumberFormat | None, scale: Any) -> Side:
+def right(instruction: Instruction, b: Any, format: str | NumberFormat | None, scale: Any, place: Place) -> Side:
     """B."""
-    return _side(instruction, b, format, scale, "b", instruction.b, -2)
+    return _side(instruction, b, format, scale, "b", instruction.b, -2, place)
 
 
 def _side(
@@ -54,19 +61,17 @@ def _side(
     what: str,
     formats: Sequence[Operand],
     axis: int,
+    place: Place,
 ) -> Side:
     if isinstance(array, QuantizedTensor):
-        return _quantized(instruction, array, scale, what, formats, axis)
-    if not is_cpu_array(array):
-        raise TypeError(
-            f"{what} is a {type(array).__name__}; allowed: a numpy array, a CPU tensor or a QuantizedTensor"
-        )
+        return _quantized(instruction, array, scale, what, formats, axis, place)
+    place.require(array, what)
     chosen = _chosen(instruction, array, format, what, formats)
-    values = _values(instruction, array, chosen, what)
+    values = _values(instruction, array, chosen, what, place)
     if values.ndim < 2:
         allowed = "(..., M, K)" if axis == -1 else "(..., K, N)"
-        raise ValueError(f"{instruction}: {what} has shape {values.shape}; allowed: {allowed}")
-    return Side(values, chosen, _scales(instruction, scale, values, what, axis))
+        raise ValueError(f"{instruction}: {what} has shape {tuple(values.shape)}; allowed: {allowed}")
+    return Side(values, chosen, _scales(instruction, scale, values, what, axis, place))
 
 
 # --- formats -----------------------------------------------------------------------------------------------------
@@ -103,13 +108,13 @@ def _named(instruction: Instruction, format: str | NumberFormat, what: str, form
     raise LookupError(f"{told}; allowed: {', '.join(known)}")
 
 
-def _values(instruction: Instruction, array: Any, format: Operand, what: str) -> Array:
+def _values(instruction: Instruction, array: Any, format: Operand, what: str, place: Place) -> Any:
     """What an array's elements mean in a format."""
     if isinstance(format, Float64):
-        return _float64(array, what)
+        return _float64(array, what, place)
     name, is_integer = dtype_name(array), isinstance(format.element, IntElement)
     if is_integer and name in SIGNED:
-        return _integers(array, format, what)
+        return _integers(array, format, what, place)
     if name in SIGNED:
         told = f"{what} is {name}"
         raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {_code_dtype(format)}")
@@ -117,62 +122,67 @@ def _values(instruction: Instruction, array: Any, format: Operand, what: str) ->
         values = Codec(format).decode(_code_array(array, format, what))
     else:
         values = Codec(format).fake_quantize(array)
-    found = np.asarray(numpy_view(values, Storage.FLOAT32, what))
-    return found.astype(np.int32) if is_integer else found.astype(np.float32, copy=False)
+    found = place.library.as_float32(values, what)
+    return converted(found, "int32") if is_integer else found
 
 
-def _float64(array: Any, what: str) -> Array:
-    name = dtype_name(array)
+def _float64(array: Any, what: str, place: Place) -> Any:
+    name, library = dtype_name(array), place.library
     if name == "uint64":
-        return np.asarray(numpy_view(array, Storage.FLOAT64, what)).view(np.float64)
-    view = np.asarray(numpy_view(array, Storage.FLOAT64, what))
-    if view.dtype.kind not in "fiu" or name == "bfloat16":
+        return viewed(library.as_native(array, Storage.UINT64, what), "float64")
+    if name == "bfloat16" or name not in (*FLOATS, *INTEGERS):
         raise TypeError(f"{what} is {name}; allowed: float64")
-    return view.astype(np.float64, copy=False)
+    if name == "float64":
+        return library.as_native(array, Storage.FLOAT64, what)
+    if name in INTEGERS:
+        return _within(array, EXACT_FLOAT64, what, "float64", place)
+    values = library.as_float32(array, what)
+    return library.as_weights(values, values)
 
 
-def _integers(array: Any, format: NumberFormat, what: str) -> Array:
+def _integers(array: Any, format: NumberFormat, what: str, place: Place) -> Any:
     """Integers that the format has."""
-    view = np.asarray(numpy_view(array, Storage.FLOAT64, what))
     assert isinstance(format.element, IntElement)
-    low, high = format.element.full_range
-    if view.size and (view.min() < low or view.max() > high):
-        raise ValueError(f"{what} holds {view.min()} to {view.max()}; allowed in {format.name}: {low} to {high}")
-    return view.astype(np.int32)
+    return converted(_within(array, format.element.full_range, what, format.name, place), "int32")
+
+
+def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: Place) -> Any:
+    """Integers as floats that hold them. Where their dtype has others, look, and wait for the device.
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+    dtype, (low, high) = np.iinfo(dtype_name(array)), allowed
+    floats = place.library.as_native(array, INTEGERS[dtype.dtype.name], what)
+    if math.prod(floats.shape) and (dtype.min < low or dtype.max > high):
+        least, most = int(floats.min()), int(floats.max())
+        if least < low or most > high:
+            raise ValueError(f"{what} holds {least} to {most}; allowed in {name}: {low} to {high}")
+    return floats
 
 
 def _code_dtype(format: NumberFormat) -> str:
     return next(name for name, bits in (("uint8", 8), ("uint16", 16), ("uint32", 32)) if format.bits <= bits)
 
 
-def _code_array(array: Any, format: NumberFormat, what: str) -> Array:
-    wanted = _code_dtype(format)
-    view = np.asarray(_bits(array, what))
-    if view.dtype.name != wanted:
+def _code_array(array: Any, format: NumberFormat, what: str) -> Any:
+    wanted, codes = _code_dtype(format), _bits(array)
+    if dtype_name(codes) != wanted:
         raise TypeError(f"{what} is {dtype_name(array)}; allowed: codes of {format.name} as {wanted}")
-    return view
+    return codes
 
 
-def _bits(array: Any, what: str) -> Array:
-    """An array's elements as unsigned integers of their size; numpy cannot see all of torch's dtypes otherwise."""
-    size = array.element_size() if hasattr(array, "element_size") else array.dtype.itemsize
-    if hasattr(array, "element_size"):
-        array = array.detach().contiguous().view(_torch_word(array, size))
-    view = np.asarray(numpy_view(array, Storage.UINT8, what))
-    return np.ascontiguousarray(view).view(f"u{size}")
-
-
-def _torch_word(tensor: Any, size: int) -> Any:
-    import sys
-
-    torch = sys.modules["torch"]
-    return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
+def _bits(array: Any) -> Any:
+    """Codes as they are; of another dtype, unsigned integers of its size."""
+    if dtype_name(array) in CODES:
+        return array
+    return viewed(array.detach() if is_tensor(array) else array, f"uint{8 * array.itemsize}")
 
 
 # --- scales ------------------------------------------------------------------------------------------------------
 
 
-def _scales(instruction: Instruction, scale: Any, values: Array, what: str, axis: int) -> Array | None:
+def _scales(instruction: Instruction, scale: Any, values: Any, what: str, axis: int, place: Place) -> Any:
     """Values of block scales: those of codes, of floats, or 1."""
     scaling = instruction.scale
     if scaling is None:
@@ -182,26 +192,29 @@ def _scales(instruction: Instruction, scale: Any, values: Array, what: str, axis
     shape = list(values.shape)
     shape[axis] = -(-shape[axis] // scaling.block)
     if scale is None:
-        return np.ones(shape, np.float32)
-    found = _scale_values(scaling, scale, f"{what}_scale")
-    if found.shape != tuple(shape):
-        raise ValueError(f"{instruction}: {what}_scale has shape {found.shape}; allowed: {tuple(shape)}")
+        return place.filled(tuple(shape), "float32", values, 1)
+    found = _scale_values(scaling, scale, f"{what}_scale", place)
+    if tuple(found.shape) != tuple(shape):
+        told = f"{what}_scale has shape {tuple(found.shape)}"
+        raise ValueError(f"{instruction}: {told}; allowed: {tuple(shape)}")
     return found
 
 
-def _scale_values(scaling: Scaling, scale: Any, what: str) -> Array:
-    if not is_cpu_array(scale):
-        raise TypeError(f"{what} is a {type(scale).__name__}; allowed: a numpy array or a CPU tensor")
+def _scale_values(scaling: Scaling, scale: Any, what: str, place: Place) -> Any:
+    place.require(scale, what)
     codec, name = Codec(scaling.format), dtype_name(scale)
-    if name == "uint8" or name.startswith("float8"):
-        values = codec.decode(_bits(scale, what))
-    else:
-        values = codec.fake_quantize(scale)
-    return np.asarray(numpy_view(values, Storage.FLOAT32, what))
+    is_code = name == "uint8" or name.startswith("float8")
+    return place.library.as_float32(codec.decode(_bits(scale)) if is_code else codec.fake_quantize(scale), what)
 
 
 def _quantized(
-    instruction: Instruction, q: QuantizedTensor, scale: Any, what: str, formats: Sequence[Operand], axis: int
+    instruction: Instruction,
+    q: QuantizedTensor,
+    scale: Any,
+    what: str,
+    formats: Sequence[Operand],
+    axis: int,
+    place: Place,
 ) -> Side:
     """A tensor of a block format, whose elements and innermost scales the instruction takes."""
     scaling, format = instruction.scale, q.format
@@ -213,14 +226,15 @@ def _quantized(
         raise ValueError(f"{what} is a QuantizedTensor, which has its own scales; allowed: {what}_scale=None")
     if q.axis != len(q.shape) + axis:
         raise ValueError(f"{instruction}: blocks of {what} run along axis {q.axis}; allowed: {len(q.shape) + axis}")
+    place.require(q.codes, what)
     chosen = _same_element(instruction, format, what, formats)
-    values, scales, factor = _parts(instruction, q, scaling, what)
+    values, scales, factor = _parts(instruction, q, scaling, what, place)
     if not isinstance(format.scales[-1].block, int) or format.scales[-1].block % scaling.block:
         block = format.scales[-1].block
         raise ValueError(f"{instruction}: blocks of {what} are {block}; allowed: multiples of {scaling.block}")
-    spread = np.repeat(scales, format.scales[-1].block // scaling.block, axis=axis)
+    spread = place.repeated(scales, format.scales[-1].block // scaling.block, axis)
     count = -(-values.shape[axis] // scaling.block)
-    return Side(values, chosen, np.ascontiguousarray(np.take(spread, range(count), axis=axis)), factor)
+    return Side(values, chosen, spread[along(slice(count), axis)], factor)
 
 
 def _same_element(instruction: Instruction, format: BlockFormat, what: str, formats: Sequence[Operand]) -> Operand:
@@ -231,7 +245,9 @@ def _same_element(instruction: Instruction, format: BlockFormat, what: str, form
     raise LookupError(f"{instruction}: elements of {what} are {format.element.name}; allowed: {allowed}")
 
 
-def _parts(instruction: Instruction, q: QuantizedTensor, scaling: Scaling, what: str) -> tuple[Array, Array, float]:
+def _parts(
+    instruction: Instruction, q: QuantizedTensor, scaling: Scaling, what: str, place: Place
+) -> tuple[Any, Any, Any]:
     """Values of the elements and of the innermost scales, and the outer scale, which the whole tensor shares."""
     if q.format.offset is not None or len(q.format.scales) > 2:
         raise UnsupportedError(
@@ -247,42 +263,37 @@ def _parts(instruction: Instruction, q: QuantizedTensor, scaling: Scaling, what:
     if not fits:
         name = inner.name
         raise LookupError(f"{instruction}: scales of {what} are {name}; allowed: {scaling.format.name}")
-    values = np.asarray(numpy_view(Codec(q.format.element).decode(q.codes), Storage.FLOAT32, what))
-    *outer, scales = (np.asarray(numpy_view(each, Storage.FLOAT32, what)) for each in q.scale_values())
-    factor = 1.0
-    for each in outer:
-        if each.size != 1:
-            raise UnsupportedError(f"{instruction}: {what} has several outer scales; allowed: one for the whole tensor")
-        factor = float(each.reshape(-1)[0])
-    return values, scales, factor
+    values = place.library.as_float32(Codec(q.format.element).decode(q.codes), what)
+    *outer, scales = (place.library.as_float32(each, what) for each in q.scale_values())
+    if any(math.prod(each.shape) != 1 for each in outer):
+        raise UnsupportedError(f"{instruction}: {what} has several outer scales; allowed: one for the whole tensor")
+    return values, scales, outer[0].reshape(-1) if outer else None
 
 
 # --- C -----------------------------------------------------------------------------------------------------------
 
 
-def accumulator(instruction: Instruction, c: Any, shape: tuple[int, ...]) -> Array | None:
+def accumulator(instruction: Instruction, c: Any, shape: tuple[int, ...], place: Place) -> Any:
     """C in D's shape: values of its format."""
     if c is None:
         return None
     if instruction.dot is not None and instruction.dot.c == "none":
         raise ValueError(f"{instruction} takes no C; allowed: None")
-    if not is_cpu_array(c):
-        raise TypeError(f"c is a {type(c).__name__}; allowed: a numpy array or a CPU tensor")
-    values = _accumulated(instruction, c)
-    try:
-        return np.ascontiguousarray(np.broadcast_to(values, shape)).reshape(shape)
-    except ValueError:
-        raise ValueError(f"{instruction}: c has shape {values.shape}; allowed: what broadcasts to {shape}") from None
+    place.require(c, "c")
+    values = _accumulated(instruction, c, place)
+    given = tuple(values.shape)
+    aligned = (1,) * (len(shape) - len(given)) + given
+    if len(aligned) != len(shape) or any(size not in (1, wanted) for size, wanted in zip(aligned, shape, strict=True)):
+        raise ValueError(f"{instruction}: c has shape {given}; allowed: what broadcasts to {shape}")
+    return place.library.broadcast(values, shape)
 
 
-def _accumulated(instruction: Instruction, c: Any) -> Array:
+def _accumulated(instruction: Instruction, c: Any, place: Place) -> Any:
     if instruction.dot is None or instruction.dot.sum is not Sum.INTEGER:
-        return _values(instruction, c, instruction.c, "c")
-    view = np.asarray(numpy_view(c, Storage.FLOAT64, "c"))
-    if view.dtype == np.uint32:
-        return view.view(np.int32)
-    if view.dtype.kind not in "iu":
-        raise TypeError(f"c is {dtype_name(c)}; allowed: int32")
-    if view.size and (view.min() < INT32.min or view.max() > INT32.max):
-        raise ValueError(f"c holds {view.min()} to {view.max()}; allowed: int32")
-    return view.astype(np.int32)
+        return _values(instruction, c, instruction.c, "c", place)
+    name = dtype_name(c)
+    if name not in INTEGERS:
+        raise TypeError(f"c is {name}; allowed: int32")
+    if name == "uint32":
+        return converted(converted(place.library.as_native(c, Storage.FLOAT64, "c"), "int64"), "int32")
+    return converted(_within(c, (int(INT32.min), int(INT32.max)), "c", "int32", place), "int32")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-import numpy as np
-
-from statqat_sim.arrays import Array
 from statqat_sim.matmul.operands import Side
+from statqat_sim.matmul.place import Place
 from statqat_sim.plan.mma import lower_mma
-from statqat_sim.runtime import MmaKernel, backend_for, mma_kernel
+from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
 from statqat_sim.spec.accelerator import Add, Float64, Fused, Instruction, Operand, Start
 from statqat_sim.spec.accelerator_dot import Sum
 from statqat_sim.spec.accelerator_recipe import recipe_k
@@ -19,10 +18,11 @@ from statqat_sim.spec.accelerator_recipe import recipe_k
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`known`: the instructions that recipes are made of."""
+    """`known`: the instructions that recipes are made of; `place`: where it runs."""
 
     instruction: Instruction
     known: Mapping[str, Instruction]
+    place: Place
 
     @property
     def k(self) -> int:
@@ -30,76 +30,69 @@ class Unit:
         return recipe_k(self.instruction, self.known)[0] or 1
 
     @property
-    def zero(self) -> np.dtype[np.generic]:
-        """The dtype of values of C and D."""
+    def dtype(self) -> str:
+        """Of values of A, B, C and D."""
         dot = self.instruction.dot
         if isinstance(self.instruction.d, Float64):
-            return np.dtype(np.float64)
-        return np.dtype(np.int32 if dot is not None and dot.sum is Sum.INTEGER else np.float32)
+            return "float64"
+        return "int32" if dot is not None and dot.sum is Sum.INTEGER else "float32"
 
-    def run(self, a: Side, b: Side, c: Array) -> Array:
+    def zeros(self, like: Any) -> Any:
+        """An accumulator of the shape of another."""
+        return self.place.filled(tuple(like.shape), self.dtype, like)
+
+    def run(self, a: Side, b: Side, c: Any) -> Any:
         """D of two matrices; K is filled with zeros."""
         size = a.values.shape[1]
         if size == 0:
             return c
         padding = -size % self.k
-        a, b = _padded(a, padding, 1, self.instruction), _padded(b, padding, 0, self.instruction)
+        a, b = self._padded(a, padding, 1), self._padded(b, padding, 0)
         if self.instruction.recipe:
             return self._cooked(a, b, c)
-        return _computed(self.instruction, a, b, c)
+        kernel = _kernel(self.place.backend, self.instruction, a.format, b.format)
+        x, y, c = (self.place.in_order(values) for values in (a.values, b.values, c))
+        scales = [None if side.scale is None else self.place.in_order(side.scale) for side in (a, b)]
+        return kernel(x, y, c, a_scale=scales[0], b_scale=scales[1])
 
-    def _cooked(self, a: Side, b: Side, c: Array) -> Array:
+    def added(self, x: Any, y: Any) -> Any:
+        """Sums rounded to D, to nearest even; integers wrap."""
+        total = self.place.plus(x, y, self.dtype)
+        if not isinstance(self.instruction.d, Float64) and self.instruction.d.name == "float16":
+            return self.place.rounded_to_float16(total)  # float32 is wide enough to round twice
+        return total
+
+    def _cooked(self, a: Side, b: Side, c: Any) -> Any:
         """The steps of the recipe, for one instruction's K after the other."""
         for first in range(0, a.values.shape[1], self.k):
-            places = np.arange(first, first + self.k)
-            so_far = np.zeros_like(c)
+            so_far = self.zeros(c)
             for step in self.instruction.recipe:
-                so_far = self._step(step, a, b, c, so_far, places)
+                so_far = self._step(step, a, b, c, so_far, range(first, first + self.k))
             c = so_far
         return c
 
-    def _step(self, step: Fused | Add, a: Side, b: Side, c: Array, so_far: Array, places: Array) -> Array:
+    def _step(self, step: Fused | Add, a: Side, b: Side, c: Any, so_far: Any, span: range) -> Any:
         if isinstance(step, Add):
-            return added(self.instruction, c, so_far)
-        inner = self.known[step.instruction]
+            return self.added(c, so_far)
+        inner = Unit(self.known[step.instruction], self.known, self.place)
+        places = [span]
         if step.k is not None:
-            places = places[np.isin(places % step.k.modulus, step.k.residues)]
-        start = {Start.ZERO: np.zeros_like(c), Start.PREVIOUS: so_far, Start.GIVEN: c}[step.c]
-        left = Side(np.ascontiguousarray(a.values[:, places]), inner.a[0])
-        right = Side(np.ascontiguousarray(b.values[places]), inner.b[0])
-        return Unit(inner, self.known).run(left, right, start)
+            offsets = sorted((residue - span.start) % step.k.modulus for residue in step.k.residues)
+            places = [range(span.start + offset, span.stop, step.k.modulus) for offset in offsets]
+        start = {Start.ZERO: self.zeros(c), Start.PREVIOUS: so_far, Start.GIVEN: c}[step.c]
+        left = Side(self.place.picked(a.values, places, 1, inner.dtype), inner.instruction.a[0])
+        right = Side(self.place.picked(b.values, places, 0, inner.dtype), inner.instruction.b[0])
+        return inner.run(left, right, start)
 
-
-def added(instruction: Instruction, x: Array, y: Array) -> Array:
-    """Sums rounded to D, to nearest even; integers wrap."""
-    with np.errstate(all="ignore"):
-        total = x + y
-        if not isinstance(instruction.d, Float64) and instruction.d.name == "float16":
-            return total.astype(np.float16).astype(np.float32)  # float32 is wide enough to round twice
-    return total
-
-
-def _padded(side: Side, padding: int, axis: int, instruction: Instruction) -> Side:
-    """K filled with zeros, and with scales of 1."""
-    if not padding:
-        return side
-    scale = side.scale
-    if scale is not None and instruction.scale is not None:
-        count = -(-(side.values.shape[axis] + padding) // instruction.scale.block)
-        scale = np.pad(scale, _ends(count - scale.shape[axis], axis), constant_values=1)
-    return Side(np.pad(side.values, _ends(padding, axis)), side.format, scale, side.factor)
-
-
-def _ends(padding: int, axis: int) -> list[tuple[int, int]]:
-    return [(0, padding if each == axis else 0) for each in range(2)]
-
-
-def _computed(instruction: Instruction, a: Side, b: Side, c: Array) -> Array:
-    x, y = np.ascontiguousarray(a.values), np.ascontiguousarray(b.values)
-    d: Array = _kernel(instruction, a.format, b.format)(x, y, c, a_scale=a.scale, b_scale=b.scale)
-    return d
+    def _padded(self, side: Side, padding: int, axis: int) -> Side:
+        """K filled with zeros, and with scales of 1."""
+        scale, place = side.scale, self.place
+        if padding and scale is not None and self.instruction.scale is not None:
+            count = -(-(side.values.shape[axis] + padding) // self.instruction.scale.block)
+            scale = place.padded(scale, count - scale.shape[axis], axis, "float32", 1)
+        return Side(place.padded(side.values, padding, axis, self.dtype), side.format, scale, side.factor)
 
 
 @lru_cache(maxsize=256)
-def _kernel(instruction: Instruction, a: Operand, b: Operand) -> MmaKernel:
-    return mma_kernel(backend_for(np.empty(0)), lower_mma(instruction, a, b))
+def _kernel(backend: Backend, instruction: Instruction, a: Operand, b: Operand) -> MmaKernel:
+    return mma_kernel(backend, lower_mma(instruction, a, b))

@@ -7,8 +7,12 @@ from typing import Any, Final
 
 from cuda_on_cpu.launcher import GccLauncher
 from statqat_sim.arrays import CPU, ArrayLibrary
+from statqat_sim.arrays.tensors import TENSORS, is_tensor
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.backends.cupy_gpu.mma_kernel import CudaMma
+from statqat_sim.backends.numba_cpu.backend import NumbaBackend
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.mma import MmaPlan
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.reduction import ReductionPlan
 
@@ -44,3 +48,29 @@ class CudaOnCpu:
         from statqat_sim.backends.cupy_gpu.reduction_kernel import CudaReduction
 
         return CudaReduction(plan, LAUNCHER, CPU)
+
+    def compile_mma(self, plan: MmaPlan) -> CudaMma:
+        return CudaMma(plan, LAUNCHER, CPU)
+
+
+class WithCudaMma(NumbaBackend):
+    """Numba's, but for matrix instructions."""
+
+    def compile_mma(self, plan: MmaPlan) -> CudaMma:  # type: ignore[override]  # no numba
+        return CudaMma(plan, LAUNCHER, CPU)
+
+
+class TensorsOnCuda(CudaOnCpu):
+    """Tensors, known as those on a GPU are, and nothing else."""
+
+    def owns(self, array: object) -> bool:
+        return is_tensor(array)
+
+    def library(self, array: object) -> ArrayLibrary:
+        return TENSORS
+
+    def compile(self, plan: CodecPlan) -> CudaKernel:
+        return CudaKernel(plan, LAUNCHER, TENSORS)
+
+    def compile_mma(self, plan: MmaPlan) -> CudaMma:
+        return CudaMma(plan, LAUNCHER, TENSORS)

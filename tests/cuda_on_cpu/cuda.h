@@ -41,6 +41,13 @@ static inline double __dadd_rn(double a, double b) { return of_device(a + b); }
 static inline double __dsub_rn(double a, double b) { return of_device(a - b); }
 static inline double __dmul_rn(double a, double b) { return of_device(a * b); }
 static inline double __ddiv_rn(double a, double b) { return of_device(a / b); }
+static inline double trunc(double a) { return __builtin_trunc(a); }
+static inline double rint(double a) { return __builtin_rint(a); }
+static inline double ceil(double a) { return __builtin_ceil(a); }
+static inline double floor(double a) { return __builtin_floor(a); }
+static inline double fabs(double a) { return __builtin_fabs(a); }
+static inline double copysign(double a, double sign) { return __builtin_copysign(a, sign); }
+static inline double fma(double a, double b, double c) { return of_device(__builtin_fma(a, b, c)); }
 static inline float __uint2float_rn(unsigned int a) { return (float)a; }
 static inline double __uint2double_rn(unsigned int a) { return (double)a; }
 static inline float __double2float_rn(double a) { return of_device((float)a); }

@@ -109,7 +109,7 @@ def _unit(texts: Sequence[KernelText], cooperative: bool) -> str:
     lines = [f'#include "{HERE / name}"' for name in headers] + [PRELUDE]
     for index, text in enumerate(texts):
         definition = text.definition.removeprefix('extern "C" ')
-        lines += [f"namespace n{index} {{\n{definition}}}", _runner(index, text)]
+        lines += [f"namespace n{index} {{\n{text.functions}\n{definition}}}", _runner(index, text)]
     return "\n".join(lines)
 
 

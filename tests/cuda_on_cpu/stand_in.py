@@ -15,6 +15,7 @@ import pytest
 
 from cuda_on_cpu.backend import LAUNCHER
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 
 
 @dataclass
@@ -122,11 +123,17 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     def argmax(self) -> Any:
         return self.on.argmax()
 
+    def min(self) -> Any:
+        return self.on.min()
+
+    def max(self) -> Any:
+        return self.on.max()
+
     def __getitem__(self, place: Any) -> Array:
         return Array(self.on[memory(place)], self.device.id)
 
     def __setitem__(self, place: Any, values: Any) -> None:
-        self.on[place] = memory(values)
+        self.on[memory(place)] = memory(values)
 
 
 class Foreign:
@@ -167,10 +174,12 @@ class RawModule:
 
 def _text_of(source: str) -> KernelText:
     """What a source was printed from."""
-    found = re.search(r'extern "C" __global__ void \S+ (\w+)\((.*)\)\n\{\n(.*)\n\}\n$', source, re.DOTALL)
+    pattern = r'(.*)\nextern "C" __global__ void \S+ (\w+)\((.*)\)\n\{\n(.*)\n\}\n$'
+    found = re.fullmatch(pattern, source.removeprefix(f"{PRELUDE}\n"), re.DOTALL)
     assert found is not None
-    name, arguments, body = found.groups()
-    return KernelText(name, tuple(arguments.split(", ")), body, cooperative="_sync" in body or "__syncthreads" in body)
+    functions, name, arguments, body = found.groups()
+    cooperative = "_sync" in body or "__syncthreads" in body
+    return KernelText(name, tuple(arguments.split(", ")), body, cooperative, functions)
 
 
 def _module() -> ModuleType:

@@ -1,0 +1,123 @@
+"""Where a product is computed, and what is done with the arrays there: those of any library, by what all have alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.arrays import CPU, ArrayLibrary
+from statqat_sim.arrays.tensors import converted, viewed
+from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.program import Op, Storage
+from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A backend, and what knows its arrays."""
+
+    backend: Backend
+    library: ArrayLibrary
+
+    @classmethod
+    def of(cls, array: Any, what: str) -> Place:
+        """Where an array lies.
+
+        Raises:
+            TypeError: if no backend computes there.
+            UnsupportedError: if the one that does cannot run here.
+        """
+        try:
+            backend = backend_for(array)
+        except TypeError:
+            allowed = "arrays that a backend owns, such as numpy's, tensors, or a QuantizedTensor"
+            raise TypeError(f"{what} is a {type(array).__name__}; allowed: {allowed}") from None
+        return cls(backend, library_of(backend, array))
+
+    def require(self, array: Any, what: str) -> None:
+        """Raises TypeError for an array that lies elsewhere."""
+        if not self.backend.owns(array):
+            told = f"{what} is a {type(array).__name__}"
+            where = f" on {array.device}" if hasattr(array, "device") else ""
+            raise TypeError(f"{told}{where}; allowed: what backend {self.backend.name!r} owns, as it does a")
+
+    # --- new arrays ----------------------------------------------------------------------------------------------
+
+    def filled(self, shape: tuple[int, ...], dtype: str, like: Any, value: float = 0) -> Any:
+        """A new array of float32, float64 or int32, on the device of `like`."""
+        storage = Storage.UINT32 if dtype == "int32" else Storage(dtype)
+        array = viewed(self.library.result(None, shape, storage, like), dtype)
+        array[...] = value
+        return array
+
+    def in_order(self, array: Any) -> Any:
+        """The elements in C order."""
+        return array if self.library.is_plain(array) else self.library.broadcast(array, tuple(array.shape))
+
+    def padded(self, array: Any, count: int, axis: int, dtype: str, value: float = 0) -> Any:
+        """So many more rows (axis 0) or columns (axis 1) of a matrix."""
+        if not count:
+            return array
+        rows, columns = array.shape
+        target = self.filled((rows, columns + count) if axis else (rows + count, columns), dtype, array, value)
+        target[:rows, :columns] = array
+        return target
+
+    def repeated(self, array: Any, times: int, axis: int) -> Any:
+        """Each float32 row (axis -2) or column (axis -1) so many times."""
+        if times == 1:
+            return array
+        shape = list(array.shape)
+        shape[axis] *= times
+        target = self.filled(tuple(shape), "float32", array)
+        for first in range(times):
+            target[along(slice(first, None, times), axis)] = array
+        return target
+
+    def picked(self, array: Any, places: Sequence[range], axis: int, dtype: str) -> Any:
+        """Some rows (axis 0) or columns (axis 1) of a matrix: from equal steps, taken in turn."""
+        shape = list(array.shape)
+        shape[axis] = sum(map(len, places))
+        target = self.filled(tuple(shape), dtype, array)
+        for turn, each in enumerate(places):
+            found = array[along(slice(each.start, each.stop, each.step), axis - 2)]
+            target[along(slice(turn, None, len(places)), axis - 2)] = found
+        return target
+
+    # --- arithmetic ----------------------------------------------------------------------------------------------
+
+    def plus(self, x: Any, y: Any, dtype: str) -> Any:
+        """Sums; integers wrap."""
+        if dtype == Storage.FLOAT32 and self.library is not CPU:
+            return _arithmetic(self.backend, Op.FADD)(x, scale=y)
+        with np.errstate(all="ignore"):
+            return x + y
+
+    def times(self, x: Any, factor: Any) -> Any:
+        """Products of float32 with a factor for all, in an array of its own."""
+        if self.library is not CPU:
+            return _arithmetic(self.backend, Op.FMUL)(x, scale=factor)
+        with np.errstate(all="ignore"):
+            return x * factor
+
+    def rounded_to_float16(self, x: Any) -> Any:
+        """Float32 that hold what float16 does."""
+        with np.errstate(over="ignore"):
+            return converted(converted(x, "float16"), "float32")
+
+
+def along(places: slice, axis: int) -> tuple[Any, ...]:
+    """An index of the last axis (-1) or the one before (-2)."""
+    return (..., places) if axis == -1 else (..., places, slice(None))
+
+
+@lru_cache(maxsize=64)
+def _arithmetic(backend: Backend, op: Op) -> Kernel:
+    """A backend's kernel of one operation of float32: libraries' own may lose subnormals."""
+    builder = Builder()
+    x, y = (builder.input(name, Storage.FLOAT32) for name in ("x", "scale"))
+    return backend.compile(builder.finish(x.fadd(y) if op is Op.FADD else x.fmul(y), Storage.FLOAT32))

@@ -10,6 +10,7 @@ import numpy as np
 
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, real_array
+from statqat_sim.arrays.tensors import TENSORS, is_tensor
 from statqat_sim.geometry import Geometry
 from statqat_sim.packing import sizes
 from statqat_sim.plan.lower_block import factors
@@ -53,7 +54,7 @@ class QuantizedTensor:
         _check_block_format(self.format)
         object.__setattr__(self, "scales", _listed(self.scales, "scales"))
         object.__setattr__(self, "offset_scales", _listed(self.offset_scales, "offset_scales"))
-        library = _library(self.codes)
+        library = _library(self.codes, self._stored)
         object.__setattr__(self, "axis", self.geometry.axis)
         self.arrays(library)
 
@@ -119,12 +120,16 @@ class QuantizedTensor:
             ValueError: if one has the wrong shape, or their number is wrong.
         """
         fields = layouts.fields_of(self.format, self.geometry)
-        offsets = (*self.offset_scales, *(() if self.offset is None else (self.offset,)))
-        given = (*self.scales, *offsets, self.codes)
+        given = (*self._stored, self.codes)
         if len(given) != len(fields):
-            _refuse_number(self.format, len(self.scales), len(offsets))
+            _refuse_number(self.format, len(self.scales), len(given) - len(self.scales) - 1)
         pairs = zip(fields.values(), given, strict=True)
         return {field.name: _checked(array, field, library) for field, array in pairs}
+
+    @property
+    def _stored(self) -> tuple[Any, ...]:
+        """All but the codes of the elements."""
+        return *self.scales, *self.offset_scales, *(() if self.offset is None else (self.offset,))
 
     def __repr__(self) -> str:
         sizes = f"{self.nbytes} bytes, {self.bits_per_element:.4g} bits per element"
@@ -205,8 +210,10 @@ def _listed(arrays: Any, what: str) -> tuple[Any, ...]:
     return tuple(arrays)
 
 
-def _library(codes: Any) -> ArrayLibrary:
-    """What knows an array of codes."""
+def _library(codes: Any, stored: tuple[Any, ...]) -> ArrayLibrary:
+    """What knows an array of codes, and what is stored with them."""
+    if all(map(is_tensor, (codes, *stored))):
+        return TENSORS  # which torch's compiler traces
     if is_cpu_array(codes):
         return CPU
     try:

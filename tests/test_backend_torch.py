@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,18 +17,16 @@ from checking import array_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import SPECIALS, around, random_bits, specs
+from torch_compiled import WARNINGS, normal, together
 
 from statqat_sim.arrays import CPU
 from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.torch_ops import TorchBackend
 from statqat_sim.backends.torch_ops.kernel import TorchKernel
-from statqat_sim.backends.torch_ops.printer import printed
 from statqat_sim.codec import Codec
-from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.lower import Lowering, Purpose, lower
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.reference.backend import ReferenceKernel
-from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.testing import assert_bit_exact
 
@@ -42,114 +40,7 @@ E4M3 = load_format("float8_e4m3fn")
 CODEC, REFERENCE = Codec(E4M3, "torch"), Codec(E4M3, "reference")
 STOCHASTIC = "{{name: drawn, element: {{kind: int, bits: 4}}, encode: {{rounding: stochastic_a, random_bits: {}}}}}"
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
-    pytest.mark.filterwarnings("ignore:.*\\.grad attribute of a Tensor:UserWarning"),
-]
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
-
-
-def together(*calls: Callable[[], Any]) -> list[Any]:
-    """What calls give when torch compiles them as one function: every compilation takes seconds."""
-    torch.compiler.reset()
-    results: list[Any] = torch.compile(lambda: [call() for call in calls], fullgraph=True)()
-    return results
-
-
-# --- every operation, one by one ---------------------------------------------------------------------------------
-
-X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
-WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
-FLOAT_OPS = [Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
-ENDS = np.array(
-    [0, 1, 31, 0x7FFF_FFFF, 0x8000_0000, 0x8000_0001, 0xFFFF_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFC1_2345]
-    + [0x3F80_0000, 0x0040_0000, 0x2000_0001, 0x1F80_0003, 0x7F7F_FFFF, 0x0080_0000],
-    np.uint32,
-)
-"""Among them NaN that signal, with payloads, and of both signs; subnormals and what they come from."""
-
-
-def of_two_streams(*steps: Step) -> CodecPlan:
-    steps = (Step(Op.INPUT), Step(Op.INPUT, (), 1), *steps)
-    return CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32, (len(steps) - 1,)))
-
-
-def plans_of_every_operation() -> list[CodecPlan]:
-    """Each on two variables, and with a constant on either side."""
-    plans = [of_two_streams(Step(op, (0, 1))) for op in (*WORD_OPS, *FLOAT_OPS)]
-    low = Step(Op.CONST, (), 31), Step(Op.AND, (1, 2))
-    plans += [of_two_streams(*low, Step(op, (0, 3))) for op in (Op.SHL, Op.SHR)]
-    for constant in (0, 0x8000_0000, 0x3F80_0000, 0xFFC0_0001):
-        fixed = Step(Op.CONST, (), constant)
-        for op in WORD_OPS if constant == 0xFFC0_0001 else (*WORD_OPS, *FLOAT_OPS):
-            plans += [of_two_streams(fixed, Step(op, args)) for args in ((0, 2), (2, 0))]
-        plans += [of_two_streams(fixed, Step(Op.SELECT, args)) for args in ((0, 2, 1), (0, 1, 2), (0, 2, 2), (2, 0, 1))]
-    for places in (0, 1, 31):
-        plans += [of_two_streams(Step(Op.CONST, (), places), Step(op, (0, 2))) for op in (Op.SHL, Op.SHR)]
-    plans += [of_two_streams(*low, Step(Op.CONST, (), 0xF000_0001), Step(op, (4, 3))) for op in (Op.SHL, Op.SHR)]
-    truths = Step(Op.LT, (0, 1)), Step(Op.EQ, (0, 1))
-    plans += [of_two_streams(*truths, Step(op, (2, 3))) for op in (Op.AND, Op.OR, Op.XOR, Op.ADD, Op.EQ, Op.MIN)]
-    return [*plans, of_two_streams(*truths, Step(Op.SELECT, (2, 0, 1))), of_two_streams(truths[0])]
-
-
-OPERATIONS = plans_of_every_operation()
-
-
-def operands() -> tuple[Array, Array]:
-    random = random_bits(1000, 1), random_bits(1000, 2)
-    pairs = np.repeat(ENDS, len(ENDS)), np.tile(ENDS, len(ENDS))
-    return np.concatenate([random[0], pairs[0]]), np.concatenate([random[1], pairs[1]])
-
-
-def test_every_operation_gives_what_the_interpreter_gives() -> None:
-    a, b = operands()
-    for plan in OPERATIONS:
-        result = TorchKernel(plan)(a.view(np.float32), scale=b.view(np.float32))
-        np.testing.assert_array_equal(result, interpret(plan, [a, b]), err_msg=printed(plan))
-
-
-@pytest.mark.long
-def test_every_operation_gives_the_same_compiled() -> None:
-    a, b = operands()
-    x, y = (torch.from_numpy(each.view(np.float32)) for each in (a, b))
-    kernels = [TorchKernel(plan) for plan in OPERATIONS]
-    results = together(*[lambda kernel=kernel: kernel(x, scale=y) for kernel in kernels])
-    for plan, result in zip(OPERATIONS, results, strict=True):
-        np.testing.assert_array_equal(result.numpy(), interpret(plan, [a, b]), err_msg=printed(plan))
-
-
-def test_tables_are_read_and_known_steps_are_not_printed() -> None:
-    mask, parity = Step(Op.CONST, (), 255), Step(Op.PARAM)
-    steps = [Step(Op.INPUT), mask, Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), Step(Op.TABLE, (2,), 1), parity]
-    steps += [Step(Op.MUL, (1, 5)), Step(Op.AND, (0, 6)), Step(Op.SELECT, (7, 3, 4))]
-    tables = [np.random.default_rng(seed).integers(0, 1 << 32, 256, dtype=np.uint32).tobytes() for seed in (0, 1)]
-    shape = PlanShape(tuple(steps), (X,), ("one bit",), ("a", "b"), Storage.UINT32, (8,))
-    plan, x = CodecPlan(shape, (0x100,), tuple(tables)), random_bits(3000)
-    assert "v6" not in printed(plan)
-    assert_bit_exact(TorchKernel(plan)(x.view(np.float32)), interpret(plan, [x]))
-
-
-@pytest.mark.parametrize("storage", [storage for storage in Storage if storage.bits <= 32])
-def test_words_of_every_width_are_read_and_written(storage: Storage) -> None:
-    widened = PlanShape((Step(Op.INPUT),), (Stream("x", storage),), (), (), Storage.UINT32, (0,))
-    cut = PlanShape((Step(Op.INPUT),), (Stream("x", Storage.UINT32),), (), (), storage, (0,))
-    x = np.arange(1 << 16, dtype=np.uint32) * np.uint32(0x0101_0101)
-    kept = x & np.uint32((1 << storage.bits) - 1)
-    assert_bit_exact(TorchKernel(CodecPlan(widened))(array_of(kept, storage)), kept)
-    if storage not in (Storage.FLOAT16, Storage.BFLOAT16):  # of which no plan is a result
-        assert_bit_exact(TorchKernel(CodecPlan(cut))(x), array_of(kept, storage))
-
-
-@pytest.mark.parametrize("result", [Storage.UINT64, Storage.FLOAT64])
-def test_wide_words_are_read_and_written_in_halves(result: Storage) -> None:
-    x = np.arange(1, 1001, dtype=np.uint64) * np.uint64(0x0123_4567_89AB_CDEF)
-    builder = Builder()
-    high, low = builder.input_pair("x", Storage.UINT64)
-    kernel = TorchKernel(builder.finish((high, low), result))
-    assert_bit_exact(kernel(x), array_of(x << np.uint64(32) | x >> np.uint64(32), result))
+pytestmark = WARNINGS
 
 
 # --- formats -----------------------------------------------------------------------------------------------------
@@ -386,65 +277,6 @@ def test_a_copy_stands_on_its_own() -> None:
     codec, x = Codec(load_format("nf4"), "torch"), normal(100)
     expected = codec.encode(x)
     assert_bit_exact(pickle.loads(pickle.dumps(codec)).encode(x), expected)
-
-
-# --- compiled codecs ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.long
-def test_codecs_are_traced_whole() -> None:
-    """Lowering and printing happen while torch traces; so they do for a codec that was never used."""
-    x, scale = normal(8, 64), torch.rand(8, 1)
-    names = ("float8_e4m3fn", "nf4", "int8")
-    ours = [Codec(load_format(name), "torch") for name in names]
-    calls = [lambda codec=codec: codec.fake_quantize(x, scale=scale) for codec in ours]
-    calls += [lambda codec=codec: codec.decode(codec.encode(x.bfloat16())) for codec in ours]
-    calls.append(lambda: ours[0].encode(x, packed=True))
-    theirs = [Codec(load_format(name), "reference") for name in names]
-    wanted = [codec.fake_quantize(x.numpy(), scale=scale.numpy()) for codec in theirs]
-    wanted += [codec.decode(codec.encode(x.bfloat16())) for codec in theirs]
-    wanted.append(theirs[0].encode(x.numpy(), packed=True))
-    for result, each in zip(together(*calls), wanted, strict=True):
-        assert_bit_exact(result, each)
-
-
-def test_random_bits_are_drawn_in_compiled_code() -> None:
-    """Many of them: where the compiler saw what is multiplied, its loops had no end."""
-    x, drawn = normal(300, 1001), [(8, 3, 0), (32, 2**64 - 1, 2**33 + 7)]
-    formats = [parse_format(STOCHASTIC.format(bits)) for bits, _, _ in drawn]
-    ours, theirs = ([Codec(format, backend) for format in formats] for backend in ("torch", "numba"))
-    options = [{"seed": seed, "offset": offset} for _, seed, offset in drawn]
-    calls = [lambda codec=codec, each=each: codec.encode(x, **each) for codec, each in zip(ours, options, strict=True)]
-    for result, codec, each in zip(together(*calls), theirs, options, strict=True):
-        assert_bit_exact(result, codec.encode(x, **each))
-
-
-@pytest.mark.long
-def test_seeds_may_change_between_compiled_calls() -> None:
-    format = parse_format(STOCHASTIC.format(16))
-    encode, reference = Codec(format, "torch").encode, Codec(format, "numba").encode
-    torch.compiler.reset()
-    compiled = torch.compile(lambda x, seed, offset: encode(x, seed=seed, offset=offset), fullgraph=True)
-    for seed, offset, size in ((3, 0, 100), (2**63 - 1, 2**33 + 7, 100), (5, 1, 30_000)):
-        x = normal(size)
-        assert_bit_exact(compiled(x, seed, offset), reference(x, seed=seed, offset=offset))
-
-
-def test_out_is_written_by_a_compiled_codec() -> None:
-    x, out = normal(8, 64), torch.zeros(64, 8).T
-    torch.compiler.reset()
-    torch.compile(CODEC.fake_quantize, fullgraph=True)(x, out=out)
-    assert_bit_exact(out.contiguous(), REFERENCE.fake_quantize(x.numpy()))
-
-
-def test_shapes_that_change_are_compiled_once_more_and_no_oftener() -> None:
-    torch.compiler.reset()
-    counted = torch._dynamo.testing.CompileCounterWithBackend("eager")
-    compiled = torch.compile(CODEC.fake_quantize, fullgraph=True, backend=counted)
-    for size in (100, 200, 300, 400):
-        x = normal(size, 3)
-        assert_bit_exact(compiled(x), REFERENCE.fake_quantize(x.numpy()))
-    assert counted.frame_count <= 2
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from block_checking import check
 from block_strategies import BlockCase, block_cases
 from hypothesis import given, settings
+from torch_compiled import WARNINGS, together
 
 from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
 from statqat_sim.backends.torch_ops.largest import largest
@@ -34,10 +35,7 @@ encode: {rounding: stochastic_a, random_bits: 8}
 scales: [{format: float8_e8m0fnu, block: 8}]
 """
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
-    pytest.mark.filterwarnings("ignore:.*\\.grad attribute of a Tensor:UserWarning"),
-]
+pytestmark = WARNINGS
 
 
 def block_format(name: str) -> BlockFormat:
@@ -116,13 +114,6 @@ def test_blocks_that_do_not_contain_each_other() -> None:
 
 
 # --- compiled ----------------------------------------------------------------------------------------------------
-
-
-def together(*calls: Callable[[], Any]) -> list[Any]:
-    """What calls give when torch compiles them as one function: every compilation takes seconds."""
-    torch.compiler.reset()
-    results: list[Any] = torch.compile(lambda: [call() for call in calls], fullgraph=True)()
-    return results
 
 
 def filled(format: BlockFormat) -> tuple[int, int]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Found, Programs
 from statqat_sim.backends.torch_ops.dense import pack
 from statqat_sim.backends.torch_ops.grids import tiling_of
-from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import narrowed
 from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.geometry import Geometry
@@ -67,8 +67,11 @@ class TorchBlockKernel:
         offset: int = 0,
     ) -> Any:
         """See `runtime.BlockKernel`."""
+        is_plain = given is None and weights is None and self._programs.draws is None
+        if is_plain and parts.are_worth_it(x):
+            return _written(parts.fake_quantized(x.detach(), geometry, self.plan, self._programs), out, x)
         found = self._found(x, geometry, given, weights, seed, offset)
-        return _written(found, self._programs.fake_quantize, out, x)
+        return _written(found.values(self._programs.fake_quantize), out, x)
 
     def dequantize(self, codes: Any, stored: tuple[Any, ...], geometry: Geometry, *, out: Any = None) -> Any:
         """See `runtime.BlockKernel`."""
@@ -78,7 +81,7 @@ class TorchBlockKernel:
         for one, array in zip(self.plan.stored, stored, strict=True):
             found.put(one.result, _lent(array), one.block)
         found.decode(self._programs.decoding)
-        return _written(found, self._programs.decode, out, codes)
+        return _written(found.values(self._programs.decode), out, codes)
 
     def _found(self, x: Any, geometry: Geometry, given: Any, weights: Any, seed: int, offset: int) -> Found:
         """All that the stages find."""
@@ -99,10 +102,8 @@ def _kept(found: Found, one: Stored) -> Tensor:
     return narrowed(word, one.storage).reshape(found.tiling.geometry.scale_shape(one.block))
 
 
-def _written(found: Found, program: Program, out: Any, like: Any) -> Any:
-    """An element plan's float32 values in `out`, or as what `like` is."""
-    tiling = found.tiling
-    values = tiling.joined(found.elements(program).view(torch.float32), ELEMENT).reshape(tiling.geometry.shape)
+def _written(values: Tensor, out: Any, like: Any) -> Any:
+    """Values in `out`, or as what `like` is."""
     if out is None:
         return _in_kind(values, like)
     if is_tensor(out):

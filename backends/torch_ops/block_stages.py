@@ -68,6 +68,12 @@ class Found:
         """The result of an element plan, its axes split."""
         return self._run(program, ELEMENT)[0].broadcast_to(self.tiling.shape(ELEMENT))
 
+    def values(self, program: Program) -> Tensor:
+        """The result of an element plan as float32, in the array's shape."""
+        return self.tiling.joined(self.elements(program).view(torch.float32), ELEMENT).reshape(
+            self.tiling.geometry.shape
+        )
+
     def add(self, stage: StagePrograms, results: tuple[Tensor, ...]) -> None:
         """The results of a stage."""
         for name, result in zip(stage.results, results, strict=True):

@@ -46,7 +46,7 @@ class Draws:
         count, per_block = torch.Size(shape).numel(), BLOCK_BITS // self.bits
         first, skipped = offset // per_block, offset % per_block  # not divmod: the compiler may not know the offset
         blocks = consecutive(_int64(first), -(-(skipped + count) // per_block), device)
-        key = torch.full((), _int64(seed), dtype=torch.int64, device=device)
+        key = consecutive(_int64(seed), 1, device)[0]  # in loops of the compiler no number is beyond an int64
         drawn = torch.stack(self._generator({"block": wide_words(blocks), "seed": wide_words(key)}, device), dim=-1)
         places = torch.arange(0, 32, self.bits, dtype=torch.int32, device=device)
         fields = drawn[..., None] >> places & (1 << self.bits) - 1

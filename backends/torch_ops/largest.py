@@ -13,6 +13,11 @@ from statqat_sim.plan.layout import SIGN
 LOWEST: Final = signed(SIGN)
 MIDDLE: Final = 1 << 30
 
+LANES: Final = 16
+"""As many words as the widest vectors of CPUs hold."""
+
+FOLDS: Final = 3
+
 
 def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
     """The largest words, axes kept; `is_below_sign`: whether none has its top bit set."""
@@ -20,11 +25,27 @@ def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
         return (words ^ LOWEST).amax(axes, keepdim=True) ^ LOWEST
     if words.device.type != "cpu":
         return words.amax(axes, keepdim=True)
+    if words.ndim - 1 in axes:
+        words = _folded(words)
     # the compiler's loops on CPUs take a float32's maximum 40 times faster than an int32's
     floats = _as_float(words - MIDDLE).view(torch.float32)
-    return _as_float(floats.amax(axes, keepdim=True).view(torch.int32)) + MIDDLE
+    return _as_number(floats.amax(axes, keepdim=True).view(torch.int32)) + MIDDLE
+
+
+def _folded(words: Tensor) -> Tensor:
+    """The larger words of both halves of the last axis, a few times: one operation where `amax` has many."""
+    for _ in range(FOLDS):
+        if words.shape[-1] % (2 * LANES):
+            break
+        words = torch.maximum(*words.reshape(*words.shape[:-1], 2, -1).unbind(-2))
+    return words
 
 
 def _as_float(number: Tensor) -> Tensor:
-    """int32 within ±2^30 as the bits of float32 in the same order, none of them NaN or −0; and back."""
-    return torch.where(number < 0, LOWEST - number, number)
+    """int32 within ±2^30 as the bits of float32 in the same order, none of them NaN or −0."""
+    return number.abs() | number & LOWEST
+
+
+def _as_number(bits: Tensor) -> Tensor:
+    """What `_as_float` was given."""
+    return torch.where(bits < 0, LOWEST - bits, bits)

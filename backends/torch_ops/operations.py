@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE, SIGN
 from statqat_sim.plan.program import WORD, Op
 
 ONE: Final = 0x3F80_0000
@@ -23,8 +23,26 @@ class Operand:
     name: str = ""
     constant: int | None = None
     limit: int = WORD
+    magnitude: int = MAGNITUDE
+    """The largest that it can be without its sign."""
+
     is_truth: bool = False
     is_float: bool = False
+
+    @classmethod
+    def known(cls, word: int) -> Operand:
+        return cls(constant=word, limit=word, magnitude=word & MAGNITUDE)
+
+    @classmethod
+    def result(cls, name: str, op: Op, args: Sequence[Operand], limit: int) -> Operand:
+        """What `expression` gives, a variable by then."""
+        is_float = is_never_nan(op, args) or (op is Op.SELECT and _selects_floats(*args))
+        bound = INFINITY if is_never_nan(op, args) else _magnitude(op, [arg.magnitude for arg in args])
+        return cls(name, None, limit, min(limit, bound), _gives_truth(op, args), is_float)
+
+    @property
+    def may_be_nan(self) -> bool:
+        return self.magnitude > INFINITY
 
     @property
     def word(self) -> str:
@@ -96,7 +114,7 @@ LOGIC: Final = {Op.AND: "&", Op.OR: "|", Op.XOR: "^"}
 FLOAT: Final = {Op.FADD: "+", Op.FSUB: "-", Op.FMUL: "*", Op.FDIV: "/"}
 
 
-def gives_truth(op: Op, args: Sequence[Operand]) -> bool:
+def _gives_truth(op: Op, args: Sequence[Operand]) -> bool:
     """Whether `expression` is a truth value, not a word."""
     return op in (Op.EQ, Op.LT) or (op in LOGIC and all(arg.is_truth for arg in args))
 
@@ -141,17 +159,31 @@ def _shifted_right(word: Operand, places: Operand) -> str:
 def _selected(condition: Operand, first: Operand, second: Operand) -> str:
     if condition.constant is not None:
         return (first if condition.constant else second).word
-    text = f"where({condition.truth}, {first.word}, {second.word})"
-    return text if None in (first.constant, second.constant) else f"{text}.to(int32)"
+    if _selects_floats(condition, first, second):
+        return f"where({condition.truth}, {first.value}, {second.value})"
+    are_known = None not in (first.constant, second.constant)  # one must tell that they are int32
+    return f"where({condition.truth}, {f'word({first.word}, device)' if are_known else first.word}, {second.word})"
+
+
+def _selects_floats(condition: Operand, first: Operand, second: Operand) -> bool:
+    """Whether to choose between float32: compilers keep constants of these at hand, and those of integers not."""
+    chosen = first, second
+    return condition.constant is None and not any(
+        arg.may_be_nan if arg.constant is not None else not arg.is_float for arg in chosen
+    )
 
 
 def _float(op: Op, a: Operand, b: Operand) -> str:
     """A float32 operation, whose NaN are the same on every processor."""
-    text = f"{a.value if op is Op.FDIV else _hidden(a, b)} {FLOAT[op]} {_hidden(b, a)}"
+    first, second = a.value if op is Op.FDIV else _hidden(a, b), _hidden(b, a)
     if is_never_nan(op, [a, b]):
-        return text
-    is_identity = any(operand.constant in UNITS for operand in (a, b))  # which a compiler may leave out
-    return f"{'quiet' if is_identity else 'or_nan'}({text}, {_if_nan(a)}, {_if_nan(b)})"
+        return f"{first} {FLOAT[op]} {second}"
+    words = ", ".join(operand.word if operand.may_be_nan else "None" for operand in (a, b))
+    if any(operand.constant in UNITS for operand in (a, b)):  # an identity, which a compiler may leave out
+        return f"quiet({first} {FLOAT[op]} {second}, {words})"
+    if a.may_be_nan and b.may_be_nan:  # a compiler may let operands change places
+        second = f"unless_nan({second}, {a.value})"
+    return f"or_nan({first} {FLOAT[op]} {second}, {words})"
 
 
 def _hidden(operand: Operand, other: Operand) -> str:
@@ -161,23 +193,29 @@ def _hidden(operand: Operand, other: Operand) -> str:
     return operand.value
 
 
-def _if_nan(operand: Operand) -> str:
-    """An operand that may be NaN; else None."""
-    may_be = operand.limit if operand.constant is None else operand.constant & SIGN - 1
-    return operand.word if may_be > INFINITY else "None"
-
-
 def is_never_nan(op: Op, args: Sequence[Operand]) -> bool:
     """Whether a step is a float operation whose operands tell that its result is a number; it is printed as float32."""
-    largest, smallest = (choose((arg.limit for arg in args), default=WORD) for choose in (max, min))
+    largest, smallest = (choose((arg.magnitude for arg in args), default=WORD) for choose in (max, min))
     match op:
-        case Op.FADD:
-            return largest <= INFINITY
-        case Op.FSUB:
+        case Op.FADD if all(arg.limit <= INFINITY for arg in args):
+            return True
+        case Op.FADD | Op.FSUB:
             return largest <= INFINITY and smallest < INFINITY
         case Op.FMUL:
             return largest < INFINITY
     return False
+
+
+def _magnitude(op: Op, args: Sequence[int]) -> int:
+    """The largest word without its sign that a step can give, from those of its operands; `limits` know the rest."""
+    match op:
+        case Op.AND:
+            return min(args)
+        case Op.OR | Op.XOR:
+            return sum(args)
+        case Op.SELECT:
+            return max(args[1:])
+    return MAGNITUDE
 
 
 _EVALUATED: Final[dict[Op, Callable[..., int]]] = {

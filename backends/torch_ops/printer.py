@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression, gives_truth, is_never_nan
+from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
 from statqat_sim.plan.program import CodecPlan, Op, Step, limits
 
 NAME = "run"
@@ -26,15 +26,13 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
         args = [known[arg] for arg in step.args]
         word = _known(plan, step, args)
         if word is not None:
-            known.append(Operand(constant=word, limit=word))
+            known.append(Operand.known(word))
             continue
         if step.op in (Op.INPUT, Op.INPUT_HIGH):
             yield f"v{index} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
         else:
             yield f"v{index} = {expression(step.op, args, step.value)}"
-        known.append(
-            Operand(f"v{index}", limit=limit, is_truth=gives_truth(step.op, args), is_float=is_never_nan(step.op, args))
-        )
+        known.append(Operand.result(f"v{index}", step.op, args, limit))
     yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
 
 
@@ -49,4 +47,4 @@ def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:
 
 
 def _result(operand: Operand) -> str:
-    return operand.word if operand.constant is None else f"full((), {operand.word}, dtype=int32, device=device)"
+    return operand.word if operand.constant is None else f"word({operand.word}, device)"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from statqat_sim.backends.torch_ops.operations import MADE_NAN, QUIET, signed
 from statqat_sim.backends.torch_ops.printer import NAME, printed
-from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.plan.program import CodecPlan
 
 Halves: TypeAlias = tuple[Tensor, Tensor | None]
@@ -27,14 +27,19 @@ def or_nan(result: Tensor, first: Tensor | int | None, second: Tensor | int | No
     """The bits of a float operation's result; of NaN those that `operations.MADE_NAN` says.
 
     Args:
-        result: as the processor gives it.
+        result: as the processor gives it, where at most one operand is NaN, see `unless_nan`.
         first: an operand's bits; None if it is no NaN.
         second: likewise.
     """
-    if not IS_X86 or result.device.type != "cpu":
-        return quiet(result, first, second)
-    bits = result.view(torch.int32)  # x86 keeps the rule, but for compilers that let operands change places
-    return bits if first is None or second is None else _or_quiet(bits, first)
+    return result.view(torch.int32) if _keeps_rule(result) else quiet(result, first, second)
+
+
+def unless_nan(second: Tensor, first: Tensor) -> Tensor:
+    """An operand, or a number where the one before it is NaN, which then is the result.
+
+    Not 1: a compiler takes x * 1 for x, though a NaN that signals becomes quiet.
+    """
+    return torch.where(first == first, second, 2.0) if _keeps_rule(first) else second
 
 
 def quiet(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor:
@@ -45,16 +50,26 @@ def quiet(result: Tensor, first: Tensor | int | None, second: Tensor | int | Non
     return torch.where(result == result, result.view(torch.int32), nan)
 
 
+def _keeps_rule(operand: Tensor) -> bool:
+    """Whether the processor gives NaN as `operations.MADE_NAN` says."""
+    return IS_X86 and operand.device.type == "cpu"
+
+
 def _or_quiet(bits: Tensor | int, operand: Tensor | int) -> Tensor | int:
     """The operand, made quiet, where it is NaN."""
     if isinstance(operand, int):
         return operand | QUIET
-    return torch.where((operand & SIGN - 1) > INFINITY, operand | QUIET, bits)
+    return torch.where((operand & MAGNITUDE) > INFINITY, operand | QUIET, bits)
 
 
 def fixed(bits: int, device: torch.device) -> Tensor:
     """A constant as float32."""
-    return torch.full((), bits, dtype=torch.int32, device=device).view(torch.float32)
+    return word(bits, device).view(torch.float32)
+
+
+def word(bits: int, device: torch.device) -> Tensor:
+    """A constant as int32."""
+    return torch.full((), bits, dtype=torch.int32, device=device)
 
 
 IS_X86: Final = platform.machine().lower() in ("x86_64", "amd64", "i686", "x86")
@@ -64,7 +79,6 @@ NAMES: Final = {
     "clamp_min": torch.clamp_min,
     "fixed": fixed,
     "float32": torch.float32,
-    "full": torch.full,
     "int32": torch.int32,
     "int64": torch.int64,
     "left": torch.bitwise_left_shift,
@@ -73,7 +87,9 @@ NAMES: Final = {
     "or_nan": or_nan,
     "quiet": quiet,
     "right": torch.bitwise_right_shift,
+    "unless_nan": unless_nan,
     "where": torch.where,
+    "word": word,
 }
 
 
@@ -104,13 +120,16 @@ class Program:
 
 class _Tables:
     def __init__(self, tables: tuple[bytes, ...]) -> None:
-        self._host = tuple(torch.from_numpy(np.frombuffer(table, "<i4").astype(np.int32)) for table in tables)
+        self._host = tuple(np.frombuffer(table, "<i4").astype(np.int32) for table in tables)
         self._on: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
         """The tables as int32 on a device."""
-        if device not in self._on:
-            self._on[device] = tuple(table.to(device) for table in self._host)
-        return self._on[device]
+        tables = self._on.get(device)
+        if tables is None:
+            tables = tuple(torch.from_numpy(table).to(device) for table in self._host)
+            if all(type(table) is Tensor for table in tables):  # else a tracer's, that hold nothing once it has ended
+                self._on[device] = tables
+        return tables
 
     on._dynamo_marked_constant = True  # type: ignore[attr-defined]  # evaluated while it is traced

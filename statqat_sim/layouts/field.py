@@ -70,8 +70,15 @@ class Field:
 
 def fields_of(format: BlockFormat, geometry: Geometry) -> dict[str, Field]:
     """The arrays of a tensor, by their names in `pack.fields`, in the order of `BlockFormat.stored`."""
-    storages = [*(stored.storage for stored in lower_block(format).stored), code_storage(format.element)]
     return {
-        stored.name: Field(stored.name, stored.format.bits, storage, stored.block, geometry)
-        for stored, storage in zip(format.stored, storages, strict=True)
+        stored.name: Field(stored.name, stored.format.bits, Storage(storage), stored.block, geometry)
+        for stored, storage in zip(format.stored, _storages(format).split(), strict=True)
     }
+
+
+def _storages(format: BlockFormat) -> str:
+    """Their names: torch's compiler keeps no tuples that it did not trace."""
+    return " ".join([*(stored.storage for stored in lower_block(format).stored), code_storage(format.element)])
+
+
+_storages._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces

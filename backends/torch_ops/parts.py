@@ -1,0 +1,76 @@
+"""Arrays cut where their last whole blocks end: torch's compiler makes slow loops of blocks that are filled up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Any, Final, TypeAlias
+
+import torch
+from torch import Tensor
+
+from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.backends.torch_ops.block_stages import Found, Programs, StagePrograms
+from statqat_sim.backends.torch_ops.grids import Grids, tiling_of
+from statqat_sim.backends.torch_ops.tiling import ELEMENT
+from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
+from statqat_sim.plan.block import ELEMENTS, BlockPlan
+
+Part: TypeAlias = Callable[[Tensor, Geometry], Tensor]
+"""From a part of an array to its values."""
+
+LEAST: Final = 1 << 16
+"""Elements of arrays that are cut: of smaller ones the loops take no time, but every part is compiled."""
+
+
+def are_worth_it(x: Any) -> bool:
+    """Whether torch's compiler gains by parts: in loops for CPUs."""
+    return torch.compiler.is_compiling() and is_tensor(x) and x.device.type == "cpu" and x.numel() >= LEAST
+
+
+def fake_quantized(x: Tensor, geometry: Geometry, plan: BlockPlan, programs: Programs) -> Tensor:
+    """The values of float32 elements, part by part; scales of the whole array are found first."""
+    count = len(list(takewhile(lambda stage: is_whole_array(stage.block), programs.stages)))
+    whole = Found(Grids(geometry), x.device)
+    whole.put(ELEMENTS, x, ELEMENT)
+    for stage in programs.stages[:count]:
+        whole.do(stage, programs.fake_quantize, None, None)
+
+    def values(part: Tensor, inside: Geometry) -> Tensor:
+        found = Found(tiling_of(inside, plan), part.device)
+        found.put(ELEMENTS, part, ELEMENT)
+        for stage in programs.stages[:count]:
+            shape = found.tiling.shape(stage.block)
+            found.add(stage, tuple(whole.known[name].reshape(shape) for name in stage.results))
+        for stage in programs.stages[count:]:
+            found.do(stage, programs.fake_quantize, None, None)
+        return found.values(programs.fake_quantize)
+
+    return _in_parts(x, geometry, _steps(geometry, programs.stages[count:]), values)
+
+
+def _steps(geometry: Geometry, stages: list[StagePrograms]) -> tuple[int, int]:
+    """How many rows and columns hold whole blocks of every size; 0 where blocks end with the array."""
+    sizes = [block_sizes(stage.block, along_rows=geometry.along_rows) for stage in stages]
+    rows, columns = zip(*sizes, strict=True) if sizes else ((0,), (0,))
+    return math.lcm(*rows), math.lcm(*columns)
+
+
+def _in_parts(x: Tensor, geometry: Geometry, steps: tuple[int, int], values: Part) -> Tensor:
+    lengths, axes = (geometry.rows, geometry.columns), (-2 if geometry.along_rows else geometry.axis, -1)
+    for which, (length, step, axis) in enumerate(zip(lengths, steps, axes, strict=True)):
+        rest = length % step if step else 0
+        if 0 < rest < length:
+            pieces = x.narrow(axis, 0, length - rest), x.narrow(axis, length - rest, rest)
+            insides = [_inside(geometry, piece, axis, which) for piece in pieces]
+            parts = [_in_parts(*each, steps, values) for each in zip(pieces, insides, strict=True)]
+            return torch.cat(parts, axis)
+    return values(x, geometry)
+
+
+def _inside(geometry: Geometry, piece: Tensor, axis: int, which: int) -> Geometry:
+    """The geometry of a piece that has fewer rows (0) or columns (1), which lie along an axis."""
+    count, shape = piece.shape[axis], tuple(piece.shape)
+    rows, columns = (geometry.rows, count) if which else (count, geometry.columns)
+    return Geometry(shape, geometry.axis, geometry.batch, rows, columns, geometry.along_rows)

@@ -1,0 +1,140 @@
+"""The torch backend's operations, one by one and compiled, beside the interpreter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from checking import array_of
+from inputs import random_bits
+from torch_compiled import WARNINGS, together
+
+from statqat_sim.backends.torch_ops.kernel import TorchKernel
+from statqat_sim.backends.torch_ops.printer import printed
+from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.testing import assert_bit_exact
+
+Array = Any
+
+pytestmark = WARNINGS
+
+X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
+WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
+FLOAT_OPS = [Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
+ENDS = np.array(
+    [0, 1, 31, 0x7FFF_FFFF, 0x8000_0000, 0x8000_0001, 0xFFFF_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFC1_2345]
+    + [0x3F80_0000, 0x0040_0000, 0x2000_0001, 0x1F80_0003, 0x7F7F_FFFF, 0x0080_0000],
+    np.uint32,
+)
+"""Among them NaN that signal, with payloads, and of both signs; subnormals and what they come from."""
+
+
+def of_two_streams(*steps: Step) -> CodecPlan:
+    steps = (Step(Op.INPUT), Step(Op.INPUT, (), 1), *steps)
+    return CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32, (len(steps) - 1,)))
+
+
+CHOICES = (0, 0x8000_0000, 1, 0x8000_0001, 0x7F7F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFC0_0001)
+"""Zeros, subnormals, Inf and NaN, which are chosen as integers."""
+
+
+def plans_of_choices() -> list[CodecPlan]:
+    """Between constants, between what was chosen so, and between that and a word."""
+    plans = []
+    for first, second in zip(CHOICES, (*CHOICES[1:], 0), strict=True):
+        steps = [Step(Op.LT, (0, 1)), Step(Op.CONST, (), first), Step(Op.CONST, (), second)]
+        steps += [Step(Op.SELECT, (2, 3, 4)), Step(Op.SELECT, (0, 4, 5)), Step(Op.SELECT, (1, 6, 0))]
+        plans += [of_two_streams(*steps[:count]) for count in (4, 5, 6)]
+        plans.append(of_two_streams(*steps[:5], Step(Op.XOR, (6, 0))))
+    return plans
+
+
+def plans_of_numbers() -> list[CodecPlan]:
+    """Floats, one of them no NaN by its steps: a number up to Inf, or up to the largest, with a sign of its own."""
+    plans = []
+    for bound in (0x7F80_0000, 0x7F7F_FFFF, 0x7F80_0001):
+        masks = Step(Op.CONST, (), 0x7FFF_FFFF), Step(Op.CONST, (), 0x8000_0000), Step(Op.CONST, (), bound)
+        number = Step(Op.AND, (0, 2)), Step(Op.MIN, (5, 4)), Step(Op.AND, (1, 3)), Step(Op.OR, (6, 7))
+        plans += [of_two_streams(*masks, *number, Step(op, args)) for op in FLOAT_OPS for args in ((8, 1), (1, 8))]
+        plans += [of_two_streams(*masks, *number, Step(op, (8, 8))) for op in FLOAT_OPS]
+    return plans
+
+
+def plans_of_every_operation() -> list[CodecPlan]:
+    """Each on two variables, and with a constant on either side."""
+    plans = [of_two_streams(Step(op, (0, 1))) for op in (*WORD_OPS, *FLOAT_OPS)]
+    low = Step(Op.CONST, (), 31), Step(Op.AND, (1, 2))
+    plans += [of_two_streams(*low, Step(op, (0, 3))) for op in (Op.SHL, Op.SHR)]
+    for constant in (0, 0x8000_0000, 0x3F80_0000, 0xFFC0_0001):
+        fixed = Step(Op.CONST, (), constant)
+        for op in WORD_OPS if constant == 0xFFC0_0001 else (*WORD_OPS, *FLOAT_OPS):
+            plans += [of_two_streams(fixed, Step(op, args)) for args in ((0, 2), (2, 0))]
+        plans += [of_two_streams(fixed, Step(Op.SELECT, args)) for args in ((0, 2, 1), (0, 1, 2), (0, 2, 2), (2, 0, 1))]
+    for places in (0, 1, 31):
+        plans += [of_two_streams(Step(Op.CONST, (), places), Step(op, (0, 2))) for op in (Op.SHL, Op.SHR)]
+    plans += [of_two_streams(*low, Step(Op.CONST, (), 0xF000_0001), Step(op, (4, 3))) for op in (Op.SHL, Op.SHR)]
+    plans += plans_of_choices() + plans_of_numbers()
+    truths = Step(Op.LT, (0, 1)), Step(Op.EQ, (0, 1))
+    plans += [of_two_streams(*truths, Step(op, (2, 3))) for op in (Op.AND, Op.OR, Op.XOR, Op.ADD, Op.EQ, Op.MIN)]
+    return [*plans, of_two_streams(*truths, Step(Op.SELECT, (2, 0, 1))), of_two_streams(truths[0])]
+
+
+OPERATIONS = plans_of_every_operation()
+
+
+def operands() -> tuple[Array, Array]:
+    random = random_bits(1000, 1), random_bits(1000, 2)
+    pairs = np.repeat(ENDS, len(ENDS)), np.tile(ENDS, len(ENDS))
+    return np.concatenate([random[0], pairs[0]]), np.concatenate([random[1], pairs[1]])
+
+
+def test_every_operation_gives_what_the_interpreter_gives() -> None:
+    a, b = operands()
+    for plan in OPERATIONS:
+        result = TorchKernel(plan)(a.view(np.float32), scale=b.view(np.float32))
+        np.testing.assert_array_equal(result, interpret(plan, [a, b]), err_msg=printed(plan))
+
+
+@pytest.mark.long
+def test_every_operation_gives_the_same_compiled() -> None:
+    a, b = operands()
+    x, y = (torch.from_numpy(each.view(np.float32)) for each in (a, b))
+    kernels = [TorchKernel(plan) for plan in OPERATIONS]
+    results = together(*[lambda kernel=kernel: kernel(x, scale=y) for kernel in kernels])
+    for plan, result in zip(OPERATIONS, results, strict=True):
+        np.testing.assert_array_equal(result.numpy(), interpret(plan, [a, b]), err_msg=printed(plan))
+
+
+def test_tables_are_read_and_known_steps_are_not_printed() -> None:
+    mask, parity = Step(Op.CONST, (), 255), Step(Op.PARAM)
+    steps = [Step(Op.INPUT), mask, Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), Step(Op.TABLE, (2,), 1), parity]
+    steps += [Step(Op.MUL, (1, 5)), Step(Op.AND, (0, 6)), Step(Op.SELECT, (7, 3, 4))]
+    tables = [np.random.default_rng(seed).integers(0, 1 << 32, 256, dtype=np.uint32).tobytes() for seed in (0, 1)]
+    shape = PlanShape(tuple(steps), (X,), ("one bit",), ("a", "b"), Storage.UINT32, (8,))
+    plan, x = CodecPlan(shape, (0x100,), tuple(tables)), random_bits(3000)
+    assert "v6" not in printed(plan)
+    assert_bit_exact(TorchKernel(plan)(x.view(np.float32)), interpret(plan, [x]))
+
+
+@pytest.mark.parametrize("storage", [storage for storage in Storage if storage.bits <= 32])
+def test_words_of_every_width_are_read_and_written(storage: Storage) -> None:
+    widened = PlanShape((Step(Op.INPUT),), (Stream("x", storage),), (), (), Storage.UINT32, (0,))
+    cut = PlanShape((Step(Op.INPUT),), (Stream("x", Storage.UINT32),), (), (), storage, (0,))
+    x = np.arange(1 << 16, dtype=np.uint32) * np.uint32(0x0101_0101)
+    kept = x & np.uint32((1 << storage.bits) - 1)
+    assert_bit_exact(TorchKernel(CodecPlan(widened))(array_of(kept, storage)), kept)
+    if storage not in (Storage.FLOAT16, Storage.BFLOAT16):  # of which no plan is a result
+        assert_bit_exact(TorchKernel(CodecPlan(cut))(x), array_of(kept, storage))
+
+
+@pytest.mark.parametrize("result", [Storage.UINT64, Storage.FLOAT64])
+def test_wide_words_are_read_and_written_in_halves(result: Storage) -> None:
+    x = np.arange(1, 1001, dtype=np.uint64) * np.uint64(0x0123_4567_89AB_CDEF)
+    builder = Builder()
+    high, low = builder.input_pair("x", Storage.UINT64)
+    kernel = TorchKernel(builder.finish((high, low), result))
+    assert_bit_exact(kernel(x), array_of(x << np.uint64(32) | x >> np.uint64(32), result))

@@ -1,0 +1,179 @@
+"""Codecs of the torch backend, as torch's compiler and its exporter trace them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_compiled import WARNINGS, normal, together
+
+from statqat_sim.backends.torch_ops import parts
+from statqat_sim.backends.torch_ops.block_stages import Programs
+from statqat_sim.codec import Codec
+from statqat_sim.geometry import Geometry
+from statqat_sim.plan.lower_block import lower_block
+from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.reference.block_backend import ReferenceBlockKernel
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import load_format, parse_format
+from statqat_sim.testing import assert_bit_exact
+
+E4M3 = load_format("float8_e4m3fn")
+CODEC, REFERENCE = Codec(E4M3, "torch"), Codec(E4M3, "reference")
+STOCHASTIC = "{{name: drawn, element: {{kind: int, bits: 4}}, encode: {{rounding: stochastic_a, random_bits: {}}}}}"
+
+pytestmark = WARNINGS
+
+
+@pytest.mark.long
+def test_codecs_are_traced_whole() -> None:
+    """Lowering and printing happen while torch traces; so they do for a codec that was never used."""
+    x, scale = normal(8, 64), torch.rand(8, 1)
+    names = ("float8_e4m3fn", "nf4", "int8")
+    ours = [Codec(load_format(name), "torch") for name in names]
+    calls = [lambda codec=codec: codec.fake_quantize(x, scale=scale) for codec in ours]
+    calls += [lambda codec=codec: codec.decode(codec.encode(x.bfloat16())) for codec in ours]
+    calls.append(lambda: ours[0].encode(x, packed=True))
+    theirs = [Codec(load_format(name), "reference") for name in names]
+    wanted = [codec.fake_quantize(x.numpy(), scale=scale.numpy()) for codec in theirs]
+    wanted += [codec.decode(codec.encode(x.bfloat16())) for codec in theirs]
+    wanted.append(theirs[0].encode(x.numpy(), packed=True))
+    for result, each in zip(together(*calls), wanted, strict=True):
+        assert_bit_exact(result, each)
+
+
+def test_random_bits_are_drawn_in_compiled_code() -> None:
+    """Many of them: where the compiler saw what is multiplied, its loops had no end."""
+    x, drawn = normal(300, 1001), [(8, 3, 0), (32, 2**64 - 1, 2**33 + 7)]
+    formats = [parse_format(STOCHASTIC.format(bits)) for bits, _, _ in drawn]
+    ours, theirs = ([Codec(format, backend) for format in formats] for backend in ("torch", "numba"))
+    options = [{"seed": seed, "offset": offset} for _, seed, offset in drawn]
+    calls = [lambda codec=codec, each=each: codec.encode(x, **each) for codec, each in zip(ours, options, strict=True)]
+    for result, codec, each in zip(together(*calls), theirs, options, strict=True):
+        assert_bit_exact(result, codec.encode(x, **each))
+
+
+@pytest.mark.long
+def test_seeds_may_change_between_compiled_calls() -> None:
+    format = parse_format(STOCHASTIC.format(16))
+    encode, reference = Codec(format, "torch").encode, Codec(format, "numba").encode
+    torch.compiler.reset()
+    compiled = torch.compile(lambda x, seed, offset: encode(x, seed=seed, offset=offset), fullgraph=True)
+    calls = (3, 0, 100), (2**63 - 1, 2**33 + 7, 100), (2**63 + 5, 2, 100), (2**64 - 1, 3, 100), (5, 1, 30_000)
+    for seed, offset, size in calls:
+        x = normal(size)
+        assert_bit_exact(compiled(x, seed, offset), reference(x, seed=seed, offset=offset))
+
+
+def test_out_is_written_by_a_compiled_codec() -> None:
+    x, out = normal(8, 64), torch.zeros(64, 8).T
+    torch.compiler.reset()
+    torch.compile(CODEC.fake_quantize, fullgraph=True)(x, out=out)
+    assert_bit_exact(out.contiguous(), REFERENCE.fake_quantize(x.numpy()))
+
+
+def test_shapes_that_change_are_compiled_once_more_and_no_oftener() -> None:
+    torch.compiler.reset()
+    counted = torch._dynamo.testing.CompileCounterWithBackend("eager")
+    compiled = torch.compile(CODEC.fake_quantize, fullgraph=True, backend=counted)
+    for size in (100, 200, 300, 400):
+        x = normal(size, 3)
+        assert_bit_exact(compiled(x), REFERENCE.fake_quantize(x.numpy()))
+    assert counted.frame_count <= 2
+
+
+# --- quantize ----------------------------------------------------------------------------------------------------
+
+
+def parts_of(q: QuantizedTensor) -> tuple[Any, ...]:
+    return q.codes, *q.scales, *q.offset_scales, *(() if q.offset is None else (q.offset,))
+
+
+@pytest.mark.parametrize("name", ["mxfp4", pytest.param("gguf_q4_k", marks=pytest.mark.long)])
+def test_block_formats_are_quantized_in_traced_code(name: str) -> None:
+    codec, x = Codec(load_format(name), "torch"), normal(2, 50)
+    x.view(-1)[:5] = torch.tensor([float("nan"), -float("inf"), 1e-40, -0.0, 3e38])
+    eager = codec.quantize(x)
+    q, values = together(lambda: codec.quantize(x), lambda: codec.dequantize(eager), backend="eager")
+    for ours, theirs in zip(parts_of(q), parts_of(eager), strict=True):
+        assert_bit_exact(ours, theirs)
+    assert (q.format, q.axis) == (eager.format, eager.axis)
+    assert_bit_exact(values, codec.dequantize(eager))
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "posit8"])
+def test_number_formats_are_encoded_in_traced_code(name: str) -> None:
+    codec, x = Codec(load_format(name), "torch"), normal(5, 40)
+    codes, values = together(lambda: codec.encode(x), lambda: codec.decode(codec.encode(x)), backend="eager")
+    assert_bit_exact(codes, codec.encode(x))
+    assert_bit_exact(values, codec.decode(codec.encode(x)))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4", "gguf_q4_k"])
+def test_block_formats_are_quantized_in_compiled_code(name: str) -> None:
+    codec, x = Codec(load_format(name), "torch"), normal(3, 300)
+    compiled, values = together(lambda: codec.quantize(x), lambda: codec.dequantize(codec.quantize(x)))
+    for ours, theirs in zip(parts_of(compiled), parts_of(codec.quantize(x)), strict=True):
+        assert_bit_exact(ours, theirs)
+    assert_bit_exact(values, codec.dequantize(codec.quantize(x)))
+
+
+def test_codes_and_scales_of_two_kinds() -> None:
+    """A tensor's codes with numpy's scales are a tensor for the CPU, and none that can be traced."""
+    format, x = load_format("mxfp4"), normal(2, 64)
+    assert isinstance(format, BlockFormat)
+    q = Codec(format, "numba").quantize(x.numpy())
+    mixed = QuantizedTensor(torch.from_numpy(q.codes), q.scales, format)
+    assert mixed == q
+    assert_bit_exact(Codec(format, "numba").dequantize(mixed), Codec(format, "numba").dequantize(q))
+    with pytest.raises(TypeError, match="scale is a ndarray; allowed: a uint8 array"):
+        Codec(format, "torch").dequantize(mixed)
+
+
+# --- parts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mxfp4.mse", "mx9", "nvfp4", "nvfp4_2d", "fp8_block128x128_deepseek"])
+def test_arrays_are_cut_where_whole_blocks_end(name: str) -> None:
+    """In either axis, or both; where blocks are larger than the array, not at all."""
+    format = load_format(name)
+    assert isinstance(format, BlockFormat)
+    plan = lower_block(format)
+    programs, reference = Programs(plan), ReferenceBlockKernel(plan)
+    is_flat = all(not isinstance(level.block, tuple) for level in format.scales)
+    cases = [((150, 3), 0), ((2, 75, 5), 1), ((70,), 0)] if is_flat else [((130, 256), -1)]
+    for shape, axis in ((3, 150), -1), ((133, 150), -1), ((2, 20, 33), -1), *cases:
+        x = normal(*shape).numpy()
+        x.reshape(-1)[:4] = [np.nan, 1e-40, -0.0, np.inf]
+        geometry = Geometry.of(shape, axis, format)
+        ours = parts.fake_quantized(torch.from_numpy(x), geometry, plan, programs)
+        assert_bit_exact(ours, reference.fake_quantize(x, geometry))
+
+
+@pytest.mark.long
+def test_compiled_code_is_cut() -> None:
+    codec, x = Codec(load_format("mxfp4"), "torch"), normal(700, 100)
+    sliced, whole = together(lambda: codec.fake_quantize(x)[:, 5:99] * 1.0, lambda: codec.fake_quantize(x))
+    wanted = Codec(load_format("mxfp4"), "numba").fake_quantize(x)
+    assert_bit_exact(whole, wanted)
+    assert_bit_exact(sliced, wanted[:, 5:99])
+
+
+# --- exported ----------------------------------------------------------------------------------------------------
+
+
+def test_a_codec_is_used_first_by_an_exporter() -> None:
+    """Its tables are not what the tracer made of them."""
+    codec, x = Codec(load_format("posit8"), "torch"), normal(8, 5)
+
+    class Module(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> Any:
+            return codec.fake_quantize(x)
+
+    exported = torch.export.export(Module(), (x,), strict=False).module()
+    wanted = Codec(load_format("posit8"), "reference").fake_quantize(x)
+    assert_bit_exact(codec.fake_quantize(x), wanted)
+    assert_bit_exact(exported(x), wanted)

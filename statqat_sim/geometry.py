@@ -19,13 +19,17 @@ def checked_axis(axis: object, shape: tuple[int, ...]) -> int:
         ValueError: if there is no such axis.
     """
     rank = max(len(shape), 1)
-    told = f"allowed: {-rank} to {rank - 1} for shape {shape}"
-    if isinstance(axis, bool) or not isinstance(axis, SupportsIndex):
-        raise TypeError(f"axis is {axis!r}; {told}")
+    if type(axis) is not int and (isinstance(axis, bool) or not isinstance(axis, SupportsIndex)):
+        raise TypeError(f"axis is {axis!r}; {_axes(shape)}")
     place = operator.index(axis)
     if not -rank <= place < rank:
-        raise ValueError(f"axis is {place}; {told}")
+        raise ValueError(f"axis is {place}; {_axes(shape)}")
     return place % rank
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    rank = max(len(shape), 1)
+    return f"allowed: {-rank} to {rank - 1} for shape {shape}"
 
 
 def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:

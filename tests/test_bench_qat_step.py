@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from bench import qat_step
+from bench.qat_models import CharGPT
 
 
 def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
@@ -17,14 +22,44 @@ def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     assert report["rounds"] == 2
     assert set(report["seconds"]) == {"float32", "prepared"}
     assert set(report["ratios"]) == {"prepared"}
-    assert report["overhead"] is None
+    assert set(report["added"]) == {"prepared"}
+    assert report["share"] is None
+
+
+def test_a_prepared_step_keeps_what_products_have_read() -> None:
+    """Quantized inputs take the place of float ones, but of what attention gives, which it keeps for itself too."""
+    shape = qat_step.QUICK
+    model, codes = CharGPT(shape), torch.zeros(2, shape.context + 1, dtype=torch.int64)
+    kept = [qat_step.kept_bytes(each, codes) for each in (model, qat_step.prepared(copy.deepcopy(model)))]
+    weights = [layer.weight for layer in model.blocks.modules() if isinstance(layer, nn.Linear)]
+    attended = shape.blocks * codes[:, 1:].numel() * shape.width * torch.float32.itemsize
+    assert kept[1] - kept[0] == sum(weight.nbytes for weight in weights) + attended
 
 
 def test_ratios_are_of_the_same_round() -> None:
     taken = {"float32": [1.0, 2.0], "prepared": [1.1, 2.6], qat_step.PEER: [3.0, 8.0]}
     assert qat_step.ratios(taken, "prepared") == [1.1, 1.3]
-    assert qat_step.overhead(taken).greatest == pytest.approx(20)
-    assert qat_step.overhead(taken).least == pytest.approx(10)
+    assert qat_step.added(taken, qat_step.PEER) == [2.0, 6.0]
+
+
+def test_the_share_is_of_medians() -> None:
+    """A round in which something else ran, for ours or for the float32 step, does not decide it."""
+    even = {"float32": [1.0] * 9, "prepared": [1.1] * 9, qat_step.PEER: [3.0] * 9}
+    share = qat_step.share(even)
+    assert share.low == share.estimate == share.high == pytest.approx(0.05)
+    noisy = {"float32": [*[1.0] * 8, 1.2], "prepared": [1.9, *[1.1] * 7, 1.1], qat_step.PEER: [3.0] * 9}
+    share = qat_step.share(noisy)
+    assert share.low <= share.estimate == pytest.approx(0.05)
+    assert share.estimate <= share.high
+    assert str(qat_step.Share(0.05, -0.01, 0.1)) == "20 (10 to any number) times what ours adds"
+
+
+def test_steps_take_turns_there_and_back() -> None:
+    calls: list[str] = []
+    steps = {name: partial(calls.append, name) for name in "abc"}
+    taken = qat_step.measured(steps, 2)
+    assert "".join(calls) == "abcabccba"
+    assert [len(taken[name]) for name in "abc"] == [2, 2, 2]
 
 
 @pytest.mark.parametrize("wrong", [["--rounds", "0"], ["--peer", "other=."], ["--peer", "microxcaling=nowhere"]])

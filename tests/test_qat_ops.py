@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 import statqat_sim as sqs
+from statqat_sim.qat import ops
 from statqat_sim.qat.device_scales import minmax_scale
 from statqat_sim.qat.keys import format_key, format_of, quantizer_key, quantizer_of
 from statqat_sim.qat.ops import OPERATION, choose_scale, fake_quantize
@@ -190,6 +193,113 @@ def test_opcheck_of_choose_scale(channel_axis: int | None) -> None:
     arguments = normal(4, 6, 40), "int4_narrow", "iterative", channel_axis
     found = torch.library.opcheck(torch.ops.statqat.choose_scale.default, arguments)
     assert set(found.values()) == {"SUCCESS"}
+
+
+# --- past the dispatcher -----------------------------------------------------------------------------------------
+
+
+class Seen(TorchDispatchMode):
+    """Lists what goes through the dispatcher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class Asked(TorchFunctionMode):
+    """Lists what is called by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+class Kind(Tensor):
+    """Of its own."""
+
+
+@pytest.fixture
+def unnamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The named operation fails."""
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("the operation was called by its name")
+
+    monkeypatch.setattr(ops, "OPERATION", fail)
+
+
+@pytest.mark.parametrize("index", range(9))
+def test_calls_at_once_give_what_the_operation_gives(index: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, scale, seed, format, axis, gradient = [*samples()][index]
+    leaves = [each for each in (x, scale) if each is not None and each.requires_grad]
+    upstream = normal(*x.shape, seed=1).to(x.dtype)
+    wanted = OPERATION(x, scale, seed, format, axis, gradient)
+    gradients = torch.autograd.grad(wanted, leaves, upstream) if leaves else ()
+    monkeypatch.setattr(ops, "OPERATION", None)
+    result = fake_quantize(x, scale, seed, format=format, axis=axis, gradient=gradient)
+    assert_bit_exact(result.detach(), wanted.detach())
+    assert result.requires_grad == bool(leaves)
+    for each, other in zip(torch.autograd.grad(result, leaves, upstream) if leaves else (), gradients, strict=True):
+        assert_bit_exact(each, other)
+
+
+@pytest.mark.usefixtures("unnamed")
+def test_plain_tensors_go_past_the_dispatcher() -> None:
+    x = normal(4, 40)
+    for each in (x, x.clone().requires_grad_(), torch.nn.Parameter(x)):
+        assert_bit_exact(fake_quantize(each, format="mxfp4").detach(), fake_quantize(x, format="mxfp4"))
+    with pytest.raises(AssertionError, match="by its name"):
+        fake_quantize(x.as_subclass(Kind), format="mxfp4")
+
+
+@pytest.mark.parametrize("mode", [Seen, Asked])
+def test_modes_see_the_operation(mode: type[Seen] | type[Asked]) -> None:
+    x = normal(4, 40).requires_grad_()
+    with mode() as watching:
+        result = fake_quantize(x, format="mxfp4")
+    assert OPERATION in watching.calls
+    assert_bit_exact(result.detach(), fake_quantize(x, format="mxfp4").detach())
+
+
+def test_shapes_alone_go_through_the_operation() -> None:
+    assert fake_quantize(torch.empty(4, 40, device="meta"), format="mxfp4").shape == (4, 40)
+
+
+def test_traces_hold_the_operation() -> None:
+    traced = torch.jit.trace(lambda x: fake_quantize(x, format="mxfp4"), normal(4, 40))
+    x = normal(4, 40, seed=1)
+    assert_bit_exact(traced(x), fake_quantize(x, format="mxfp4"))
+
+
+# --- what is kept for the backward pass --------------------------------------------------------------------------
+
+
+def kept(x: Tensor, scale: Tensor | None, **options: Any) -> list[Tensor]:
+    """What autograd keeps of a call."""
+    tensors: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(tensors.append, lambda tensor: tensor):
+        fake_quantize(x, scale, **options)
+    return tensors
+
+
+def test_block_formats_keep_nothing_for_the_backward_pass() -> None:
+    x = normal(4, 40).requires_grad_()
+    assert kept(x, None, format="mxfp4") == []
+    assert kept(x, torch.ones(1), format="int4_narrow", gradient="ste") == []
+
+
+def test_clipped_gradients_keep_the_input_itself() -> None:
+    x, scale = normal(4, 40).requires_grad_(), torch.ones(4, 1)
+    tensors = kept(x, scale, format="int4_narrow")
+    assert [each.data_ptr() for each in tensors] == [x.data_ptr(), scale.data_ptr()]
 
 
 # --- vectorised --------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Arrays of any kind as kernels read them, and results in the caller's kind. Imports no library but numpy."""
 
+from statqat_sim.arrays.addresses import addresses
 from statqat_sim.arrays.cpu import CPU, CpuLibrary
 from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array
 from statqat_sim.arrays.kinds import (
@@ -27,6 +28,7 @@ __all__ = [
     "Array",
     "ArrayLibrary",
     "CpuLibrary",
+    "addresses",
     "as_float32",
     "as_numpy",
     "as_scale",

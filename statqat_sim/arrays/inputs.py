@@ -123,6 +123,8 @@ def as_float32(array: Any, what: str) -> Array:
         view = (view.astype(np.uint32) << 16).view(np.float32)
     elif storage is Storage.FLOAT16:
         view = view.view(np.float16)
+    elif storage is Storage.FLOAT32 and view.flags.c_contiguous:
+        return view
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(view, np.float32).reshape(view.shape)
 

@@ -2,6 +2,7 @@
 
 `statqat::fake_quantize` and `statqat::choose_scale` are opaque to the compiler: their bits are those of `Codec`, on the
 backend that owns the tensor. With `exact=False` there are torch's operations in its place, which the compiler fuses.
+Where nobody watches operations, `fake_quantize` does at once what the named one does: see `_is_watched`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from statqat_sim.geometry import is_whole_array
 from statqat_sim.qat.device_scales import minmax_scale
@@ -29,6 +30,8 @@ LIBRARY.define(  # type: ignore[no-untyped-call]
 )
 OPERATION: Any = torch.ops.statqat.fake_quantize.default
 WORD = (1 << 64) - 1
+PLAIN = Tensor, nn.Parameter
+"""Types of tensors that do nothing of their own."""
 
 
 def fake_quantize(
@@ -53,9 +56,10 @@ def fake_quantize(
             activations, whose features begin at `axis`.
         exact: False: torch's operations, on whatever device; formats that round at random are refused.
     """
-    call = OPERATION if exact and not _is_transformed() else _FakeQuantize.apply
-    options = () if call is OPERATION else (exact,)
-    return call(x, scale, seed, format, axis, gradient, *options)  # type: ignore[no-any-return]
+    if not exact or _is_transformed():
+        return _FakeQuantize.apply(x, scale, seed, format, axis, gradient, exact)  # type: ignore[no-any-return, no-untyped-call]
+    call = OPERATION if _is_watched(x, scale, seed) else _FakeQuantizeAtOnce.apply
+    return call(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
 
 
 def _is_transformed() -> bool:
@@ -63,10 +67,25 @@ def _is_transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
+def _is_watched(*tensors: Tensor | None) -> bool:
+    """Whether anyone but autograd is to see an operation's name: compilers, tracers, modes, tensors of other kinds.
+
+    For all else there is no need to go through torch's dispatcher, which takes longer than a small tensor does.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or any(type(tensor) not in PLAIN or tensor.is_meta for tensor in tensors if tensor is not None)
+    )
+
+
 def choose_scale(x: Tensor, *, format: str, quantizer: str, channel_axis: int | None = None) -> Tensor:
     """The scale that a quantizer gives x, as `Quantizer.fit` has it; without a gradient.
 
-    What lies on a device is copied to the CPU's memory for it, but for MinMax, which does not wait for the device.
+    What lies on a device is copied to the CPU's memory for it, but for MinMax, which does not wait for the device: of a
+    histogram that was counted there quantizers choose other bits than `fit` gives, and so than a model has on the CPU.
     """
     return torch.ops.statqat.choose_scale(x.detach(), format, quantizer, channel_axis)  # type: ignore[no-any-return]
 
@@ -116,7 +135,7 @@ torch.library.register_fake(CHOOSE_SCALE, _fake_of_scale, lib=LIBRARY)
 # --- gradients ---------------------------------------------------------------------------------------------------
 
 
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor | None = None) -> None:
     """Keep what the gradients need: nothing where they pass through."""
     x, scale, seed, ctx.format, ctx.axis, ctx.gradient, *options = inputs
     ctx.exact = all(options)
@@ -161,6 +180,17 @@ class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
         return _vectorised(_FakeQuantize.apply, info, in_dims, arguments), 0
+
+
+class _FakeQuantizeAtOnce(torch.autograd.Function):
+    """The same past the dispatcher; without `setup_context`, for which torch would look up a signature every time."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        _remember(ctx, inputs)
+        return _fake_quantize(*inputs)
+
+    backward = staticmethod(_backward)
 
 
 torch.library.register_autograd(FAKE_QUANTIZE, _backward, setup_context=_remember, lib=LIBRARY)

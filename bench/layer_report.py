@@ -112,7 +112,7 @@ class LayerReport:
             "layers": [asdict(layer) for layer in self.layers],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_by_lines(rounded(document)), encoding="utf-8")
+        path.write_text(by_lines(rounded(document)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -130,7 +130,7 @@ def _summary(summary: Summary, model: str) -> dict[str, Any]:
     return {"model": model, **asdict(summary), "always_above": summary.always_above}
 
 
-def _by_lines(document: Mapping[str, Any]) -> str:
+def by_lines(document: Mapping[str, Any]) -> str:
     """JSON with a line for each item of its lists."""
     entries = []
     for key, value in document.items():

@@ -63,7 +63,7 @@ def told(call: Callable[[], object]) -> str:
     """What the error of a call says."""
     try:
         call()
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
 
@@ -135,6 +135,23 @@ def born_in_parts(config: str) -> dict[str, Tensor]:
     return qat.state_dict(model)
 
 
+def loaded_in_parts(config: str) -> dict[str, Any]:
+    """Weights that come without scales when a model is spread: it says so, until all processes choose them."""
+    model = qat.prepare(network(), CONFIGS[config]())
+    wanted = qat.state_dict(model)
+    with torch.no_grad():
+        model[0].weight.mul_(2)
+    with qat.calibrate(model), torch.no_grad():
+        model(shard(-1, CPU)[0])
+    spread(model, MixedPrecisionPolicy())
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, network().state_dict() if distributed.get_rank() == 0 else {}, options=options)
+    before = told(lambda: model(shard(-1, CPU)[0]))
+    qat.choose_weight_scales(model)
+    scales = {name: tensor for name, tensor in qat.state_dict(model).items() if name.endswith("weight_quantizer.scale")}
+    return {"before": before, "scales": scales, "wanted": {name: wanted[name] for name in scales}}
+
+
 def tensor_parallel() -> dict[str, Any]:
     """Layers that were not prepared may be split; the others say that they may not."""
     mesh, x = init_device_mesh("cpu", (distributed.get_world_size(),)), torch.ones(2, 64)
@@ -168,6 +185,7 @@ def main(folder: Path, rank: int, world: int) -> None:
     try:
         results = {"statistics": statistics(rank, world), "cast": cast_scales(), "split": tensor_parallel()}
         results |= {"born": {config: born_in_parts(config) for config in CONFIGS}}
+        results |= {"loaded": {config: loaded_in_parts(config) for config in ("learned", "scheduled")}}
         results |= {"runs": {run: trained(folder, *run) for run in RUNS}}
         torch.save(results, folder / f"{rank}.pt")
     finally:

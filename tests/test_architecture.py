@@ -226,6 +226,13 @@ def test_modules_are_named_for_what_they_do() -> None:
     assert not {name.rpartition(".")[2] for name in MODULES} & {"util", "utils", "common", "helper", "helpers", "misc"}
 
 
+def test_no_test_module_imports_another() -> None:
+    """What they share lies in plain modules beside them."""
+    for path in sorted((ROOT / "tests").glob("*.py")):
+        names = imported(ast.walk(ast.parse(path.read_text("utf-8"))))
+        assert not [name for name in names if name.startswith("test_")], path.name
+
+
 @pytest.mark.parametrize("module", [name for name in MODULES if room(f"{name}.") in ("plan", "backends")])
 def test_exponents_are_read_from_bits(module: str) -> None:
     """log2 is wrong just below a power of two; nothing that emulates a format may ask it."""

@@ -81,7 +81,7 @@ def test_floats_pass_meanwhile() -> None:
 
 def test_what_was_never_run_says_what_to_do() -> None:
     model = prepared(input=INT8)
-    told = r"0, input: int8 has no scale yet; run batches under qat.calibrate\(model\), or configure `dynamic: true`"
+    told = r"0, input: int8 has no scale yet; run batches under `with qat.calibrate\(model\):`, or configure `dynamic"
     with pytest.raises(RuntimeError, match=told):
         model(batch(0))
     calibrated(model[0], batch(0))
@@ -91,7 +91,7 @@ def test_what_was_never_run_says_what_to_do() -> None:
 
 def test_an_error_on_the_way_leaves_everything_as_it_was() -> None:
     model = calibrated(prepared(input=INT8), batch(0))
-    before = scales(model)
+    before, seen = scales(model), model[2].input_quantizer.statistics
 
     def broken_off() -> None:
         with qat.calibrate(model):
@@ -101,6 +101,7 @@ def test_an_error_on_the_way_leaves_everything_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError):
         broken_off()
     assert {name: one.mode for name, one in qat.quantizers(model)} == dict.fromkeys(before, "quantize")
+    assert model[2].input_quantizer.statistics == seen
     assert scales(model) == before
 
 

@@ -224,7 +224,7 @@ def test_only_what_a_name_describes_is_written() -> None:
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 OPTIONS = "allowed: format, quantizer, per, dynamic, update_every, gradient"
-KEYS = "allowed: match, type, skip, weight, input, output, grad_output"
+KEYS = "allowed: match, type, skip, weight, input, output, grad_output, matmul"
 BAD = {
     "no_mapping": ("[1]", ["1:1: expected a mapping of keys, got a list"]),
     "nothing": ("exact: true", ["1:1: required key 'rules' is missing; or one of weight, input, output, grad_output"]),
@@ -232,7 +232,7 @@ BAD = {
         "exakt: true\nrules: [{wait: int4}]",
         [
             "1:1: exakt: unknown key; did you mean 'exact'? "
-            "(allowed: exact, rules, weight, input, output, grad_output)",
+            "(allowed: exact, rules, weight, input, output, grad_output, matmul)",
             f"2:10: rules.0.wait: unknown key; did you mean 'weight'? ({KEYS})",
         ],
     ),

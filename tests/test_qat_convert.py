@@ -346,19 +346,11 @@ def test_weights_without_elements(name: str) -> None:
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 
-def test_only_prepared_models_are_converted_and_only_once() -> None:
-    with pytest.raises(ValueError, match="has no quantizer; allowed: what qat.prepare gave"):
-        qat.convert(net())
-    model = converted()
-    with pytest.raises(ValueError, match="is converted already"):
-        qat.convert(model)
-
-
 def test_missing_scales_are_all_named_and_nothing_changes() -> None:
     model = qat.prepare(net(), qat.QATConfig([{"match": "head|linear", "input": INT8}], weight=INT4))
     with pytest.raises(RuntimeError) as caught:
         qat.convert(model)
-    what = "there is no scale yet; run batches under qat.calibrate(model), or configure `dynamic: true`"
+    what = "there is no scale yet; run batches under `with qat.calibrate(model):`, or configure `dynamic: true`"
     assert str(caught.value).splitlines() == [f"linear.input_quantizer: {what}", f"head.input_quantizer: {what}"]
     assert not list(packed_weights(model))
     assert isinstance(model.down.weight, nn.Parameter)

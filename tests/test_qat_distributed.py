@@ -156,6 +156,16 @@ def test_models_that_are_spread_first_get_the_same_scales(results: list[Mapping[
         assert same(found["born"][config], found["runs"][config, "ddp", None]["first"])
 
 
+@pytest.mark.parametrize("config", ["learned", "scheduled"])
+def test_weights_that_come_to_spread_models_wait_for_all_processes(
+    results: list[Mapping[str, Any]], config: str
+) -> None:
+    for found in (each["loaded"][config] for each in results):
+        assert found["before"].startswith("RuntimeError: 0: int8 has no scale yet; call qat.load_state_dict, qat.cal")
+        assert len(found["scales"]) == 3
+        assert same(found["scales"], found["wanted"])
+
+
 def test_converting_a_part_says_how_to_gather_the_whole(results: list[Mapping[str, Any]]) -> None:
     told = results[0]["runs"]["blocks", "fsdp2", None]["convert"]
     assert told.startswith("ValueError: '0.weight' is spread over processes; load what get_model_state_dict(model, ")

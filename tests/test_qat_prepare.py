@@ -187,9 +187,15 @@ def test_modes_by_layer_and_role() -> None:
     for wrong, told in (
         ({"mode": "floats"}, "'floats'; did you mean 'float'"),
         ({"mode": "float", "match": "9"}, "'9'"),
+        ({"mode": "float", "roles": ("weight", "output")}, "'output': no layer .* there are: weight, input"),
+        ({"mode": "float", "roles": ("weigth",)}, "'weigth'; did you mean 'weight'"),
+        ({"mode": 3}, "3; allowed: float, quantize"),
     ):
         with pytest.raises(ValueError, match=told):
             qat.set_mode(model, **wrong)  # type: ignore[arg-type]
+    for mistaken, told in (({"match": 0}, "match is 0; allowed: globs"), ({"roles": "weight"}, "roles is 'weight'")):
+        with pytest.raises(TypeError, match=told):
+            qat.set_mode(model, "float", **mistaken)  # type: ignore[arg-type]
 
 
 # --- what people do with modules ---------------------------------------------------------------------------------
@@ -227,7 +233,7 @@ def test_models_on_meta_are_prepared_and_filled_later(config: str) -> None:
     assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
     model.to_empty(device="cpu")
     model.load_state_dict(mlp().state_dict())
-    if config in ("static", "dynamic", "learned"):
+    if config in ("static", "learned"):  # weights have theirs since they came
         with pytest.raises(RuntimeError, match="has no scale yet; "):
             model(x_of(8, 64))
     with qat.calibrate(model):
@@ -339,6 +345,14 @@ def test_what_is_no_configuration_is_refused(config: Any) -> None:
 def test_a_configuration_that_quantizes_nothing_is_refused(rules: Any) -> None:
     with pytest.raises(ValueError, match="the configuration quantizes no module; allowed: a rule that does not skip"):
         qat.prepare(mlp(), qat.QATConfig(rules))
+
+
+def test_tensors_that_no_layer_has_are_refused() -> None:
+    told = "quantizes input, which no layer that it is about has; allowed for these: weight, output, grad_output"
+    model = nn.Sequential(nn.Embedding(4, 8))
+    with pytest.raises(ValueError, match=told):
+        qat.prepare(model, qat.QATConfig(input="mxfp4"))
+    assert type(model[0]) is nn.Embedding
 
 
 def test_integers_are_refused() -> None:

@@ -168,6 +168,24 @@ def test_a_file_that_is_cut_off(share: float, saved: tuple[Net, Path], tmp_path:
     assert told.startswith("cut off, or no safetensors file: ")
 
 
+def test_a_file_of_which_a_byte_has_changed(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    _, file = saved
+    octets, target = bytearray(file.read_bytes()), tmp_path / "m.safetensors"
+    codes = load_file(file)["linear.packed_weight.codes"].numpy().tobytes()
+    octets[octets.index(codes) + 5] ^= 1
+    target.write_bytes(octets)
+    assert refused(target) == ["linear.packed_weight.codes: its bytes are not those that were saved"]
+    changed(file, target, lambda _, description: description.update(sums=[]))
+    assert refused(target)[0].startswith("its description is damaged: ")
+
+
+def test_a_file_without_checksums_is_read(saved: tuple[Net, Path], tmp_path: Path) -> None:
+    """Of a version that did not write them."""
+    model, file = saved
+    old = changed(file, tmp_path / "m.safetensors", lambda _, description: description.pop("sums"))
+    assert_bit_exact(outputs(qat.load(old, net())), outputs(model))
+
+
 def test_files_of_others(saved: tuple[Net, Path], tmp_path: Path) -> None:
     file = tmp_path / "m.safetensors"
     save_file({"a": torch.zeros(1)}, file)
@@ -209,6 +227,24 @@ def test_tensors_that_are_missing_or_too_many_or_others(saved: tuple[Net, Path],
         "linear.packed_weight.code: the model has no place for it; did you mean 'linear.packed_weight.codes'?",
         "down.packed_weight.scale: saved is uint8 (59,); the model needs uint8 (60,)",
         "norm.bias: saved is float64 (24,); the model needs float32 (24,)",
+    ]
+
+
+def test_scales_of_other_channels(tmp_path: Path) -> None:
+    channels = {"format": "int8", "quantizer": "minmax", "per": "channel"}
+    config = qat.QATConfig([{"match": "down|linear|attention", "input": channels}])
+    file = qat.save(qat.convert(prepared(config)), tmp_path)
+    qat.load(file, net())
+
+    def change(tensors: dict[str, Any], _: Any) -> None:
+        tensors["down.input_quantizer.scale"] = torch.ones(20, 1)
+        tensors["linear.input_quantizer.scale"] = torch.ones(24, 1)
+        tensors["attention.input_quantizer.scale"] = torch.ones(1)
+
+    assert refused(changed(file, tmp_path / "m.safetensors", change)) == [
+        "attention.input_quantizer.scale: saved is float32 (1,); the model needs float32 (24,)",
+        "down.input_quantizer.scale: saved is float32 (20, 1); the model needs float32 (24, 1)",
+        "linear.input_quantizer.scale: saved is float32 (24, 1); the model needs float32 (24,)",
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -96,6 +98,21 @@ def test_a_weight_without_a_scale_is_told_without_errors() -> None:
     (row,) = qat.summary(model).rows
     assert (row.scale, row.sqnr_db, row.clipped) == (None, None, None)
     assert row.bits_per_element == 4 + 32 / 8
+
+
+def test_what_passes_as_it_is_is_told() -> None:
+    model = prepared(qat.QATConfig([{"match": "linear", "weight": INT8, "input": INT8}]))
+    before = {row.tensor: row for row in qat.summary(model).rows}
+    qat.set_mode(model, "float", roles=("input",))
+    after = {row.tensor: row for row in qat.summary(model).rows}
+    assert after == {**before, "input": replace(before["input"], mode="float")}
+    lines = str(qat.summary(model)).splitlines()
+    assert next(line for line in lines if " input " in line).split()[:4] == ["linear", "input", "int8", "(float)"]
+    assert "(float): passes as it is, see qat.set_mode" in lines
+    qat.set_mode(model, "float")
+    assert qat.summary(model).rows == tuple(replace(row, mode="float") for row in before.values())
+    qat.set_mode(model, "quantize")
+    assert "(float)" not in str(qat.summary(model))
 
 
 def test_a_float_model_has_none() -> None:

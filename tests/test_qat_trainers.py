@@ -76,16 +76,17 @@ def language_model() -> Any:
     return qat.prepare(model, qat.QATConfig(rules))
 
 
-def trainer(folder: Path, model: Any) -> Any:
+def trainer(folder: Path, model: Any, **more: Any) -> Any:
     transformers = pytest.importorskip("transformers")
     from tests.examples.trainer_callback import QATCallback
 
     tokens = torch.randint(0, 29, (16, 12), generator=torch.Generator().manual_seed(1))
     options = {"max_steps": 4, "save_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 0.01}
     quiet = {"report_to": [], "disable_tqdm": True, "use_cpu": True, "logging_steps": 1}
-    arguments = transformers.TrainingArguments(output_dir=str(folder), **options, **quiet)
+    arguments = transformers.TrainingArguments(output_dir=str(folder), **options, **quiet, **more)
     data = [{"input_ids": row, "labels": row} for row in tokens]
-    return transformers.Trainer(model, arguments, train_dataset=data, callbacks=[QATCallback(batches=3)])
+    options = {"train_dataset": data, "eval_dataset": data[:2], "callbacks": [QATCallback(batches=3)]}
+    return transformers.Trainer(model, arguments, **options)
 
 
 def test_transformers_trainer(tmp_path: Path) -> None:
@@ -97,6 +98,18 @@ def test_transformers_trainer(tmp_path: Path) -> None:
     assert (seen.is_ready, seen.steps, seen.statistics.elements) == (True, 4, 3 * 2 * 12 * 48)
     trainer(tmp_path, resumed).train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert_same(resumed, model)
+
+
+def test_the_best_checkpoint_of_a_trainer_comes_with_its_scales(tmp_path: Path) -> None:
+    model = language_model()
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "loss", "greater_is_better": True}
+    trained = trainer(tmp_path, model, **best, eval_strategy="steps", eval_steps=2)
+    trained.train()
+    assert trained.state.best_model_checkpoint == str(tmp_path / "checkpoint-2")  # the loss falls
+    saved = torch.load(tmp_path / "checkpoint-2" / "qat.pt", weights_only=True)
+    found = qat.state_dict(model)
+    for name, tensor in saved.items():
+        assert_bit_exact(found[name], tensor)
 
 
 def test_the_callback_is_short() -> None:

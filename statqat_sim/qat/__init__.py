@@ -9,12 +9,13 @@ torch.Size([2, 10])
 """
 
 from statqat_sim.qat.assignment import assign
-from statqat_sim.qat.calibration import calibrate, step
+from statqat_sim.qat.calibration import calibrate, choose_weight_scales, step
 from statqat_sim.qat.checkpoints import Checkpointed
 from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, TensorConfig
 from statqat_sim.qat.conversion import convert
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.loading import load
+from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.modes import layers, quantizers, set_mode
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.prepare import prepare
@@ -29,6 +30,7 @@ __all__ = [
     "Checkpointed",
     "LayerConfig",
     "Layout",
+    "MatmulConfig",
     "QATConfig",
     "Quantized",
     "Rule",
@@ -40,6 +42,7 @@ __all__ = [
     "TensorQuantizer",
     "assign",
     "calibrate",
+    "choose_weight_scales",
     "convert",
     "layers",
     "load",

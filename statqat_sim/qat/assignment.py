@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 from torch import nn
 
+from statqat_sim.errors import shown
 from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, Spelled
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.knapsack import Choice, cheapest
+from statqat_sim.qat.require import told_value
 from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
 
 FORMATS = ("int3", "int4", "nvfp4.mse", "mxfp6_e2m3.mse", "mxfp8_e4m3.mse")
@@ -28,9 +31,14 @@ def assign(source: Sensitivity | nn.Module, budget_bits: float = 4.5, *, input: 
         input: what enters every layer, as `QATConfig` takes it.
 
     Raises:
-        ValueError: if the budget is too small for any assignment; the least possible is told.
+        TypeError: if the source is neither, or the budget no number.
+        ValueError: if the budget is too small for any assignment, where the least possible is told, or not finite.
         SpecError: if `input` is wrong.
     """
+    _require_budget(budget_bits)
+    activations = None if input is None else tensor_config("input", input)
+    if not isinstance(source, Sensitivity | nn.Module):
+        raise TypeError(f"source is {told_value(source)}; allowed: what qat.sensitivity gave, or a float model")
     table = source if isinstance(source, Sensitivity) else sensitivity(source, formats=FORMATS, progress=False)
     lists = [_candidates(table, layer) for layer in table.layers]
     elements = sum(rows[0].elements for rows in lists)
@@ -38,12 +46,18 @@ def assign(source: Sensitivity | nn.Module, budget_bits: float = 4.5, *, input: 
     if chosen is None:
         least = sum(min(row.bits for row in rows) for rows in lists) / elements
         raise ValueError(f"budget_bits is {budget_bits:g}; allowed with these formats: at least {least:.5g}")
-    activations = None if input is None else tensor_config("input", input)
     rows = [rows[index] for rows, index in zip(lists, chosen, strict=True)]
     layers = [LayerConfig(weight=table.configs[row.format], input=activations) for row in rows]
     return QATConfig(
         [Rule(match=table.patterns[row.layer], layer=layer) for row, layer in zip(rows, layers, strict=True)]
     )
+
+
+def _require_budget(bits: object) -> None:
+    if isinstance(bits, bool) or not isinstance(bits, Real):
+        raise TypeError(f"budget_bits is {shown(bits)}; allowed: a number of bits per weight, such as 4.5")
+    if not math.isfinite(bits) or bits <= 0:
+        raise ValueError(f"budget_bits is {shown(bits)}; allowed: a finite number above 0, of bits per weight")
 
 
 def _candidates(table: Sensitivity, layer: str) -> list[SensitivityRow]:

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import wraps
+from inspect import signature
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import nn
 from torch.distributed import ProcessGroup
 
 from statqat_sim.qat.distributed import summed_over_processes
-from statqat_sim.qat.modes import layers, quantizers
+from statqat_sim.qat.modes import layers, quantizers, require_layers
+from statqat_sim.qat.require import told_value
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
+
+def _explained(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The function, which says where batches go when it is given them."""
+
+    @wraps(function)
+    def checked(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        try:
+            signature(function).bind(*arguments, **options)
+        except TypeError as error:
+            allowed = "run batches in its block: `with qat.calibrate(model): model(x)`"
+            raise TypeError(f"calibrate(): {error}; {allowed}") from None
+        return function(*arguments, **options)
+
+    return checked
+
+
+@_explained
 @contextmanager
 def calibrate(
     model: nn.Module, *, synchronise: bool = True, process_group: ProcessGroup | None = None
@@ -31,17 +54,26 @@ def calibrate(
         process_group: of those that share it; None: torch's default group, if there is one.
 
     Raises:
+        TypeError: if `model` is none, `synchronise` no bool, or `process_group` none.
         ValueError: if the model is not prepared, or other processes have another one.
     """
-    if not any(True for _ in layers(model)):
-        raise ValueError("the model has no quantized layer; allowed: what qat.prepare gave")
+    require_layers(model)
+    if not isinstance(synchronise, bool):
+        raise TypeError(f"synchronise is {told_value(synchronise)}; allowed: True or False")
+    if not isinstance(process_group, ProcessGroup | None):
+        raise TypeError(f"process_group is {told_value(process_group)}; allowed: what torch.distributed.new_group gave")
     found = dict(quantizers(model))
     modes = {name: quantizer.mode for name, quantizer in found.items()}
+    seen = {name: quantizer.statistics for name, quantizer in found.items()}
     for quantizer in found.values():
         quantizer.mode, quantizer.statistics = "calibrate", None
     try:
         with _uncompiled():
             yield model
+    except BaseException:
+        for name, quantizer in found.items():
+            quantizer.statistics = seen[name]
+        raise
     finally:
         for name, quantizer in found.items():
             quantizer.mode = modes[name]
@@ -66,9 +98,32 @@ def _choose(found: Mapping[str, TensorQuantizer], synchronise: bool, group: Proc
         quantizer.choose_from_statistics()
 
 
+def choose_weight_scales(model: nn.Module) -> None:
+    """Choose the kept scales of all weights anew, learned ones too: for weights that were written by hand.
+
+    Those that come through `load_state_dict` get theirs without it. Of weights that are spread over processes all of
+    them call it.
+
+    Raises:
+        TypeError: if `model` is none.
+        ValueError: if the model is not prepared.
+    """
+    for layer in require_layers(model).values():
+        layer.choose_weight_scales(lambda quantizer: True)
+
+
 def step(model: nn.Module) -> None:
-    """After `optimizer.step()`, where weights have `update_every` above 1: their scales are chosen when it is time."""
+    """After `optimizer.step()`, where weights have `update_every` above 1: their scales are chosen when it is time.
+
+    A channel's scale stays where another would take off less than a third of its squared error: a grid that moves costs
+    the weights what they have learned of it.
+
+    Raises:
+        TypeError: if `model` is none.
+        ValueError: if the model is not prepared.
+    """
+    found = require_layers(model).values()
     for quantizer in (quantizer for _, quantizer in quantizers(model)):
         quantizer.steps += 1
-    for layer in (layer for _, layer in layers(model)):
-        layer.choose_weight_scales(lambda quantizer: quantizer.is_due)
+    for layer in found:
+        layer.update_weight_scales()

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from statqat_sim.qat.require import require_module, told_value
 from statqat_sim.qat.state import load_state_dict, state_dict
 
 BYTES = "bytes"
@@ -23,9 +24,13 @@ class Checkpointed:
 
     Args:
         model: a prepared model, not `DistributedDataParallel` around it, which has other names.
+
+    Raises:
+        TypeError: if `model` is none.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        require_module(model)
         self._model = model
 
     def state_dict(self) -> dict[str, Any]:
@@ -39,6 +44,16 @@ class Checkpointed:
 
         Raises:
             KeyError, ValueError: as `load_state_dict` of this package.
+            TypeError: if it is none that `state_dict` gave.
+            ValueError: if its bytes are damaged.
         """
-        tensors = torch.load(io.BytesIO(state[BYTES]), map_location="cpu", weights_only=True)
+        stored = state.get(BYTES) if isinstance(state, Mapping) else None
+        if not isinstance(stored, bytes):
+            raise TypeError(
+                f"state is {told_value(state)}, without {BYTES!r}; allowed: what Checkpointed.state_dict gave"
+            )
+        try:
+            tensors = torch.load(io.BytesIO(stored), map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever unpickling raises
+            raise ValueError(f"the bytes of the state are damaged: {error!r}") from None
         load_state_dict(self._model, tensors)

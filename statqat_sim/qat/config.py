@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.qat.matmul_config import MatmulConfig, matmul_problems
 from statqat_sim.quantizer import Analytic, Iterative, StateQuantizer
 from statqat_sim.spec.base import KeyProblem
 from statqat_sim.spec.block import BlockFormat
@@ -36,11 +37,12 @@ class TensorConfig:
         per: whether each channel has its own scale, or the tensor one. Number formats only.
         dynamic: a scale for each call, instead of one that calibration finds. Number formats only; not for weights.
         update_every: of weights: 1: the scale is a function of the weight in every forward; n: chosen anew by
-            `qat.step` every n steps; 0: chosen once, by `qat.prepare`, for the weights that are there then.
+            `qat.step` every n steps, where that is worth it; 0: chosen once, by `qat.prepare`, for the weights that are
+            there then, and for those that `load_state_dict` brings.
         gradient: what passes backwards: "clipped": nothing where the format's range ends; "ste": everything; "lsq":
-            clipped, and the scale is learned (Esser et al., Learned step size quantization, ICLR 2020), a parameter
-            for an optimizer that is made after calibration. Through block formats, whose scales follow the largest
-            element, everything passes.
+            clipped, and the scale is learned (Esser et al., Learned step size quantization, ICLR 2020), a parameter,
+            which calibration fills in place. Through block formats, whose scales follow the largest element, everything
+            passes.
 
     Raises:
         TypeError: if the format is none.
@@ -61,7 +63,7 @@ class TensorConfig:
         found = [*value_problems(values), *format_problems(self.format), *lsq_problems(self.format, values)]
         if isinstance(self.format, BlockFormat) and self.quantizer is not None:
             found.append(("quantizer", f"{self.format.name} is a block format, which finds its own scales"))
-        if isinstance(self.format, NumberFormat) and not hasattr(self.quantizer, "choose"):
+        if isinstance(self.format, NumberFormat) and not is_quantizer(self.quantizer):
             allowed = "such as statqat_sim.Iterative()"
             found.append(("quantizer", f"{self.format.name} needs one, {allowed}, got {shown(self.quantizer)}"))
         found += quantizer_problems(self.quantizer)
@@ -73,15 +75,18 @@ class TensorConfig:
 class LayerConfig:
     """How the tensors of one layer are quantized; None: not at all.
 
+    `matmul` says what multiplies the codes of input and weight; None: torch multiplies what they stand for.
+
     Raises:
-        TypeError: if a tensor's is no `TensorConfig`.
-        ValueError: if a tensor is quantized in a way that means nothing for its role.
+        TypeError: if a tensor's is no `TensorConfig`, or `matmul` no `MatmulConfig`.
+        ValueError: if a tensor is quantized in a way that means nothing for its role, or that `matmul` does not take.
     """
 
     weight: TensorConfig | None = None
     input: TensorConfig | None = None
     output: TensorConfig | None = None
     grad_output: TensorConfig | None = None
+    matmul: MatmulConfig | None = None
 
     def __post_init__(self) -> None:
         for role, tensor in self.tensors():
@@ -92,6 +97,12 @@ class LayerConfig:
             found = list(role_problems(role, tensor.format, said))
             if found:
                 raise ValueError("; ".join(f"{role}.{key}: {message}" for key, message in found))
+        if self.matmul is None:
+            return
+        if not isinstance(self.matmul, MatmulConfig):
+            raise TypeError(f"matmul is {shown(self.matmul)}; allowed: a MatmulConfig; QATConfig takes names")
+        if wrong := "; ".join(matmul_problems(self.matmul, self.weight, self.input)):
+            raise ValueError(f"matmul: {wrong}")
 
     def tensors(self) -> Iterator[tuple[Role, TensorConfig]]:
         """The tensors that are quantized, by their roles."""
@@ -112,7 +123,7 @@ class Rule:
         layer: what a rule that does not skip does with them.
 
     Raises:
-        TypeError: if `match` is no text, or `types` one.
+        TypeError: if `match` is no text, `types` no tuple, `skip` no bool, or `layer` no `LayerConfig`.
     """
 
     match: str = "*"
@@ -125,6 +136,12 @@ class Rule:
             raise TypeError(f"match is {shown(self.match)}; allowed: globs on the names of modules, joined by |")
         if isinstance(self.types, str):
             raise TypeError(f"types is {shown(self.types)}; allowed: several names, ({self.types!r},)")
+        if not isinstance(self.types, tuple):
+            raise TypeError(f"types is {shown(self.types)}; allowed: a tuple of names of classes, ('Linear',)")
+        if not isinstance(self.skip, bool):
+            raise TypeError(f"skip is {shown(self.skip)}; allowed: True or False")
+        if not isinstance(self.layer, LayerConfig):
+            raise TypeError(f"layer is {shown(self.layer)}; allowed: a LayerConfig; QATConfig takes names")
 
     def matches(self, name: str, type_name: str) -> bool:
         """Whether it is about a module of this qualified name and class."""
@@ -144,7 +161,7 @@ Spelled: TypeAlias = "str | os.PathLike[str] | Format | TensorConfig | Mapping[s
 class QATConfig:
     """Ordered rules: the last one that matches a module decides on all of it.
 
-    `weight`, `input`, `output` and `grad_output` make a rule for every module, before the others.
+    `weight`, `input`, `output`, `grad_output` and `matmul` make a rule for every module, before the others.
 
     Args:
         rules: `Rule` objects, or mappings with the keys of the YAML file.
@@ -153,6 +170,9 @@ class QATConfig:
         input: of activations that enter a layer.
         output: of those that leave it.
         grad_output: of the gradient that enters its backward pass.
+        matmul: what multiplies, `"nvidia_h100/wgmma.e4m3.f32"`, or a mapping such as `{"accelerator": "nvidia_h100",
+            "instruction": "wgmma.e4m3.f32", "promote_every": 128}`, where an accelerator may be the path of its file;
+            see `MatmulConfig`. Layers without a product, embeddings, have none.
         exact: False: plans as torch operations, which torch.compile fuses, in place of kernels.
 
     Raises:
@@ -171,15 +191,17 @@ class QATConfig:
         input: Spelled = None,
         output: Spelled = None,
         grad_output: Spelled = None,
+        matmul: str | MatmulConfig | Mapping[str, Any] | None = None,
         exact: bool = True,
     ) -> None:
         from statqat_sim.qat.config_reader import rules_of
 
-        if isinstance(rules, str | Mapping):
+        if isinstance(rules, str | Mapping) or not isinstance(rules, Iterable):
             raise TypeError(f"rules is {shown(rules)}; allowed: a list of rules, or weight=..., from_dict(...)")
         if not isinstance(exact, bool):
             raise TypeError(f"exact is {shown(exact)}; allowed: True or False")
-        everything = {"weight": weight, "input": input, "output": output, "grad_output": grad_output}
+        everything: dict[str, Any] = {"weight": weight, "input": input, "output": output, "grad_output": grad_output}
+        everything["matmul"] = matmul
         said = {key: value for key, value in everything.items() if value is not None}
         object.__setattr__(self, "rules", rules_of([*([said] if said else []), *rules]))
         object.__setattr__(self, "exact", exact)
@@ -234,8 +256,12 @@ class QATConfig:
 
     def layer_of(self, name: str, type_name: str) -> LayerConfig | None:
         """The same, by the name of the module's class."""
-        last = next((rule for rule in reversed(self.rules) if rule.matches(name, type_name)), None)
+        last = self.rule_of(name, type_name)
         return None if last is None or last.skip else last.layer
+
+    def rule_of(self, name: str, type_name: str) -> Rule | None:
+        """The last rule that matches."""
+        return next((rule for rule in reversed(self.rules) if rule.matches(name, type_name)), None)
 
     def require_matches(self, modules: Mapping[str, str]) -> None:
         """Check that every rule is about some module.
@@ -297,6 +323,11 @@ def format_problems(format: Format) -> Iterator[KeyProblem]:
     """Why a format is none that tensors can be quantized to."""
     if isinstance(format, BlockFormat) and format.needs_scale:
         yield "format", f"the scales of {format.name} are given by the caller; allowed: formats that find their own"
+
+
+def is_quantizer(value: object) -> bool:
+    """Whether it chooses scales; classes do not."""
+    return hasattr(value, "choose") and not isinstance(value, type)
 
 
 def quantizer_problems(quantizer: StateQuantizer | None) -> Iterator[KeyProblem]:

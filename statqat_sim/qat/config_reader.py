@@ -24,6 +24,8 @@ from statqat_sim.qat.config import (
     role_problems,
     value_problems,
 )
+from statqat_sim.qat.matmul_config import matmul_problems
+from statqat_sim.qat.matmul_keys import read_matmul
 from statqat_sim.qat.quantizer_keys import read_quantizer
 from statqat_sim.quantizer import StateQuantizer
 from statqat_sim.spec.block import BlockFormat
@@ -35,8 +37,9 @@ from statqat_sim.spec.reader import read_format
 from statqat_sim.spec.scale import Rule as ScaleRule
 from statqat_sim.spec.validate import meant, placed
 
-CONFIG_KEYS = ("exact", "rules", *ROLES)
-RULE_KEYS = ("match", "type", "skip", *ROLES)
+MATMUL = "matmul"
+CONFIG_KEYS = ("exact", "rules", *ROLES, MATMUL)
+RULE_KEYS = ("match", "type", "skip", *ROLES, MATMUL)
 TENSOR_KEYS = ("format", "quantizer", "per", "dynamic", "update_every", "gradient")
 
 Value = TypeVar("Value")
@@ -90,7 +93,7 @@ def _config(root: Located, reader: Reader) -> QATConfig:
     if not reader.is_mapping(root, CONFIG_KEYS):
         raise SpecError(reader.problems)
     exact = reader.flag(root, "exact", default=True)
-    everything = [reader.rule(_of_everything(root))] if root.value.keys() & set(ROLES) else []
+    everything = [reader.rule(_of_everything(root))] if root.value.keys() & {*ROLES, MATMUL} else []
     listed = reader.rules(root.value["rules"]) if "rules" in root.value else ()
     if not everything and "rules" not in root.value and "rules" not in meant(root, CONFIG_KEYS):
         reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(ROLES)}"))
@@ -100,8 +103,8 @@ def _config(root: Located, reader: Reader) -> QATConfig:
 
 def _of_everything(root: Located) -> Located:
     """The rule that the top of a file is."""
-    roles = {role: root.value[role] for role in ROLES if role in root.value}
-    return Located(roles, root.file, root.line, root.column, root.path, root.keys)
+    keys = {key: root.value[key] for key in (*ROLES, MATMUL) if key in root.value}
+    return Located(keys, root.file, root.line, root.column, root.path, root.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +142,22 @@ class Reader:
         if not self.is_mapping(node, RULE_KEYS):
             return None
         match, types, skip = self._match(node), self._types(node), self.flag(node, "skip", default=False)
-        roles = [role for role in ROLES if role in node.value]
-        tensors = {role: self.tensor(node.value[role], role) for role in roles}
-        if skip and roles:
-            self.problems.append(node.key_problem(roles[0], "a rule that skips quantizes nothing; leave it out"))
-        elif not skip and not any(node.value[role].value is not None for role in roles) and not self._misspelt(node):
+        said = [key for key in (*ROLES, MATMUL) if key in node.value]
+        if skip and said:
+            self.problems.append(node.key_problem(said[0], "a rule that skips quantizes nothing; leave it out"))
+        elif not skip and not any(node.value[key].value is not None for key in said) and not self._misspelt(node):
             self.problems.append(node.problem(f"the rule says nothing; allowed: skip: true, or {', '.join(ROLES)}"))
-        return Rule(match=match, types=types, skip=skip, layer=LayerConfig(**tensors))
+        return Rule(match=match, types=types, skip=skip, layer=self._layer(node))
+
+    def _layer(self, node: Located) -> LayerConfig:
+        """The tensors that a rule names, and what multiplies where that goes with them."""
+        known = len(self.problems)
+        tensors = {role: self.tensor(node.value[role], role) for role in ROLES if role in node.value}
+        matmul = read_matmul(node.value[MATMUL], self.problems, self._place) if MATMUL in node.value else None
+        if matmul is not None and len(self.problems) == known:
+            found = matmul_problems(matmul, tensors.get("weight"), tensors.get("input"))
+            self.problems.extend(node.value[MATMUL].problem(each) for each in found)
+        return LayerConfig(**tensors, matmul=matmul if len(self.problems) == known else None)
 
     def tensor(self, node: Located, role: Role) -> TensorConfig | None:
         """One tensor: null, a format, or a mapping."""

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from statqat_sim.qat.config import LayerConfig, QATConfig, Role, Rule, TensorConfig, default_quantizer, role_defaults
+from statqat_sim.qat.matmul_keys import matmul_keys
 from statqat_sim.qat.quantizer_keys import quantizer_keys
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.format import Format
@@ -18,8 +19,9 @@ def config_keys(config: QATConfig) -> dict[str, Any]:
 
 
 def layer_keys(layer: LayerConfig) -> dict[str, Any]:
-    """The tensors of a layer, by their roles."""
-    return {role: tensor_keys(role, tensor) for role, tensor in layer.tensors()}
+    """The tensors of a layer, by their roles, and what multiplies."""
+    keys: dict[str, Any] = {role: tensor_keys(role, tensor) for role, tensor in layer.tensors()}
+    return keys if layer.matmul is None else {**keys, "matmul": matmul_keys(layer.matmul)}
 
 
 def tensor_keys(role: Role, tensor: TensorConfig) -> Any:

@@ -11,9 +11,10 @@ from torch.distributed.tensor import DTensor
 
 from statqat_sim.errors import shown
 from statqat_sim.qat.keys import is_stochastic
-from statqat_sim.qat.modes import layers, quantizers
+from statqat_sim.qat.modes import layers, quantizers, require_quantizers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.require import require_values
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -22,6 +23,11 @@ GATHER = (
     "load what get_model_state_dict(model, options=StateDictOptions(full_state_dict=True)) of "
     "torch.distributed.checkpoint.state_dict and qat.state_dict(model) give into a model that is prepared alike, "
     "and convert that"
+)
+
+
+NOTHING = (
+    "only gradients are quantized: there is nothing to convert, and a float model made alike takes model.state_dict()"
 )
 
 
@@ -50,8 +56,9 @@ def convert(model: Model) -> Model:
         where `weight` was, and the scales of inputs and outputs.
 
     Raises:
-        ValueError: if the model is not prepared, is converted already, is spread over processes, has quantizers in mode
-            "float", or weights that are no parameters.
+        TypeError: if `model` is none.
+        ValueError: if the model is not prepared, quantizes gradients alone, is converted already, is spread over
+            processes or has no values, has quantizers in mode "float", or weights that are no parameters.
         RuntimeError: if scales are missing: every one is named. Nothing was changed then.
     """
     _require_prepared(model)
@@ -87,6 +94,12 @@ def is_converted(model: nn.Module) -> bool:
     return frozen or any(True for _ in packed_weights(model))
 
 
+def quantizes_gradients_alone(model: nn.Module) -> bool:
+    """Whether forward is that of a float model."""
+    roles = {quantizer.role for _, quantizer in quantizers(model)}
+    return roles == {"grad_output"} and not is_converted(model)
+
+
 def packed_weights(model: nn.Module) -> Iterator[tuple[str, str, PackedWeight]]:
     """The packed weights of a converted model: the layer's qualified name, the parameter, and the codes."""
     for name, layer in layers(model):
@@ -97,19 +110,20 @@ def packed_weights(model: nn.Module) -> Iterator[tuple[str, str, PackedWeight]]:
 
 
 def _require_prepared(model: nn.Module) -> None:
-    found = dict(quantizers(model))
     if is_converted(model):
         raise ValueError("the model is converted already")
-    if not found:
-        raise ValueError("the model has no quantizer; allowed: what qat.prepare gave")
+    found = require_quantizers(model)
+    if quantizes_gradients_alone(model):
+        raise ValueError(NOTHING)
     if spread := [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]:
         raise ValueError(f"{shown(spread[0])} is spread over processes; {GATHER}")
+    require_values(model)
     if floats := [name for name, quantizer in found.items() if quantizer.mode != "quantize"]:
         told = shown(", ".join(floats))
         raise ValueError(f'{told}: not in mode "quantize"; call qat.set_mode(model, "quantize") first')
     missing = [name for name, each in found.items() if each.stores_scale and not each.is_ready]
     if missing := [name for name in missing if found[name].role != "grad_output"]:
-        what = "run batches under qat.calibrate(model), or configure `dynamic: true`"
+        what = "run batches under `with qat.calibrate(model):`, or configure `dynamic: true`"
         raise RuntimeError("\n".join(f"{name}: there is no scale yet; {what}" for name in missing))
 
 

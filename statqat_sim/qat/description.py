@@ -13,6 +13,8 @@ import torch
 from statqat_sim.errors import Problem
 from statqat_sim.qat.config import Role, TensorConfig, default_quantizer
 from statqat_sim.qat.config_reader import located
+from statqat_sim.qat.matmul_config import MatmulConfig
+from statqat_sim.qat.matmul_keys import matmul_hash, matmul_of, matmul_text
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.quantizer_keys import quantizer_keys, read_quantizer
 from statqat_sim.spec.block import BlockFormat
@@ -34,20 +36,25 @@ class SavedWeight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedLayer:
-    """A quantized layer: the name of its class, its packed parameters, and what enters and leaves it."""
+    """A quantized layer: the name of its class, its packed parameters, what enters and leaves it, what multiplies."""
 
     kind: str
     weights: Mapping[str, SavedWeight] = field(default_factory=dict)
     activations: Mapping[Role, TensorConfig] = field(default_factory=dict)
+    matmul: MatmulConfig | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """All layers of a converted model, by their qualified names, and the tensors that are others by another name."""
+    """All layers of a converted model, by their qualified names, and the tensors that are others by another name.
+
+    `sums` are checksums of the tensors; files that an older version wrote have none.
+    """
 
     layers: Mapping[str, SavedLayer]
     aliases: Mapping[str, str]
     exact: bool = True
+    sums: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The text; it has all formats in it, so that no catalog is needed to read it.
@@ -58,7 +65,9 @@ class Description:
         texts: dict[str, str] = {}
         layers = {name: _layer_keys(layer, texts) for name, layer in self.layers.items()}
         keys = {"version": VERSION, "exact": self.exact, "formats": texts, "layers": layers, "aliases": self.aliases}
-        return json.dumps(keys, sort_keys=True)
+        keys["sums"] = dict(self.sums)
+        found = [layer.matmul for layer in self.layers.values() if layer.matmul is not None]
+        return json.dumps({**keys, "matmuls": {matmul_hash(each): matmul_text(each) for each in found}}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Description:
@@ -72,8 +81,10 @@ class Description:
             if keys["version"] != VERSION:
                 raise ValueError(f"it is of version {keys['version']}; allowed: {VERSION}; is the library too old?")
             known = {hash: _checked_format(hash, text) for hash, text in keys["formats"].items()}
-            layers = {name: _layer(name, layer, known) for name, layer in keys["layers"].items()}
-            return cls(layers=layers, aliases=dict(keys["aliases"]), exact=bool(keys["exact"]))
+            matmuls = {hash: _checked_matmul(hash, text) for hash, text in keys.get("matmuls", {}).items()}
+            layers = {name: _layer(name, layer, known, matmuls) for name, layer in keys["layers"].items()}
+            sums = {str(name): int(each) for name, each in keys.get("sums", {}).items()}
+            return cls(layers=layers, aliases=dict(keys["aliases"]), exact=bool(keys["exact"]), sums=sums)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"its description is damaged: {error!r}") from None
 
@@ -89,7 +100,8 @@ def saved_weight(packed: PackedWeight) -> SavedWeight:
 def _layer_keys(layer: SavedLayer, formats: dict[str, str]) -> dict[str, Any]:
     weights = {name: _weight_keys(weight, formats) for name, weight in layer.weights.items()}
     activations = {role: _activation_keys(tensor, formats) for role, tensor in layer.activations.items()}
-    return {"kind": layer.kind, "weights": weights, "activations": activations}
+    keys = {"kind": layer.kind, "weights": weights, "activations": activations}
+    return keys if layer.matmul is None else {**keys, "matmul": matmul_hash(layer.matmul)}
 
 
 def _weight_keys(weight: SavedWeight, formats: dict[str, str]) -> dict[str, Any]:
@@ -129,12 +141,22 @@ def _checked_format(hash: str, text: str) -> Format:
     return known if format_hash(known) == hash else format
 
 
-def _layer(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedLayer:
+def _checked_matmul(hash: str, text: str) -> MatmulConfig:
+    matmul = matmul_of(text)
+    if sha256(text.encode()).hexdigest() != hash:
+        raise ValueError(f"the text of what multiplies, {hash[:12]} ({matmul}), has another hash: it was changed")
+    return matmul
+
+
+def _layer(
+    name: str, keys: dict[str, Any], formats: Mapping[str, Format], matmuls: Mapping[str, MatmulConfig]
+) -> SavedLayer:
     weights = {each: _weight(f"{name}.{each}", found, formats) for each, found in keys["weights"].items()}
     activations: dict[Any, TensorConfig] = {
         role: _activation(f"{name}, {role}", found, formats) for role, found in keys["activations"].items()
     }
-    return SavedLayer(kind=keys["kind"], weights=weights, activations=activations)
+    matmul = matmuls[keys["matmul"]] if "matmul" in keys else None
+    return SavedLayer(kind=keys["kind"], weights=weights, activations=activations, matmul=matmul)
 
 
 def _weight(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedWeight:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from statqat_sim.errors import did_you_mean
-from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, TensorConfig, default_quantizer
+from statqat_sim.qat.channels import channels_of
+from statqat_sim.qat.config import LayerConfig, QATConfig, Role, Rule, TensorConfig, default_quantizer
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
 from statqat_sim.qat.modes import layers
@@ -20,7 +21,9 @@ from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import REGISTERED
-from statqat_sim.qat.saving import file_of
+from statqat_sim.qat.require import require_module
+from statqat_sim.qat.saving import SUFFIX, file_of
+from statqat_sim.qat.sums import changed
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.spec.block import BlockFormat
 
@@ -41,11 +44,13 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
     Raises:
         ValueError: if the file is cut off, or none that `save` wrote; if a format's hash is unknown or its text was
-            changed; if tensors are missing, or there are others; if one has another shape or dtype. All that is wrong
-            is told by name, and the model is unchanged.
+            changed; if tensors are missing, or there are others; if one has another shape, dtype or bytes. All that is
+            wrong is told by name, and the model is unchanged. If `path` is that of a file of another kind.
+        TypeError: if `path` or `model` is none.
         OSError: if there is no such file.
     """
     file = file_of(path)
+    require_module(model)
     description, tensors = _read(file)
     problems = list(_problems(model, description, tensors))
     if problems:
@@ -60,7 +65,9 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
-        raise FileNotFoundError(f"{file}: there is no such file")
+        there = sorted(path.name for path in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
+        told = f"; its folder has: {', '.join(there)}" if there else ""
+        raise FileNotFoundError(f"{file}: there is no such file{told}")
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -87,17 +94,16 @@ def _problems(model: nn.Module, description: Description, tensors: Mapping[str, 
         return
     modules = dict(model.named_modules())
     found = [problem for name, layer in description.layers.items() for problem in _of_layer(name, layer, modules)]
-    yield from found
-    if not found:
-        yield from _of_tensors(_expected(model, description, tensors), tensors)
+    found = found or list(_of_tensors(_expected(model, description, tensors), tensors))
+    told = "its bytes are not those that were saved"
+    yield from found or (f"{name}: {told}" for name in changed(description.sums, tensors))
 
 
 def _of_layer(name: str, layer: SavedLayer, modules: Mapping[str, nn.Module]) -> Iterator[str]:
     if name not in modules:
         yield f"{name}: the model has no such module{did_you_mean(name, modules)}"
         return
-    module = modules[name]
-    quantized = QuantizedOutputProjection if _is_output_projection(name, modules) else REGISTERED.get(type(module))
+    module, quantized = modules[name], _quantized_class(name, modules)
     if quantized is None or quantized.__name__ != layer.kind:
         yield f"{name}: a {type(module).__name__}, which does not become the saved {layer.kind}"
         return
@@ -108,6 +114,10 @@ def _of_layer(name: str, layer: SavedLayer, modules: Mapping[str, nn.Module]) ->
             yield f"{name}.{parameter}: saved was {_told(shape, weight.dtype)}; the model has {told}"
 
 
+def _quantized_class(name: str, modules: Mapping[str, nn.Module]) -> type[Quantized] | None:
+    return QuantizedOutputProjection if _is_output_projection(name, modules) else REGISTERED.get(type(modules[name]))
+
+
 def _is_output_projection(name: str, modules: Mapping[str, nn.Module]) -> bool:
     parent, _, last = name.rpartition(".")
     return last == "out_proj" and isinstance(modules.get(parent), nn.MultiheadAttention)
@@ -116,8 +126,9 @@ def _is_output_projection(name: str, modules: Mapping[str, nn.Module]) -> bool:
 def _expected(
     model: nn.Module, description: Description, tensors: Mapping[str, Tensor]
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of all that the saved model's state has; of the scales of channels what the file says."""
+    """Shape and dtype of all that the saved model's state has; where only data tell of channels, what the file says."""
     known = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
+    modules = dict(model.named_modules())
     for name, layer in description.layers.items():
         prefix = f"{name}." if name else ""
         for parameter, weight in layer.weights.items():
@@ -127,9 +138,19 @@ def _expected(
         for role, tensor in layer.activations.items():
             if not (tensor.dynamic or isinstance(tensor.format, BlockFormat)):
                 key = f"{prefix}{role}_quantizer.scale"
-                of_channels = tuple(tensors[key].shape) if key in tensors and tensor.per == "channel" else (1,)
-                known[key] = of_channels, torch.float32
+                saved = tensors[key].numel() if key in tensors else 1
+                shape = _channel_shape(name, role, modules, saved) if tensor.per == "channel" else (1,)
+                known[key] = shape, torch.float32
     return known
+
+
+def _channel_shape(name: str, role: Role, modules: Mapping[str, nn.Module], saved: int) -> tuple[int, ...]:
+    """Of the scales of channels; `saved`: how many there are if the model does not say."""
+    quantized = _quantized_class(name, modules)
+    if quantized is None or role not in quantized.layouts:
+        return (saved,)
+    channels = channels_of(modules[name], quantized, role)
+    return quantized.layouts[role].scale_shape(saved if channels is None else channels, 0)
 
 
 def _of_tensors(
@@ -181,7 +202,7 @@ def _rule(name: str, layer: SavedLayer, description: Description) -> Rule:
         format = next(iter(layer.weights.values())).packing.format
         quantizer = None if isinstance(format, BlockFormat) else default_quantizer("weight")
         config["weight"] = TensorConfig(format=format, quantizer=quantizer)
-    return Rule(match=glob.escape(name), layer=LayerConfig(**config))
+    return Rule(match=glob.escape(name), layer=LayerConfig(**config, matmul=layer.matmul))
 
 
 def _packed(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.qat.config import ROLES, Role
 from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.require import require_module
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 SETTABLE = ("float", "quantize")
@@ -18,6 +19,7 @@ SETTABLE = ("float", "quantize")
 
 def layers(model: nn.Module) -> Iterator[tuple[str, Quantized]]:
     """The quantized layers of a model, by their qualified names."""
+    require_module(model)
     for name, module in model.named_modules():
         if isinstance(module, Quantized):
             yield name, module
@@ -25,34 +27,89 @@ def layers(model: nn.Module) -> Iterator[tuple[str, Quantized]]:
 
 def quantizers(model: nn.Module) -> Iterator[tuple[str, TensorQuantizer]]:
     """The quantizers of a model, by their qualified names."""
+    require_module(model)
     for name, module in model.named_modules():
         if isinstance(module, TensorQuantizer):
             yield name, module
 
 
+def require_layers(model: nn.Module) -> dict[str, Quantized]:
+    """The quantized layers of a model, by their qualified names.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if there are none.
+    """
+    found = dict(layers(model))
+    if not found:
+        raise ValueError("the model has no quantized layer; allowed: what qat.prepare or qat.convert gave")
+    return found
+
+
+def require_quantizers(model: nn.Module) -> dict[str, TensorQuantizer]:
+    """The quantizers of a model, by their qualified names.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if there are none.
+    """
+    found = dict(quantizers(model))
+    if not found:
+        raise ValueError("the model has no quantizer; allowed: what qat.prepare gave")
+    return found
+
+
+def require_floats(model: nn.Module) -> None:
+    """Check that a model is as `prepare` wants it.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if it is prepared.
+    """
+    require_module(model)
+    if any(isinstance(module, Quantized) for module in model.modules()):
+        raise ValueError("the model is prepared already; allowed: a float model")
+
+
 def set_mode(
-    model: nn.Module, mode: Literal["float", "quantize"], match: str = "*", roles: Iterable[Role] = ROLES
+    model: nn.Module, mode: Literal["float", "quantize"], match: str = "*", roles: Iterable[Role] | None = None
 ) -> None:
-    """Let tensors pass as they are, or quantize them.
+    """Let tensors pass as they are, or quantize them; `qat.summary` tells which do not.
 
     Args:
         model: a prepared model.
         mode: "float" or "quantize".
         match: globs on the layers' qualified names, joined by `|`.
-        roles: of the tensors: any of "weight", "input", "output", "grad_output".
+        roles: of the tensors: any of "weight", "input", "output", "grad_output"; None: all that there are.
 
     Raises:
-        ValueError: if there is no such mode or role, or no layer matches.
+        TypeError: if `model` is none, `match` no text, or `roles` one.
+        ValueError: if there is no such mode or role, no layer matches, or none that does quantizes a tensor of a role.
     """
-    wanted = tuple(roles)
-    for word, allowed in ((mode, SETTABLE), *((role, ROLES) for role in wanted)):
-        if word not in allowed:
-            raise ValueError(f"{shown(word)}{did_you_mean(word, allowed)}; allowed: {', '.join(allowed)}")
-    known = dict(layers(model))
+    known = require_layers(model)
+    wanted = _roles(mode, match, roles)
     matched = [name for name in known if any(fnmatchcase(name, pattern) for pattern in match.split("|"))]
     if not matched:
         raise ValueError(f"no quantized layer matches {shown(match)}{did_you_mean(match, known)}")
-    for name in matched:
-        for _, quantizer in known[name].quantizers():
-            if quantizer.role in wanted:
-                quantizer.mode = mode
+    found = [quantizer for name in matched for _, quantizer in known[name].quantizers()]
+    there = [role for role in ROLES if any(quantizer.role == role for quantizer in found)]
+    if idle := [role for role in wanted or () if role not in there]:
+        told = f"{shown(idle[0])}: no layer that matches {shown(match)} quantizes it"
+        raise ValueError(f"{told}; there are: {', '.join(there) or 'none'}")
+    for quantizer in found:
+        if wanted is None or quantizer.role in wanted:
+            quantizer.mode = mode
+
+
+def _roles(mode: Any, match: Any, roles: Any) -> tuple[Role, ...] | None:
+    """What `set_mode` was asked for, checked."""
+    if not isinstance(match, str):
+        raise TypeError(f"match is {shown(match)}; allowed: globs on the names of layers, joined by |")
+    if isinstance(roles, str) or not isinstance(roles, Iterable | None):
+        raise TypeError(f"roles is {shown(roles)}; allowed: several of {', '.join(ROLES)}, as ('weight',)")
+    wanted = None if roles is None else tuple(roles)
+    for word, allowed in ((mode, SETTABLE), *((role, ROLES) for role in wanted or ())):
+        if word not in allowed:
+            hint = did_you_mean(word, allowed) if isinstance(word, str) else ""
+            raise ValueError(f"{shown(word)}{hint}; allowed: {', '.join(allowed)}")
+    return wanted

@@ -189,18 +189,27 @@ def _stored(field: layouts.Field) -> tuple[tuple[int, ...], torch.dtype]:
 
 def _decode(codes: Tensor, scales: list[Tensor], key: str, shape: list[int], axis: int, dtype: torch.dtype) -> Tensor:
     format, sizes = format_of(key), tuple(shape)
+    elements, *arrays = unpacked(codes, scales, format, sizes, axis)
     if isinstance(format, NumberFormat):
-        values = codec_for(key, codes).decode(from_dense(codes, format.bits, sizes))
+        values = codec_for(key, codes).decode(elements)
         return values.mul_(scales[0]).to(dtype)  # type: ignore[no-any-return]
-    packing = Packing(format=format, shape=sizes, axis=axis)
-    *others, elements = packing.fields.values()
-    arrays = [_unpacked(*pair) for pair in zip(others, scales, strict=True)]
-    count = sum(field.name.startswith(layouts.SCALE) for field in others)
+    count = sum(name.startswith(layouts.SCALE) for name in _fields(format, sizes, axis))
     offsets = arrays[count:]
     offset = offsets[-1] if offsets else None
-    parts = tuple(arrays[:count]), format, axis, offset, tuple(offsets[:-1])
-    q = QuantizedTensor(_unpacked(elements, codes), *parts)
+    q = QuantizedTensor(elements, tuple(arrays[:count]), format, axis, offset, tuple(offsets[:-1]))
     return codec_for(key, codes).dequantize(q).to(dtype)  # type: ignore[no-any-return]
+
+
+def unpacked(codes: Tensor, scales: list[Tensor], format: Format, shape: tuple[int, ...], axis: int) -> list[Tensor]:
+    """The codes of a weight's elements, one each, and those of a block format's scales and offsets."""
+    if isinstance(format, NumberFormat):
+        return [from_dense(codes, format.bits, shape)]
+    *others, elements = _fields(format, shape, axis).values()
+    return [_unpacked(elements, codes), *(_unpacked(*pair) for pair in zip(others, scales, strict=True))]
+
+
+def _fields(format: Format, shape: tuple[int, ...], axis: int) -> Mapping[str, layouts.Field]:
+    return Packing(format=format, shape=shape, axis=axis).fields
 
 
 def _unpacked(field: layouts.Field, stored: Tensor) -> Tensor:

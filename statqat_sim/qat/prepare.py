@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
+import torch
 from torch import nn
 
-from statqat_sim.qat.config import LayerConfig, QATConfig
+from statqat_sim.qat.channels import channels_of
+from statqat_sim.qat.config import LayerConfig, QATConfig, Role
+from statqat_sim.qat.matmul_check import require_products
+from statqat_sim.qat.matmul_keys import matmul_key
+from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
@@ -29,8 +35,8 @@ def prepare(model: Model, config: QATConfig) -> Model:
 
     Every module that a rule matches becomes an instance of its quantized class; the rule of a MultiheadAttention holds
     for its `out_proj`. Parameters, buffers and hooks stay as they are. Only exact classes are changed, see `register`.
-    Scales of weights that are kept (`update_every` other than 1, "lsq") are for the values that are there: load them
-    first.
+    Scales of weights that are kept (`update_every` other than 1, "lsq") are for the values that are there; weights that
+    `load_state_dict` brings later get theirs anew, and those that are written by hand from `choose_weight_scales`.
 
     Args:
         model: a float model.
@@ -40,22 +46,25 @@ def prepare(model: Model, config: QATConfig) -> Model:
         The same model.
 
     Raises:
-        TypeError: if `config` is no `QATConfig`.
-        ValueError: if the model is prepared already, a rule matches no module that can be quantized, or all rules skip;
-            then nothing was changed.
+        TypeError: if `config` is no `QATConfig`, or `model` no module.
+        ValueError: if the model is prepared already, a rule matches no module that can be quantized, all rules skip, no
+            layer has the tensors that they are about, or layers cannot multiply by the accelerator that their rule
+            names; then nothing was changed.
     """
     if not isinstance(config, QATConfig):
         allowed = "a QATConfig, such as QATConfig(weight='mxfp4') or QATConfig.from_dict(...)"
         raise TypeError(f"config is a {type(config).__name__}; allowed: {allowed}")
-    if any(isinstance(module, Quantized) for module in model.modules()):
-        raise ValueError("the model is prepared already; allowed: a float model")
+    require_floats(model)
     candidates = {name: module for name, module in model.named_modules() if type(module) in REGISTERED}
     config.require_matches({name: type(module).__name__ for name, module in candidates.items()})
     jobs = [job for name, module in candidates.items() for job in _jobs(name, module, config)]
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
+    _require_tensors(jobs)
+    require_products(jobs, config)
     for job in jobs:
         _quantize(job, exact=config.exact)
+    _introduce_sharers(model)
     _leave_fused_paths(model)
     return model
 
@@ -67,6 +76,22 @@ def _jobs(name: str, module: nn.Module, config: QATConfig) -> Iterator[_Job]:
     yield _Job(name, module, REGISTERED[type(module)], layer)
     if isinstance(module, nn.MultiheadAttention):
         yield _Job(f"{name}.out_proj".removeprefix("."), module.out_proj, QuantizedOutputProjection, layer)
+
+
+def _require_tensors(jobs: Sequence[_Job]) -> None:
+    """Check that some layer has a tensor of which its rule speaks."""
+    roles = {role: None for job in jobs for role in _roles(job)}
+    if not any(role in roles for job in jobs for role, _ in job.layer.tensors()):
+        said = ", ".join(dict.fromkeys(role for job in jobs for role, _ in job.layer.tensors())) or "nothing"
+        told = f"the configuration quantizes {said}, which no layer that it is about has"
+        raise ValueError(f"{told}; allowed for these: {', '.join(roles)}")
+
+
+def _roles(job: _Job) -> Iterator[Role]:
+    """What of a layer can be quantized."""
+    if any(getattr(job.module, parameter) is not None for parameter in job.quantized_class.weights):
+        yield "weight"
+    yield from job.quantized_class.layouts
 
 
 def _quantize(job: _Job, *, exact: bool) -> None:
@@ -85,7 +110,28 @@ def _quantize(job: _Job, *, exact: bool) -> None:
         config = getattr(job.layer, role)
         if config is not None:
             quantizer = TensorQuantizer(config, layout, role, f"{job.name}, {role}".removeprefix(", "), exact=exact)
-            module.add_module(f"{role}_quantizer", quantizer.to(next(module.parameters()).device))
+            channels = channels_of(module, job.quantized_class, role)
+            if channels is not None:
+                quantizer.make_room(channels)
+            module.add_module(f"{role}_quantizer", quantizer.to(_device(module)))
+    if job.layer.matmul is not None and job.quantized_class.has_product:
+        module.matmul_key = matmul_key(job.layer.matmul)
+
+
+def _introduce_sharers(model: nn.Module) -> None:
+    """Tell quantizers of each other whose layers share a weight."""
+    found: dict[int, list[TensorQuantizer]] = {}
+    for _, layer in layers(model):
+        for parameter, quantizer in layer.weight_quantizers():
+            found.setdefault(id(getattr(layer, parameter)), []).append(quantizer)
+    for quantizers in found.values():
+        for quantizer in quantizers:
+            quantizer.sharers = tuple(quantizers) if len(quantizers) > 1 else ()
+
+
+def _device(module: nn.Module) -> torch.device:
+    """Where a layer lies; the CPU, if it has nothing."""
+    return next((tensor.device for tensor in chain(module.parameters(), module.buffers())), torch.device("cpu"))
 
 
 def _leave_fused_paths(model: nn.Module) -> None:

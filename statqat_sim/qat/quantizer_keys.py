@@ -17,7 +17,7 @@ PLAIN = {float: "a number", int: "an integer", bool: "true or false", str: "text
 
 def read_quantizer(node: Located, problems: list[Problem]) -> StateQuantizer | None:
     """The quantizer of a name, of a name with options, or an object that is one; None, and what is wrong."""
-    if hasattr(node.value, "choose"):
+    if hasattr(node.value, "choose") and not isinstance(node.value, type):
         quantizer: StateQuantizer = node.value
         return quantizer
     if node.value is UNREADABLE:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from statqat_sim.qat.require import told_value
+
 if TYPE_CHECKING:
     from statqat_sim.qat.modules.base import Quantized
 
@@ -30,6 +32,9 @@ def register(float_class: type[nn.Module], quantized_class: type[Quantized]) -> 
     """
     from statqat_sim.qat.modules.base import Quantized
 
+    for name, value in (("float_class", float_class), ("quantized_class", quantized_class)):
+        if not (isinstance(value, type) and issubclass(value, nn.Module)):
+            raise TypeError(f"{name} is {told_value(value)}; allowed: a class of torch modules")
     wanted = f"class {quantized_class.__name__}(qat.Quantized, {float_class.__name__})"
     for base in (Quantized, float_class):
         if not issubclass(quantized_class, base):

@@ -8,14 +8,19 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from statqat_sim.errors import shown
-from statqat_sim.qat.conversion import is_converted
+from statqat_sim.qat.conversion import NOTHING, is_converted, quantizes_gradients_alone
 from statqat_sim.qat.description import KEY, Description, SavedLayer, saved_weight
+from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.modes import layers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.require import require_module, require_values, told_value
+from statqat_sim.qat.sums import sums_of
 from statqat_sim.report.atomic import replacing
 
 SUFFIX, FILE = ".safetensors", "model.safetensors"
+OTHERS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".onnx", ".json", ".yaml")
+"""Of files that are others, not of folders."""
 
 
 def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
@@ -29,28 +34,48 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         The file.
 
     Raises:
-        ValueError: if the model is not converted.
-        TypeError: if its state has more than tensors, or a dynamic scale's quantizer has no name.
+        ValueError: if the model is not converted, or has no values; if `path` is that of another kind of file.
+        TypeError: if `model` is none; if its state has more than tensors, or a dynamic scale's quantizer has no name.
         OSError: if it cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    require_module(model)
+    if quantizes_gradients_alone(model):
+        raise ValueError(NOTHING)
     if not is_converted(model):
         raise ValueError("the model is not converted; call qat.convert(model) first")
+    require_values(model)
+    file = file_of(path)
     tensors, aliases = _tensors(model)
     found = {name: _saved(layer) for name, layer in layers(model)}
-    description = Description(layers=found, aliases=aliases, exact=_is_exact(model)).to_json()
-    file = file_of(path)
+    facts = Description(layers=found, aliases=aliases, exact=_is_exact(model), sums=sums_of(tensors))
+    description = facts.to_json()
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        save_file(tensors, temporary, {KEY: description})
+        try:
+            save_file(tensors, temporary, {KEY: description})
+        except SafetensorError as error:
+            raise OSError(f"{file}: it cannot be written: {error}") from None
     return file
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
-    """The file of a path that may be a directory's."""
+    """The file of a path that may be a directory's.
+
+    Raises:
+        TypeError: if it is no path.
+        ValueError: if it is that of a file of another kind.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is {told_value(path)}; allowed: the name of a {SUFFIX} file, or of a folder for it")
     path = Path(path)
-    return path if path.suffix == SUFFIX and not path.is_dir() else path / FILE
+    if path.is_dir():
+        return path / FILE
+    if path.is_file() and path.suffix != SUFFIX or path.suffix in OTHERS:
+        raise ValueError(f"{path} is no {SUFFIX} file; allowed: such a one, or a folder for {FILE}")
+    return path if path.suffix == SUFFIX else path / FILE
 
 
 def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -74,7 +99,8 @@ def _saved(layer: Quantized) -> SavedLayer:
     packed = {name: layer._modules.get(f"packed_{name}") for name in layer.weights}
     weights = {name: saved_weight(each) for name, each in packed.items() if isinstance(each, PackedWeight)}
     activations = {quantizer.role: quantizer.config for _, quantizer in layer.quantizers()}
-    return SavedLayer(kind=type(layer).__name__, weights=weights, activations=activations)
+    matmul = None if layer.matmul_key is None else matmul_of(layer.matmul_key)
+    return SavedLayer(kind=type(layer).__name__, weights=weights, activations=activations, matmul=matmul)
 
 
 def _is_exact(model: nn.Module) -> bool:

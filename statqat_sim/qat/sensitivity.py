@@ -14,15 +14,17 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean
+from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
 from statqat_sim.qat.config import Spelled, TensorConfig, role_defaults
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.modes import require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.packed import Packing
 from statqat_sim.qat.registry import REGISTERED
+from statqat_sim.qat.require import require_values, told_value
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Any]
@@ -92,7 +94,7 @@ class Sensitivity:
         for row in self.rows:
             if (row.layer, row.format) == (layer, format):
                 return row
-        hint = did_you_mean(layer, self.layers) or did_you_mean(format, self.formats)
+        hint = did_you_mean(str(layer), self.layers) or did_you_mean(str(format), self.formats)
         raise LookupError(f"no row of {layer!r} in {format!r}{hint}")
 
     def plot(self, path: str | os.PathLike[str]) -> None:
@@ -128,9 +130,14 @@ def sensitivity(
         progress: whether a terminal shows how far it is.
 
     Raises:
-        ValueError: if the model is prepared, or no layer can be quantized.
+        TypeError: if `model` is none, `formats` or `batches` no list, or `loss` no function that gives a number.
+        ValueError: if the model is prepared, or on torch's meta device; if no layer can be quantized; if there are no
+            formats, or no batches for a loss.
         SpecError: if a format is wrong.
     """
+    require_floats(model)
+    require_values(model)
+    _require_lists(formats, batches, loss)
     configs = _configs(formats)
     groups = list(_groups(model))
     if not groups:
@@ -143,6 +150,20 @@ def sensitivity(
     return Sensitivity(rows=rows, configs=configs, loss=measure.reference, patterns=patterns)
 
 
+def _require_lists(formats: object, batches: object, loss: object) -> None:
+    for name, value, allowed in (
+        ("formats", formats, "a list of them, such as ['int4', 'mxfp4']"),
+        ("batches", batches, "a list of them, such as [x]; a DataLoader"),
+    ):
+        is_one = isinstance(value, str | Mapping | Tensor) or not isinstance(value, Iterable)
+        if is_one and not (value is None and name == "batches"):
+            raise TypeError(f"{name} is {told_value(value)}; allowed: {allowed}")
+    if not (loss is None or callable(loss)):
+        raise TypeError(f"loss is {told_value(loss)}; allowed: a function of the model and a batch")
+    if loss is not None and batches is None:
+        raise ValueError("a loss, and no batches; allowed: both, or neither")
+
+
 def _shown(jobs: Sequence[Any], progress: bool) -> Iterable[Any]:
     if not progress:
         return jobs
@@ -153,7 +174,10 @@ def _shown(jobs: Sequence[Any], progress: bool) -> Iterable[Any]:
 
 def _configs(formats: Sequence[Spelled]) -> dict[str, TensorConfig]:
     """By the formats' names; where two have one name, with what else they are."""
-    configs = [tensor_config("weight", format) for format in formats]
+    listed = list(formats)
+    if not listed or any(format is None for format in listed):
+        raise ValueError(f"formats is {shown(listed)}; allowed: one at least, and none that is nothing")
+    configs = [tensor_config("weight", format) for format in listed]
     names = [config.format.name for config in configs]
     told = [
         name if names.count(name) == 1 else f"{name} {config.quantizer!r}{_per(config)}"
@@ -189,8 +213,6 @@ class _Group:
 def _groups(model: nn.Module) -> Iterator[_Group]:
     found: list[tuple[list[str], dict[int, tuple[nn.Parameter, Layout]]]] = []
     for name, module in model.named_modules():
-        if isinstance(module, Quantized):
-            raise ValueError("the model is prepared already; allowed: a float model")
         own = {id(weight): (weight, layout) for weight, layout in _weights(module)}
         shared = next((group for group in found if group[1].keys() & own.keys()), None)
         if shared is not None:
@@ -263,7 +285,7 @@ class _Loss:
         else:
 
             def of_batch(index: int) -> float:
-                return float(loss(model, batches[index]))
+                return _number(loss(model, batches[index]))
 
         return cls(model, batches, of_batch, _mean(of_batch, len(batches)))
 
@@ -278,6 +300,14 @@ class _Loss:
         finally:
             _copy(weights, originals)
         return None if mean is None else mean - self.reference
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+        raise TypeError(f"the loss gives {told_value(value)}{shape}; allowed: a number, for each batch") from None
 
 
 def _mean(loss: Callable[[int], float], count: int) -> float | None:

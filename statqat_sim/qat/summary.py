@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,13 @@ from statqat_sim.histogram import Histogram
 from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
 from statqat_sim.qat.config import Role
-from statqat_sim.qat.modes import layers
+from statqat_sim.qat.matmul_config import MatmulConfig
+from statqat_sim.qat.matmul_keys import matmul_of
+from statqat_sim.qat.modes import require_layers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.registry import REGISTERED
-from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
+from statqat_sim.qat.tensor_quantizer import Mode, TensorQuantizer, whole
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.score import Score
 from statqat_sim.spec.format import Format
@@ -44,6 +46,7 @@ class SummaryRow:
         elements: of a weight; 0 for what flows.
         nbytes: of a weight's codes and scales: those in memory after `convert`, before it those that it will leave.
         float_nbytes: of the weight as floats.
+        mode: "float" where `set_mode` lets it pass as it is; scale and errors are those that quantizing would have.
     """
 
     layer: str
@@ -57,6 +60,7 @@ class SummaryRow:
     elements: int = 0
     nbytes: int = 0
     float_nbytes: int = 0
+    mode: Mode = "quantize"
 
     @property
     def bits_per_element(self) -> float | None:
@@ -70,12 +74,14 @@ class Summary:
 
     Args:
         rows: in the order of the layers.
+        matmuls: the `MatmulConfig` of each layer whose product is an accelerator's, by qualified names.
         left: qualified names of modules that could be quantized, and are not; of subclasses, too, which
             `qat.prepare` leaves alone unless they are registered, as those of `torch.nn.utils.parametrize`.
         converted: whether weights are codes.
     """
 
     rows: tuple[SummaryRow, ...]
+    matmuls: Mapping[str, MatmulConfig]
     left: tuple[str, ...]
     converted: bool
 
@@ -107,16 +113,16 @@ def summary(model: nn.Module) -> Summary:
     Of a model that is spread over processes all of them call it.
 
     Raises:
+        TypeError: if `model` is none.
         ValueError: if the model is neither.
     """
-    found = list(layers(model))
-    if not found:
-        raise ValueError("the model has no quantized layer; allowed: what qat.prepare or qat.convert gave")
+    found = list(require_layers(model).items())
     seen: set[int] = set()
     with torch.no_grad():
         rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))
     left = tuple(name for name, module in model.named_modules() if _could_be_quantized(module))
-    return Summary(rows=rows, left=left, converted=any(_packed(layer) for _, layer in found))
+    matmuls = {name: matmul_of(layer.matmul_key) for name, layer in found if layer.matmul_key is not None}
+    return Summary(rows=rows, matmuls=matmuls, left=left, converted=any(_packed(layer) for _, layer in found))
 
 
 def _could_be_quantized(module: nn.Module) -> bool:
@@ -163,8 +169,10 @@ def _of_packed(layer: str, parameter: str, packed: PackedWeight, *, is_shared: b
 def _of_weight(
     layer: str, parameter: str, weight: Tensor, quantizer: TensorQuantizer, *, is_shared: bool
 ) -> SummaryRow:
-    format, is_ready = quantizer.config.format, quantizer.is_ready or not quantizer.stores_scale
-    scale = quantizer.scale_for(weight) if is_ready else quantizer.kept_scale
+    format = quantizer.config.format
+    is_ready = (quantizer.is_ready or not quantizer.stores_scale) and not weight.is_meta
+    is_shape = weight.is_meta and quantizer.is_recomputed
+    scale = quantizer.scale_for(weight) if is_ready or is_shape else quantizer.kept_scale
     channels = () if scale is None else tuple(scale.shape)
     packing = Packing(format=format, shape=tuple(weight.shape), axis=quantizer.layout.axis, channels=channels)
     return SummaryRow(
@@ -174,11 +182,12 @@ def _of_weight(
         format=format.name,
         quantizer=_told(quantizer),
         scale=_ends(scale) if is_ready else None,
-        sqnr_db=_sqnr_db(weight, quantizer) if is_ready else None,
+        sqnr_db=_sqnr_db(weight, scale, quantizer) if is_ready else None,
         clipped=_clipped(weight, scale, format) if is_ready else None,
         elements=weight.numel(),
         nbytes=0 if is_shared else packing.nbytes,
         float_nbytes=0 if is_shared else weight.nbytes,
+        mode=quantizer.mode,
     )
 
 
@@ -193,6 +202,7 @@ def _of_activation(layer: str, quantizer: TensorQuantizer) -> SummaryRow:
         scale=_ends(quantizer.kept_scale) if quantizer.is_ready else None,
         sqnr_db=sqnr_db,
         clipped=clipped,
+        mode=quantizer.mode,
     )
 
 
@@ -208,8 +218,8 @@ def _ends(scale: Tensor | None) -> tuple[float, float] | None:
 # --- errors ------------------------------------------------------------------------------------------------------
 
 
-def _sqnr_db(weight: Tensor, quantizer: TensorQuantizer) -> float | None:
-    x, y = weight.double(), quantizer(weight).double()
+def _sqnr_db(weight: Tensor, scale: Tensor | None, quantizer: TensorQuantizer) -> float | None:
+    x, y = weight.double(), quantizer.quantized(weight, scale, quantizer.draw_seed()).double()
     return _finite(decibels(float((x * x).sum()), float(((x - y) ** 2).sum())))
 
 

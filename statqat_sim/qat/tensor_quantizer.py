@@ -16,6 +16,7 @@ from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantiz
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.ops import choose_scale, fake_quantize
 from statqat_sim.qat.statistics import with_batch
+from statqat_sim.qat.updates import updated
 from statqat_sim.spec.block import BlockFormat
 
 Mode: TypeAlias = Literal["float", "quantize", "calibrate"]
@@ -40,9 +41,15 @@ class TensorQuantizer(nn.Module):
         statistics: what calibration saw; None before it.
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
+        sharers: of a weight that several layers share: all of its quantizers.
+        loaded_beside: the version of the weight when the scale was loaded; None if it was not, or weights came since.
+        came_with: the version of a shared weight that came by another layer's name.
     """
 
     scale: Tensor | None
+    sharers: tuple[TensorQuantizer, ...] = ()
+    loaded_beside: int | None = None
+    came_with: int | None = None
 
     def __init__(self, config: TensorConfig, layout: Layout, role: Role, name: str = "", *, exact: bool = True) -> None:
         super().__init__()
@@ -121,8 +128,7 @@ class TensorQuantizer(nn.Module):
     # --- what it does --------------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Tensor:
-        if isinstance(x, DTensor):
-            raise TypeError(self._spread())
+        self.require_plain(x)
         if self.mode == "quantize":
             return self._quantized(x)
         if self.mode == "calibrate" and self.is_calibrated:
@@ -161,6 +167,16 @@ class TensorQuantizer(nn.Module):
         else:
             self.keep(self._chosen(x))
 
+    def update(self, x: Tensor) -> None:
+        """Choose the scale for x anew, as the schedule wants it; what is nearly as good stays: see `updated`."""
+        x, held = whole(x), self.kept_scale
+        if held is None or not self.is_ready or x.is_meta:
+            self.choose(x)
+        else:
+            seed = torch.tensor(0) if self._is_stochastic else None
+            with torch.no_grad():
+                self.keep(updated(x, held, self._chosen(x), lambda x, scale: self.quantized(x, scale, seed)))
+
     def _chosen(self, x: Tensor) -> Tensor:
         assert self.quantizer_key is not None
         return choose_scale(x, format=self.format_key, quantizer=self.quantizer_key, channel_axis=self.channel_axis)
@@ -177,19 +193,39 @@ class TensorQuantizer(nn.Module):
     def keep(self, scale: Tensor) -> None:
         """Take a scale as one's own, in the memory of the one before where it has its shape."""
         with torch.inference_mode(False), torch.no_grad():
-            if self.scale is not None and self.scale.shape == scale.shape:
-                self.scale.copy_(_spread_like(self.scale, scale))
+            held = self.scale
+            if held is None or (held.is_meta and not scale.is_meta):  # a shape only, which takes no values
+                self._hold(scale.clone())
+            elif held.shape == scale.shape:
+                held.copy_(_spread_like(held, scale))
+            elif isinstance(held, nn.Parameter):
+                self._resize(held, scale)
             else:
-                self._hold(scale.to(None if self.scale is None else self.scale.device, copy=True))
+                self._hold(scale.to(held.device, copy=True))
         self.is_ready = True
+
+    def make_room(self, channels: int) -> None:
+        """Have room for the scales of so many channels, before they are chosen."""
+        if self.stores_scale and self.channel_axis is not None:
+            self._hold(torch.ones(self.layout.scale_shape(channels, 0), device=self.device))
 
     def _hold(self, scale: Tensor) -> None:
         self.scale = nn.Parameter(scale) if self.is_learned else scale
 
+    def _resize(self, held: nn.Parameter, scale: Tensor) -> None:
+        """Give a parameter other values, and another shape, in place: an optimizer may have it already."""
+        if isinstance(held, DTensor):
+            raise ValueError(self._spread_scale(held.shape, scale.shape))
+        held.data, held.grad = scale.to(held.device, copy=True), None
+
     def _quantized(self, x: Tensor) -> Tensor:
         if self.role == "grad_output":
             return quantized_gradient(x, self)
-        return fake_quantize(x, self.scale_for(x), self.draw_seed(), **self._options)
+        return self.quantized(x, self.scale_for(x), self.draw_seed())
+
+    def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
+        """What `forward` gives with this scale and seed."""
+        return fake_quantize(x, scale, seed, **self._options)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -217,14 +253,28 @@ class TensorQuantizer(nn.Module):
     def _unready(self) -> str:
         what = f"{self.name or 'a quantizer'}: {self.config.format.name} has no scale yet"
         if self.role == "weight":
-            return f"{what}; call qat.calibrate or qat.load_state_dict when the weights are there"
+            ways = "qat.load_state_dict, qat.calibrate or qat.choose_weight_scales"
+            return f"{what}; call {ways} when the weights are there"
         if self.role == "grad_output":
-            return f"{what}; run batches, backward too, under qat.calibrate(model), or leave out `dynamic: false`"
-        return f"{what}; run batches under qat.calibrate(model), or configure `dynamic: true`"
+            return (
+                f"{what}; run batches, backward too, under `with qat.calibrate(model):`, or leave out `dynamic: false`"
+            )
+        return f"{what}; run batches under `with qat.calibrate(model):`, or configure `dynamic: true`"
 
-    def _spread(self) -> str:
-        what = f"{self.name or 'a quantizer'}: a tensor split over processes (a DTensor); allowed: plain tensors"
-        return f"{what}, which FSDP2 hands out in forward; leave layers to tensor parallelism by `skip: true`"
+    def require_plain(self, x: Tensor) -> None:
+        """Check that a tensor is no part of one.
+
+        Raises:
+            TypeError: if it is split over processes.
+        """
+        if isinstance(x, DTensor):
+            what = f"{self.name or 'a quantizer'}: a tensor split over processes (a DTensor); allowed: plain tensors"
+            told = "which FSDP2 hands out in forward; leave layers to tensor parallelism by `skip: true`"
+            raise TypeError(f"{what}, {told}")
+
+    def _spread_scale(self, held: torch.Size, found: torch.Size) -> str:
+        what = f"{self.name or 'a quantizer'}: the learned scale, {tuple(held)}, is spread over processes already"
+        return f"{what}, and calibration found {tuple(found)}; calibrate before fully_shard"
 
     def _cast(self, dtype: torch.dtype) -> str:
         what = f"{self.name or 'a quantizer'}: the learned scale is {dtype}; allowed: torch.float32"
@@ -233,13 +283,16 @@ class TensorQuantizer(nn.Module):
     # --- what others do with its state ---------------------------------------------------------------------------
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorQuantizer:
-        """Scales move with the model, and stay float32."""
+        """Scales move with the model, and stay float32; on torch's meta device they are lost."""
 
         def moved(tensor: Tensor) -> Tensor:
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        return super()._apply(moved, recurse)  # type: ignore[no-untyped-call, no-any-return]
+        super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        if self.scale is not None and self.scale.is_meta:
+            self.is_ready = self.is_persistent  # those are loaded with the model
+        return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Only what `convert` froze is part of the model's `state_dict`; `qat.state_dict` has the rest."""

@@ -72,7 +72,7 @@ def decibels_text(ratio: float | None) -> str:
 def _texts(row: SummaryRow) -> Iterator[str]:
     yield row.layer or "(model)"
     yield row.tensor
-    yield row.format
+    yield row.format if row.mode == "quantize" else f"{row.format} ({row.mode})"
     yield row.quantizer or NOTHING
     yield _scale(row.scale)
     yield decibels_text(row.sqnr_db)
@@ -94,5 +94,10 @@ def _footer(summary: Summary) -> Iterator[str]:
         sizes = f"{summary.nbytes:,} bytes, {summary.bits_per_element:.4g} bits per element"
         share = summary.float_nbytes / summary.nbytes
         yield f"{state}: {sizes}; {summary.float_nbytes:,} bytes as floats, {share:.3g} times as many"
+    if any(row.mode == "float" for row in summary.rows):
+        yield "(float): passes as it is, see qat.set_mode"
+    for matmul in dict.fromkeys(summary.matmuls.values()):
+        found = ", ".join(name or "(model)" for name, each in summary.matmuls.items() if each == matmul)
+        yield f"matmul {matmul} ({matmul.unit.evidence}): {found}"
     if summary.left:
         yield f"not quantized: {', '.join(summary.left)}"

@@ -13,7 +13,7 @@ from statqat_sim import qat
 
 
 class QATCallback(TrainerCallback):
-    """Calibrates before the first step, and keeps scales beside each checkpoint, from which training goes on."""
+    """Calibrates before the first step, and keeps scales beside each checkpoint, the best one's too."""
 
     def __init__(self, batches: int = 8) -> None:
         self.batches = batches
@@ -25,6 +25,11 @@ class QATCallback(TrainerCallback):
         with qat.calibrate(model), torch.no_grad():
             for batch in islice(train_dataloader, self.batches):
                 model(**batch)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
+        if args.load_best_model_at_end and state.best_model_checkpoint:
+            best = Path(state.best_model_checkpoint) / "qat.pt"
+            qat.load_state_dict(model, torch.load(best, map_location="cpu"))
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
         qat.step(model)

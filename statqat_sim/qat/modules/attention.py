@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from statqat_sim.qat.config import LayerConfig
 from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.matmul_layers import Factor, linear
 from statqat_sim.qat.modules.base import Quantized
 from statqat_sim.qat.registry import register
 
@@ -22,7 +25,8 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
     """See `Quantized`; written out, as torch's own goes to kernels that see the float weights.
 
     Query, key and value share the input's quantizer. The gradients that the three projections get are quantized by
-    `grad_output_quantizer`. What mixes the heads is a `QuantizedOutputProjection`, with quantizers of its own.
+    `grad_output_quantizer`. What mixes the heads is a `QuantizedOutputProjection`, with quantizers of its own. `matmul`
+    is about the projections; products of queries with keys, and of weights with values, are of floats, and torch's.
     """
 
     weights = dict.fromkeys(("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"), ROWS)
@@ -59,19 +63,27 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
 
     def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> Three:
         """Queries, keys and values; each distinct tensor is quantized once."""
-        x = self.quantized_input(query)
-        y = x if key is query else self.quantized_input(key)
-        z = y if value is key else x if value is query else self.quantized_input(value)
+        x = self.input_factor(query)
+        y = x if key is query else self.input_factor(key)
+        z = y if value is key else x if value is query else self.input_factor(value)
+        weights: tuple[Factor, ...]
         if self._qkv_same_embed_dim:
-            whole = self.quantized_weight("in_proj_weight")
+            whole = self.weight_factor("in_proj_weight")
             if x is y is z:
-                return self.quantized_gradient(F.linear(x, whole, self.in_proj_bias)).chunk(3, dim=-1)  # type: ignore[return-value]
+                return self._multiplied(x, whole, self.in_proj_bias).chunk(3, dim=-1)  # type: ignore[return-value]
             weights = whole.chunk(3)
         else:
-            weights = tuple(self.quantized_weight(f"{name}_proj_weight") for name in "qkv")
+            weights = tuple(self.weight_factor(f"{name}_proj_weight") for name in "qkv")
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         jobs = zip((x, y, z), weights, biases, strict=True)
-        return tuple(self.quantized_gradient(F.linear(*job)) for job in jobs)  # type: ignore[return-value]
+        return tuple(self._multiplied(*job) for job in jobs)  # type: ignore[return-value]
+
+    def _multiplied(self, x: Factor, weight: Factor, bias: Tensor | None) -> Tensor:
+        return self.quantized_gradient(linear(x, weight, bias, self.matmul_key))
+
+    @classmethod
+    def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
+        yield from ()
 
     def _heads(self, x: Tensor, is_batched: bool) -> Tensor:
         """(batch, heads, places, features of a head)."""

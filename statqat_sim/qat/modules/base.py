@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from statqat_sim.qat.config import Role
+from statqat_sim.qat.config import LayerConfig, Role
 from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.matmul_layers import Factor
+from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
+from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.qat.weights import version_of, weight_came
 
 
 class Quantized(nn.Module):
@@ -21,10 +25,45 @@ class Quantized(nn.Module):
     Attributes:
         weights: the parameters that are quantized, and how their axes lie.
         layouts: of what enters and leaves, by role; roles that are not there are not quantized.
+        has_product: whether the layer multiplies; one that does not leaves `matmul` of a rule aside.
+        matmul_key: stands for the `MatmulConfig` of what multiplies; None: torch.
     """
 
     weights: ClassVar[Mapping[str, Layout]] = {}
     layouts: ClassVar[Mapping[Role, Layout]] = {}
+    has_product: ClassVar[bool] = True
+    matmul_key: str | None = None
+
+    @classmethod
+    def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
+        """Why `layer.matmul` cannot multiply in a float module: classes that compute with `input_factor` say it."""
+        yield "its product is torch's own"
+
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether an accelerator multiplies: not while input or weight are floats."""
+        if self.matmul_key is None:
+            return False
+        found = (self._modules.get(f"{name}_quantizer") for name in ("input", *self.weights))
+        return all(each is None or each.mode == "quantize" for each in found)
+
+    def input_factor(self, x: Tensor) -> Factor:
+        """What enters the layer, as it is multiplied: `quantized_input`, or its codes."""
+        quantizer = self._modules.get("input_quantizer")
+        if not self.is_accelerated or not isinstance(quantizer, TensorQuantizer):
+            return self.quantized_input(x)
+        return quantized_operand(quantizer, x)
+
+    def weight_factor(self, name: str = "weight") -> Factor:
+        """A parameter as it is multiplied: `quantized_weight`, or its codes."""
+        if not self.is_accelerated:
+            return self.quantized_weight(name)
+        packed = self._modules.get(f"packed_{name}")
+        if isinstance(packed, PackedWeight):
+            return packed_operand(packed)
+        quantizer = self._modules[f"{name}_quantizer"]
+        assert isinstance(quantizer, TensorQuantizer)
+        return quantized_operand(quantizer, getattr(self, name))
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """What enters the layer."""
@@ -51,16 +90,36 @@ class Quantized(nn.Module):
 
     def choose_weight_scales(self, which: Callable[[TensorQuantizer], bool]) -> None:
         """Choose the scales that are kept, of the parameters whose quantizer is one of these."""
+        for name, quantizer in self.weight_quantizers():
+            if quantizer.stores_scale and which(quantizer):
+                quantizer.choose(getattr(self, name))
+
+    def update_weight_scales(self) -> None:
+        """Choose the scales of the parameters whose schedule wants it."""
+        for name, quantizer in self.weight_quantizers():
+            if quantizer.stores_scale and quantizer.is_due:
+                quantizer.update(getattr(self, name))
+
+    def weight_quantizers(self) -> Iterator[tuple[str, TensorQuantizer]]:
+        """The quantizers of parameters, by the parameters' names."""
         for name in self.weights:
             quantizer = self._modules.get(f"{name}_quantizer")
-            if isinstance(quantizer, TensorQuantizer) and quantizer.stores_scale and which(quantizer):
-                quantizer.choose(getattr(self, name))
+            if isinstance(quantizer, TensorQuantizer):
+                yield name, quantizer
 
     def quantizers(self) -> Iterator[tuple[str, TensorQuantizer]]:
         """The quantizers of this layer, by their attributes' names."""
         for name, child in self.named_children():
             if isinstance(child, TensorQuantizer):
                 yield name, child
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Weights that come without scales get them."""
+        before = {name: version_of(self._parameters.get(name)) for name in self.weights}
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        for name, quantizer in self.weight_quantizers():
+            if f"{prefix}{name}" in state_dict:
+                weight_came(quantizer, getattr(self, name), before[name])
 
 
 def every_role(layout: Layout) -> Mapping[Role, Layout]:

@@ -18,6 +18,7 @@ class QuantizedEmbedding(Quantized, nn.Embedding):
 
     weights = {"weight": Layout(axis=-1, channel_axis=0)}
     layouts = {"output": ROW, "grad_output": ROW}
+    has_product = False
 
     def forward(self, input: Tensor) -> Tensor:
         if self.max_norm is not None and "weight" in self._parameters:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from statqat_sim.qat.config import LayerConfig
 from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.matmul_layers import linear
 from statqat_sim.qat.modules.base import Quantized, every_role
 from statqat_sim.qat.registry import register
 
@@ -18,8 +21,12 @@ class QuantizedLinear(Quantized, nn.Linear):
     layouts = every_role(Layout(axis=-1, channel_axis=-1))
 
     def forward(self, input: Tensor) -> Tensor:
-        y = F.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+        y = linear(self.input_factor(input), self.weight_factor(), self.bias, self.matmul_key)
         return self.quantized_output(y)
+
+    @classmethod
+    def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
+        yield from ()
 
 
 class QuantizedOutputProjection(QuantizedLinear, NonDynamicallyQuantizableLinear):

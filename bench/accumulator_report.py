@@ -1,0 +1,115 @@
+"""What the bench of accumulators found, kept as JSON and printed as Markdown: `python -m bench.accumulator_report`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+if not __package__:  # run as a file: python put this folder on its path, not the one above it
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from bench.layer_report import by_lines
+from bench.pairs import Machine
+from bench.report import rounded
+from bench.table import markdown_table
+
+RESULTS: Final = Path(__file__).parent / "results" / "accumulators.json"
+FLOAT, TORCH, IDEAL = "float32", "torch", "ideal"
+DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """Products of Gaussian operands in E4M3, as long as `k`."""
+
+    k: int
+    sqnr_db: Mapping[str, float]
+    """Of each accumulator, against the exact product of the same codes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A GPT of one seed on held-out text."""
+
+    seed: int
+    bits_per_character: Mapping[str, float]
+    """Of the float model, of its E4M3 with torch's products in float32, and with each accumulator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccumulatorReport:
+    """One run of the bench."""
+
+    machine: Machine
+    quick: bool
+    """A trial of the bench itself: short products, an untrained net."""
+    net: str
+    """The GPT, in words."""
+    errors: tuple[Error, ...]
+    losses: tuple[Loss, ...]
+
+    def write(self, path: Path) -> None:
+        """Write JSON, a line for each row."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = rounded(asdict(self)) | {"losses": [_exact(row) for row in self.losses]}
+        path.write_text(by_lines(document), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `write` wrote."""
+        document = json.loads(path.read_text("utf-8"))
+        return cls(
+            machine=Machine(**document["machine"]),
+            quick=document["quick"],
+            net=document["net"],
+            errors=tuple(Error(**each) for each in document["errors"]),
+            losses=tuple(Loss(**each) for each in document["losses"]),
+        )
+
+
+def _exact(row: Loss) -> dict[str, Any]:
+    """A row of losses, whose differences lie far behind the point."""
+    values = {name: round(value, DIGITS) for name, value in row.bits_per_character.items()}
+    return {"seed": row.seed, "bits_per_character": values}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables of a JSON file."""
+    parser = argparse.ArgumentParser(prog="bench.accumulator_report", description="Print accumulators as Markdown.")
+    parser.add_argument("json", type=Path, nargs="?", default=RESULTS, help="what bench.accumulators wrote")
+    print(markdown(AccumulatorReport.read(parser.parse_args(arguments).json)))
+
+
+def markdown(report: AccumulatorReport) -> str:
+    """A table of errors, one of losses, and a line about the net and the machine."""
+    names = list(report.errors[0].sqnr_db)
+    errors = [(f"{row.k}", *(f"{row.sqnr_db[name]:.1f}" for name in names)) for row in report.errors]
+    header = ("accumulator", "bits per character", "above ideal, ×10⁻⁶", "least to greatest")
+    losses = [_cells(report, name) for name in report.losses[0].bits_per_character]
+    tables = markdown_table(("K, SQNR in dB", *names), errors), markdown_table(header, losses)
+    return "\n\n".join((*tables, _footnote(report)))
+
+
+def _cells(report: AccumulatorReport, name: str) -> tuple[str, ...]:
+    """The mean over seeds, and how far each seed lies above itself with the ideal accumulator."""
+    values = [row.bits_per_character[name] for row in report.losses]
+    mean = f"{statistics.fmean(values):.6f}"
+    if name == IDEAL:
+        return name, mean, "", ""
+    found = [1e6 * (row.bits_per_character[name] - row.bits_per_character[IDEAL]) for row in report.losses]
+    return name, mean, f"{statistics.fmean(found):+.1f}", f"{min(found):+.1f} to {max(found):+.1f}"
+
+
+def _footnote(report: AccumulatorReport) -> str:
+    warning = "A trial run: its figures mean nothing. " if report.quick else ""
+    return f"{warning}{report.net}, {len(report.losses)} seeds. {report.machine}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,279 @@
+"""Which scales belong to which weights and formats, whatever is loaded in whatever order."""
+
+from __future__ import annotations
+
+import copy
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from statqat_sim import qat
+from statqat_sim.testing import assert_bit_exact
+
+INT8 = {"format": "int8", "quantizer": "minmax"}
+KEPT: dict[str, dict[str, Any]] = {
+    "once": {**INT8, "update_every": 0},
+    "scheduled": {**INT8, "update_every": 3},
+    "learned": {**INT8, "gradient": "lsq"},
+}
+CHANNELS = {**INT8, "per": "channel"}
+
+every_kept = pytest.mark.parametrize("kept", KEPT)
+
+
+def floats(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(16, 12), nn.GELU(), nn.Linear(12, 4))
+
+
+def prepared(seed: int = 0, **tensors: Any) -> nn.Sequential:
+    return qat.prepare(floats(seed), qat.QATConfig(**tensors))
+
+
+def x_of(count: int = 8) -> Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(1))
+
+
+def weight_scales(model: nn.Module) -> dict[str, Tensor]:
+    found = ((name, one) for name, one in qat.quantizers(model) if one.role == "weight")
+    return {name: one.scale.detach().clone() for name, one in found if one.scale is not None}
+
+
+def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert_bit_exact(tensor, other[name])
+
+
+def trained(model: nn.Module, steps: int = 2) -> nn.Module:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(x_of()).square().sum().backward()
+        optimizer.step()
+        qat.step(model)
+    return model
+
+
+# --- weights that come after their quantizers --------------------------------------------------------------------
+
+
+@every_kept
+def test_weights_that_are_loaded_without_scales_get_them(kept: str) -> None:
+    model, other = prepared(0, weight=KEPT[kept]), prepared(1, weight=KEPT[kept])
+    model.load_state_dict(floats(1).state_dict())
+    assert_same(weight_scales(model), weight_scales(other))
+    trained(model)
+    model.load_state_dict(floats(1).state_dict())
+    assert_same(weight_scales(model), weight_scales(other))
+
+
+@every_kept
+@pytest.mark.parametrize("order", ["weights first", "scales first"])
+def test_scales_that_are_loaded_with_weights_stay(kept: str, order: str) -> None:
+    """Lightning and torch.distributed.checkpoint load the weights last."""
+    source, model = trained(prepared(0, weight=KEPT[kept])), trained(prepared(1, weight=KEPT[kept]))
+    weights, scales = copy.deepcopy(source.state_dict()), copy.deepcopy(qat.state_dict(source))
+    if order == "scales first":
+        qat.load_state_dict(model, scales)
+    model.load_state_dict(weights)
+    if order == "weights first":
+        qat.load_state_dict(model, scales)
+    assert_same(weight_scales(model), weight_scales(source))
+    assert_bit_exact(model(x_of()).detach(), source(x_of()).detach())
+
+
+def test_scales_that_were_loaded_long_ago_do_not_stay() -> None:
+    model, other = prepared(0, weight=KEPT["once"]), prepared(1, weight=KEPT["once"])
+    qat.load_state_dict(model, qat.state_dict(model))
+    trained(model)
+    model.load_state_dict(floats(1).state_dict())
+    assert_same(weight_scales(model), weight_scales(other))
+
+
+def test_only_weights_that_came_get_other_scales() -> None:
+    model = trained(prepared(0, weight=KEPT["learned"]))
+    before, other = weight_scales(model), weight_scales(prepared(1, weight=KEPT["learned"]))
+    part = {name: tensor for name, tensor in floats(1).state_dict().items() if name != "2.weight"}
+    model.load_state_dict(part, strict=False)
+    after = weight_scales(model)
+    assert_bit_exact(after["0.weight_quantizer"], other["0.weight_quantizer"])
+    assert_bit_exact(after["2.weight_quantizer"], before["2.weight_quantizer"])
+
+
+def test_weights_that_replace_parameters_get_scales() -> None:
+    with torch.device("meta"):
+        model = qat.prepare(floats(), qat.QATConfig(weight=KEPT["once"]))
+    model.load_state_dict(floats(1).state_dict(), assign=True)
+    assert_bit_exact(model(x_of()).detach(), prepared(1, weight=KEPT["once"])(x_of()).detach())
+
+
+@every_kept
+def test_weights_that_are_copied_by_hand(kept: str) -> None:
+    model, other = prepared(0, weight=KEPT[kept]), prepared(1, weight=KEPT[kept])
+    held = [one.scale for _, one in qat.quantizers(model)]
+    with torch.no_grad():
+        for parameter, value in zip((model[0].weight, model[2].weight), (other[0], other[2]), strict=True):
+            parameter.copy_(value.weight)
+    qat.choose_weight_scales(model)
+    assert_same(weight_scales(model), weight_scales(other))
+    assert all(one.scale is scale for (_, one), scale in zip(qat.quantizers(model), held, strict=True))
+
+
+def test_converted_weights_are_loaded_as_they_are() -> None:
+    model, other = (qat.convert(prepared(seed, weight=KEPT["once"])) for seed in (0, 1))
+    model.load_state_dict(other.state_dict())
+    assert_bit_exact(model(x_of()).detach(), other(x_of()).detach())
+
+
+def test_scales_that_were_on_meta_are_no_scales() -> None:
+    model = prepared(weight=KEPT["once"], input=INT8)
+    with qat.calibrate(model):
+        model(x_of())
+    model.to("meta").to_empty(device="cpu")
+    model.load_state_dict(floats(1).state_dict())
+    with pytest.raises(RuntimeError, match="0, input: int8 has no scale yet"):
+        model(x_of())
+
+
+# --- formats -----------------------------------------------------------------------------------------------------
+
+
+def test_a_state_of_another_format_is_refused() -> None:
+    state = qat.state_dict(prepared(weight=KEPT["once"], input="mxfp4"))
+    model = prepared(weight={**KEPT["once"], "format": "int4"}, input="nvfp4")
+    before = weight_scales(model)
+    with pytest.raises(ValueError, match="0.weight_quantizer") as caught:
+        qat.load_state_dict(model, state)
+    told = "the state is of the format int8; the model has int4"
+    assert str(caught.value).splitlines()[0] == f"0.weight_quantizer: {told}"
+    assert "0.input_quantizer: the state is of the format mxfp4; the model has nvfp4" in str(caught.value)
+    assert_same(weight_scales(model), before)
+
+
+def test_a_format_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+    text = "name: mine\nelement: {{kind: int, bits: {bits}}}\n"
+    models = []
+    for bits in (4, 5):
+        (tmp_path / "mine.yaml").write_text(text.format(bits=bits))
+        models.append(prepared(weight={"format": tmp_path / "mine.yaml", "quantizer": "minmax"}))
+    with pytest.raises(ValueError, match=r"of the format mine \(\w{12}\); the model has mine \(\w{12}\)"):
+        qat.load_state_dict(models[0], qat.state_dict(models[1]))
+
+
+def test_a_state_without_formats_is_taken_with_a_warning() -> None:
+    """Of a version that did not write them."""
+    model = trained(prepared(weight=KEPT["learned"]))
+    old = {key: tensor for key, tensor in qat.state_dict(model).items() if not key.endswith(".format")}
+    other = prepared(weight=KEPT["learned"])
+    with pytest.warns(UserWarning, match="the state does not say which formats it is of; its scales are taken"):
+        qat.load_state_dict(other, old)
+    assert_same(weight_scales(other), weight_scales(model))
+
+
+def test_a_damaged_format_is_refused() -> None:
+    model = prepared(weight=KEPT["once"])
+    state = {**qat.state_dict(model), "0.weight_quantizer.format": torch.zeros(3)}
+    with pytest.raises(ValueError, match="0.weight_quantizer: format is no hash and name; allowed: what qat.state_d"):
+        qat.load_state_dict(model, state)
+
+
+def test_states_go_through_files(tmp_path: Path) -> None:
+    """torch's with tensors alone, safetensors, torch.distributed.checkpoint."""
+    tensors = {"weight": KEPT["learned"], "input": {**CHANNELS, "gradient": "lsq"}}
+    model = prepared(**tensors)
+    with qat.calibrate(model):
+        model(x_of())
+    wanted, stream = qat.state_dict(model), io.BytesIO()
+    torch.save(wanted, stream)
+    stream.seek(0)
+    save_file(wanted, tmp_path / "state.safetensors")
+    found = [torch.load(stream, weights_only=True), load_file(tmp_path / "state.safetensors")]
+    for state in found:
+        other = prepared(1, **tensors)
+        qat.load_state_dict(other, state)
+        assert_same(qat.state_dict(other), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # so it is meant
+def test_distributed_checkpoints_refuse_other_formats(tmp_path: Path) -> None:
+    source = prepared(weight=KEPT["once"])
+    dcp.save({"qat": qat.Checkpointed(source)}, checkpoint_id=tmp_path)
+    other = prepared(1, weight=KEPT["once"])
+    dcp.load({"qat": qat.Checkpointed(other)}, checkpoint_id=tmp_path)
+    assert_same(weight_scales(other), weight_scales(source))
+    wrong = prepared(weight={**KEPT["once"], "format": "int4"})
+    with pytest.raises(ValueError, match="0.weight_quantizer: the state is of the format int8; the model has int4"):
+        qat.Checkpointed(wrong).load_state_dict(qat.Checkpointed(source).state_dict())
+
+
+# --- channels ----------------------------------------------------------------------------------------------------
+
+LAYERS: dict[str, tuple[nn.Module, tuple[int, ...], dict[str, tuple[int, ...]]]] = {
+    "linear": (nn.Linear(6, 4), (2, 6), {"input": (6,), "output": (4,), "grad_output": (4,)}),
+    "conv1d": (nn.Conv1d(6, 4, 3), (2, 6, 5), {"input": (6, 1), "output": (4, 1), "grad_output": (4, 1)}),
+    "conv2d": (nn.Conv2d(6, 4, 1), (2, 6, 5, 5), {"input": (6, 1, 1), "output": (4, 1, 1)}),
+    "transposed": (nn.ConvTranspose1d(6, 4, 3), (2, 6, 5), {"input": (6, 1), "output": (4, 1)}),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_there_is_room_for_the_scales_of_channels(layer: str) -> None:
+    module, shape, wanted = LAYERS[layer]
+    roles = {role: {**CHANNELS, "dynamic": False} for role in wanted}
+    model = qat.prepare(copy.deepcopy(module), qat.QATConfig(**roles))
+    found = {one.role: one.scale for _, one in qat.quantizers(model)}
+    assert {role: tuple(scale.shape) for role, scale in found.items()} == wanted
+    with qat.calibrate(model):
+        model(torch.randn(shape)).sum().backward()
+    assert all(one.scale is found[one.role] and one.is_ready for _, one in qat.quantizers(model))
+    state = qat.state_dict(model)
+    wrong = {key: torch.ones(3, *tensor.shape[1:]) if "scale" in key else tensor for key, tensor in state.items()}
+    with pytest.raises(ValueError, match=r"input_quantizer: scale has shape \(3,.*; allowed: \(6,"):
+        qat.load_state_dict(model, wrong)
+
+
+def test_an_optimizer_made_before_calibration_learns_scales() -> None:
+    lsq = {**CHANNELS, "gradient": "lsq"}
+    model = prepared(input=lsq)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with qat.calibrate(model):
+        model(x_of())
+    before = model[0].input_quantizer.scale.detach().clone()
+    model(x_of()).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(model[0].input_quantizer.scale, before)
+
+
+class Features(nn.Linear):
+    """A class of a user's, of whose channels nothing is known before data come."""
+
+
+class QuantizedFeatures(qat.Quantized, Features):
+    layouts = {"input": qat.Layout(axis=-1, channel_axis=-1)}
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.linear(self.quantized_input(input), self.weight, self.bias)
+
+
+def test_parameters_of_unknown_shape_stay_the_same_objects() -> None:
+    qat.register(Features, QuantizedFeatures)
+    model = qat.prepare(nn.Sequential(Features(6, 4)), qat.QATConfig(input={**CHANNELS, "gradient": "lsq"}))
+    held = model[0].input_quantizer.scale
+    assert held.shape == (0,)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    with qat.calibrate(model):
+        model(torch.randn(5, 6))
+    assert model[0].input_quantizer.scale is held
+    before = held.detach().clone()
+    model(torch.randn(5, 6)).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(held, before)
+    assert held.shape == (6,)

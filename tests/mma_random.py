@@ -125,7 +125,7 @@ def integers(draw: st.DrawFn) -> Part:
 @st.composite
 def alignments(draw: st.DrawFn, bits: int = 60, cuts: tuple[str, ...] = CUTS) -> Part:
     """The `aligned` part; with few fraction bits the kernels of lanes compute it."""
-    zero = draw(st.one_of(st.just("lowest"), st.integers(-200, 20)))
+    zero = draw(st.one_of(st.just("lowest"), st.integers(-200, 20), st.integers(-512, 512)))
     if bits < 60:
         return {"fraction_bits": draw(st.integers(0, bits)), "round": draw(st.sampled_from(cuts))} | {
             "zero_exponent": zero
@@ -226,3 +226,39 @@ def parsed(text: str) -> tuple[Accelerator, Instruction]:
     """An accelerator and its one instruction."""
     accelerator = sqs.parse_accelerator(text)
     return accelerator, accelerator.instructions[NAME]
+
+
+# --- accelerators that were computed wrong once ------------------------------------------------------------------
+
+
+def of_sums(sum_: str, zero: int = -133) -> Part:
+    """`dot` with one product a step."""
+    aligned = {"fraction_bits": 13, "round": "toward_zero", "zero_exponent": zero}
+    enter = "first" if sum_ == "chain" else "term"
+    return {"step": 1, "sum": sum_, "c": enter} | ({"aligned": aligned} if sum_ == "aligned" else {})
+
+
+def c_is_flushed(sum_: str) -> tuple[str, Operands]:
+    """After the first step C is float32, as D is, and no longer flushed as float16."""
+    operands = {"a": "bfloat16", "b": "bfloat16", "c": "float16", "d": "float32", "shape": ["M", "N", 1]}
+    text = text_of({"operands": operands, "dot": of_sums(sum_), "special": {"flush": "both"}})
+    _, instruction = parsed(text)
+    values = np.float32([[2**-20, 2**-30]]), np.float32([[1], [1]]), np.zeros((1, 1), np.float32)
+    formats = instruction.a[0], instruction.b[0], instruction.c
+    a, b, c = (codes_of(format, each) for format, each in zip(formats, values, strict=True))
+    return text, Operands(a, b, c)
+
+
+def zeros_are_large(zero: int) -> tuple[str, Operands]:
+    """A zero product whose exponent is so high that no float32 is a term's unit."""
+    operands = {"a": "float8_e4m3fn", "b": "float8_e4m3fn", "c": "float32", "d": "float32", "shape": ["M", "N", 1]}
+    text = text_of({"operands": operands, "dot": of_sums("aligned", zero)})
+    _, instruction = parsed(text)
+    return text, Operands.drawn(instruction, "sparse", 0)
+
+
+FOUND = {
+    **{f"C is flushed, {sum_}": c_is_flushed(sum_) for sum_ in ("aligned", "exact", "chain")},
+    **{f"zeros count as 2^{zero}": zeros_are_large(zero) for zero in (139, 141, 500)},
+}
+"""Texts and operands."""

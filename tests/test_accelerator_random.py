@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mma_cases import FAMILIES, assert_same, bits_of
-from mma_random import MODES, Operands, accelerators, grouped, integers, joined, parsed, plain, scaled, text_of
+from mma_random import FOUND, MODES, Operands, accelerators, grouped, integers, joined, parsed, plain, scaled, text_of
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.mma import Unit, lower_mma
@@ -41,6 +41,14 @@ def test_a_random_accelerator_is_what_the_oracle_says(sort: str) -> None:
         assume(check(text_of(parts), family, seed))
 
     test()
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_wrong_once(name: str) -> None:
+    text, operands = FOUND[name]
+    accelerator, instruction = parsed(text)
+    d = accelerator.matmul(**operands.given(instruction))
+    assert_same(bits_of(d), operands.expected(instruction), text)
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mma_cases import FAMILIES, assert_same, bits_of, distinct
 from mma_compare import CASES, arguments, chosen, compare, families
-from mma_random import Operands, accelerators, parsed
+from mma_random import FOUND, Operands, accelerators, parsed
 from mma_ways import WAYS, normal
 
 import statqat_sim as sqs
@@ -79,6 +79,15 @@ def test_many_results_are_what_the_oracle_says(case: tuple[str, ...]) -> None:
     with on_cuda():
         for family in families(case, 8):
             compare(case, family, 8)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_was_wrong_once(name: str) -> None:
+    text, operands = FOUND[name]
+    accelerator, instruction = parsed(text)
+    with on_cuda():
+        d = accelerator.matmul(**operands.given(instruction))
+    assert_same(bits_of(d), operands.expected(instruction), text)
 
 
 def check(text: str, family: str, seed: int) -> bool:

@@ -169,7 +169,7 @@ DEVICE double next(const Side &a, const Side &b, u64 first, u64 step, double giv
                    const Exact &plan, const Result &to)
 {
     const u64 end = first + step;
-    const double c = flushed(given, start);
+    const double c = flushed(given, first, start);
     const int unit = unit_of(a, b, first, end, c, first ? start.later_emin : start.emin, plan);
     const int cut = plan.per_sum ? NO_EXPONENT : unit;
     Words sum;

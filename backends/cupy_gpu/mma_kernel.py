@@ -1,4 +1,4 @@
-"""Matrix instructions on a device's arrays. Nothing waits for the device, and graphs can capture it."""
+"""Matrix instructions on a device's arrays. After a first call nothing waits for it, and graphs can capture it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class CudaMma:
         """Arguments that are the same in every call."""
         plan, c = self.plan, self.plan.c
         result = {field: getattr(plan.result, field) for field in RESULT.fields}
-        start = {"emin": c.emin, "later_emin": plan.emin, "is_positive": c.is_positive, "least": c.least}
+        start = {"emin": c.emin, "later_emin": plan.emin, "is_positive": c.is_positive}
+        start |= {"least": c.least, "later_least": plan.later_least}
         numbers = LEFT.arguments(_factor(plan.a)) | RIGHT.arguments(_factor(plan.b))
         numbers |= RESULT.arguments(result) | START.arguments(start)
         return numbers | PLANS[plan.unit].arguments(_of_unit(plan))

@@ -70,11 +70,11 @@ DEVICE Top top_of(const Side &a, const Side &b, u64 first, u64 end, u32 stride, 
     return top;
 }
 
-/* The sum of their terms, in units of 2^-power. */
+/* The sum of their terms, in units of 2^-power. Where float32 has no such power, no product reaches the unit. */
 DEVICE double sum_of(const Side &a, const Side &b, u64 first, u64 end, u32 stride, int power)
 {
     if constexpr (IS_NARROW) {
-        const float unit = __uint_as_float((u32)(min(power, 127) + 127) << 23);
+        const float unit = __uint_as_float((u32)(max(min(power, 127), -127) + 127) << 23);
         long long total = 0;
         for (u64 k = first; k < end; k += stride) {
             const float x = __uint_as_float(word_at(a, k)), y = __uint_as_float(word_at(b, k));
@@ -161,7 +161,7 @@ DEVICE double next(const Side &a, const Side &b, u64 first, u64 step, double giv
 {
     const u64 end = first + step;
     const int emin = first ? start.later_emin : start.emin;
-    const double c = flushed(given, start);
+    const double c = flushed(given, first, start);
     const int of_c = c != 0.0 ? max(exponent_of(c), emin) : plan.zero;
     const Products found = products_of(a, b, first, end, plan.enter == TERM ? max(of_c, LOW) : LOW, plan);
     double x;
@@ -236,7 +236,7 @@ DEVICE double next(const Side &a, const Side &b, u64 first, u64 step, double giv
                    const Grouped &plan, const Result &to)
 {
     const u64 end = first + step;
-    const double c = flushed(given, start);
+    const double c = flushed(given, first, start);
     bool special = !is_finite(given);
     int top = c != 0.0 ? max(exponent_of(c), first ? start.later_emin : start.emin) : plan.zero;
     top = max(top, LOW);

@@ -51,10 +51,10 @@ DEVICE double power_of(int e)
     return of_bits((u64)(e + 1023) << 52);
 }
 
-/* C, a zero where it counts as one. */
-DEVICE double flushed(double c, const Start &start)
+/* C, a zero where it counts as one: from the second step on it has D's format. */
+DEVICE double flushed(double c, bool is_later, const Start &start)
 {
-    if (!(fabs(c) < start.least)) return c;
+    if (!(fabs(c) < (is_later ? start.later_least : start.least))) return c;
     return start.is_positive ? 0.0 : copysign(0.0, c);
 }
 

@@ -52,7 +52,7 @@ DEVICE double next(const Side &a, const Side &b, u64 first, u64 step, double giv
                    const Steps &plan, const Result &to)
 {
     const u32 *const places = (const u32 *)plan.places;
-    const double c = flushed(given, start);
+    const double c = flushed(given, first, start);
     if (plan.is_pairwise) {
         const double x = pairwise(a, b, first, step, places, to);
         return plan.enter == NONE ? x : added(x, c, to);

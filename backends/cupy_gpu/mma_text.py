@@ -70,8 +70,12 @@ RESULT: Final = Struct(
     _ints("mode", "mantissa_bits", "emin", "saturates", "is_positive", "keeps_zeros")
     | dict.fromkeys(("largest", "least"), "double"),
 )
-START: Final = Struct("Start", "start", _ints("emin", "later_emin", "is_positive") | {"least": "double"})
-"""Of C: exponents of subnormals, at first and when it has been D; what counts as zero, and which zero that is."""
+START: Final = Struct(
+    "Start",
+    "start",
+    _ints("emin", "later_emin", "is_positive") | dict.fromkeys(("least", "later_least"), "double"),
+)
+"""Of C: exponents of subnormals, and what counts as zero, at first and when it has been D; which zero that is."""
 
 LEFT, RIGHT = (Struct("Factor", name, _ints("emin", "least", "is_positive")) for name in ("of_a", "of_b"))
 """Of operands; `least`: the word of a float32."""

@@ -368,7 +368,8 @@ def _fits_float32(aligned: Aligned, a: Factor, b: Factor) -> bool:
     """Whether float32 holds every product exactly, and its units; and int32 some terms."""
     is_exact = a.precision + b.precision <= FLOAT32_BITS and a.lowest + b.lowest >= FLOAT32_LEAST
     is_finite = a.emax + b.emax + 2 <= FLOAT32_EMAX
-    # in steps of 2^(E - F), E is at least a product's exponent, or no product is there; at most 127, of C
+    # in steps of 2^(E - F), E is at least a product's exponent, or no product is there; at most 127, of C, or what
+    # `zero_exponent` says: where that is more, no product reaches a step, and kernels may take 0 for 2^(F - E)
     has_units = aligned.fraction_bits - (a.emin + b.emin) <= FLOAT32_EMAX
     has_units = has_units and aligned.fraction_bits - FLOAT32_EMAX - 1 >= FLOAT32_EMIN
     return is_exact and is_finite and has_units and _largest_term(a, b, aligned.fraction_bits) < 1 << INT32_BITS - 1

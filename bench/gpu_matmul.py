@@ -8,16 +8,15 @@ from typing import Any, Final
 import torch
 
 import statqat_sim as sqs
+from bench import matmul_cases
 from bench.gpu_cases import GpuCase, GpuData
 from bench.pairs import Call
 from bench.report import Section
 
 LARGEST_SIDE: Final = 2048
 CASES: Final = (
-    ("nvidia_h100", "mma.f16.f32", "float16"),
+    *((case.accelerator, case.instruction, case.format) for case in matmul_cases.CASES),
     ("nvidia_h100", "mma.bf16.f32", "bfloat16"),
-    ("nvidia_h100", "wgmma.e4m3.f32", "float8_e4m3fn"),
-    ("nvidia_b200", "mxf4nvf4.e2m1.f32", "float4_e2m1fn"),
     ("amd_mi300x", "mfma.fp8.f32", "float8_e4m3fnuz"),
     ("ideal", "dot.e4m3.f32", "float8_e4m3fn"),
 )

@@ -46,7 +46,7 @@ class Method:
     settle_seconds: float = 0.01
     """Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
     clock: Clock = time.perf_counter
-    """`time.process_time`: what others do on the machine does not count, and each thread of ours does."""
+    """`time.process_time`: seconds that processors worked, on all threads together."""
 
 
 @dataclass(frozen=True, slots=True)

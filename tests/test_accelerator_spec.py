@@ -81,10 +81,20 @@ def test_a_recipe_is_what_its_text_says() -> None:
     )
     assert [each.name for each in recipe.a] == ["float8_e4m3fn"]
     assert recipe.d.name == "float32"
-    # what the text does not have is that of the built-in accelerator of its name
-    assert h100.instructions["mma.f16.f32"] == sqs.load_accelerator("nvidia_h100").instructions[
-        "mma.f16.f32"
-    ].model_copy(update={"evidence": h100.evidence})
+    # what the text does not have is that of the built-in accelerator of its name, whose evidence it keeps
+    borrowed = h100.instructions["mma.f16.f32"]
+    assert borrowed == sqs.load_accelerator("nvidia_h100").instructions["mma.f16.f32"]
+    assert borrowed.evidence.status is not h100.evidence.status
+
+
+@pytest.mark.parametrize("found", ["[1, 2]", "instructions: [1, 2]", "text"])
+def test_a_recipe_borrows_nothing_from_a_file_without_instructions(found: str, tmp_path: Path) -> None:
+    folder = tmp_path / "accelerator"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(found)
+    recipe = "{recipe: [{instruction: mma.f16.f32, c: zero}]}"
+    with pytest.raises(SpecError, match="mma.f16.f32"):
+        sqs.parse_accelerator(f"name: mine\ninstructions:\n  m.f16.f32: {recipe}\n", search=tmp_path)
 
 
 def test_defaults_are_those_of_the_way_of_summing() -> None:

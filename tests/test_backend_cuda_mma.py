@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from cuda_on_cpu.backend import LAUNCHER, TensorsOnCuda, WithCudaMma
-from cuda_on_cpu.stand_in import FETCHED, cupy_replaced, memory
+from cuda_on_cpu.stand_in import FETCHED, Foreign, cupy_replaced, memory
 from cuda_on_cpu.stand_in import Array as OnGpu
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -188,7 +188,33 @@ def test_what_does_not_lie_where_a_does_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("_cupy")
+def test_what_another_library_computes_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU tensors are computed on as tensors, and others' arrays as cupy's."""
+    backend, x = runtime.backends()["cupy"], normal(4, 4)
+    monkeypatch.setattr(backend, "owns", lambda array: not isinstance(array, np.ndarray))
+    with pytest.raises(TypeError, match=r"b is a torch.Tensor, and a is a cuda_on_cpu.Array; allowed: arrays of"):
+        sqs.load_accelerator("nvidia_h100").matmul(OnGpu(x), torch.from_numpy(x), instruction="mma.f16.f32")
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("way", WAYS)
+def test_everything_runs_on_the_device_where_a_lies(way: str) -> None:
+    """Which need not be the current one."""
+    device, given = WAYS[way]
+    accelerator = sqs.load_accelerator(device)
+    there = {name: OnGpu(each, device=1) if isinstance(each, np.ndarray) else each for name, each in given.items()}
+    d = accelerator.matmul(**there)
+    assert d.device.id == 1
+    assert_bit_exact(memory(d), accelerator.matmul(**given))
+
+
+@pytest.mark.usefixtures("_cupy")
 def test_conversions_on_a_gpu_give_codes_there() -> None:
     h100, x = sqs.load_accelerator("nvidia_h100"), np.float32([1.5, np.nan, -1e9])
     for name in ("cvt.rn.satfinite.e4m3x2.f32", "cvt.rn.f16.f32"):
-        assert_bit_exact(memory(h100.convert(OnGpu(x), name)), h100.convert(x, name))
+        codes = h100.convert(OnGpu(x, device=1), name)
+        assert codes.device.id == 1
+        assert_bit_exact(memory(codes), h100.convert(x, name))
+        foreign = h100.convert(Foreign(x), name)
+        assert isinstance(foreign, Foreign)
+        assert_bit_exact(memory(foreign.array), h100.convert(x, name))

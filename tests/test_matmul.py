@@ -188,44 +188,6 @@ def _signs(rng: np.random.Generator, count: int) -> Any:
     return rng.choice(np.array([0, 1 << 15, 1 << 31, 1 << 31 | 1 << 15], np.uint32), count)
 
 
-# --- scales of blocks --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("format", "instruction"), [("mxfp4", "mxf4.e2m1.f32"), ("mxfp8_e4m3", "mxf8f6f4.e4m3.f32")])
-def test_quantized_tensors_bring_their_scales(format: str, instruction: str) -> None:
-    codec = sqs.Codec(sqs.load_format(format))
-    a, b = codec.quantize(normal(6, 128)), codec.quantize(normal(128, 5, seed=1), axis=0)
-    d = B200.matmul(a, b, instruction=instruction)
-    ours = codec.dequantize(a).astype(np.float64) @ codec.dequantize(b).astype(np.float64)
-    np.testing.assert_allclose(d, ours, rtol=1e-5, atol=1e-5)
-    element = sqs.load_format(format).element.name  # type: ignore[union-attr]
-    codes = {"a_format": element, "b_format": element, "a_scale": a.scales[0], "b_scale": b.scales[0]}
-    assert_bit_exact(B200.matmul(a.codes, b.codes, instruction=instruction, **codes), d)
-
-
-def test_the_outer_scale_of_nvfp4_multiplies_d() -> None:
-    codec = sqs.Codec(sqs.load_format("nvfp4"))
-    a, b = codec.quantize(normal(6, 128)), codec.quantize(normal(128, 5, seed=1), axis=0)
-    d = B200.matmul(a, b, instruction="mxf4nvf4.e2m1.f32")
-    ours = codec.dequantize(a).astype(np.float64) @ codec.dequantize(b).astype(np.float64)
-    np.testing.assert_allclose(d, ours, rtol=1e-5, atol=1e-5)
-    with pytest.raises(sqs.UnsupportedError, match="whole tensors"):
-        B200.matmul(a, b, np.zeros(5, np.float32), instruction="mxf4nvf4.e2m1.f32")
-
-
-def test_wrong_scales_are_told() -> None:
-    codec = sqs.Codec(sqs.load_format("mxfp4"))
-    a, b = codec.quantize(normal(6, 64)), codec.quantize(normal(64, 5, seed=1))
-    with pytest.raises(ValueError, match="blocks of b run along axis 1; allowed: 0"):
-        B200.matmul(a, b, instruction="mxf4.e2m1.f32")
-    with pytest.raises(ValueError, match="takes no block scales"):
-        B200.matmul(a, normal(64, 5), instruction="f8f6f4.e2m1.f32")
-    with pytest.raises(LookupError, match="scales of a are float8_e8m0fnu; allowed: ue4m3"):
-        B200.matmul(a, normal(64, 5), instruction="mxf4nvf4.e2m1.f32")
-    with pytest.raises(ValueError, match="a_scale has shape"):
-        B200.matmul(normal(6, 64), normal(64, 5), instruction="mxf4.e2m1.f32", a_scale=np.ones((6, 3), np.uint8))
-
-
 # --- plans -------------------------------------------------------------------------------------------------------
 
 
@@ -258,6 +220,19 @@ def test_a_plan_is_checked() -> None:
         H100.matmul(a, a, instruction=F16, plan=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="promote_every is 48; allowed: multiples"):
         B200.matmul(a, a, instruction="mxf4.e2m1.f32", plan={"promote_every": 48})
+    with pytest.raises(ValueError, match=r"^plan: split_k: Input should be .*1$"):
+        H100.matmul(a, a, instruction=F16, plan={"split_k": 0})
+    for plan in ({"instruction": FP8}, sqs.GemmPlan(instruction=FP8)):
+        with pytest.raises(ValueError, match=f"plan.instruction is '{FP8}'; allowed: {F16}, or none"):
+            H100.matmul(a, a, instruction=F16, plan=plan)
+    assert_bit_exact(H100.matmul(a, a, instruction=F16, plan={"instruction": F16}), H100.matmul(a, a, instruction=F16))
+
+
+def test_an_accelerators_own_plan_is_for_whatever_instruction_is_named() -> None:
+    text = "name: mine\nextends: nvidia_h100\ngemm: {instruction: mma.f16.f32, split_k: 2}\n"
+    mine, a, b = sqs.parse_accelerator(text), normal(2, 64), normal(64, 3, seed=1)
+    d = mine.matmul(a, b, instruction="mma.bf16.f32")
+    assert_bit_exact(d, H100.matmul(a, b, instruction="mma.bf16.f32", plan={"split_k": 2}))
 
 
 def test_a_recipe_is_made_of_its_instructions() -> None:
@@ -281,6 +256,9 @@ def test_conversions_give_codes() -> None:
     tie = np.array([1 + 2.0**-11, 1 + 3 * 2.0**-11], np.float32)
     modes = [H100.convert(tie, f"cvt.{mode}.tf32.f32") & 3 for mode in ("rna", "rn", "rz")]
     assert [each.tolist() for each in modes] == [[1, 2], [0, 2], [0, 1]]
+    tensor = H100.convert(torch.from_numpy(x), "cvt.rn.satfinite.e4m3x2.f32")
+    assert isinstance(tensor, torch.Tensor)
+    assert_bit_exact(tensor, codes)
     with pytest.raises(LookupError, match="did you mean 'cvt.rn.satfinite.e4m3x2.f32'"):
         H100.convert(x, "cvt.rn.satfinite.e4m3.f32")
 
@@ -309,6 +287,14 @@ def test_wrong_dtypes_are_told() -> None:
         H100.matmul([[1.0]], x, instruction=F16)
     with pytest.raises(ValueError, match="a holds -300 to 1; allowed in int8: -128 to 127"):
         H100.matmul(np.array([[1, -300]]), np.ones((2, 1), np.int8), instruction="mma.s8.s32", a_format="int8")
+    for dtype in ("complex64", "bool"):
+        with pytest.raises(TypeError, match=f"b is {dtype}; allowed: an array of float16"):
+            H100.matmul(x, x.astype(dtype), instruction=F16)
+    with pytest.raises(TypeError, match="c is float32; allowed: int8, uint8, int16, .*, uint64"):
+        H100.matmul(x.astype(np.int8), x.astype(np.int8), x, instruction="mma.s8.s32", a_format="int8", b_format="int8")
+    told = "a is complex64; allowed: float64, float32, float16, integers, or codes as uint64"
+    with pytest.raises(TypeError, match=told):
+        H100.matmul(x.astype(np.complex64), x, instruction="mma.f64.f64")
 
 
 def test_integers_wrap_or_are_clamped() -> None:

@@ -137,6 +137,10 @@ class CupyLibrary:
             return result
         return like.__array_namespace__().from_dlpack(result)
 
+    def on_device_of(self, array: Any) -> AbstractContextManager[Any]:
+        """See `ArrayLibrary`."""
+        return device_of(array)
+
     def _converted(self, native: Any, floats: Storage, to: Storage) -> Any:
         with native.device:
             target = cupy.empty(native.shape, to.value)

@@ -62,7 +62,7 @@ class CudaMma:
         """Arguments that are the same in every call."""
         plan, c = self.plan, self.plan.c
         result = {field: getattr(plan.result, field) for field in RESULT.fields}
-        start = {"emin": c.emin, "later_emin": plan.emin, "is_positive": c.is_positive}
+        start: dict[str, float] = {"emin": c.emin, "later_emin": plan.emin, "is_positive": c.is_positive}
         start |= {"least": c.least, "later_least": plan.later_least}
         numbers = LEFT.arguments(_factor(plan.a)) | RIGHT.arguments(_factor(plan.b))
         numbers |= RESULT.arguments(result) | START.arguments(start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,9 @@ class CpuLibrary:
 
     def in_kind(self, result: Any, like: Any) -> Any:
         return in_kind(result, like)
+
+    def on_device_of(self, array: Any) -> AbstractContextManager[Any]:
+        return nullcontext()
 
 
 CPU = CpuLibrary()

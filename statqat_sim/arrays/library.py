@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from statqat_sim.plan.program import Packed, Storage
@@ -69,3 +70,6 @@ class ArrayLibrary(Protocol):
 
     def in_kind(self, result: Any, like: Any) -> Any:
         """`result` as the kind of array that `like` is."""
+
+    def on_device_of(self, array: Any) -> AbstractContextManager[Any]:
+        """While it lasts, operators on the library's arrays run where this one lies, and their results lie there."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import numpy as np
@@ -104,6 +105,10 @@ class TensorLibrary:
     def in_kind(self, result: Any, like: Any) -> Any:
         """See `library.ArrayLibrary`: the result is a tensor already."""
         return result
+
+    def on_device_of(self, array: Any) -> AbstractContextManager[Any]:
+        """See `library.ArrayLibrary`: torch computes where its tensors lie."""
+        return nullcontext()
 
 
 TENSORS: Final = TensorLibrary()

@@ -12,13 +12,15 @@ import numpy as np
 from statqat_sim.codec import Codec
 from statqat_sim.errors import shown
 from statqat_sim.matmul.gemm import product
-from statqat_sim.matmul.operands import Side, accumulator, left, right
+from statqat_sim.matmul.operands import Side, accumulator, code_dtype, left, right
 from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.results import put_codes, stored
 from statqat_sim.matmul.unit import Unit
+from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
+from statqat_sim.spec.accelerator_text import plan_from_keys
 from statqat_sim.spec.catalog import Search
 from statqat_sim.spec.number import NumberFormat
 
@@ -101,19 +103,23 @@ class Accelerator:
         Raises:
             LookupError: if there is no such instruction, or the operand does not take the format.
             TypeError: if an array has the wrong dtype or kind.
-            ValueError: if shapes do not fit, or codes may have several formats.
+            ValueError: if shapes do not fit, codes may have several formats, or `plan` has wrong values or names
+                another instruction.
             UnsupportedError: if no kernel computes the instruction.
         """
         cut = self._plan(plan)
+        if plan is not None and instruction is not None and cut.instruction not in (None, instruction):
+            raise ValueError(f"plan.instruction is {shown(cut.instruction)}; allowed: {instruction}, or none")
         chosen = self.spec.instruction(self._named(instruction, cut))
         given = a.codes if isinstance(a, QuantizedTensor) else a
         place = Place.of(given, "a")
-        x, y = left(chosen, a, a_format, a_scale, place), right(chosen, b, b_format, b_scale, place)
-        shape = _shape(chosen, x, y)
-        start = accumulator(chosen, c, shape, place)
-        _refuse_devices({"a": x.values, "a_scale": x.scale, "b": y.values, "b_scale": y.scale, "c": start})
-        d = product(Unit(chosen, self.instructions, place), x, y, start, cut, shape)
-        return place.library.in_kind(stored(chosen, d), given)
+        with place.library.on_device_of(given):
+            x, y = left(chosen, a, a_format, a_scale, place), right(chosen, b, b_format, b_scale, place)
+            shape = _shape(chosen, x, y)
+            start = accumulator(chosen, c, shape, place)
+            _refuse_devices({"a": x.values, "a_scale": x.scale, "b": y.values, "b_scale": y.scale, "c": start})
+            d = product(Unit(chosen, self.instructions, place), x, y, start, cut, shape)
+            return place.library.in_kind(stored(chosen, d), given)
 
     def convert(self, x: Any, conversion: str) -> Any:
         """Codes of the numbers in x, one each, as a conversion instruction makes them.
@@ -127,11 +133,15 @@ class Accelerator:
             TypeError: if x has the wrong dtype or kind.
         """
         found = self.spec.conversion(conversion)
-        codes = Codec(found.format).encode(x)
-        if found.nan is not None:
-            values = Place.of(x, "x").library.as_float32(x, "x")
+        codec, library = Codec(found.format), Place.of(x, "x").library
+        if found.nan is None:
+            return codec.encode(x)
+        with library.on_device_of(x):
+            values = library.as_float32(x, "x")
+            codes = library.result(None, tuple(values.shape), Storage(code_dtype(found.format)), values)
+            codec.encode(x, out=codes)
             put_codes(codes, values != values, found.nan)
-        return codes
+            return library.in_kind(codes, x)
 
     def _plan(self, plan: GemmPlan | Mapping[str, Any] | None) -> GemmPlan:
         if plan is None:
@@ -144,7 +154,7 @@ class Accelerator:
         if unknown:
             allowed = ", ".join(GemmPlan.model_fields)
             raise ValueError(f"plan has an unknown key {shown(unknown[0])}; allowed: {allowed}")
-        return GemmPlan.model_validate(dict(plan))
+        return plan_from_keys(plan)
 
     def _named(self, instruction: str | None, plan: GemmPlan) -> str:
         name = plan.instruction if instruction is None else instruction

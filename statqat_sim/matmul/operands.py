@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name
+from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name, float_storage
 from statqat_sim.arrays.tensors import converted, is_tensor, viewed
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, did_you_mean, shown
@@ -20,6 +20,7 @@ from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
 from statqat_sim.spec.accelerator_dot import Sum
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.format import Format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 
@@ -117,10 +118,11 @@ def _values(instruction: Instruction, array: Any, format: Operand, what: str, pl
         return _integers(array, format, what, place)
     if name in SIGNED:
         told = f"{what} is {name}"
-        raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {_code_dtype(format)}")
+        raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {code_dtype(format)}")
     if name == format.name or name in CODES:
         values = Codec(format).decode(_code_array(array, format, what))
     else:
+        float_storage(array, what)  # raises under this name
         values = Codec(format).fake_quantize(array)
     found = place.library.as_float32(values, what)
     return converted(found, "int32") if is_integer else found
@@ -131,7 +133,7 @@ def _float64(array: Any, what: str, place: Place) -> Any:
     if name == "uint64":
         return viewed(library.as_native(array, Storage.UINT64, what), "float64")
     if name == "bfloat16" or name not in (*FLOATS, *INTEGERS):
-        raise TypeError(f"{what} is {name}; allowed: float64")
+        raise TypeError(f"{what} is {name}; allowed: float64, float32, float16, integers, or codes as uint64")
     if name == "float64":
         return library.as_native(array, Storage.FLOAT64, what)
     if name in INTEGERS:
@@ -161,12 +163,13 @@ def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: P
     return floats
 
 
-def _code_dtype(format: NumberFormat) -> str:
+def code_dtype(format: NumberFormat) -> str:
+    """Of arrays of codes."""
     return next(name for name, bits in (("uint8", 8), ("uint16", 16), ("uint32", 32)) if format.bits <= bits)
 
 
 def _code_array(array: Any, format: NumberFormat, what: str) -> Any:
-    wanted, codes = _code_dtype(format), _bits(array)
+    wanted, codes = code_dtype(format), _bits(array)
     if dtype_name(codes) != wanted:
         raise TypeError(f"{what} is {dtype_name(array)}; allowed: codes of {format.name} as {wanted}")
     return codes
@@ -202,9 +205,31 @@ def _scales(instruction: Instruction, scale: Any, values: Any, what: str, axis: 
 
 def _scale_values(scaling: Scaling, scale: Any, what: str, place: Place) -> Any:
     place.require(scale, what)
-    codec, name = Codec(scaling.format), dtype_name(scale)
-    is_code = name == "uint8" or name.startswith("float8")
-    return place.library.as_float32(codec.decode(_bits(scale)) if is_code else codec.fake_quantize(scale), what)
+    codec, name, wanted = Codec(scaling.format), dtype_name(scale), code_dtype(scaling.format)
+    if name == wanted or _is_dtype_of_scales(name, scaling):
+        values = codec.decode(_bits(scale))
+    elif name in FLOATS:
+        values = codec.fake_quantize(scale)
+    else:
+        raise TypeError(f"{what} is {name}; allowed: floats, or codes of {scaling.format.name} as {wanted}")
+    return place.library.as_float32(values, what)
+
+
+def _is_dtype_of_scales(name: str, scaling: Scaling) -> bool:
+    """Whether elements of a float8 dtype are what the instruction takes as scales."""
+    try:
+        return name.startswith("float8") and _means_scales(load_format(name), scaling)
+    except LookupError:
+        return False
+
+
+def _means_scales(format: Format, scaling: Scaling) -> bool:
+    """Whether codes of a format, without a sign, mean what those of the instruction's scales do."""
+    if not isinstance(format, NumberFormat):
+        return False
+    wanted = scaling.format.element
+    zero = getattr(wanted, "zero", None)
+    return format.element.model_copy(update={"signed": False}).model_copy(update={"zero": zero}) == wanted
 
 
 def _quantized(
@@ -253,16 +278,9 @@ def _parts(
         raise UnsupportedError(
             f"{instruction}: {what} ({q.format.name}) has offsets or many scales; allowed: MX, NVFP4"
         )
-    ours = scaling.format.element
     inner = q.format.scales[-1].format
-    fits = (
-        isinstance(inner, NumberFormat)
-        and inner.element.model_copy(update={"signed": False}).model_copy(update={"zero": getattr(ours, "zero", None)})
-        == ours
-    )
-    if not fits:
-        name = inner.name
-        raise LookupError(f"{instruction}: scales of {what} are {name}; allowed: {scaling.format.name}")
+    if not _means_scales(inner, scaling):
+        raise LookupError(f"{instruction}: scales of {what} are {inner.name}; allowed: {scaling.format.name}")
     values = place.library.as_float32(Codec(q.format.element).decode(q.codes), what)
     *outer, scales = (place.library.as_float32(each, what) for each in q.scale_values())
     if any(math.prod(each.shape) != 1 for each in outer):
@@ -293,7 +311,7 @@ def _accumulated(instruction: Instruction, c: Any, place: Place) -> Any:
         return _values(instruction, c, instruction.c, "c", place)
     name = dtype_name(c)
     if name not in INTEGERS:
-        raise TypeError(f"c is {name}; allowed: int32")
+        raise TypeError(f"c is {name}; allowed: {', '.join(INTEGERS)}")
     if name == "uint32":
         return converted(converted(place.library.as_native(c, Storage.FLOAT64, "c"), "int64"), "int32")
     return converted(_within(c, (int(INT32.min), int(INT32.max)), "c", "int32", place), "int32")

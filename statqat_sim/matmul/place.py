@@ -18,10 +18,11 @@ from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A backend, and what knows its arrays."""
+    """A backend, and what knows its arrays. `kind`: the type of the array that lies there."""
 
     backend: Backend
     library: ArrayLibrary
+    kind: str
 
     @classmethod
     def of(cls, array: Any, what: str) -> Place:
@@ -36,14 +37,16 @@ class Place:
         except TypeError:
             allowed = "arrays that a backend owns, such as numpy's, tensors, or a QuantizedTensor"
             raise TypeError(f"{what} is a {type(array).__name__}; allowed: {allowed}") from None
-        return cls(backend, library_of(backend, array))
+        return cls(backend, library_of(backend, array), _kind(array))
 
     def require(self, array: Any, what: str) -> None:
-        """Raises TypeError for an array that lies elsewhere."""
+        """Raises TypeError for an array that lies elsewhere, or is computed on as another library's."""
         if not self.backend.owns(array):
             told = f"{what} is a {type(array).__name__}"
             where = f" on {array.device}" if hasattr(array, "device") else ""
             raise TypeError(f"{told}{where}; allowed: what backend {self.backend.name!r} owns, as it does a")
+        if library_of(self.backend, array) is not self.library:
+            raise TypeError(f"{what} is a {_kind(array)}, and a is a {self.kind}; allowed: arrays of one library")
 
     # --- new arrays ----------------------------------------------------------------------------------------------
 
@@ -113,6 +116,12 @@ class Place:
 def along(places: slice, axis: int) -> tuple[Any, ...]:
     """An index of the last axis (-1) or the one before (-2)."""
     return (..., places) if axis == -1 else (..., places, slice(None))
+
+
+def _kind(array: Any) -> str:
+    """An array's type, under the name of the package that it comes from."""
+    package = type(array).__module__.partition(".")[0]
+    return f"{package}.{type(array).__name__}"
 
 
 @lru_cache(maxsize=64)

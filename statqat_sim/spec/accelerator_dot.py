@@ -126,12 +126,6 @@ class Dot(DotKeys):
     aligned: Aligned | None = None
     merge: Merge | None = None
 
-    @property
-    def places(self) -> tuple[int, ...]:
-        """Of a step of known length: the order in which its products come."""
-        assert self.step is not None
-        return ordered(self.order, self.step)
-
 
 def ordered(order: Order | tuple[int, ...], step: int) -> tuple[int, ...]:
     """The places 0 to step - 1, in order."""

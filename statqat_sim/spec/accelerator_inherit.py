@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from statqat_sim.errors import Problem, SpecError
@@ -38,21 +39,24 @@ def merged(own: Located, parent: Parent, problems: list[Problem], line: tuple[st
     return Located(entries, own.file, own.line, own.column, own.path, own.keys)
 
 
-def namesakes(own: Located, parent: Parent, problems: list[Problem]) -> dict[str, Located]:
-    """What recipes name and the file lacks, as the built-in accelerator of the file's name has it."""
+def namesake(own: Located, parent: Parent, problems: list[Problem]) -> Located | None:
+    """The built-in accelerator of the file's name, with those instructions that recipes name and the file lacks."""
     wanted = _missing(own)
     named = own.value.get("name")
     if not wanted or named is None or not isinstance(named.value, str):
-        return {}
+        return None
     try:
         root = parent(named.value).sound()
     except (LookupError, SpecError):
-        return {}
+        return None
+    if root.file == own.file or not isinstance(root.value, dict):
+        return None
     node = merged(root, parent, problems)
-    entries = node.value["instructions"].value if "instructions" in node.value else {}
-    if root.file == own.file:
-        return {}
-    return {name: entries[name] for name in wanted if name in entries}
+    listed = node.value.get("instructions")
+    if listed is None or not isinstance(listed.value, dict):
+        return None
+    kept = {name: listed.value[name] for name in wanted if name in listed.value}
+    return replace(node, value={**node.value, "instructions": replace(listed, value=kept)})
 
 
 def _text(named: Located, parent: Parent, problems: list[Problem]) -> Located | None:

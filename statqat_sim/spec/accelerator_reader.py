@@ -11,7 +11,7 @@ from pydantic import Field
 from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.accelerator import AcceleratorSpec, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_entries import Entries
-from statqat_sim.spec.accelerator_inherit import LISTS, Parent, merged, namesakes
+from statqat_sim.spec.accelerator_inherit import LISTS, Parent, merged, namesake
 from statqat_sim.spec.accelerator_operands import Operands
 from statqat_sim.spec.accelerator_recipe import recipe_k
 from statqat_sim.spec.accelerator_rules import plan_problems
@@ -69,7 +69,7 @@ class _Reader:
         header = validate(Header, without(node, *parts), self.problems, allowed=TOP_KEYS)
         evidence = read_part(node, "evidence", Evidence, self.problems) or Evidence()
         read = self.entries
-        known = self._namesakes(own, evidence)
+        known = self._namesakes(own)
         instructions = self._named(node, "instructions", lambda each, name: read.instruction(each, name, evidence))
         self._check_recipes(node, instructions, known)
         conversions = self._named(node, "conversions", lambda each, name: read.conversion(each, name, evidence))
@@ -88,11 +88,13 @@ class _Reader:
             **header.model_dump(exclude={"extends"}),
         )
 
-    def _namesakes(self, own: Located, evidence: Evidence) -> dict[str, Instruction]:
-        """What recipes name and the file lacks, where the built-in accelerator of the file's name has it."""
-        found = namesakes(own, self.parent, self.problems)
-        read = {name: self.entries.instruction(node, name, evidence) for name, node in found.items()}
-        return {name: each for name, each in read.items() if each is not None}
+    def _namesakes(self, own: Located) -> dict[str, Instruction]:
+        """What recipes name and the file lacks, where the built-in accelerator of the file's name has it, as it is."""
+        found = namesake(own, self.parent, self.problems)
+        if found is None:
+            return {}
+        evidence = read_part(found, "evidence", Evidence, self.problems) or Evidence()
+        return self._named(found, "instructions", lambda each, name: self.entries.instruction(each, name, evidence))
 
     def _named(self, node: Located, key: str, read: Callable[[Located, str], Part | None]) -> dict[str, Part]:
         """The sound entries of a mapping of names."""

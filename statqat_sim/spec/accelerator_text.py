@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from statqat_sim.spec.accelerator import AcceleratorSpec
+from statqat_sim.spec.accelerator import AcceleratorSpec, GemmPlan
 
 
 def instruction_keys(accelerator: AcceleratorSpec, instruction: str) -> dict[str, Any]:
@@ -33,6 +33,22 @@ def from_instruction_keys(keys: Mapping[str, Any]) -> AcceleratorSpec:
     try:
         return AcceleratorSpec.model_validate_json(json.dumps(keys))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"no accelerator's keys, as to_dict writes them: {place}: {first['msg']}") from None
+        raise ValueError(f"no accelerator's keys, as to_dict writes them: {_first(error)}") from None
+
+
+def plan_from_keys(keys: Mapping[str, Any]) -> GemmPlan:
+    """A plan that a caller wrote as a mapping.
+
+    Raises:
+        ValueError: if a value is wrong.
+    """
+    try:
+        return GemmPlan.model_validate(dict(keys))
+    except ValidationError as error:
+        raise ValueError(f"plan: {_first(error)}") from None
+
+
+def _first(error: ValidationError) -> str:
+    """The first of the problems, and where it is."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

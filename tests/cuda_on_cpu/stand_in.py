@@ -47,11 +47,15 @@ FETCHED: list[int] = []
 """Bytes of arrays that were copied to the CPU."""
 
 
-class Device:
-    """The only one."""
+WORKING = [0]
+"""Numbers of devices: the current one is last."""
 
-    def __init__(self, id: int = 0) -> None:
-        self.id = id
+
+class Device:
+    """One of any number; None: the current one."""
+
+    def __init__(self, id: int | None = None) -> None:
+        self.id = WORKING[-1] if id is None else id
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and self.id == other.id
@@ -61,15 +65,17 @@ class Device:
     def __str__(self) -> str:
         return f"<CUDA Device {self.id}>"
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        WORKING.append(self.id)
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        WORKING.pop()
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
-    """An array on the device; `on` is its memory."""
+    """An array on a device; `on` is its memory. What reads or writes elements has to run on that device."""
 
-    def __init__(self, on: Any, device: int = 0) -> None:
+    def __init__(self, on: Any, device: int | None = None) -> None:
         self.on, self.device = np.asarray(on), Device(device)
 
     def __getattr__(self, name: str) -> Any:
@@ -82,7 +88,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Array:
         with np.errstate(all="ignore"):
-            return Array(getattr(ufunc, method)(*map(memory, inputs), **options))
+            return Array(getattr(ufunc, method)(*map(here, inputs), **options))
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, self.device.id
@@ -102,38 +108,38 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, *, copy: bool = True) -> Array:
         with np.errstate(all="ignore"):
-            return Array(self.on.astype(dtype, copy=copy), self.device.id)
+            return Array(here(self).astype(dtype, copy=copy))
 
     def transpose(self, axes: tuple[int, ...]) -> Array:
         return Array(self.on.transpose(axes), self.device.id)
 
     def nonzero(self) -> tuple[Array, ...]:
-        return tuple(Array(places, self.device.id) for places in self.on.nonzero())
+        return tuple(Array(places) for places in here(self).nonzero())
 
     def get(self) -> Any:
         FETCHED.append(self.nbytes)
         return self.on.copy()
 
     def copy(self) -> Array:
-        return Array(self.on.copy(), self.device.id)
+        return Array(here(self).copy())
 
     def any(self) -> bool:
-        return bool(self.on.any())
+        return bool(here(self).any())
 
     def argmax(self) -> Any:
-        return self.on.argmax()
+        return here(self).argmax()
 
     def min(self) -> Any:
-        return self.on.min()
+        return here(self).min()
 
     def max(self) -> Any:
-        return self.on.max()
+        return here(self).max()
 
     def __getitem__(self, place: Any) -> Array:
         return Array(self.on[memory(place)], self.device.id)
 
     def __setitem__(self, place: Any, values: Any) -> None:
-        self.on[memory(place)] = memory(values)
+        here(self)[here(place)] = here(values)
 
 
 class Foreign:
@@ -141,6 +147,10 @@ class Foreign:
 
     def __init__(self, on: Any) -> None:
         self.array = Array(on)
+
+    @property
+    def dtype(self) -> Any:
+        return self.array.dtype
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return 2, 0
@@ -155,6 +165,13 @@ class Foreign:
 def memory(array: Any) -> Any:
     """What an array of the device holds."""
     return array.on if isinstance(array, Array) else array
+
+
+def here(array: Any) -> Any:
+    """What an array of the current device holds."""
+    if isinstance(array, Array) and array.device.id != WORKING[-1]:
+        raise RuntimeError(f"the array is on {array.device}, and the current one is {Device()}")
+    return memory(array)
 
 
 class RawModule:
@@ -187,12 +204,12 @@ def _module() -> ModuleType:
     members = {
         "ndarray": Array,
         "RawModule": RawModule,
-        "asarray": lambda a, dtype=None, order=None: Array(np.array(memory(a), dtype, order=order or "K")),
+        "asarray": lambda a, dtype=None, order=None: Array(np.array(here(a), dtype, order=order or "K")),
         "empty": lambda shape, dtype: Array(np.empty(shape, dtype)),
         "zeros": lambda shape, dtype: Array(np.zeros(shape, dtype)),
-        "ascontiguousarray": lambda a: Array(np.ascontiguousarray(a.on), a.device.id),
+        "ascontiguousarray": lambda a: Array(np.ascontiguousarray(here(a))),
         "broadcast_to": lambda a, shape: Array(np.broadcast_to(a.on, shape), a.device.id),
-        "where": lambda *arrays: Array(np.where(*map(memory, arrays))),
+        "where": lambda *arrays: Array(np.where(*map(here, arrays))),
         "may_share_memory": lambda a, b: np.may_share_memory(a.on, b.on),
         "from_dlpack": lambda a: a.array,
         "cuda": SimpleNamespace(Device=Device, Stream=Stream, get_current_stream=lambda: CURRENT[-1]),

@@ -5,6 +5,7 @@ python qat_processes.py FOLDER RANK WORLD
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -152,6 +153,31 @@ def loaded_in_parts(config: str) -> dict[str, Any]:
     return {"before": before, "scales": scales, "wanted": {name: wanted[name] for name in scales}}
 
 
+def outdated_in_parts() -> str:
+    """What a spread model says when scales were loaded, then it was trained, then weights came without scales."""
+    model, (x, _) = qat.prepare(network(), CONFIGS["scheduled"]()), shard(-1, CPU)
+    with qat.calibrate(model), torch.no_grad():
+        model(x)
+    spread(model, MixedPrecisionPolicy())
+    qat.load_state_dict(model, qat.state_dict(model))
+    model(x).sum().backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, network().state_dict() if distributed.get_rank() == 0 else {}, options=options)
+    return told(lambda: model(x))
+
+
+def shared_in_parts() -> list[bool]:
+    """Whether the scales of a spread weight of two layers stay, when they are loaded before it."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    model[1].weight = model[0].weight
+    fully_shard(qat.prepare(model, CONFIGS["scheduled"]()))
+    weights = copy.deepcopy(model.state_dict())
+    qat.load_state_dict(model, qat.state_dict(model))
+    model.load_state_dict(weights)
+    return [one.is_ready for _, one in qat.quantizers(model) if one.role == "weight"]
+
+
 def tensor_parallel() -> dict[str, Any]:
     """Layers that were not prepared may be split; the others say that they may not."""
     mesh, x = init_device_mesh("cpu", (distributed.get_world_size(),)), torch.ones(2, 64)
@@ -186,6 +212,7 @@ def main(folder: Path, rank: int, world: int) -> None:
         results = {"statistics": statistics(rank, world), "cast": cast_scales(), "split": tensor_parallel()}
         results |= {"born": {config: born_in_parts(config) for config in CONFIGS}}
         results |= {"loaded": {config: loaded_in_parts(config) for config in ("learned", "scheduled")}}
+        results |= {"outdated": outdated_in_parts(), "shared": shared_in_parts()}
         results |= {"runs": {run: trained(folder, *run) for run in RUNS}}
         torch.save(results, folder / f"{rank}.pt")
     finally:

@@ -119,6 +119,15 @@ def test_a_float_model_cannot_be_calibrated() -> None:
         pass
 
 
+def test_a_converted_model_cannot_be_calibrated() -> None:
+    """Its scales of activations are kept as they are."""
+    model = qat.convert(calibrated(prepared(input=INT8), batch(0)))
+    before = scales(model)
+    with pytest.raises(ValueError, match="the model is converted, and its scales are kept; allowed: what qat.prepare"):
+        calibrated(model, 10 * batch(0))
+    assert scales(model) == before
+
+
 # --- weights by schedule -----------------------------------------------------------------------------------------
 
 

@@ -247,6 +247,10 @@ BAD = {
         ],
     ),
     "rules": ("rules: {}", ["1:8: rules: expected a list of rules, got a mapping"]),
+    "matmul": (
+        "rules: [{matmull: nvidia_h100/wgmma.e4m3.f32}]",
+        [f"1:10: rules.0.matmull: unknown key; did you mean 'matmul'? ({KEYS})"],
+    ),
     "says_nothing": (
         'rules: [{match: "a"}, {weight: null}]',
         [

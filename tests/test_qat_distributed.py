@@ -166,6 +166,14 @@ def test_weights_that_come_to_spread_models_wait_for_all_processes(
         assert same(found["scales"], found["wanted"])
 
 
+def test_spread_models_do_not_keep_scales_that_were_loaded_long_ago(results: list[Mapping[str, Any]]) -> None:
+    assert all(found["outdated"].startswith("RuntimeError: 0: int8 has no scale yet; call") for found in results)
+
+
+def test_scales_of_shared_weights_stay_in_spread_models(results: list[Mapping[str, Any]]) -> None:
+    assert all(found["shared"] == [True, True] for found in results)
+
+
 def test_converting_a_part_says_how_to_gather_the_whole(results: list[Mapping[str, Any]]) -> None:
     told = results[0]["runs"]["blocks", "fsdp2", None]["convert"]
     assert told.startswith("ValueError: '0.weight' is spread over processes; load what get_model_state_dict(model, ")

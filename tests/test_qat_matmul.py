@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,11 +101,9 @@ def test_a_convolution_is_the_rounded_exact_one(case: str) -> None:
     """The `ideal` accelerator rounds exact sums once, which float64 holds."""
     make, shape = CONVOLUTIONS[case]
     torch.manual_seed(0)
-    layer, x = prepared(make(), IDEAL, input={**DYNAMIC, "dynamic": False}), batch(*shape)
+    weight, input = {"format": E4M3, "quantizer": "minmax"}, {**DYNAMIC, "dynamic": False}
+    layer, x = prepared(make(), IDEAL, weight, input), batch(*shape)
     layer.input_quantizer.keep(torch.tensor([2.0**-7]))
-    layer.weight_quantizer.config = sqs.qat.TensorConfig(
-        format=sqs.load_format(E4M3), quantizer=sqs.MinMax(), per="channel"
-    )
     with torch.no_grad():
         y = layer(x)
         scale = layer.weight_quantizer.scale_for(layer.weight)
@@ -174,7 +173,10 @@ def test_floats_are_multiplied_by_torch() -> None:
     qat.set_mode(model, "float")
     assert torch.equal(model(x), plain(x))
     qat.set_mode(model, "quantize", roles=["weight"])
-    assert torch.equal(model(x), model(x))
+    usual = copy.deepcopy(model)
+    usual[0].matmul_key = usual[2].matmul_key = None
+    assert torch.equal(model(x), usual(x))
+    assert not torch.equal(model(x), plain(x))
     qat.set_mode(model, "quantize")
     assert torch.equal(model(x), y)
 
@@ -204,6 +206,38 @@ def test_a_compiled_model_gives_the_same() -> None:
     qat.convert(model)
     torch.compiler.reset()
     assert torch.equal(torch.compile(model, fullgraph=True, backend="aot_eager")(x), y)
+
+
+TRANSFORMED: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
+    "linear": (lambda: prepared(nn.Linear(16, 4)), (3, 2, 16)),
+    "blocks": (lambda: prepared(nn.Linear(32, 4), NVFP4, weight="nvfp4", input="nvfp4"), (3, 2, 32)),
+    "convolution": (lambda: prepared(nn.Conv1d(4, 6, 3, padding=1, groups=2)), (3, 2, 4, 5)),
+    "converted": (lambda: qat.convert(prepared(nn.Sequential(nn.Linear(16, 4)))), (3, 2, 16)),
+}
+
+
+@pytest.mark.parametrize("case", TRANSFORMED)
+def test_functional_transforms_give_the_same(case: str) -> None:
+    make, shape = TRANSFORMED[case]
+    model, x = make(), batch(*shape)
+    assert torch.equal(torch.vmap(model)(x), torch.stack([model(each) for each in x]))
+    given = x[0].clone().requires_grad_()
+    model(given).square().sum().backward()
+    assert torch.equal(torch.func.grad(lambda each: model(each).square().sum())(x[0]), given.grad)
+
+
+def test_gradients_of_each_sample() -> None:
+    model, x = prepared(net()), batch(3, 96)
+
+    def loss(parameters: dict[str, Tensor], each: Tensor) -> Tensor:
+        return torch.func.functional_call(model, parameters, (each,)).square().sum()
+
+    found = torch.vmap(torch.func.grad(loss), in_dims=(None, 0))(dict(model.named_parameters()), x)
+    for index, each in enumerate(x):
+        model.zero_grad()
+        model(each).square().sum().backward()
+        for name, parameter in model.named_parameters():
+            assert torch.allclose(found[name][index], parameter.grad, rtol=1e-5, atol=1e-6)
 
 
 def calls() -> Iterator[tuple[Any, tuple[Any, ...]]]:

@@ -83,6 +83,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"weight": "nvfp4", "input": "nvfp4", "matmul": "b200/mxf4.e2m1.f32"},
         "blocks of nvfp4 are none of its; allowed: float4_e2m1fn, and blocks of 32 of these with scales of float8_e8m0",
     ),
+    "float64": (
+        {"matmul": "h100/mma.f64.f64"},
+        "mma.f64.f64 multiplies float64, to which no tensor is quantized; allow",
+    ),
     "channels": ({"input": {"format": E4M3, "per": "channel"}}, "sums over the input's channels"),
 }
 
@@ -100,6 +104,24 @@ def test_objects_are_checked_too() -> None:
         qat.LayerConfig(weight=layer.weight, matmul=layer.matmul)
     with pytest.raises(TypeError, match="allowed: a MatmulConfig"):
         qat.LayerConfig(matmul=WGMMA)  # type: ignore[arg-type]
+
+
+OBJECTS: dict[str, tuple[dict[str, Any], str]] = {
+    "accelerator": (
+        {"accelerator": "nvidia_h100"},
+        "accelerator is 'nvidia_h100'; allowed: an AcceleratorSpec, such as load_accelerator(...).spec",
+    ),
+    "instruction": ({"instruction": ["x"]}, "instruction is .*; allowed: the name of one of the accelerator's"),
+    "plan": ({"plan": {"promote_every": 128}}, "plan is .*; allowed: a GemmPlan"),
+}
+
+
+@pytest.mark.parametrize("case", OBJECTS)
+def test_parts_of_a_matmul_config_are_objects(case: str) -> None:
+    keys, message = OBJECTS[case]
+    spec = sqs.load_accelerator("nvidia_h100").spec
+    with pytest.raises(TypeError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        qat.MatmulConfig(**{"accelerator": spec, "instruction": "wgmma.e4m3.f32", **keys})
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------
@@ -174,9 +196,15 @@ def test_a_file_whose_accelerator_was_changed_is_refused(tmp_path: Path) -> None
     keys = json.loads(_read(path)[0].to_json())
     matmul = matmul_config(WGMMA)
     assert keys["matmuls"] == {matmul_hash(matmul): matmul_text(matmul)}
-    changed = json.dumps(keys).replace('fraction_bits\\": 13', 'fraction_bits\\": 14')
-    assert changed != json.dumps(keys)
-    save_file(load_file(path), path, {KEY: changed})
-    with pytest.raises(ValueError, match="has another hash: it was changed"):
-        qat.load(path, net())
+    hash, text = matmul_hash(matmul), matmul_text(matmul)
+    other = text.replace('fraction_bits": 13', 'fraction_bits": 14')
+    assert other != text
+    for matmuls, message in (
+        ({hash: other}, f"what multiplies, {hash[:12]}, has another hash, .*: it was changed"),
+        ({hash: "null"}, f"what multiplies, {hash[:12]}, has another hash, .*: it was changed"),
+        ({}, f"0: the hash {hash[:12]} of what multiplies is unknown; the file has texts of: none"),
+    ):
+        save_file(load_file(path), path, {KEY: json.dumps({**keys, "matmuls": matmuls})})
+        with pytest.raises(ValueError, match=message):
+            qat.load(path, net())
     assert Description.from_json(json.dumps(keys)).layers["0"].matmul == matmul

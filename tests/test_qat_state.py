@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,17 @@ def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
         assert_bit_exact(tensor, other[name])
 
 
-def trained(model: nn.Module, steps: int = 2) -> nn.Module:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+def sgd(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def fused_adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """It changes weights without torch's count of changes."""
+    return torch.optim.AdamW(parameters, lr=0.1, fused=True)
+
+
+def trained(model: nn.Module, steps: int = 2, optimizer_of: Callable[..., torch.optim.Optimizer] = sgd) -> nn.Module:
+    optimizer = optimizer_of(model.parameters())
     for _ in range(steps):
         optimizer.zero_grad()
         model(x_of()).square().sum().backward()
@@ -90,12 +99,60 @@ def test_scales_that_are_loaded_with_weights_stay(kept: str, order: str) -> None
     assert_bit_exact(model(x_of()).detach(), source(x_of()).detach())
 
 
-def test_scales_that_were_loaded_long_ago_do_not_stay() -> None:
+@pytest.mark.parametrize("optimizer_of", [sgd, fused_adam])
+def test_scales_that_were_loaded_long_ago_do_not_stay(optimizer_of: Callable[..., torch.optim.Optimizer]) -> None:
     model, other = prepared(0, weight=KEPT["once"]), prepared(1, weight=KEPT["once"])
     qat.load_state_dict(model, qat.state_dict(model))
-    trained(model)
+    trained(model, optimizer_of=optimizer_of)
     model.load_state_dict(floats(1).state_dict())
     assert_same(weight_scales(model), weight_scales(other))
+
+
+def test_copies_do_not_keep_scales_that_were_loaded_long_ago() -> None:
+    model, other = prepared(0, weight=KEPT["once"]), prepared(1, weight=KEPT["once"])
+    qat.load_state_dict(model, qat.state_dict(model))
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.data.add_(1)
+    model.load_state_dict(floats(1).state_dict())
+    assert_same(weight_scales(model), weight_scales(other))
+
+
+class Tied(nn.Module):
+    """An embedding and a head that share their weight."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.embedding, self.head = nn.Embedding(16, 8), nn.Linear(8, 16, bias=False)
+        self.head.weight = self.embedding.weight
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("order", ["weights first", "scales first"])
+@pytest.mark.parametrize("kept", ["once", "learned"])
+def test_scales_of_shared_weights_stay(kept: str, order: str, assign: bool) -> None:
+    source, model = (qat.prepare(Tied(seed), qat.QATConfig(weight=KEPT[kept])) for seed in (0, 1))
+    for _, one in qat.quantizers(source):
+        one.keep(1.5 * one.scale.detach())
+    weights, scales = copy.deepcopy(source.state_dict()), qat.state_dict(source)
+    if order == "scales first":
+        qat.load_state_dict(model, scales)
+    model.load_state_dict(weights, assign=assign)
+    if order == "weights first":
+        qat.load_state_dict(model, scales)
+    assert_same(weight_scales(model), weight_scales(source))
+
+
+def test_a_module_may_be_called_as_a_part_of_the_state_is() -> None:
+    model = nn.Module()
+    model.net = nn.Module()
+    model.net.statistics = nn.Linear(8, 8)
+    qat.prepare(model, qat.QATConfig(weight=KEPT["learned"]))
+    state = {key: 2 * each if key.endswith("scale") else each for key, each in qat.state_dict(model).items()}
+    qat.load_state_dict(model, state)
+    assert_same(qat.state_dict(model), state)
 
 
 def test_only_weights_that_came_get_other_scales() -> None:

@@ -35,6 +35,14 @@ def test_weights_are_measured_as_they_are() -> None:
     assert row.bits_per_element == 4 + 32 / 24
 
 
+def test_formats_that_round_at_random_are_measured_without_torchs_generator() -> None:
+    format = sqs.parse_format("{name: sr, extends: int4_narrow, encode: {rounding: stochastic_a, random_bits: 8}}")
+    model = qat.prepare(nn.Linear(8, 4), qat.QATConfig(weight={"format": format, "quantizer": "minmax"}))
+    before = torch.get_rng_state()
+    assert qat.summary(model) == qat.summary(model)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_what_is_clipped_is_told() -> None:
     model = nn.Linear(100, 1)
     with torch.no_grad():

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.distributed import ProcessGroup
 
+from statqat_sim.qat.conversion import is_converted
 from statqat_sim.qat.distributed import summed_over_processes
 from statqat_sim.qat.modes import layers, quantizers, require_layers
 from statqat_sim.qat.require import told_value
@@ -55,9 +56,11 @@ def calibrate(
 
     Raises:
         TypeError: if `model` is none, `synchronise` no bool, or `process_group` none.
-        ValueError: if the model is not prepared, or other processes have another one.
+        ValueError: if the model is not prepared, or converted, or other processes have another one.
     """
     require_layers(model)
+    if is_converted(model):
+        raise ValueError("the model is converted, and its scales are kept; allowed: what qat.prepare gave")
     if not isinstance(synchronise, bool):
         raise TypeError(f"synchronise is {told_value(synchronise)}; allowed: True or False")
     if not isinstance(process_group, ProcessGroup | None):

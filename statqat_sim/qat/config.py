@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.qat.matmul_config import MatmulConfig, matmul_problems
+from statqat_sim.qat.matmul_config import MatmulConfig, config_problems
 from statqat_sim.quantizer import Analytic, Iterative, StateQuantizer
 from statqat_sim.spec.base import KeyProblem
 from statqat_sim.spec.block import BlockFormat
@@ -101,7 +101,7 @@ class LayerConfig:
             return
         if not isinstance(self.matmul, MatmulConfig):
             raise TypeError(f"matmul is {shown(self.matmul)}; allowed: a MatmulConfig; QATConfig takes names")
-        if wrong := "; ".join(matmul_problems(self.matmul, self.weight, self.input)):
+        if wrong := "; ".join(config_problems(self.matmul, self.weight, self.input)):
             raise ValueError(f"matmul: {wrong}")
 
     def tensors(self) -> Iterator[tuple[Role, TensorConfig]]:
@@ -231,6 +231,9 @@ class QATConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """What `from_dict` reads, of plain values. Formats that are not the catalog's are written out.
+
+        Of accelerators that are not, only what their instruction needs is: the configuration that is read back is
+        another one then, whose bits are the same.
 
         Raises:
             TypeError: if a quantizer has no name, or options that are no plain values.

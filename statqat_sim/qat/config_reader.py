@@ -24,7 +24,7 @@ from statqat_sim.qat.config import (
     role_problems,
     value_problems,
 )
-from statqat_sim.qat.matmul_config import matmul_problems
+from statqat_sim.qat.matmul_config import config_problems
 from statqat_sim.qat.matmul_keys import read_matmul
 from statqat_sim.qat.quantizer_keys import read_quantizer
 from statqat_sim.quantizer import StateQuantizer
@@ -155,7 +155,7 @@ class Reader:
         tensors = {role: self.tensor(node.value[role], role) for role in ROLES if role in node.value}
         matmul = read_matmul(node.value[MATMUL], self.problems, self._place) if MATMUL in node.value else None
         if matmul is not None and len(self.problems) == known:
-            found = matmul_problems(matmul, tensors.get("weight"), tensors.get("input"))
+            found = config_problems(matmul, tensors.get("weight"), tensors.get("input"))
             self.problems.extend(node.value[MATMUL].problem(each) for each in found)
         return LayerConfig(**tensors, matmul=matmul if len(self.problems) == known else None)
 
@@ -273,7 +273,7 @@ class Reader:
         return tuple(names)
 
     def _misspelt(self, node: Located) -> bool:
-        return bool(meant(node, RULE_KEYS) & {*ROLES, "skip"})
+        return bool(meant(node, RULE_KEYS) & {*ROLES, "skip", MATMUL})
 
     def _expected(self, node: Located, what: str) -> None:
         if node.value is not UNREADABLE:

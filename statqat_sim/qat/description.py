@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -142,10 +142,11 @@ def _checked_format(hash: str, text: str) -> Format:
 
 
 def _checked_matmul(hash: str, text: str) -> MatmulConfig:
-    matmul = matmul_of(text)
-    if sha256(text.encode()).hexdigest() != hash:
-        raise ValueError(f"the text of what multiplies, {hash[:12]} ({matmul}), has another hash: it was changed")
-    return matmul
+    found = sha256(text.encode()).hexdigest()
+    if found != hash:
+        told = f"the text of what multiplies, {hash[:12]}, has another hash, {found[:12]}"
+        raise ValueError(f"{told}: it was changed")
+    return matmul_of(text)
 
 
 def _layer(
@@ -155,7 +156,7 @@ def _layer(
     activations: dict[Any, TensorConfig] = {
         role: _activation(f"{name}, {role}", found, formats) for role, found in keys["activations"].items()
     }
-    matmul = matmuls[keys["matmul"]] if "matmul" in keys else None
+    matmul = _matmul_of(name, keys["matmul"], matmuls) if "matmul" in keys else None
     return SavedLayer(kind=keys["kind"], weights=weights, activations=activations, matmul=matmul)
 
 
@@ -177,8 +178,18 @@ def _activation(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) 
     return TensorConfig(format=format, quantizer=quantizer, per=keys["per"], dynamic=keys["dynamic"])
 
 
+def _matmul_of(name: str, hash: str, matmuls: Mapping[str, MatmulConfig]) -> MatmulConfig:
+    if hash not in matmuls:
+        raise ValueError(_unknown(name, hash, "what multiplies", matmuls))
+    return matmuls[hash]
+
+
 def _format_of(name: str, hash: str, formats: Mapping[str, Format]) -> Format:
     if hash not in formats:
-        known = ", ".join(each[:12] for each in formats) or "none"
-        raise ValueError(f"{name}: the hash {hash[:12]} of its format is unknown; the file has texts of: {known}")
+        raise ValueError(_unknown(name, hash, "its format", formats))
     return formats[hash]
+
+
+def _unknown(name: str, hash: str, what: str, texts: Iterable[str]) -> str:
+    known = ", ".join(each[:12] for each in texts) or "none"
+    return f"{name}: the hash {hash[:12]} of {what} is unknown; the file has texts of: {known}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.geometry import is_whole_array
@@ -33,7 +33,7 @@ class MatmulConfig:
         plan: how a long K is cut; None: as the accelerator's own plan has it, or not at all.
 
     Raises:
-        TypeError: if `accelerator` or `plan` is something else.
+        TypeError: if `accelerator`, `instruction` or `plan` is something else.
         LookupError: if there is no such instruction.
         ValueError: if the plan names another one.
     """
@@ -43,9 +43,14 @@ class MatmulConfig:
     plan: GemmPlan | None = None
 
     def __post_init__(self) -> None:
-        for key, kind in (("accelerator", AcceleratorSpec), ("plan", GemmPlan | None)):
+        kinds: tuple[tuple[str, Any, str], ...] = (
+            ("accelerator", AcceleratorSpec, "an AcceleratorSpec, such as load_accelerator(...).spec"),
+            ("instruction", str, "the name of one of the accelerator's"),
+            ("plan", GemmPlan | None, "a GemmPlan"),
+        )
+        for key, kind, allowed in kinds:
             if not isinstance(getattr(self, key), kind):
-                raise TypeError(f"{key} is {shown(getattr(self, key))}; QATConfig takes names and mappings")
+                raise TypeError(f"{key} is {shown(getattr(self, key))}; allowed: {allowed}")
         self.accelerator.instruction(self.instruction)
         named = None if self.plan is None else self.plan.instruction
         if named not in (None, self.instruction):
@@ -62,7 +67,7 @@ class MatmulConfig:
         return f"{self.accelerator.name}/{self.instruction}{told}"
 
 
-def matmul_problems(matmul: MatmulConfig, weight: TensorConfig | None, input: TensorConfig | None) -> Iterator[str]:
+def config_problems(matmul: MatmulConfig, weight: TensorConfig | None, input: TensorConfig | None) -> Iterator[str]:
     """Why an instruction cannot multiply tensors that are quantized so."""
     unit = matmul.unit
     for role, tensor, operands in (("input", input, unit.a), ("weight", weight, unit.b)):
@@ -82,6 +87,8 @@ def operand_of(operands: Sequence[Operand], format: Format) -> NumberFormat | No
 
 
 def _refused(unit: Instruction, format: Format, operands: Sequence[Operand]) -> str | None:
+    if all(isinstance(each, Float64) for each in operands):
+        return f"{unit.name} multiplies float64, to which no tensor is quantized; allowed: another instruction"
     allowed = _allowed(unit, operands)
     if operand_of(operands, format) is None:
         hint = did_you_mean(format.name, [each.name for each in operands])

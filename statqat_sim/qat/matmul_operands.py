@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,8 +12,9 @@ from statqat_sim.geometry import is_whole_array
 from statqat_sim.plan.lower import code_storage
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.qat.keys import codec_for, format_of
-from statqat_sim.qat.ops import LIBRARY
-from statqat_sim.qat.packed import PackedWeight, unpacked
+from statqat_sim.qat.ops import LIBRARY, word
+from statqat_sim.qat.packed import PackedWeight, encoded, unpacked
+from statqat_sim.qat.samples import sample_by_sample
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
@@ -27,7 +27,6 @@ LIBRARY.define(  # type: ignore[no-untyped-call]
     "unpack_weight(Tensor codes, Tensor[] scales, str format, int[] shape, int axis) -> Tensor[]",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
-WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +89,10 @@ def packed_operand(packed: PackedWeight) -> Operand:
 
 def _encode(x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int) -> list[Tensor]:
     codec = codec_for(format, x)
-    options: dict[str, Any] = {} if seed is None else {"seed": int(seed) & WORD}
     if isinstance(codec.format, BlockFormat):
-        q = codec.quantize(x, axis=axis, **options)
+        q = codec.quantize(x, axis=axis, seed=word(seed))
         return [q.codes, *q.scales]
-    wide = x.to(torch.float32)  # as `Codec.fake_quantize` has it
-    return [codec.encode(wide if scale is None else wide / scale, **options)]
+    return [encoded(x, scale, seed, format)]
 
 
 def _unpack(codes: Tensor, scales: list[Tensor], format: str, shape: list[int], axis: int) -> list[Tensor]:
@@ -120,7 +117,7 @@ def _empty(shape: Sequence[int], format: Format, axis: int, device: torch.device
     for level, stored in zip(format.scales, lower_block(format).stored, strict=True):
         sizes = [1] * len(shape)
         if not is_whole_array(level.block):
-            assert isinstance(level.block, int)  # `matmul_problems` asks
+            assert isinstance(level.block, int)  # `config_problems` asks
             sizes = list(shape)
             sizes[axis] = -(-sizes[axis] // level.block)
         found.append(torch.empty(sizes, dtype=_dtype(stored.storage), device=device))
@@ -136,3 +133,5 @@ LIBRARY.impl("encode", _encode, "CompositeExplicitAutograd")  # type: ignore[no-
 LIBRARY.impl("unpack_weight", _unpack, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 torch.library.register_fake("statqat::encode", _fake_of_encoded, lib=LIBRARY)
 torch.library.register_fake("statqat::unpack_weight", _fake_of_unpacked, lib=LIBRARY)
+torch.library.register_vmap("statqat::encode", sample_by_sample(torch.ops.statqat.encode), lib=LIBRARY)
+torch.library.register_vmap("statqat::unpack_weight", sample_by_sample(torch.ops.statqat.unpack_weight), lib=LIBRARY)

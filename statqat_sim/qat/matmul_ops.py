@@ -12,7 +12,8 @@ from statqat_sim.qat.keys import format_of
 from statqat_sim.qat.matmul_config import operand_of
 from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.matmul_operands import Operand
-from statqat_sim.qat.ops import LIBRARY
+from statqat_sim.qat.ops import LIBRARY, is_transformed
+from statqat_sim.qat.samples import sample_by_sample
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
 
@@ -36,10 +37,10 @@ def multiply(usual: Tensor, a: Operand, b: Operand, bias: Tensor | None, matmul:
         matmul: the key of a `MatmulConfig`.
     """
     plain = None if bias is None else bias.detach()
-    scales = a.scale, b.scale
-    return torch.ops.statqat.multiply(  # type: ignore[no-any-return]
-        usual, list(a.codes), list(b.codes), *scales, plain, a.format, b.format, matmul
-    )
+    others = list(a.codes), list(b.codes), a.scale, b.scale, plain, a.format, b.format, matmul
+    if is_transformed():
+        return _Product.apply(usual, torch.ops.statqat.multiply(usual.detach(), *others))  # type: ignore[no-any-return, no-untyped-call]
+    return torch.ops.statqat.multiply(usual, *others)  # type: ignore[no-any-return]
 
 
 def _multiply(
@@ -88,7 +89,7 @@ def _side(arrays: list[Tensor], key: str, operands: Any, axis: int) -> tuple[Any
     if isinstance(format, BlockFormat):
         return QuantizedTensor(codes, tuple(scales), format, axis), None
     operand = operand_of(operands, format)
-    assert operand is not None  # `matmul_problems` asks
+    assert operand is not None  # `config_problems` asks
     return codes, operand.name
 
 
@@ -107,6 +108,25 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
     return gradient, [None] * a, [None] * b, *(None,) * 6
 
 
+class _Product(torch.autograd.Function):
+    """A product with the gradient of the usual one, for `torch.func`, which takes none of named operations."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(usual: Tensor, product: Tensor) -> Tensor:
+        return product.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """The gradient needs nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+        return *gradients, None
+
+
 LIBRARY.impl("multiply", _multiply, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 torch.library.register_fake(MULTIPLY, _fake_of_product, lib=LIBRARY)
 torch.library.register_autograd(MULTIPLY, _backward, setup_context=_remember, lib=LIBRARY)
+torch.library.register_vmap(MULTIPLY, sample_by_sample(torch.ops.statqat.multiply), lib=LIBRARY)

@@ -16,6 +16,7 @@ from statqat_sim.geometry import is_whole_array
 from statqat_sim.qat.device_scales import minmax_scale
 from statqat_sim.qat.gradients import LEARNED, elements, gradient_of_input, gradient_of_scale, is_clipped
 from statqat_sim.qat.keys import codec_for, format_of, plain_scale, quantizer_of, traced_codec
+from statqat_sim.qat.samples import sample_by_sample
 from statqat_sim.spec.block import BlockFormat
 
 LIBRARY = torch.library.Library("statqat", "DEF")  # type: ignore[no-untyped-call]
@@ -29,7 +30,6 @@ LIBRARY.define(  # type: ignore[no-untyped-call]
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 OPERATION: Any = torch.ops.statqat.fake_quantize.default
-WORD = (1 << 64) - 1
 PLAIN = Tensor, nn.Parameter
 """Types of tensors that do nothing of their own."""
 
@@ -56,13 +56,13 @@ def fake_quantize(
             activations, whose features begin at `axis`.
         exact: False: torch's operations, on whatever device; formats that round at random are refused.
     """
-    if not exact or _is_transformed():
+    if not exact or is_transformed():
         return _FakeQuantize.apply(x, scale, seed, format, axis, gradient, exact)  # type: ignore[no-any-return, no-untyped-call]
     call = OPERATION if _is_watched(x, scale, seed) else _FakeQuantizeAtOnce.apply
     return call(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
 
 
-def _is_transformed() -> bool:
+def is_transformed() -> bool:
     """Whether `torch.func` calls, which wants a Function: it does not take gradients of named operations."""
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
@@ -100,12 +100,13 @@ def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format:
     is_wide = x.dtype == torch.float64 and not isinstance(codec.format, BlockFormat)
     # in torch's own memory, which may be resized
     out = torch.empty(x.shape, dtype=torch.float64 if is_wide else torch.float32, device=x.device)
-    codec.fake_quantize(x, scale=scale, axis=axis, out=out, seed=_word(seed))
+    codec.fake_quantize(x, scale=scale, axis=axis, out=out, seed=word(seed))
     return out.to(x.dtype)
 
 
-def _word(seed: Tensor | None) -> int | None:
-    return None if seed is None else int(seed) & WORD
+def word(seed: Tensor | None) -> int | None:
+    """The 64 bits of a seed, as codecs take them: without a sign."""
+    return None if seed is None else int(seed) & (1 << 64) - 1
 
 
 def _choose_scale(x: Tensor, format: str, quantizer: str, channel_axis: int | None) -> Tensor:
@@ -170,7 +171,7 @@ class _FakeQuantize(torch.autograd.Function):
     ) -> Tensor:
         if exact:
             return OPERATION(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
-        values = traced_codec(format).fake_quantize(x, scale=scale, axis=axis, seed=_word(seed))
+        values = traced_codec(format).fake_quantize(x, scale=scale, axis=axis, seed=word(seed))
         return values.to(x.dtype)  # type: ignore[no-any-return]
 
     @staticmethod
@@ -209,7 +210,8 @@ def _vectorised(call: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple
     spec = format_of(format)
     is_joint = isinstance(spec, BlockFormat) and any(is_whole_array(level.block) for level in spec.scales)
     if is_joint or seed_dim is not None or x_dim is None:
-        return _one_by_one(call, info, in_dims, arguments)
+        joined: Tensor = sample_by_sample(call)(info, in_dims, *arguments)[0]
+        return joined
     x = x.movedim(x_dim, 0)
     if scale is not None and scale_dim is not None:
         scale = scale.movedim(scale_dim, 0)
@@ -217,19 +219,5 @@ def _vectorised(call: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple
     return call(x, scale, seed, format, axis if axis < 0 else axis + 1, *rest)  # type: ignore[no-any-return]
 
 
-def _vectorised_choice(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
-    return _one_by_one(torch.ops.statqat.choose_scale, info, in_dims, arguments), 0
-
-
-def _one_by_one(call: Any, info: Any, in_dims: tuple[Any, ...], arguments: tuple[Any, ...]) -> Tensor:
-    """The results of a call for each sample, stacked."""
-
-    def of_sample(index: int) -> Any:
-        pairs = zip(arguments, in_dims, strict=True)
-        return call(*[each if dim is None else each.select(dim, index) for each, dim in pairs])
-
-    return torch.stack([of_sample(index) for index in range(info.batch_size)])
-
-
 torch.library.register_vmap(FAKE_QUANTIZE, _vectorised_quantize, lib=LIBRARY)
-torch.library.register_vmap(CHOOSE_SCALE, _vectorised_choice, lib=LIBRARY)
+torch.library.register_vmap(CHOOSE_SCALE, sample_by_sample(torch.ops.statqat.choose_scale), lib=LIBRARY)

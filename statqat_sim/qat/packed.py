@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from statqat_sim.geometry import Geometry
 from statqat_sim.layouts.bits import BYTE
 from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
 from statqat_sim.qat.keys import codec_for, format_key, format_of
+from statqat_sim.qat.ops import word
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
@@ -103,13 +103,12 @@ class PackedWeight(nn.Module):
         format, axis = quantizer.config.format, quantizer.layout.axis
         scale = quantizer.scale_for(weight)
         seed = quantizer.draw_seed()
-        options = {} if seed is None else {"seed": int(seed) & (1 << 64) - 1}
         if scale is None:
             packing = Packing(format=format, shape=tuple(weight.shape), axis=axis)
-            buffers = _of_blocks(weight, packing, options)
+            buffers = _of_blocks(weight, packing, seed)
         else:
             packing = Packing(format=format, shape=tuple(weight.shape), axis=axis, channels=tuple(scale.shape))
-            buffers = _of_numbers(weight, scale.detach(), format, options)
+            buffers = _of_numbers(weight, scale.detach(), format, seed)
         return cls(packing, weight.dtype, buffers)
 
     @classmethod
@@ -158,14 +157,21 @@ class PackedWeight(nn.Module):
 # --- encoding ----------------------------------------------------------------------------------------------------
 
 
-def _of_numbers(weight: Tensor, scale: Tensor, format: Format, options: dict[str, Any]) -> dict[str, Tensor]:
-    quotient = weight.detach().to(torch.float32) / scale  # as `Codec.fake_quantize` has it, of float64 too
-    codes = codec_for(format_key(format), weight).encode(quotient, **options)
+def encoded(x: Tensor, scale: Tensor | None, seed: Tensor | None, key: str) -> Tensor:
+    """The codes of a number format: of quotients in float32, of float64 too, as `Codec.fake_quantize` has it."""
+    wide = x.to(torch.float32)
+    codes: Tensor = codec_for(key, x).encode(wide if scale is None else wide / scale, seed=word(seed))
+    return codes
+
+
+def _of_numbers(weight: Tensor, scale: Tensor, format: Format, seed: Tensor | None) -> dict[str, Tensor]:
+    codes = encoded(weight.detach(), scale, seed, format_key(format))
     return {CODES: to_dense(codes, format.bits), SCALE: scale.to(torch.float32, copy=True)}
 
 
-def _of_blocks(weight: Tensor, packing: Packing, options: dict[str, Any]) -> dict[str, Tensor]:
-    q = codec_for(format_key(packing.format), weight).quantize(weight.detach(), axis=packing.axis, **options)
+def _of_blocks(weight: Tensor, packing: Packing, seed: Tensor | None) -> dict[str, Tensor]:
+    codec = codec_for(format_key(packing.format), weight)
+    q = codec.quantize(weight.detach(), axis=packing.axis, seed=word(seed))
     offsets = (*q.offset_scales, *(() if q.offset is None else (q.offset,)))
     arrays = zip(packing.fields.values(), (*q.scales, *offsets, q.codes), strict=True)
     return {

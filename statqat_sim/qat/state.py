@@ -14,7 +14,7 @@ from statqat_sim.qat.modes import layers, require_quantizers
 from statqat_sim.qat.require import require_values
 from statqat_sim.qat.statistics import ARRAYS, as_tensors, from_tensors
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
-from statqat_sim.qat.weights import version_of
+from statqat_sim.qat.weights import mark_of
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.text import format_hash
 
@@ -41,6 +41,8 @@ def state_dict(model: nn.Module) -> dict[str, Tensor]:
 def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Take what `state_dict` of a model prepared alike has given, before or after the model's own state.
 
+    Weights that the model's `load_state_dict` brings later get their scales anew, unless a qat state was loaded since
+    the weights last changed: its scales are taken for theirs; call `qat.choose_weight_scales` otherwise.
     A state that no format was written into, by a version that did not do so, is taken with a warning.
 
     Raises:
@@ -154,11 +156,14 @@ def _remember_weights(model: nn.Module) -> None:
     """Note which weights the scales that came were loaded beside."""
     for _, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
-            quantizer.loaded_beside = version_of(getattr(layer, parameter)) if quantizer.is_ready else None
+            quantizer.loaded_beside = mark_of(getattr(layer, parameter)) if quantizer.is_ready else None
 
 
 def _split(key: str) -> tuple[str, str]:
     """The name of a quantizer, and what of it."""
+    for part in PARTS:
+        if key.endswith(f".{part}"):
+            return key.removesuffix(f".{part}"), part
     name, _, part = key.rpartition(f".{STATISTICS}.")
     if name:
         return name, f"{STATISTICS}.{part}"

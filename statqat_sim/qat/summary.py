@@ -219,7 +219,7 @@ def _ends(scale: Tensor | None) -> tuple[float, float] | None:
 
 
 def _sqnr_db(weight: Tensor, scale: Tensor | None, quantizer: TensorQuantizer) -> float | None:
-    x, y = weight.double(), quantizer.quantized(weight, scale, quantizer.draw_seed()).double()
+    x, y = weight.double(), quantizer.quantized(weight, scale, quantizer.fixed_seed()).double()
     return _finite(decibels(float((x * x).sum()), float(((x - y) ** 2).sum())))
 
 

@@ -42,8 +42,8 @@ class TensorQuantizer(nn.Module):
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
         sharers: of a weight that several layers share: all of its quantizers.
-        loaded_beside: the version of the weight when the scale was loaded; None if it was not, or weights came since.
-        came_with: the version of a shared weight that came by another layer's name.
+        loaded_beside: the mark of the weight when the scale was loaded; None if it was not, or weights came since.
+        came_with: the mark of a shared weight that came by another layer's name.
     """
 
     scale: Tensor | None
@@ -70,8 +70,8 @@ class TensorQuantizer(nn.Module):
         self.quantizer_key = None if self.config.quantizer is None else quantizer_key(self.config.quantizer)
         self._is_stochastic = is_stochastic(self.config.format)
         if not self.exact:  # torch's exporter would make fakes of the constants that are kept when they are first seen
-            seed = torch.tensor(0) if self._is_stochastic else None
-            fake_quantize(torch.zeros([1] * 5), torch.ones(1) if self.has_scale else None, seed, **self._options)
+            scale = torch.ones(1) if self.has_scale else None
+            fake_quantize(torch.zeros([1] * 5), scale, self.fixed_seed(), **self._options)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -173,7 +173,7 @@ class TensorQuantizer(nn.Module):
         if held is None or not self.is_ready or x.is_meta:
             self.choose(x)
         else:
-            seed = torch.tensor(0) if self._is_stochastic else None
+            seed = self.fixed_seed()
             with torch.no_grad():
                 self.keep(updated(x, held, self._chosen(x), lambda x, scale: self.quantized(x, scale, seed)))
 
@@ -238,6 +238,10 @@ class TensorQuantizer(nn.Module):
         if not self._is_stochastic:
             return None
         return torch.randint(-(1 << 63), (1 << 63) - 1, (), dtype=torch.int64, device="cpu")
+
+    def fixed_seed(self) -> Tensor | None:
+        """For what is only measured: the same every time, and torch's generator stays as it is."""
+        return torch.tensor(0) if self._is_stochastic else None
 
     def _observe(self, x: Tensor) -> None:
         if self.role == "grad_output":

@@ -7,15 +7,29 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from statqat_sim.qat.sums import sum_of
+
 if TYPE_CHECKING:
     from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 
-def version_of(weight: Tensor | None) -> int | None:
-    """A number that grows with every change in place; None where torch counts none."""
+def mark_of(weight: Tensor | None) -> int | None:
+    """A number that is another one when the weight has changed; None where there are no values.
+
+    It is a checksum, as torch's count of changes misses those by fused optimizers, by `.data` and in copies. Of weights
+    that are spread over processes it is the count, which all processes agree on: some have shards of nothing.
+    """
+    if weight is None or weight.is_meta:
+        return None
     if isinstance(weight, DTensor):
-        weight = weight._local_tensor
-    return None if weight is None or weight.is_inference() else weight._version
+        return None if weight.is_inference() else weight._version
+    return sum_of(weight.detach().cpu())
+
+
+def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None:
+    """The mark of a weight that may be loaded next; None where nobody asks, which spares the sum."""
+    is_beside = any(each.loaded_beside is not None for each in quantizer.sharers or (quantizer,))
+    return mark_of(weight) if is_beside or isinstance(weight, DTensor) else None
 
 
 def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> None:
@@ -24,14 +38,19 @@ def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None) 
     Args:
         quantizer: the layer's whose weight it is.
         weight: as it is now.
-        before: its version before it was loaded.
+        before: what `mark_before` gave before it was loaded.
     """
-    if before is not None and quantizer.came_with == before:  # a state has it by the other layer's name, too
-        quantizer.came_with = None
+    if quantizer.came_with is not None and quantizer.came_with == _mark_between(weight, before):
+        quantizer.came_with = None  # a state has it by the other layer's name, too
         return
     for each in quantizer.sharers or (quantizer,):
         _follow(each, weight, before)
-        each.came_with = None if each is quantizer else version_of(weight)
+        each.came_with = None if each is quantizer else mark_of(weight)
+
+
+def _mark_between(weight: Tensor, before: int | None) -> int | None:
+    """The mark after another layer's name and before this one's, which may bring a tensor of its own, or only count."""
+    return before if isinstance(weight, DTensor) else mark_of(weight)
 
 
 def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> None:

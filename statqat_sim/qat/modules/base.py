@@ -13,7 +13,7 @@ from statqat_sim.qat.matmul_layers import Factor
 from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.weights import version_of, weight_came
+from statqat_sim.qat.weights import mark_before, weight_came
 
 
 class Quantized(nn.Module):
@@ -115,7 +115,7 @@ class Quantized(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Weights that come without scales get them."""
-        before = {name: version_of(self._parameters.get(name)) for name in self.weights}
+        before = {name: mark_before(each, self._parameters.get(name)) for name, each in self.weight_quantizers()}
         super()._load_from_state_dict(state_dict, prefix, *rest)
         for name, quantizer in self.weight_quantizers():
             if f"{prefix}{name}" in state_dict:

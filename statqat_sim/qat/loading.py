@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from statqat_sim.errors import did_you_mean
-from statqat_sim.qat.channels import channels_of
 from statqat_sim.qat.config import LayerConfig, QATConfig, Role, Rule, TensorConfig, default_quantizer
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
@@ -149,7 +148,7 @@ def _channel_shape(name: str, role: Role, modules: Mapping[str, nn.Module], save
     quantized = _quantized_class(name, modules)
     if quantized is None or role not in quantized.layouts:
         return (saved,)
-    channels = channels_of(modules[name], quantized, role)
+    channels = quantized.channels_of(modules[name], role)
     return quantized.layouts[role].scale_shape(saved if channels is None else channels, 0)
 
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 
-from statqat_sim.qat.channels import channels_of
 from statqat_sim.qat.config import LayerConfig, QATConfig, Role
 from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
@@ -110,7 +109,7 @@ def _quantize(job: _Job, *, exact: bool) -> None:
         config = getattr(job.layer, role)
         if config is not None:
             quantizer = TensorQuantizer(config, layout, role, f"{job.name}, {role}".removeprefix(", "), exact=exact)
-            channels = channels_of(module, job.quantized_class, role)
+            channels = job.quantized_class.channels_of(module, role)
             if channels is not None:
                 quantizer.make_room(channels)
             module.add_module(f"{role}_quantizer", quantizer.to(_device(module)))

@@ -31,6 +31,7 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
 
     weights = dict.fromkeys(("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"), ROWS)
     layouts = {"input": FEATURES, "grad_output": FEATURES}
+    channels = "embed_dim", ""  # gradients come back joined, or one by one
 
     def forward(
         self,

@@ -25,14 +25,22 @@ class Quantized(nn.Module):
     Attributes:
         weights: the parameters that are quantized, and how their axes lie.
         layouts: of what enters and leaves, by role; roles that are not there are not quantized.
+        channels: attributes that tell how many channels the input and the output have; "" where only data tell.
         has_product: whether the layer multiplies; one that does not leaves `matmul` of a rule aside.
         matmul_key: stands for the `MatmulConfig` of what multiplies; None: torch.
     """
 
     weights: ClassVar[Mapping[str, Layout]] = {}
     layouts: ClassVar[Mapping[Role, Layout]] = {}
+    channels: ClassVar[tuple[str, str]] = ("", "")
     has_product: ClassVar[bool] = True
     matmul_key: str | None = None
+
+    @classmethod
+    def channels_of(cls, module: nn.Module, role: Role) -> int | None:
+        """The channels of a module's input, output or gradient, prepared or not yet; None where only data tell."""
+        of_input, of_output = cls.channels
+        return getattr(module, of_input if role == "input" else of_output, None)
 
     @classmethod
     def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:

@@ -23,6 +23,7 @@ class _QuantizedConvolution(Quantized):
     """What convolutions share, whatever the number of their axes in space."""
 
     weights = {"weight": Layout(axis=1, channel_axis=0)}
+    channels = "in_channels", "out_channels"
 
     def forward(self, input: Tensor) -> Tensor:
         y = convolve(self, self.input_factor(input), self.weight_factor(), self.matmul_key)

@@ -18,6 +18,7 @@ class QuantizedEmbedding(Quantized, nn.Embedding):
 
     weights = {"weight": Layout(axis=-1, channel_axis=0)}
     layouts = {"output": ROW, "grad_output": ROW}
+    channels = "", "embedding_dim"
     has_product = False
 
     def forward(self, input: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class QuantizedLinear(Quantized, nn.Linear):
 
     weights = {"weight": Layout(axis=-1, channel_axis=0)}
     layouts = every_role(Layout(axis=-1, channel_axis=-1))
+    channels = "in_features", "out_features"
 
     def forward(self, input: Tensor) -> Tensor:
         y = linear(self.input_factor(input), self.weight_factor(), self.bias, self.matmul_key)

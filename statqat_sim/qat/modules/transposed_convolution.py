@@ -17,6 +17,7 @@ class _QuantizedTransposed(Quantized):
     """What transposed convolutions share, whatever the number of their axes in space."""
 
     weights = {"weight": Layout(axis=0, channel_axis=1)}
+    channels = "in_channels", "out_channels"
     convolve: ClassVar[Callable[..., Tensor]]
     axes_in_space: ClassVar[int]
 

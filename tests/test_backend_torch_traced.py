@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch_compiled import WARNINGS, normal, together
 
 from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Programs
+from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.codec import Codec
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.lower_block import lower_block
@@ -160,6 +163,41 @@ def test_compiled_code_is_cut() -> None:
     wanted = Codec(load_format("mxfp4"), "numba").fake_quantize(x)
     assert_bit_exact(whole, wanted)
     assert_bit_exact(sliced, wanted[:, 5:99])
+
+
+# --- vectors -----------------------------------------------------------------------------------------------------
+
+
+FACTORS = normal(257, 1)
+VECTORS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "computed": lambda x: x * FACTORS,
+    "as it lies": lambda x: x,
+    "one axis": lambda x: x.reshape(-1),
+    "a slice": lambda x: x[:, 16:],
+    "transposed": lambda x: x.T,
+    "the last one cut off": lambda x: x[:, :-1],
+    "one vector in a row": lambda x: x.reshape(257, 17, 16)[1:],
+}
+
+
+@pytest.mark.parametrize("cases", [["computed"], pytest.param(list(VECTORS), marks=pytest.mark.long)], ids=len)
+def test_blocks_of_one_vector_in_compiled_code(cases: list[str]) -> None:
+    codec, wanted = (Codec(load_format("nvfp4"), backend).fake_quantize for backend in ("torch", "numba"))
+    x = normal(257, 272)
+    x[:3, :3] = torch.tensor([np.nan, 1e-40, -0.0])
+    results = together(*(partial(lambda case: codec(VECTORS[case](x)), case) for case in cases))
+    for found, case in zip(results, cases, strict=True):
+        assert_bit_exact(found, wanted(VECTORS[case](x).numpy()))
+
+
+@pytest.mark.parametrize("name", ["nvfp4", "mx9", "nvfp4_2d", "mxfp4"])
+def test_blocks_that_are_vectors(name: str) -> None:
+    format = load_format(name)
+    assert isinstance(format, BlockFormat)
+    plan, expected = lower_block(format), name in ("nvfp4", "mx9")
+    for shape, axis, whole in [((4, 48), -1, True), ((4, 40), -1, False), ((48, 4), 0, False)]:
+        tiling = tiling_of(Geometry.of(shape, -1 if name == "nvfp4_2d" else axis, format), plan)
+        assert any(tiling.are_vectors(stage.block) for stage in plan.stages) == (expected and whole)
 
 
 # --- exported ----------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class TorchBackend:
 
     On CPUs the bits are those of the interpreter, in eager and under `torch.compile`, but for what follows.
 
-    - Random bits are refused in compiled code.
+    - In compiled code an `offset` from 2^63 on may not change from call to call, see `draws`.
     - `torch.set_flush_denormal(True)` loses subnormals here as it does everywhere.
     - On CUDA eager operations round as IEEE 754 says. Triton, which compiles for it, divides and contracts otherwise
       where it is not told not to (`torch._inductor.config.eager_numerics.division_rounding`); nothing was proven there.

@@ -15,8 +15,9 @@ from statqat_sim.backends.torch_ops.dense import pack
 from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.backends.torch_ops.streams import narrowed
 from statqat_sim.backends.torch_ops.tiling import ELEMENT
+from statqat_sim.backends.torch_ops.vectors import loops_matter
 from statqat_sim.geometry import Geometry
-from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stored
+from statqat_sim.plan.block import CODES, BlockPlan, Stored
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed
 
@@ -68,7 +69,7 @@ class TorchBlockKernel:
     ) -> Any:
         """See `runtime.BlockKernel`."""
         is_plain = given is None and weights is None and self._programs.draws is None
-        if is_plain and parts.are_worth_it(x):
+        if is_plain and loops_matter(x):
             return _written(parts.fake_quantized(x.detach(), geometry, self.plan, self._programs), out, x)
         found = self._found(x, geometry, given, weights, seed, offset)
         return _written(found.values(self._programs.fake_quantize), out, x)
@@ -88,7 +89,7 @@ class TorchBlockKernel:
         values = _lent(x)
         scales, factors = (None if array is None else _lent(array) for array in (given, weights))
         found = Found(tiling_of(geometry, self.plan), values.device)
-        found.put(ELEMENTS, values, ELEMENT)
+        found.put_elements(values, self._programs.stages)
         if self._programs.draws is not None:
             fields = self._programs.draws.fields(seed, offset, geometry.shape, values.device)
             found.put(RANDOM, fields, ELEMENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -14,6 +15,7 @@ from statqat_sim.backends.torch_ops.largest import largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
+from statqat_sim.backends.torch_ops.vectors import in_memory, largest_of_vectors, loops_matter
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.program import limits
@@ -59,10 +61,19 @@ class Found:
     blocks: dict[str, Block] = field(default_factory=dict)
     """Whose each word is."""
 
+    is_in_memory: bool = False
+    """Whether the elements are, see `vectors`."""
+
     def put(self, name: str, array: Tensor, block: Block) -> None:
         """An array with one element for each block."""
         self.known[name] = self.tiling.split(short_words(array), block)
         self.blocks[name] = block
+
+    def put_elements(self, x: Tensor, stages: Iterable[StagePrograms]) -> None:
+        """What is quantized, by the stages that follow."""
+        vectors = any(stage.keys and self.tiling.are_vectors(stage.block) for stage in stages)
+        self.is_in_memory = vectors and loops_matter(x) and x.is_contiguous()
+        self.put(ELEMENTS, in_memory(x) if self.is_in_memory else x, ELEMENT)
 
     def elements(self, program: Program) -> Tensor:
         """The result of an element plan, its axes split."""
@@ -103,6 +114,8 @@ class Found:
         if INDEX in key.program.names:
             self.known[INDEX], self.blocks[INDEX] = self.tiling.index(unit, block, self.device), unit
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
+        if self.is_in_memory and unit == ELEMENT and key.is_below_sign and self.tiling.are_vectors(block):
+            return largest_of_vectors(keys).reshape(shape)
         return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
 
     def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Axis, Sizes, Tiling
+from statqat_sim.backends.torch_ops.vectors import LANES
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.spec.scale import Block
@@ -57,6 +58,9 @@ class Grids:
         whole = pad(words, filled) if any(filled) else words
         tiles = whole.reshape(batch, down, rows, across, columns).swapaxes(2, 3)
         return tiles.reshape(batch, down, across, rows * columns), [3]
+
+    def are_vectors(self, block: Block) -> bool:
+        return self.geometry.extent(block) == (1, LANES) and not self.geometry.columns % LANES
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
         return self.gathered(elements, ELEMENT, block)[0]

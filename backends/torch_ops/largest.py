@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from statqat_sim.backends.torch_ops.operations import signed
+from statqat_sim.backends.torch_ops.vectors import LANES
 from statqat_sim.plan.layout import SIGN
 
 LOWEST: Final = signed(SIGN)
 MIDDLE: Final = 1 << 30
-
-LANES: Final = 16
-"""As many words as the widest vectors of CPUs hold."""
 
 FOLDS: Final = 3
 

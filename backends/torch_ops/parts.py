@@ -5,41 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.torch_ops.block_stages import Found, Programs, StagePrograms
 from statqat_sim.backends.torch_ops.grids import Grids, tiling_of
-from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
-from statqat_sim.plan.block import ELEMENTS, BlockPlan
+from statqat_sim.plan.block import BlockPlan
 
 Part: TypeAlias = Callable[[Tensor, Geometry], Tensor]
 """From a part of an array to its values."""
-
-LEAST: Final = 1 << 16
-"""Elements of arrays that are cut: of smaller ones the loops take no time, but every part is compiled."""
-
-
-def are_worth_it(x: Any) -> bool:
-    """Whether torch's compiler gains by parts: in loops for CPUs."""
-    return torch.compiler.is_compiling() and is_tensor(x) and x.device.type == "cpu" and x.numel() >= LEAST
 
 
 def fake_quantized(x: Tensor, geometry: Geometry, plan: BlockPlan, programs: Programs) -> Tensor:
     """The values of float32 elements, part by part; scales of the whole array are found first."""
     count = len(list(takewhile(lambda stage: is_whole_array(stage.block), programs.stages)))
     whole = Found(Grids(geometry), x.device)
-    whole.put(ELEMENTS, x, ELEMENT)
+    whole.put_elements(x, programs.stages[:count])
     for stage in programs.stages[:count]:
         whole.do(stage, programs.fake_quantize, None, None)
 
     def values(part: Tensor, inside: Geometry) -> Tensor:
         found = Found(tiling_of(inside, plan), part.device)
-        found.put(ELEMENTS, part, ELEMENT)
+        found.put_elements(part, programs.stages[count:])
         for stage in programs.stages[:count]:
             shape = found.tiling.shape(stage.block)
             found.add(stage, tuple(whole.known[name].reshape(shape) for name in stage.results))

@@ -107,6 +107,10 @@ class Tiling:
         words = self._filled(words, unit)
         return words, [axis for axis, size in enumerate(whole) if size != shape[axis]]
 
+    def are_vectors(self, block: Block) -> bool:
+        """Whether each block is `vectors.LANES` elements of a row, and no more lie at its end; not looked into here."""
+        return False
+
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
         """The elements of every block along a last axis, in C order."""
         if is_whole_array(block):

@@ -23,15 +23,27 @@ from cuda_on_cpu.backend import LAUNCHER
 from cuda_on_cpu.stand_in import Array as OnGpu
 from cuda_on_cpu.stand_in import Foreign, cupy_replaced, memory
 from cuda_on_cpu.stand_in import Stream as GpuStream
-from cuda_plans import FLOAT_OPS, NANS, X, of_two_streams, pairs, whole_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, SPECIALS, accepted, around, edges, random_bits, some_codes, specs
 from stochastic import drawn, fields_themselves
 from strategies import STOCHASTIC
+from word_plans import (
+    FLOAT_OPS,
+    NANS,
+    NARROW,
+    WIDE,
+    WORD_OPS,
+    check_a_selection_and_two_tables,
+    check_narrow_words,
+    check_wide_words,
+    of_two_streams,
+    pairs,
+    whole_numbers,
+)
 
 from statqat_sim import runtime
-from statqat_sim.arrays import CPU, HALVES
+from statqat_sim.arrays import CPU
 from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.cupy_gpu import driver, kernel
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
@@ -41,7 +53,6 @@ from statqat_sim.backends.cupy_gpu.kernel_text import THREADS, KernelText
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
 from statqat_sim.reference.interpret import interpret
@@ -94,7 +105,6 @@ def of_type(x: Array, floats: str) -> Array:
 # --- every operation, one by one ---------------------------------------------------------------------------------
 
 
-WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
 ENDS = [0, 1, 31, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x0040_0000, 0x2000_0001, 0x1F80_0003]
 
 
@@ -148,40 +158,18 @@ def test_a_shift(op: Op) -> None:
 
 
 def test_a_selection_and_two_tables() -> None:
-    mask, parity = Step(Op.CONST, (), 255), Step(Op.PARAM)
-    steps = [Step(Op.INPUT), mask, Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), Step(Op.TABLE, (2,), 1), parity]
-    steps += [Step(Op.AND, (0, 5)), Step(Op.SELECT, (6, 3, 4))]
-    tables = [np.random.default_rng(seed).integers(0, 1 << 32, 256, dtype=np.uint32).tobytes() for seed in (0, 1)]
-    shape = PlanShape(tuple(steps), (X,), ("one bit",), ("a", "b"), Storage.UINT32, (7,))
-    plan, x = CodecPlan(shape, (0x100,), tuple(tables)), random_bits(3000)
-    assert_bit_exact(cuda(plan)(x.view(np.float32)), interpret(plan, [x]))
-
-
-NARROW = [storage for storage in Storage if storage.bits <= 32]
+    check_a_selection_and_two_tables(cuda)
 
 
 @pytest.mark.parametrize("storage", NARROW)
 def test_words_of_every_width_are_read_and_written(storage: Storage) -> None:
-    widened = PlanShape((Step(Op.INPUT),), (Stream("x", storage),), (), (), Storage.UINT32, (0,))
-    cut = PlanShape((Step(Op.INPUT),), (Stream("x", Storage.UINT32),), (), (), storage, (0,))
-    x = np.arange(1 << 12, dtype=np.uint32) * np.uint32(0x0101_0101)
-    kept = x & np.uint32((1 << storage.bits) - 1)
-    assert_bit_exact(cuda(CodecPlan(widened))(array_of(kept, storage)), kept)
-    if storage not in HALVES:  # of which no plan is a result
-        assert_bit_exact(cuda(CodecPlan(cut))(x), array_of(kept, storage))
+    check_narrow_words(cuda, storage, 1 << 12)
 
 
-@pytest.mark.parametrize("result", [Storage.UINT64, Storage.FLOAT64])
-@pytest.mark.parametrize("storage", [Storage.UINT64, Storage.FLOAT64])
+@pytest.mark.parametrize("result", WIDE)
+@pytest.mark.parametrize("storage", WIDE)
 def test_wide_words_are_read_and_written_in_halves(storage: Storage, result: Storage) -> None:
-    """The halves change places, so that none can be taken for the other."""
-    x = np.arange(1, 1001, dtype=np.uint64) * np.uint64(0x0123_4567_89AB_CDEF)
-    builder = Builder()
-    high, low = builder.input_pair("x", storage)
-    swap = cuda(builder.finish((high, low), result))
-    swapped = x << np.uint64(32) | x >> np.uint64(32)
-    for size in (0, 1, 5, 63, 64, 65, 1000):
-        assert_bit_exact(swap(array_of(x[:size], storage)), array_of(swapped[:size], result))
+    check_wide_words(cuda, storage, result)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

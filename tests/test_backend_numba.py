@@ -24,15 +24,23 @@ import torch
 from checking import array_of
 from inputs import DTYPES, around, random_bits
 from numpy.lib.stride_tricks import as_strided
+from word_plans import (
+    FLOAT_OPS,
+    NARROW,
+    WIDE,
+    WORD_OPS,
+    check_a_selection_and_two_tables,
+    check_narrow_words,
+    check_wide_words,
+    of_two_streams,
+)
 
 from statqat_sim import runtime
-from statqat_sim.arrays import HALVES
 from statqat_sim.backends.numba_cpu import cache, kernel, threads
 from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 from statqat_sim.backends.numba_cpu.processor import Processor
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant
 from statqat_sim.codec import Codec
-from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
 from statqat_sim.reference.interpret import interpret
@@ -58,11 +66,6 @@ def _default_threads() -> Iterator[None]:
 # --- every operation, one by one ---------------------------------------------------------------------------------
 
 
-X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
-WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
-BINARY = [*WORD_OPS, Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
-
-
 def words(op: Op) -> tuple[Array, Array]:
     """Pairs of operands; numbers where NaN would be anyone's."""
     a, b = random_bits(3000, 1), random_bits(3000, 2)
@@ -74,12 +77,7 @@ def words(op: Op) -> tuple[Array, Array]:
     return a[finite], b[finite]
 
 
-def of_two_streams(*steps: Step) -> CodecPlan:
-    steps = (Step(Op.INPUT), Step(Op.INPUT, (), 1), *steps)
-    return CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32, (len(steps) - 1,)))
-
-
-@pytest.mark.parametrize("op", BINARY)
+@pytest.mark.parametrize("op", [*WORD_OPS, *FLOAT_OPS])
 def test_a_binary_operation(op: Op) -> None:
     plan, (a, b) = of_two_streams(Step(op, (0, 1))), words(op)
     assert_bit_exact(NumbaKernel(plan)(a.view(np.float32), scale=b.view(np.float32)), interpret(plan, [a, b]))
@@ -92,40 +90,18 @@ def test_a_shift(op: Op) -> None:
 
 
 def test_a_selection_and_two_tables() -> None:
-    mask, parity = Step(Op.CONST, (), 255), Step(Op.PARAM)
-    steps = [Step(Op.INPUT), mask, Step(Op.AND, (0, 1)), Step(Op.TABLE, (2,)), Step(Op.TABLE, (2,), 1), parity]
-    steps += [Step(Op.AND, (0, 5)), Step(Op.SELECT, (6, 3, 4))]
-    tables = [np.random.default_rng(seed).integers(0, 1 << 32, 256, dtype=np.uint32).tobytes() for seed in (0, 1)]
-    shape = PlanShape(tuple(steps), (X,), ("one bit",), ("a", "b"), Storage.UINT32, (7,))
-    plan, x = CodecPlan(shape, (0x100,), tuple(tables)), random_bits(3000)
-    assert_bit_exact(NumbaKernel(plan)(x.view(np.float32)), interpret(plan, [x]))
-
-
-NARROW = [storage for storage in Storage if storage.bits <= 32 and storage is not Storage.UINT64]
+    check_a_selection_and_two_tables(NumbaKernel)
 
 
 @pytest.mark.parametrize("storage", NARROW)
 def test_words_of_every_width_are_read_and_written(storage: Storage) -> None:
-    widened = PlanShape((Step(Op.INPUT),), (Stream("x", storage),), (), (), Storage.UINT32, (0,))
-    cut = PlanShape((Step(Op.INPUT),), (Stream("x", Storage.UINT32),), (), (), storage, (0,))
-    x = np.arange(1 << 16, dtype=np.uint32) * np.uint32(0x0101_0101)
-    kept = x & np.uint32((1 << storage.bits) - 1)
-    assert_bit_exact(NumbaKernel(CodecPlan(widened))(array_of(kept, storage)), kept)
-    if storage not in HALVES:  # of which no plan is a result
-        assert_bit_exact(NumbaKernel(CodecPlan(cut))(x), array_of(kept, storage))
+    check_narrow_words(NumbaKernel, storage, 1 << 16)
 
 
-@pytest.mark.parametrize("result", [Storage.UINT64, Storage.FLOAT64])
-@pytest.mark.parametrize("storage", [Storage.UINT64, Storage.FLOAT64])
+@pytest.mark.parametrize("result", WIDE)
+@pytest.mark.parametrize("storage", WIDE)
 def test_wide_words_are_read_and_written_in_halves(storage: Storage, result: Storage) -> None:
-    """The halves change places, so that none can be taken for the other."""
-    x = np.arange(1, 1001, dtype=np.uint64) * np.uint64(0x0123_4567_89AB_CDEF)
-    builder = Builder()
-    high, low = builder.input_pair("x", storage)
-    kernel = NumbaKernel(builder.finish((high, low), result))
-    swapped = x << np.uint64(32) | x >> np.uint64(32)
-    for size in (0, 1, 5, 63, 64, 65, 1000):
-        assert_bit_exact(kernel(array_of(x[:size], storage)), array_of(swapped[:size], result))
+    check_wide_words(NumbaKernel, storage, result)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -10,6 +10,7 @@ import torch
 from checking import array_of
 from inputs import random_bits
 from torch_compiled import WARNINGS, together
+from word_plans import FLOAT_OPS, WORD_OPS, X, of_two_streams
 
 from statqat_sim.backends.torch_ops.kernel import TorchKernel
 from statqat_sim.backends.torch_ops.printer import printed
@@ -22,20 +23,12 @@ Array = Any
 
 pytestmark = WARNINGS
 
-X, Y = Stream("x", Storage.FLOAT32), Stream("scale", Storage.FLOAT32)
-WORD_OPS = [Op.ADD, Op.SUB, Op.MUL, Op.MULHI, Op.AND, Op.OR, Op.XOR, Op.MIN, Op.MAX, Op.EQ, Op.LT]
-FLOAT_OPS = [Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV]
 ENDS = np.array(
     [0, 1, 31, 0x7FFF_FFFF, 0x8000_0000, 0x8000_0001, 0xFFFF_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFC1_2345]
     + [0x3F80_0000, 0x0040_0000, 0x2000_0001, 0x1F80_0003, 0x7F7F_FFFF, 0x0080_0000],
     np.uint32,
 )
 """Among them NaN that signal, with payloads, and of both signs; subnormals and what they come from."""
-
-
-def of_two_streams(*steps: Step) -> CodecPlan:
-    steps = (Step(Op.INPUT), Step(Op.INPUT, (), 1), *steps)
-    return CodecPlan(PlanShape(steps, (X, Y), (), (), Storage.UINT32, (len(steps) - 1,)))
 
 
 CHOICES = (0, 0x8000_0000, 1, 0x8000_0001, 0x7F7F_FFFF, 0x7F80_0000, 0xFF80_0000, 0x7F80_0001, 0xFFC0_0001)

@@ -12,11 +12,11 @@ import pytest
 import torch
 from checking import FIRST, Draws, array_of, assert_same, check
 from conformance_cases import CATALOG, SCALE_SHAPES, SCALED, SHAPE, scales
-from cuda_plans import FLOAT_OPS, NANS, of_two_streams, pairs, whole_numbers
 from inputs import DTYPES, SPECIALS, Words, accepted, around, edges, random_bits, some_codes
 from reduction_cases import PLANS
 from stochastic import drawn
 from strategies import STOCHASTIC
+from word_plans import FLOAT_OPS, NANS, of_two_streams, pairs, whole_numbers
 
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.codec import Codec

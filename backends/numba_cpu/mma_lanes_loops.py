@@ -58,23 +58,13 @@ def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
 
 
 @njit(forceinline=True)
-def with_zeros(top: Any, row_has: Any, lane_has: Any, zero: Any, exponents: Any) -> Any:
-    """The exponent of each lane: the largest of its products, of which zeros, where it has some, have a given one."""
-    if row_has:
-        for j in range(W):
-            exponents[j] = max(np.int64(top[j]), zero, LOW)
-    else:
-        for j in range(W):
-            e = zero if lane_has[j] else np.int64(LOW)
-            exponents[j] = max(np.int64(top[j]), e, LOW)
-
-
-@njit(forceinline=True)
-def with_c(c: Any, emin: Any, zero: Any, exponents: Any) -> Any:
-    """The exponents where C is a term, too."""
+def of_all_terms(top: Any, row_has: Any, lane_has: Any, zero: Any, c: Any, emin: Any, is_term: Any,
+                 exponents: Any) -> Any:  # fmt: skip
+    """The exponent of each lane: the largest of its products, and of C where that is a term; zeros have a given one."""
     for j in range(W):
-        e = max(exponent(c[j]), emin) if c[j] != 0.0 else zero
-        exponents[j] = max(exponents[j], e)
+        e = zero if row_has or lane_has[j] else np.int64(LOW)
+        of_c = max(exponent(c[j]), emin) if c[j] != 0.0 else zero
+        exponents[j] = max(np.int64(top[j]), e, of_c if is_term else np.int64(LOW), LOW)
 
 
 @njit(forceinline=True)
@@ -279,9 +269,8 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
                 wrong |= np.int64(a_special[i, q]) | np.int64(b_special[p, q])
                 for g in range(parts):
                     tops(x_exponents[g:], y_exponents[g:], parts, top)
-                    with_zeros(top, a_zeros[i, q, g], b_zeros[p, q, g], zero, exponents)
-                    if enter == TERM_C:
-                        with_c(other, emin, zero, exponents)
+                    row_has, lane_has = a_zeros[i, q, g], b_zeros[p, q, g]
+                    of_all_terms(top, row_has, lane_has, zero, other, emin, enter == TERM_C, exponents)
                     sums(x[g:], y[g:], parts, exponents, fraction, most, units, part, total)
                     if parts > 1:
                         for j in range(W):

@@ -80,10 +80,35 @@ def nearby(x: Any, mode: Any) -> Any:
 
 
 @njit(forceinline=True)
+def simply(x: Any, mode: Any) -> Any:
+    """The same of the two modes that results mostly have: a loop over lanes does what all its modes do."""
+    return np.trunc(x) if mode == ZERO else np.rint(x)
+
+
+@njit(forceinline=True)
 def to_integers(lanes: Any, mode: Any) -> Any:
     """Round all lanes."""
+    if mode <= NEAREST_EVEN:
+        for j in range(W):
+            lanes[j] = simply(lanes[j], mode)
+    else:
+        for j in range(W):
+            lanes[j] = nearby(lanes[j], mode)
+
+
+@njit(forceinline=True)
+def to_precision(lanes: Any, integer_of: Any, how: Any, bounds: Any) -> Any:
+    """See `to_results`; adding -0 changes nothing, adding +0 makes -0 positive."""
+    mode, mantissa_bits, emin = how[0], how[1], how[2]
+    largest, least = bounds[0], bounds[1]
+    beyond = largest if how[3] else np.inf
+    before, after = 0.0 if how[5] else -0.0, 0.0 if how[4] else -0.0
     for j in range(W):
-        lanes[j] = nearby(lanes[j], mode)
+        exact = lanes[j] + before
+        e = max(exponent(exact), emin)
+        x = integer_of(exact * power(mantissa_bits - e), mode) * power(e - mantissa_bits)
+        x = math.copysign(beyond, x) if abs(x) > largest else x
+        lanes[j] = (math.copysign(0.0, x) if abs(x) < least else x) + after
 
 
 @njit(forceinline=True)
@@ -94,17 +119,7 @@ def to_results(lanes: Any, how: Any, bounds: Any) -> Any:
     whether C that is flushed becomes +0.
     bounds: the largest result, and the least that is not flushed.
     """
-    mode, mantissa_bits, emin, saturates, positive = how[0], how[1], how[2], how[3], how[4]
-    largest, least = bounds[0], bounds[1]
-    beyond = largest if saturates else np.inf
-    if how[5]:
-        for j in range(W):
-            lanes[j] = lanes[j] + 0.0
-    for j in range(W):
-        e = max(exponent(lanes[j]), emin)
-        x = nearby(lanes[j] * power(mantissa_bits - e), mode) * power(e - mantissa_bits)
-        x = math.copysign(beyond, x) if abs(x) > largest else x
-        lanes[j] = math.copysign(0.0, x) if abs(x) < least else x
-    if positive:
-        for j in range(W):
-            lanes[j] = lanes[j] + 0.0
+    if how[0] <= NEAREST_EVEN:
+        to_precision(lanes, simply, how, bounds)
+    else:
+        to_precision(lanes, nearby, how, bounds)

@@ -15,7 +15,6 @@ from numba import njit
 MANTISSA_BITS = 5
 SHIFT = np.uint32(23 - MANTISSA_BITS)
 REST = np.uint32((1 << (23 - MANTISSA_BITS)) - 1)
-PER_BINADE = 1 << MANTISSA_BITS
 SIDE_BINS = 1 << (8 + MANTISSA_BITS)
 COUNT_ABOVE, SUM_BELOW = np.uint64(48), np.uint64((1 << 48) - 1)
 ONE = np.uint64(1 << 48)

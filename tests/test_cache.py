@@ -273,3 +273,24 @@ def test_a_damaged_kernel_is_compiled_once_more_and_kept(warm: Path, suffix: str
     first, second = run(warm, "float8_e4m3fn"), run(warm, "float8_e4m3fn")
     assert (first["hits"], first["warned"], first["right"]) == (0, [], True)
     assert (second["hits"], second["misses"], second["warned"]) == (LOADED, 0, [])
+
+
+PRODUCT = """
+import numpy as np, statqat_sim as sqs
+ones = np.ones((2, 64), np.int8)
+print(sqs.load_accelerator("nvidia_a100").matmul(ones, ones.T, instruction="mma.s8.s32").tolist())
+"""
+
+
+def test_a_damaged_kernel_of_a_matrix_instruction_is_compiled_once_more(tmp_path: Path) -> None:
+    command, variables = (
+        [sys.executable, "-W", "error", "-c", PRODUCT],
+        {**os.environ, "STATQAT_CACHE_DIR": str(tmp_path)},
+    )
+    for _ in range(2):
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == "[[64, 64], [64, 64]]", done.stderr
+        kept = list((tmp_path / "kernels").rglob("*_mma_*.nbi"))
+        assert kept
+        for path in kept:
+            path.write_bytes(b"damaged")

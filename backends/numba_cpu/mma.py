@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numba import typeof
 
 from statqat_sim.arrays import Array
 from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
@@ -56,9 +57,6 @@ class NumbaMma:
 
     def __init__(self, plan: MmaPlan) -> None:
         self.plan = plan
-        cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
-        is_wide = plan.group_bits > FLOAT32_BITS
-        self._run = kept(("mma", plan.unit, cut, is_wide), lambda: _generated(plan.unit, cut, is_wide=is_wide))
         result = plan.result
         precision = [result.mode, result.mantissa_bits, result.emin]
         how = [*precision, result.saturates, result.is_positive, not result.keeps_zeros, plan.c.is_positive]
@@ -106,12 +104,13 @@ class NumbaMma:
         """Run on all threads: by rows of A, or where these are fewer, by panels of B."""
         many, rows = c.shape[:2]
         work = a[0].shape[1] * c.shape[2]
+        run = _compiled(self.plan, (a, b, c, *rest, np.array([0, many, 0, rows])))
 
         def by_rows(first: int, last: int) -> None:
-            self._run(a, b, c, *rest, np.array([0, many, first, last]))
+            run(a, b, c, *rest, np.array([0, many, first, last]))
 
         def by_panels(first: int, last: int) -> None:
-            self._run(a, b, c, *rest, np.array([first, last, 0, rows]))
+            run(a, b, c, *rest, np.array([first, last, 0, rows]))
 
         if rows >= many:
             run_in_pieces(rows, work * many, by_rows)
@@ -224,6 +223,13 @@ def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
 
 
 def _text(unit: Unit, cut: int, *, is_wide: bool) -> str:
+    """The text of a unit whose terms are cut by a mode.
+
+    Args:
+        unit: which one.
+        cut: the number of the mode.
+        is_wide: whether sums of groups take float64.
+    """
     text = (_HERE / _TEXTS[unit]).read_text("utf-8")
     if unit is Unit.NARROW:
         return text.replace(_NUMBERS, _NARROW).replace(_FIRST_CUT, _NARROW_CUT)
@@ -231,15 +237,22 @@ def _text(unit: Unit, cut: int, *, is_wide: bool) -> str:
     return text.replace(_CUTS[0], _CUTS[cut])
 
 
-def _generated(unit: Unit, cut: int, *, is_wide: bool) -> Generated:
-    """The module of a unit whose terms are cut by a mode; types are known when it is called.
+def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
+    """The loops of a plan's unit for arguments of these types."""
+    cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
+    is_wide = plan.group_bits > FLOAT32_BITS
+    signature = tuple(map(typeof, arguments))
+    return kept(
+        ("mma", plan.unit, cut, is_wide, signature),
+        lambda: _generated(plan.unit, _text(plan.unit, cut, is_wide=is_wide), signature),
+    )
 
-    Args:
-        unit: which one.
-        cut: the number of the mode.
-        is_wide: whether sums of groups take float64.
-    """
-    text = _text(unit, cut, is_wide=is_wide)
+
+def _generated(unit: Unit, text: str, signature: tuple[Any, ...]) -> Generated:
+    """The module of a text that is compiled for these types."""
     shared = [(_HERE / name).read_text("utf-8") for name in _SHARED]
-    name = f"statqat_sim_mma_{unit}_{digest((text, *shared))}"
-    return Generated(name, lambda on_disk: text.replace("@njit(nogil=True)", f"@njit(nogil=True, cache={on_disk})"), {})
+    return Generated(
+        f"statqat_sim_mma_{unit}_{digest((text, *shared, signature))}",
+        lambda on_disk: text.replace("@njit(nogil=True)", f"@njit(signature, nogil=True, cache={on_disk})"),
+        {"signature": signature},
+    )

@@ -53,7 +53,7 @@ def inputs_of(plan: CodecPlan, bits: Array) -> tuple[Array, Array]:
     """What a plan reads, and scales."""
     storage = plan.shape.streams[0].storage
     assert isinstance(storage, Storage)
-    mask = bits.dtype.type((1 << storage.bits) - 1)
+    mask = bits.dtype.type((1 << min(storage.bits, 8 * bits.itemsize)) - 1)
     scales = np.resize(np.float32([1, 0.3, -7, 1e-30, 1e30, 0, np.inf, np.nan]), len(bits))
     return array_of(bits & mask, storage), scales
 

@@ -637,7 +637,7 @@ ALLOWED = "allowed: an array of float16, bfloat16, float32, float64, integers"
         (torch.zeros(3, dtype=torch.bool), f"x is bool; {ALLOWED}"),
         (torch.zeros(3, dtype=torch.complex64), f"x is complex64; {ALLOWED}"),
         (torch.zeros(3, dtype=torch.float8_e4m3fn), f"x is float8_e4m3fn; {ALLOWED}"),
-        (torch.zeros(3).to_sparse(), "x is a tensor that numpy cannot see"),
+        (torch.zeros(3).to_sparse(), "x is a tensor of float32, which numpy cannot see: "),
         ([1.0, 2.0], f"x is list; {ALLOWED}"),
         (1.0, f"x is float; {ALLOWED}"),
         (None, f"x is NoneType; {ALLOWED}"),
@@ -650,6 +650,16 @@ def test_other_inputs_are_refused(codec: Codec, x: Any, message: str) -> None:
         codec.encode(x)
     with pytest.raises(TypeError, match=message):
         codec.fake_quantize(x, scale=1.0)
+
+
+@pytest.mark.parametrize(
+    ("codes", "view"),
+    [(torch.zeros(3, dtype=torch.float8_e4m3fn), "torch"), (np.zeros(3, ml_dtypes.float8_e4m3fn), "np")],
+    ids=["torch", "ml_dtypes"],
+)
+def test_bytes_of_other_dtypes_are_shown_to_be_codes(codes: Any, view: str) -> None:
+    with pytest.raises(TypeError, match=rf"codes is .*; its bits: codes\.view\({view}\.uint8\)"):
+        CODEC.decode(codes)
 
 
 @pytest.mark.parametrize("codes", [np.zeros(3, np.float32), np.zeros(3, np.int64), np.zeros(3, np.uint16), [1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
@@ -133,3 +134,16 @@ def test_subclasses_that_are_left_alone_are_named() -> None:
     model = qat.prepare(nn.Sequential(normed, nn.Linear(8, 8)), qat.QATConfig(weight="int8"))
     assert qat.summary(model).left == ("0",)
     assert "not quantized: 0" in str(qat.summary(model))
+
+
+def test_matrices_of_unknown_modules_are_named() -> None:
+    class Positions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Parameter(torch.zeros(4, 8))
+
+    parts = OrderedDict(linear=nn.Linear(8, 8), norm=nn.LayerNorm(8), cell=nn.LSTM(8, 8), places=Positions())
+    model = qat.prepare(nn.Sequential(parts), qat.QATConfig([{"weight": {**INT8, "per": "channel"}}]))
+    assert qat.summary(model).unknown == {"cell": "LSTM", "places": "Positions"}
+    told = "not quantized, of classes that qat.register has not told of: cell (LSTM), places (Positions)"
+    assert told in str(qat.summary(model)).splitlines()

@@ -42,10 +42,11 @@ def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
 
 
 def _conversion(array: Any, view: Array, storage: Storage | Packed, what: str) -> str:
-    """How an array of numbers gets the dtype that is wanted."""
-    if not np.issubdtype(view.dtype, np.number):
-        return ""
+    """How an array of numbers gets the dtype that is wanted; of ml_dtypes' bytes, how their bits are seen."""
     wanted = storage_dtype(storage)
+    if not np.issubdtype(view.dtype, np.number):
+        are_bytes = wanted == "uint8" and view.dtype.kind == "V" and view.dtype.itemsize == 1
+        return f"; its bits: {what}.view(np.uint8)" if are_bytes else ""
     return f"; convert it: {what}" + (f".to(torch.{wanted})" if is_cpu_tensor(array) else f".astype(np.{wanted})")
 
 
@@ -79,7 +80,8 @@ def _tensor_view(tensor: Any, what: str) -> Array:
         # not `.numpy()`, which marks the tensor's storage as not resizable for ever
         return np.from_dlpack(tensor)
     except (BufferError, RuntimeError, TypeError) as error:
-        raise TypeError(f"{what} is a tensor that numpy cannot see: {error}") from None
+        bits = f"; its bits: {what}.view(torch.uint8)" if tensor.element_size() == 1 else f": {error}"
+        raise TypeError(f"{what} is a tensor of {dtype_name(tensor)}, which numpy cannot see{bits}") from None
 
 
 def _resolved(tensor: Any, what: str) -> Any:

@@ -101,3 +101,6 @@ def _footer(summary: Summary) -> Iterator[str]:
         yield f"matmul {matmul} ({matmul.unit.evidence}): {found}"
     if summary.left:
         yield f"not quantized: {', '.join(summary.left)}"
+    if summary.unknown:
+        found = ", ".join(f"{name or '(model)'} ({kind})" for name, kind in summary.unknown.items())
+        yield f"not quantized, of classes that qat.register has not told of: {found}"

@@ -87,6 +87,17 @@ def test_shapes_that_change_are_compiled_once_more_and_no_oftener() -> None:
     assert counted.frame_count <= 2
 
 
+@pytest.mark.parametrize("name", ["nvfp4", "mxfp4"])
+def test_block_formats_of_shapes_that_change(name: str) -> None:
+    """As the compiler sees them after a second shape: sizes are unknown."""
+    torch.compiler.reset()
+    codec, wanted = (Codec(load_format(name), backend).fake_quantize for backend in ("torch", "numba"))
+    compiled = torch.compile(codec, fullgraph=True, dynamic=True, backend="eager")
+    for shape in ((256, 256), (300, 250), (70, 1000)):
+        x = normal(*shape)
+        assert_bit_exact(compiled(x), wanted(x.numpy()))
+
+
 # --- quantize ----------------------------------------------------------------------------------------------------
 
 

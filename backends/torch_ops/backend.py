@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from statqat_sim.arrays import CPU, ArrayLibrary
@@ -33,11 +34,7 @@ class TorchBackend:
     name = "torch"
 
     def available(self) -> str | None:
-        try:
-            version("torch")
-        except PackageNotFoundError:
-            return "torch is not installed; pip install torch"
-        return None
+        return None if find_spec("torch") else "torch is not installed; pip install 'statqat-sim[torch]'"
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": version("torch")}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from functools import reduce
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -44,7 +44,15 @@ def _steps(geometry: Geometry, stages: list[StagePrograms]) -> tuple[int, int]:
     """How many rows and columns hold whole blocks of every size; 0 where blocks end with the array."""
     sizes = [block_sizes(stage.block, along_rows=geometry.along_rows) for stage in stages]
     rows, columns = zip(*sizes, strict=True) if sizes else ((0,), (0,))
-    return math.lcm(*rows), math.lcm(*columns)
+    return reduce(_common, rows), reduce(_common, columns)
+
+
+def _common(one: int, other: int) -> int:
+    """The least common multiple; `math.lcm` cannot be traced where shapes may change."""
+    rest, divisor = one, other
+    while divisor:
+        rest, divisor = divisor, rest % divisor
+    return one * other // rest if rest else 0
 
 
 def _in_parts(x: Tensor, geometry: Geometry, steps: tuple[int, int], values: Part) -> Tensor:

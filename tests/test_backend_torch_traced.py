@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.testing
 from torch_compiled import WARNINGS, normal, together
 
 from statqat_sim.backends.torch_ops import parts

@@ -14,6 +14,7 @@ TABLES = {
     "block-speed-table": ("bench.table", "bench/results/blocks.json"),
     "layer-table": ("bench.layer_table",),
     "scale-speed-table": ("bench.table", "bench/results/quantizers.json"),
+    "torch-table": ("bench.table", "bench/results/torch_ops.json"),
     "matmul-table": ("bench.matmul_table",),
     "qat-table": ("bench.qat_table",),
     "accumulator-table": ("bench.accumulator_report",),

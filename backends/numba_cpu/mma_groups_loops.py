@@ -31,12 +31,9 @@ def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any
     return wrong
 
 
-@njit(forceinline=True, fastmath={"contract"})
+@njit(forceinline=True)
 def group_sums(av: Any, bv: Any, total: Any) -> Any:
-    """The exact sum of a group's products in each lane: four at a time, so that sums wait in registers.
-
-    Nothing is rounded, so products may be fused with sums.
-    """
+    """The exact sum of a group's products in each lane: four at a time, so that sums wait in registers."""
     for j in range(W):
         total[j] = 0.0
     many = av.size // 4 * 4
@@ -44,11 +41,11 @@ def group_sums(av: Any, bv: Any, total: Any) -> Any:
         x, y, z, u = av[k], av[k + 1], av[k + 2], av[k + 3]
         b0, b1, b2, b3 = bv[k], bv[k + 1], bv[k + 2], bv[k + 3]
         for j in range(W):
-            total[j] = total[j] + x * b0[j] + y * b1[j] + z * b2[j] + u * b3[j]
+            total[j] += FLOAT(FLOAT(x * b0[j] + y * b1[j]) + FLOAT(z * b2[j] + u * b3[j]))
     for k in range(many, av.size):
         x, row = av[k], bv[k]
         for j in range(W):
-            total[j] += x * row[j]
+            total[j] += FLOAT(x * row[j])
 
 
 @njit(forceinline=True)

@@ -14,9 +14,8 @@ from typing import Any, Final, Self
 if not __package__:  # run as a file: python put this folder on its path, not the one above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from bench.layer_report import by_lines
 from bench.pairs import Machine
-from bench.report import rounded
+from bench.report import rounded, write_lines
 from bench.table import markdown_table
 
 RESULTS: Final = Path(__file__).parent / "results" / "accumulators.json"
@@ -56,9 +55,8 @@ class AccumulatorReport:
 
     def write(self, path: Path) -> None:
         """Write JSON, a line for each row."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         document = rounded(asdict(self)) | {"losses": [_exact(row) for row in self.losses]}
-        path.write_text(by_lines(document), encoding="utf-8")
+        write_lines(document, path)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(job: Job, *, has_microxcaling: bool) -> Report:
     """All comparisons."""
-    machine = Machine.here()
-    print(machine, flush=True)
+    machine = Machine.told()
     data = BlockData(job.elements)
     peers: dict[str, Peer] = {"torchao": lambda threads: torchao(data, threads)}
     skipped: list[str] = []
@@ -59,14 +58,7 @@ def run(job: Job, *, has_microxcaling: bool) -> Report:
         yield from ourselves(data)
 
     comparisons = tuple(compare(cases, job))
-    return Report(
-        machine=machine,
-        elements=job.elements,
-        pairs=job.method.pairs,
-        quick=job.quick,
-        comparisons=comparisons,
-        skipped=tuple(dict.fromkeys(skipped)),
-    )
+    return Report.of(machine, job, comparisons, skipped=tuple(dict.fromkeys(skipped)))
 
 
 def _installed(name: str, peer: Peer, threads: int, skipped: list[str]) -> Iterator[Case]:

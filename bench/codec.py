@@ -33,8 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(job: Job) -> Report:
     """All comparisons and waits; a quick job leaves out what compiles or starts processes."""
-    machine = Machine.here()
-    print(machine, flush=True)
+    machine = Machine.told()
     data = Data(job.elements)
     skipped: list[str] = []
     comparisons = tuple(compare(lambda pool: _cases(data, pool, skipped, quick=job.quick), job))
@@ -42,15 +41,7 @@ def run(job: Job) -> Report:
     for wait in _waits(quick=job.quick):
         print("  ".join(wait_cells(wait)), flush=True)
         waits.append(wait)
-    return Report(
-        machine=machine,
-        elements=job.elements,
-        pairs=job.method.pairs,
-        quick=job.quick,
-        comparisons=comparisons,
-        waits=tuple(waits),
-        skipped=tuple(dict.fromkeys(skipped)),
-    )
+    return Report.of(machine, job, comparisons, waits=tuple(waits), skipped=tuple(dict.fromkeys(skipped)))
 
 
 def _cases(data: Data, pool: Threads, skipped: list[str], *, quick: bool) -> Iterator[Case]:

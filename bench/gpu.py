@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(data: GpuData, method: Method, *, quick: bool, kinds: Sequence[Cases] = KINDS) -> Report:
     """All comparisons; peers that cannot run here are named in `skipped`."""
     is_gpu = data.x.is_cuda
-    machine = Machine.here(torch.cuda.get_device_name() if is_gpu else None)
-    print(machine, flush=True)
+    machine = Machine.told(torch.cuda.get_device_name() if is_gpu else None)
     skipped: list[str] = []
     rows = tuple(_row(case, data, method) for kind in kinds for case in _possible(kind, data, skipped))
     return Report(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bench.pairs import Machine
-from bench.report import rounded
+from bench.report import rounded, write_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +111,7 @@ class LayerReport:
             + [_summary(each, model.name) for model in self.models for each in self.summaries(model.name)],
             "layers": [asdict(layer) for layer in self.layers],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(by_lines(rounded(document)), encoding="utf-8")
+        write_lines(rounded(document), path)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -128,14 +127,3 @@ class LayerReport:
 
 def _summary(summary: Summary, model: str) -> dict[str, Any]:
     return {"model": model, **asdict(summary), "always_above": summary.always_above}
-
-
-def by_lines(document: Mapping[str, Any]) -> str:
-    """JSON with a line for each item of its lists."""
-    entries = []
-    for key, value in document.items():
-        text = json.dumps(value, ensure_ascii=False)
-        if isinstance(value, list):
-            text = "[\n" + ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in value) + "\n ]"
-        entries.append(f" {json.dumps(key)}: {text}")
-    return "{\n" + ",\n".join(entries) + "\n}\n"

@@ -42,16 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(job: Job) -> Report:
     """All comparisons: nanoseconds per multiply-add."""
-    machine = Machine.here()
-    print(machine, flush=True)
+    machine = Machine.told()
     size = 64 if job.quick else SIZE
-    return Report(
-        machine=machine,
-        elements=size**3,
-        pairs=job.method.pairs,
-        quick=job.quick,
-        comparisons=tuple(_rows(job, size)),
-    )
+    return Report.of(machine, replace(job, elements=size**3), _rows(job, size))
 
 
 def _rows(job: Job, size: int) -> Iterator[Comparison]:

@@ -120,6 +120,13 @@ class Machine:
             device=device,
         )
 
+    @classmethod
+    def told(cls, device: str | None = None) -> Machine:
+        """`here`, printed, as the first line of a run."""
+        machine = cls.here(device)
+        print(machine, flush=True)
+        return machine
+
     def __str__(self) -> str:
         versions = (f"{name} {number}" for name, number in self.versions.items() if number)
         device = "" if self.device is None else f"{self.device}, "

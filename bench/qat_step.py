@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib
-import json
 import random
 import statistics
 import sys
@@ -24,6 +23,8 @@ from torch.nn import functional
 from bench.pairs import Machine, Spread, seconds
 from bench.qat_data import CHARACTERS
 from bench.qat_models import CharGPT, Shape
+from bench.report import write_json
+from bench.table import promise
 from statqat_sim import qat
 
 FULL, QUICK = (
@@ -97,13 +98,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"allowed: --rounds of at least 1, --peer {PEER}=FOLDER, where its clone lies")
     report = run(2 if options.quick else options.rounds, Path(folder) if folder else None, quick=options.quick)
     if options.json:
-        options.json.write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+        write_json(asdict(report), options.json)
 
 
 def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
     """The figures of all models."""
-    machine, shape = Machine.here(), QUICK if quick else FULL
-    print(machine, flush=True)
+    machine, shape = Machine.told(), QUICK if quick else FULL
     torch.manual_seed(0)
     model = CharGPT(shape)
     codes = torch.randint(CHARACTERS, (BATCH, shape.context + 1))
@@ -226,14 +226,16 @@ def show(report: StepReport) -> None:
         kept = f"{spread.median * 1e3:.0f} ms a step, {report.kept_bytes[name] / 1e6:.0f} MB for the backward pass"
         print(f"{name}: {kept}{_beside_float32(report, name)}")
     if report.share is not None:
-        print(f"{PEER} adds {report.share}")
+        told = promise(f"≥ {_times(SHARE_TARGET)}", report.share.estimate <= SHARE_TARGET)
+        print(f"{PEER} adds {report.share}, promised {told}")
 
 
 def _beside_float32(report: StepReport, name: str) -> str:
     if name not in report.ratios:
         return ""
     ratio, more = report.ratios[name], report.added[name].median * 1e3
-    return f", {ratio.median:.3f} x float32 ({ratio.least:.2f} to {ratio.greatest:.2f}), {more:.1f} ms more"
+    promised = f", promised {promise(f'≤ {TARGET}', ratio.median <= TARGET)}" if name == "prepared" else ""
+    return f", {ratio.median:.3f} x float32 ({ratio.least:.2f} to {ratio.greatest:.2f}), {more:.1f} ms more{promised}"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 if not __package__:  # run as a file: python put this folder on its path, not the one above it
@@ -13,6 +13,7 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 from bench.qat_methods import OURS, cells
 from bench.qat_report import REFERENCES, Row, Study
 from bench.qat_statistics import Interval
+from bench.table import markdown_table
 
 RESULTS = Path(__file__).parent / "results" / "qat.json"
 CONVERTED, TRAINED, MINILM = "GPT, converted", "GPT, trained", "MiniLM"
@@ -38,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def markdown(study: Study) -> str:
     """All rows beside the first of their family, then ours beside published methods, and a line about the run."""
-    duels = _table(("minus", *REFERENCES), _duels(study))
-    return "\n\n".join(filter(None, [_table(HEADER, _all(study)), duels, _footnote(study)]))
+    duels = markdown_table(("minus", *REFERENCES), _duels(study))
+    return "\n\n".join(filter(None, [markdown_table(HEADER, _all(study)), duels, _footnote(study)]))
 
 
 def _all(study: Study) -> Iterator[Sequence[str]]:
@@ -82,11 +83,6 @@ def _difference(row: Row | None, other: str) -> str:
 def is_better(task: str, interval: Interval) -> bool:
     """Whether a difference is on the better side: more for a cosine, less for a loss."""
     return interval.mean > 0 if task == MINILM else interval.mean < 0
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if len(lines) > 2 else ""
 
 
 def _footnote(study: Study) -> str:

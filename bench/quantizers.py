@@ -30,17 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(job: Job) -> Report:
     """All comparisons, after a look at how good the scales are."""
-    machine = Machine.here()
-    print(machine, flush=True)
+    machine = Machine.told()
     data = Weights(job.elements)
     print(f"error above brute force: {check_quality(data.x):.3%}", flush=True)
-    return Report(
-        machine=machine,
-        elements=job.elements,
-        pairs=job.method.pairs,
-        quick=job.quick,
-        comparisons=tuple(compare(lambda pool: quantizer_cases(data, pool), job)),
-    )
+    return Report.of(machine, job, compare(lambda pool: quantizer_cases(data, pool), job))
 
 
 if __name__ == "__main__":

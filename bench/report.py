@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from bench.options import Job
 from bench.pairs import Machine, Pairs, Spread
 
 
@@ -91,6 +92,18 @@ class Report:
     waits: tuple[Wait, ...] = ()
     skipped: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, machine: Machine, job: Job, comparisons: Iterable[Comparison], **rest: Any) -> Self:
+        """What a job found on a machine."""
+        return cls(
+            machine=machine,
+            elements=job.elements,
+            pairs=job.method.pairs,
+            quick=job.quick,
+            comparisons=tuple(comparisons),
+            **rest,
+        )
+
     def write(self, path: Path) -> None:
         """Write JSON; each row also says whether its target is met."""
         document = asdict(self)
@@ -117,8 +130,23 @@ class Report:
 
 def write_json(document: object, path: Path) -> None:
     """Write indented JSON, its floats rounded."""
+    _write(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n", path)
+
+
+def write_lines(document: Mapping[str, Any], path: Path) -> None:
+    """Write JSON with a line for each item of its lists; its floats as they are."""
+    entries = []
+    for key, value in document.items():
+        text = json.dumps(value, ensure_ascii=False)
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join("  " + json.dumps(item, ensure_ascii=False) for item in value) + "\n ]"
+        entries.append(f" {json.dumps(key)}: {text}")
+    _write("{\n" + ",\n".join(entries) + "\n}\n", path)
+
+
+def _write(text: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
 
 
 def rounded(value: Any) -> Any:

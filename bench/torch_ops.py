@@ -37,17 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(job: Job) -> Report:
     """All comparisons. Quick ones run eagerly, as a compilation takes seconds."""
-    machine = Machine.here()
-    print(machine, flush=True)
+    machine = Machine.told()
     data = BlockData(job.elements)
-    return Report(
-        machine=machine,
-        elements=job.elements,
-        pairs=job.method.pairs,
-        quick=job.quick,
-        comparisons=tuple(compare(lambda threads: cases(data, threads, quick=job.quick), job)),
-        skipped=("torch.compile: takes too long for --quick",) if job.quick else (),
-    )
+    skipped = ("torch.compile: takes too long for --quick",) if job.quick else ()
+    comparisons = compare(lambda threads: cases(data, threads, quick=job.quick), job)
+    return Report.of(machine, job, comparisons, skipped=skipped)
 
 
 def cases(data: BlockData, threads: Threads, *, quick: bool) -> Iterator[Case]:

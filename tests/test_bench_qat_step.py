@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench import qat_step
+from bench.pairs import Machine, Spread
 from bench.qat_models import CharGPT
 
 
@@ -24,6 +25,28 @@ def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     assert set(report["ratios"]) == {"prepared"}
     assert set(report["added"]) == {"prepared"}
     assert report["share"] is None
+
+
+def test_it_is_told_which_promises_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    spread = {name: Spread(median, median, median) for name, median in (("prepared", 1.4), (qat_step.PEER, 2.0))}
+    report = qat_step.StepReport(
+        machine=Machine.here(),
+        shape=qat_step.QUICK,
+        tokens=1,
+        parameters=1,
+        rounds=1,
+        quick=True,
+        seconds=spread,
+        ratios=spread,
+        added=spread,
+        share=qat_step.Share(0.04, 0.02, 0.1),
+        kept_bytes=dict.fromkeys(spread, 0),
+    )
+    qat_step.show(report)
+    ours, peer, share = capsys.readouterr().out.splitlines()
+    assert ours.endswith(", promised ≤ 1.35 **missed**")
+    assert "promised" not in peer
+    assert share == "microxcaling adds 25 (10 to 50) times what ours adds, promised ≥ 20 ✓"
 
 
 def test_a_prepared_step_keeps_what_products_have_read() -> None:

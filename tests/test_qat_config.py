@@ -10,8 +10,9 @@ import pytest
 from torch import nn
 
 import statqat_sim as sqs
-from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, TensorConfig
+from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_reader import tensor_config
+from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.quantizer import ACIQ, QUANTIZERS, PaperAnalytic
 
 OF_THE_README = """\
@@ -223,8 +224,8 @@ def test_only_what_a_name_describes_is_written() -> None:
 
 # --- what is refused ---------------------------------------------------------------------------------------------
 
-OPTIONS = "allowed: format, quantizer, per, dynamic, update_every, gradient"
-KEYS = "allowed: match, type, skip, weight, input, output, grad_output, matmul"
+OPTIONS = "allowed: dynamic, format, gradient, per, quantizer, update_every"
+KEYS = "allowed: grad_output, input, match, matmul, output, skip, type, weight"
 BAD = {
     "no_mapping": ("[1]", ["1:1: expected a mapping of keys, got a list"]),
     "nothing": ("exact: true", ["1:1: required key 'rules' is missing; or one of weight, input, output, grad_output"]),
@@ -232,7 +233,7 @@ BAD = {
         "exakt: true\nrules: [{wait: int4}]",
         [
             "1:1: exakt: unknown key; did you mean 'exact'? "
-            "(allowed: exact, rules, weight, input, output, grad_output, matmul)",
+            "(allowed: exact, grad_output, input, matmul, output, rules, weight)",
             f"2:10: rules.0.wait: unknown key; did you mean 'weight'? ({KEYS})",
         ],
     ),

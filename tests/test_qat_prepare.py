@@ -32,8 +32,8 @@ pytestmark = [
 ]
 
 
-def mlp() -> nn.Sequential:
-    torch.manual_seed(0)
+def mlp(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(64, 48), nn.GELU(), nn.Linear(48, 16))
 
 
@@ -87,10 +87,24 @@ def test_an_optimizer_that_was_there_before_goes_on() -> None:
     assert not torch.equal(model[0].weight, before)
 
 
-def test_a_float_models_checkpoint_loads_and_goes_back() -> None:
-    model, other = prepared("blocks"), mlp()
-    other.load_state_dict(model.state_dict())
-    model.load_state_dict(mlp().state_dict())
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_float_models_checkpoint_loads_and_goes_back(config: str) -> None:
+    model, floats, others = prepared(config), mlp(seed=1), mlp(seed=2)
+    floats.load_state_dict(model.state_dict())
+    assert_same(floats.state_dict(), mlp().state_dict())
+    model.load_state_dict(others.state_dict())
+    assert_same(model.state_dict(), mlp(seed=2).state_dict())
+    assert_same(weight_scales(model), weight_scales(qat.prepare(others, qat.QATConfig(**CONFIGS[config]))))
+    assert len(weight_scales(model)) == (2 if config in ("dynamic", "learned") else 0)  # others are found in forward
+
+
+def weight_scales(model: nn.Module) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in qat.state_dict(model).items() if key.endswith("weight_quantizer.scale")}
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
 
 
 def test_rules_decide() -> None:

@@ -261,6 +261,22 @@ def test_other_models(saved: tuple[Net, Path]) -> None:
     assert told == "attention.in_proj_weight: saved was float32 (72, 24); the model has bfloat16 (72, 24)"
 
 
+def test_what_no_file_has_is_not_left_on_the_meta_device(saved: tuple[Net, Path]) -> None:
+    with torch.device("meta"):
+        shapes = Net().eval()
+        shapes.norm.register_buffer("table", torch.ones(2), persistent=False)
+        shapes.register_buffer("mask", torch.ones(2), persistent=False)
+    shapes.register_buffer("there", torch.ones(2), persistent=False)
+    with pytest.raises(ValueError, match="on the meta device") as caught:
+        qat.load(saved[1], shapes)
+    told = "on the meta device, and not in the file, as it is not persistent; give it values first"
+    assert str(caught.value).splitlines() == [f"{saved[1]}: {name}: {told}" for name in ("mask", "norm.table")]
+    assert not list(qat.layers(shapes))
+    for owner, name in ((shapes.norm, "table"), (shapes, "mask")):
+        owner.register_buffer(name, torch.ones(2), persistent=False)
+    assert_bit_exact(outputs(qat.load(saved[1], shapes)), outputs(saved[0]))
+
+
 def test_a_prepared_model_is_not_loaded_into(saved: tuple[Net, Path]) -> None:
     with pytest.raises(ValueError, match="the model is prepared already; allowed: a float model"):
         qat.load(saved[1], prepared(CONFIG))

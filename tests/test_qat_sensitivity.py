@@ -17,6 +17,7 @@ from torch.nn import functional as F
 import statqat_sim as sqs
 from statqat_sim import qat
 from statqat_sim.qat.knapsack import Choice, cheapest
+from statqat_sim.qat.ops import choose_scale
 from tests.qat_models import TOKENS, net, tokens
 
 INT4 = {"format": "int4", "quantizer": "minmax"}
@@ -70,6 +71,22 @@ def test_the_model_stays_what_it_was() -> None:
         qat.sensitivity(model, [tokens()], ["mxfp4"], broken)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert model.training
+
+
+def test_measuring_draws_nothing_and_chooses_each_scale_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = sqs.parse_format("{name: drawn, extends: int4_narrow, encode: {rounding: stochastic_a, random_bits: 8}}")
+    shapes: list[tuple[int, ...]] = []
+
+    def counted(x: torch.Tensor, **options: Any) -> torch.Tensor:
+        shapes.append(tuple(x.shape))
+        return choose_scale(x, **options)
+
+    monkeypatch.setattr("statqat_sim.qat.tensor_quantizer.choose_scale", counted)
+    model, generator = nn.Linear(16, 4), torch.get_rng_state()
+    once, again = (qat.sensitivity(model, formats=[{"format": drawn, "quantizer": "minmax"}]) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert once.rows == again.rows
+    assert shapes == [(4, 16)] * 2
 
 
 def test_without_a_loss_it_is_how_far_outputs_move() -> None:

@@ -8,10 +8,15 @@
 torch.Size([2, 10])
 """
 
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ModuleNotFoundError("statqat_sim.qat needs torch; pip install 'statqat-sim[torch]'", name="torch")
+
 from statqat_sim.qat.assignment import assign
 from statqat_sim.qat.calibration import calibrate, choose_weight_scales, step
 from statqat_sim.qat.checkpoints import Checkpointed
-from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, TensorConfig
+from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import convert
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.loading import load
@@ -20,6 +25,7 @@ from statqat_sim.qat.modes import layers, quantizers, set_mode
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import register
+from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.qat.saving import save
 from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
 from statqat_sim.qat.state import load_state_dict, state_dict

@@ -8,10 +8,11 @@ from numbers import Real
 from torch import nn
 
 from statqat_sim.errors import shown
-from statqat_sim.qat.config import LayerConfig, QATConfig, Rule, Spelled
+from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.knapsack import Choice, cheapest
 from statqat_sim.qat.require import told_value
+from statqat_sim.qat.rules import LayerConfig, Rule, Spelled
 from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
 
 FORMATS = ("int3", "int4", "nvfp4.mse", "mxfp6_e2m3.mse", "mxfp8_e4m3.mse")

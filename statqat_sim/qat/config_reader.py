@@ -8,14 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from statqat_sim.errors import Problem, SpecError, did_you_mean, shown
-from statqat_sim.qat.config import (
+from statqat_sim.errors import Problem, SpecError, shown
+from statqat_sim.qat.config_rules import (
     ROLES,
-    LayerConfig,
-    QATConfig,
     Role,
-    Rule,
-    TensorConfig,
     default_quantizer,
     format_problems,
     lsq_problems,
@@ -27,15 +23,17 @@ from statqat_sim.qat.config import (
 from statqat_sim.qat.matmul_config import config_problems
 from statqat_sim.qat.matmul_keys import read_matmul
 from statqat_sim.qat.quantizer_keys import read_quantizer
+from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.quantizer import StateQuantizer
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import catalog, formats, load_format, resolver
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.located import MAX_BYTES, UNREADABLE, Document, Located, read_document
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.parts import is_mapping
 from statqat_sim.spec.reader import read_format
 from statqat_sim.spec.scale import Rule as ScaleRule
-from statqat_sim.spec.validate import meant, placed
+from statqat_sim.spec.validate import meant, placed, unknown_keys
 
 MATMUL = "matmul"
 CONFIG_KEYS = ("exact", "rules", *ROLES, MATMUL)
@@ -45,17 +43,17 @@ TENSOR_KEYS = ("format", "quantizer", "per", "dynamic", "update_every", "gradien
 Value = TypeVar("Value")
 
 
-def read_file(path: str | os.PathLike[str]) -> QATConfig:
-    """See `QATConfig.from_yaml`."""
+def read_file(path: str | os.PathLike[str]) -> tuple[tuple[Rule, ...], bool]:
+    """The rules of a file, and what `exact` is; see `QATConfig.from_yaml`."""
     file = Path(path)
     with file.open("rb") as stream:
         document = read_document(stream.read(MAX_BYTES + 1), str(file))
     return _config(document.root, Reader(file.parent, list(document.problems)))
 
 
-def read_mapping(values: Mapping[str, Any]) -> QATConfig:
-    """See `QATConfig.from_dict`."""
-    return _config(located(values), Reader())
+def read_mapping(values: Mapping[str, Any]) -> tuple[tuple[Rule, ...], bool]:
+    """Likewise of a mapping; see `QATConfig.from_dict`."""
+    return _config(Located.of(values), Reader())
 
 
 def rules_of(rules: Iterable[Any]) -> tuple[Rule, ...]:
@@ -65,7 +63,7 @@ def rules_of(rules: Iterable[Any]) -> tuple[Rule, ...]:
         SpecError: with every problem found.
     """
     reader = Reader()
-    read = reader.rules(located(list(rules), ("rules",)))
+    read = reader.rules(Located.of(list(rules), ("rules",)))
     return reader.sound(read)
 
 
@@ -76,20 +74,11 @@ def tensor_config(role: Role, spelled: Any) -> TensorConfig:
         SpecError: with every problem found.
     """
     reader = Reader()
-    read = reader.tensor(located(spelled, (role,)), role)
+    read = reader.tensor(Located.of(spelled, (role,)), role)
     return reader.sound(read)
 
 
-def located(value: Any, path: tuple[str, ...] = ()) -> Located:
-    """Python values as if they had been read from a file."""
-    if isinstance(value, Mapping):
-        value = {str(key): located(child, (*path, str(key))) for key, child in value.items()}
-    elif isinstance(value, list | tuple):
-        value = [located(child, (*path, str(index))) for index, child in enumerate(value)]
-    return Located(value, "<dict>", 1, 1, path)
-
-
-def _config(root: Located, reader: Reader) -> QATConfig:
+def _config(root: Located, reader: Reader) -> tuple[tuple[Rule, ...], bool]:
     if not reader.is_mapping(root, CONFIG_KEYS):
         raise SpecError(reader.problems)
     exact = reader.flag(root, "exact", default=True)
@@ -98,7 +87,7 @@ def _config(root: Located, reader: Reader) -> QATConfig:
     if not everything and "rules" not in root.value and "rules" not in meant(root, CONFIG_KEYS):
         reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(ROLES)}"))
     rules = reader.sound((*everything, *(listed or ())))
-    return QATConfig([rule for rule in rules if rule is not None], exact=exact)
+    return tuple(rule for rule in rules if rule is not None), exact
 
 
 def _of_everything(root: Located) -> Located:
@@ -206,13 +195,9 @@ class Reader:
 
     def is_mapping(self, node: Located, allowed: Collection[str]) -> bool:
         """Whether it is; otherwise that is a problem, and so is each key that is not allowed."""
-        if not isinstance(node.value, dict):
-            self._expected(node, "a mapping of keys")
+        if not is_mapping(node, self.problems):
             return False
-        for key in node.value:
-            if key not in allowed:
-                message = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(allowed)})"
-                self.problems.append(node.key_problem(key, message))
+        self.problems.extend(unknown_keys(node, allowed))
         return True
 
     # --- parts -----------------------------------------------------------------------------------------------------

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from statqat_sim.qat.config import LayerConfig, QATConfig, Role, Rule, TensorConfig, default_quantizer, role_defaults
+from statqat_sim.qat.config_rules import Role, default_quantizer, role_defaults
 from statqat_sim.qat.matmul_keys import matmul_keys
 from statqat_sim.qat.quantizer_keys import quantizer_keys
+from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.text import format_keys
 
 
-def config_keys(config: QATConfig) -> dict[str, Any]:
+def config_keys(rules: Iterable[Rule], *, exact: bool) -> dict[str, Any]:
     """See `QATConfig.to_dict`."""
-    return {"exact": config.exact, "rules": [_rule(rule) for rule in config.rules]}
+    return {"exact": exact, "rules": [_rule(rule) for rule in rules]}
 
 
 def layer_keys(layer: LayerConfig) -> dict[str, Any]:

@@ -32,7 +32,10 @@ def from_dense(octets: Tensor, bits: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def gathered(octets: Tensor, bits: int, count: int) -> Tensor:
-    """`from_dense` as torch operations, for devices that numpy does not see: eight codes fill as many bytes as bits."""
+    """`from_dense` as torch operations, for devices that numpy does not see: eight codes fill as many bytes as bits.
+
+    Codes have up to 32 bits here, those of packed plans 8, so that no backend's unpacking serves.
+    """
     groups, touched = -(-count // BYTE), (bits + 2 * BYTE - 2) // BYTE
     padded = F.pad(octets, (0, groups * bits + touched - len(octets)))
     starts = torch.arange(0, BYTE * bits, bits, device=octets.device)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from statqat_sim.errors import Problem
-from statqat_sim.qat.config import Role, TensorConfig, default_quantizer
-from statqat_sim.qat.config_reader import located
+from statqat_sim.qat.config_rules import Role, default_quantizer
 from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.matmul_keys import matmul_hash, matmul_of, matmul_text
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.quantizer_keys import quantizer_keys, read_quantizer
+from statqat_sim.qat.rules import TensorConfig
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.format import Format
+from statqat_sim.spec.located import Located
 from statqat_sim.spec.text import format_hash, format_text
 
 KEY, VERSION = "statqat_sim", 1
 """Of the metadata of a safetensors file: the one that holds a description, and how it is written."""
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +135,22 @@ def _known(format: Format, formats: dict[str, str]) -> str:
 
 
 def _checked_format(hash: str, text: str) -> Format:
-    found = sha256(text.encode()).hexdigest()
-    if found != hash:
-        name = text.partition("\n")[0]
-        raise ValueError(f"the text of format {hash[:12]} ({name}) has another hash, {found[:12]}: it was changed")
+    first = text.partition("\n")[0]
+    _require_hash(f"format {hash[:12]} ({first})", hash, text)
     format = parse_format(text, file=f"<format {hash[:12]}>")
     known = load_format(format.name) if format.name in formats() else format  # with its title, and a shorter key
     return known if format_hash(known) == hash else format
 
 
 def _checked_matmul(hash: str, text: str) -> MatmulConfig:
+    _require_hash(f"what multiplies, {hash[:12]},", hash, text)
+    return matmul_of(text)
+
+
+def _require_hash(what: str, hash: str, text: str) -> None:
     found = sha256(text.encode()).hexdigest()
     if found != hash:
-        told = f"the text of what multiplies, {hash[:12]}, has another hash, {found[:12]}"
-        raise ValueError(f"{told}: it was changed")
-    return matmul_of(text)
+        raise ValueError(f"the text of {what} has another hash, {found[:12]}: it was changed")
 
 
 def _layer(
@@ -156,40 +160,30 @@ def _layer(
     activations: dict[Any, TensorConfig] = {
         role: _activation(f"{name}, {role}", found, formats) for role, found in keys["activations"].items()
     }
-    matmul = _matmul_of(name, keys["matmul"], matmuls) if "matmul" in keys else None
+    matmul = _known_of(name, keys["matmul"], "what multiplies", matmuls) if "matmul" in keys else None
     return SavedLayer(kind=keys["kind"], weights=weights, activations=activations, matmul=matmul)
 
 
 def _weight(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedWeight:
-    format = _format_of(name, keys["format"], formats)
+    format = _known_of(name, keys["format"], "its format", formats)
     shape, channels = tuple(keys["shape"]), tuple(keys["channels"])
     packing = Packing(format=format, shape=shape, axis=keys["axis"], channels=channels)
     return SavedWeight(packing=packing, dtype=getattr(torch, keys["dtype"]))
 
 
 def _activation(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> TensorConfig:
-    format = _format_of(name, keys["format"], formats)
+    format = _known_of(name, keys["format"], "its format", formats)
     problems: list[Problem] = []
     quantizer = None if isinstance(format, BlockFormat) else default_quantizer("input")
     if "quantizer" in keys:
-        quantizer = read_quantizer(located(keys["quantizer"], (name,)), problems)
+        quantizer = read_quantizer(Located.of(keys["quantizer"], (name,)), problems)
     if problems:
         raise ValueError("; ".join(map(str, problems)))
     return TensorConfig(format=format, quantizer=quantizer, per=keys["per"], dynamic=keys["dynamic"])
 
 
-def _matmul_of(name: str, hash: str, matmuls: Mapping[str, MatmulConfig]) -> MatmulConfig:
-    if hash not in matmuls:
-        raise ValueError(_unknown(name, hash, "what multiplies", matmuls))
-    return matmuls[hash]
-
-
-def _format_of(name: str, hash: str, formats: Mapping[str, Format]) -> Format:
-    if hash not in formats:
-        raise ValueError(_unknown(name, hash, "its format", formats))
-    return formats[hash]
-
-
-def _unknown(name: str, hash: str, what: str, texts: Iterable[str]) -> str:
-    known = ", ".join(each[:12] for each in texts) or "none"
-    return f"{name}: the hash {hash[:12]} of {what} is unknown; the file has texts of: {known}"
+def _known_of(name: str, hash: str, what: str, known: Mapping[str, Value]) -> Value:
+    if hash not in known:
+        texts = ", ".join(each[:12] for each in known) or "none"
+        raise ValueError(f"{name}: the hash {hash[:12]} of {what} is unknown; the file has texts of: {texts}")
+    return known[hash]

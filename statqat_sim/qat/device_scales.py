@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from statqat_sim.quantizer.base import reduced_axes
+from statqat_sim.quantizer.minmax import LARGEST, parts
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
-
-LARGEST = torch.finfo(torch.float32).max
 
 
 def minmax_scale(x: Tensor, format: NumberFormat, channel_axis: int | None) -> Tensor:
@@ -31,9 +30,8 @@ def minmax_scale(x: Tensor, format: NumberFormat, channel_axis: int | None) -> T
 
 def _smallest_scale(extreme: Tensor, limit: float) -> Tensor:
     """The smallest float32 s with s · limit >= extreme exactly; step by step as `quantizer.minmax` does it."""
-    scale = (extreme / limit).to(torch.float32).clamp(max=LARGEST)
-    above = torch.nextafter(scale, torch.full_like(scale, math.inf)).clamp(max=LARGEST)
-    mantissa, exponent = math.frexp(limit)
-    upper = math.ldexp(math.floor(mantissa * (1 << 26)), exponent - 26)
+    largest, (upper, lower) = float(LARGEST), parts(limit)
+    scale = (extreme / limit).to(torch.float32).clamp(max=largest)
+    above = torch.nextafter(scale, torch.full_like(scale, math.inf)).clamp(max=largest)
     wide = scale.to(torch.float64)
-    return torch.where(extreme - wide * upper > wide * (limit - upper), above, scale)
+    return torch.where(extreme - wide * upper > wide * lower, above, scale)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from statqat_sim.errors import did_you_mean
-from statqat_sim.qat.config import LayerConfig, QATConfig, Role, Rule, TensorConfig, default_quantizer
+from statqat_sim.qat.config import QATConfig
+from statqat_sim.qat.config_rules import Role, default_quantizer
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
 from statqat_sim.qat.modes import layers
@@ -21,6 +22,7 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.require import require_module
+from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.qat.saving import SUFFIX, file_of
 from statqat_sim.qat.sums import changed
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
@@ -36,15 +38,17 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
     Args:
         path: what `save` was given.
-        model: made as the saved one was before `prepare`; its values do not matter, and may be on torch's meta device.
+        model: made as the saved one was before `prepare`; its values do not matter, and may be on torch's meta device,
+            but for those of buffers that are not persistent, which no file has.
 
     Returns:
         The same model, converted. What was on the meta device is in the CPU's memory.
 
     Raises:
         ValueError: if the file is cut off, or none that `save` wrote; if a format's hash is unknown or its text was
-            changed; if tensors are missing, or there are others; if one has another shape, dtype or bytes. All that is
-            wrong is told by name, and the model is unchanged. If `path` is that of a file of another kind.
+            changed; if tensors are missing, or there are others; if one has another shape, dtype or bytes; if a buffer
+            that no file has is on the meta device. All that is wrong is told by name, and the model is unchanged. If
+            `path` is that of a file of another kind.
         TypeError: if `path` or `model` is none.
         OSError: if there is no such file.
     """
@@ -93,7 +97,7 @@ def _problems(model: nn.Module, description: Description, tensors: Mapping[str, 
         return
     modules = dict(model.named_modules())
     found = [problem for name, layer in description.layers.items() for problem in _of_layer(name, layer, modules)]
-    found = found or list(_of_tensors(_expected(model, description, tensors), tensors))
+    found = found or [*_of_tensors(_expected(model, description, tensors), tensors), *_of_shapes(model)]
     told = "its bytes are not those that were saved"
     yield from found or (f"{name}: {told}" for name in changed(description.sums, tensors))
 
@@ -163,6 +167,14 @@ def _of_tensors(
         saved = tuple(tensors[name].shape), tensors[name].dtype
         if saved != expected[name]:
             yield f"{name}: saved is {_told(*saved)}; the model needs {_told(*expected[name])}"
+
+
+def _of_shapes(model: nn.Module) -> Iterator[str]:
+    """Buffers without values, to which no file has any."""
+    state = model.state_dict()
+    for name, buffer in model.named_buffers(remove_duplicate=False):
+        if buffer.is_meta and name not in state:
+            yield f"{name}: on the meta device, and not in the file, as it is not persistent; give it values first"
 
 
 def _told(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype) -> str:

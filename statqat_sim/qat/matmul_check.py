@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from torch import nn
 
-from statqat_sim.qat.config import LayerConfig, QATConfig
+from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.rules import LayerConfig
 
 
 def require_products(jobs: Iterable[tuple[str, nn.Module, type[Quantized], LayerConfig]], config: QATConfig) -> None:

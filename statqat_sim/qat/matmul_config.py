@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.geometry import is_whole_array
+from statqat_sim.matmul.formats import means_scales, operand_of
 from statqat_sim.spec.accelerator import AcceleratorSpec, Float64, GemmPlan, Instruction, Operand, Scaling
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
-from statqat_sim.spec.number import NumberFormat
 
 if TYPE_CHECKING:
-    from statqat_sim.qat.config import TensorConfig
+    from statqat_sim.qat.rules import TensorConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +79,6 @@ def config_problems(matmul: MatmulConfig, weight: TensorConfig | None, input: Te
         yield f"{matmul} sums over the input's channels, whose scales cannot leave the sum; allowed: per: tensor"
 
 
-def operand_of(operands: Sequence[Operand], format: Format) -> NumberFormat | None:
-    """The operand whose codes mean what those of a format, or of a block format's elements, do."""
-    number = format.element if isinstance(format, BlockFormat) else format
-    numbers = [each for each in operands if not isinstance(each, Float64)]
-    return next((each for each in numbers if each.element == number.element), None)
-
-
 def _refused(unit: Instruction, format: Format, operands: Sequence[Operand]) -> str | None:
     if all(isinstance(each, Float64) for each in operands):
         return f"{unit.name} multiplies float64, to which no tensor is quantized; allowed: another instruction"
@@ -103,16 +96,9 @@ def _refused(unit: Instruction, format: Format, operands: Sequence[Operand]) -> 
 def _fits(format: BlockFormat, scaling: Scaling) -> bool:
     """Whether the innermost scales are the instruction's, and those above them one for the whole tensor."""
     *outer, inner = format.scales
-    if format.offset is not None or not isinstance(inner.format, NumberFormat) or not isinstance(inner.block, int):
+    if format.offset is not None or not isinstance(inner.block, int) or inner.block % scaling.block:
         return False
-    unsigned = {"signed": False, "zero": getattr(scaling.format.element, "zero", None)}
-    is_same = inner.format.element.model_copy(update=unsigned) == scaling.format.element
-    return (
-        is_same
-        and inner.block % scaling.block == 0
-        and len(outer) < 2
-        and all(is_whole_array(each.block) for each in outer)
-    )
+    return means_scales(inner.format, scaling) and len(outer) < 2 and all(is_whole_array(each.block) for each in outer)
 
 
 def _allowed(unit: Instruction, operands: Sequence[Operand]) -> str:

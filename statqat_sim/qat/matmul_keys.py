@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -92,7 +92,7 @@ def matmul_of(key: str) -> MatmulConfig:
         ValueError: if it is something else.
     """
     problems: list[Problem] = []
-    found = read_matmul(_located(json.loads(key)), problems)
+    found = read_matmul(Located.of(json.loads(key), file="<json>"), problems)
     if found is None:
         raise SpecError(problems)
     return _with_known_accelerator(found)
@@ -179,11 +179,3 @@ def _is_built_in(accelerator: AcceleratorSpec) -> bool:
 def _built_in(name: str) -> AcceleratorSpec | None:
     path = builtin_directory() / ACCELERATORS / f"{name}.yaml"
     return load_spec(path) if path.is_file() else None
-
-
-def _located(value: Any) -> Located:
-    if isinstance(value, Mapping):
-        value = {key: _located(child) for key, child in value.items()}
-    elif isinstance(value, list):
-        value = [_located(child) for child in value]
-    return Located(value, "<json>", 1, 1)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from statqat_sim.matmul import Accelerator
+from statqat_sim.matmul.formats import operand_of
 from statqat_sim.qat.keys import format_of
-from statqat_sim.qat.matmul_config import operand_of
 from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.matmul_operands import Operand
 from statqat_sim.qat.ops import LIBRARY, is_transformed

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.qat.config import ROLES, Role
+from statqat_sim.qat.config_rules import ROLES, Role
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.require import require_module
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 SETTABLE = ("float", "quantize")
 
+Module = TypeVar("Module", bound=nn.Module)
+
 
 def layers(model: nn.Module) -> Iterator[tuple[str, Quantized]]:
     """The quantized layers of a model, by their qualified names."""
-    require_module(model)
-    for name, module in model.named_modules():
-        if isinstance(module, Quantized):
-            yield name, module
+    return _modules(model, Quantized)
 
 
 def quantizers(model: nn.Module) -> Iterator[tuple[str, TensorQuantizer]]:
     """The quantizers of a model, by their qualified names."""
+    return _modules(model, TensorQuantizer)
+
+
+def _modules(model: nn.Module, kind: type[Module]) -> Iterator[tuple[str, Module]]:
     require_module(model)
     for name, module in model.named_modules():
-        if isinstance(module, TensorQuantizer):
+        if isinstance(module, kind):
             yield name, module
 
 
@@ -40,10 +43,7 @@ def require_layers(model: nn.Module) -> dict[str, Quantized]:
         TypeError: if it is none.
         ValueError: if there are none.
     """
-    found = dict(layers(model))
-    if not found:
-        raise ValueError("the model has no quantized layer; allowed: what qat.prepare or qat.convert gave")
-    return found
+    return _some(layers(model), "quantized layer", "qat.prepare or qat.convert")
 
 
 def require_quantizers(model: nn.Module) -> dict[str, TensorQuantizer]:
@@ -53,9 +53,13 @@ def require_quantizers(model: nn.Module) -> dict[str, TensorQuantizer]:
         TypeError: if it is none.
         ValueError: if there are none.
     """
-    found = dict(quantizers(model))
+    return _some(quantizers(model), "quantizer", "qat.prepare")
+
+
+def _some(modules: Iterable[tuple[str, Module]], what: str, given_by: str) -> dict[str, Module]:
+    found = dict(modules)
     if not found:
-        raise ValueError("the model has no quantizer; allowed: what qat.prepare gave")
+        raise ValueError(f"the model has no {what}; allowed: what {given_by} gave")
     return found
 
 

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 
-from statqat_sim.qat.config import LayerConfig, QATConfig, Role
+from statqat_sim.qat.config import QATConfig
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
 from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.registry import REGISTERED
+from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.utils.parametrize import ParametrizationList
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
 from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
-from statqat_sim.qat.config import Role
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.modes import require_layers
@@ -77,12 +78,15 @@ class Summary:
         matmuls: the `MatmulConfig` of each layer whose product is an accelerator's, by qualified names.
         left: qualified names of modules that could be quantized, and are not; of subclasses, too, which
             `qat.prepare` leaves alone unless they are registered, as those of `torch.nn.utils.parametrize`.
+        unknown: qualified names and classes of modules with matrices of their own that `qat` cannot quantize unless
+            `qat.register` tells it how, as LSTM.
         converted: whether weights are codes.
     """
 
     rows: tuple[SummaryRow, ...]
     matmuls: Mapping[str, MatmulConfig]
     left: tuple[str, ...]
+    unknown: Mapping[str, str]
     converted: bool
 
     @property
@@ -121,13 +125,20 @@ def summary(model: nn.Module) -> Summary:
     with torch.no_grad():
         rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))
     left = tuple(name for name, module in model.named_modules() if _could_be_quantized(module))
+    unknown = {name: type(module).__name__ for name, module in model.named_modules() if _is_unknown(module)}
     matmuls = {name: matmul_of(layer.matmul_key) for name, layer in found if layer.matmul_key is not None}
-    return Summary(rows=rows, matmuls=matmuls, left=left, converted=any(_packed(layer) for _, layer in found))
+    converted = any(_packed(layer) for _, layer in found)
+    return Summary(rows=rows, matmuls=matmuls, left=left, unknown=unknown, converted=converted)
 
 
 def _could_be_quantized(module: nn.Module) -> bool:
     is_part = type(module) is NonDynamicallyQuantizableLinear  # of an attention, which is named itself
     return isinstance(module, tuple(REGISTERED)) and not isinstance(module, Quantized) and not is_part
+
+
+def _is_unknown(module: nn.Module) -> bool:
+    has_matrices = any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
+    return has_matrices and not isinstance(module, (Quantized, TensorQuantizer, ParametrizationList, *REGISTERED))
 
 
 def _packed(layer: Quantized) -> list[PackedWeight]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from statqat_sim.histogram import Histogram
-from statqat_sim.qat.config import Role, TensorConfig
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.gradient_quantizer import quantized_gradient
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.ops import choose_scale, fake_quantize
+from statqat_sim.qat.rules import TensorConfig
 from statqat_sim.qat.statistics import with_batch
 from statqat_sim.qat.updates import updated
 from statqat_sim.spec.block import BlockFormat
 
 Mode: TypeAlias = Literal["float", "quantize", "calibrate"]
 """Float: tensors pass as they are. Calibrate: so too, and what is to be calibrated is counted."""
-
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class TensorQuantizer(nn.Module):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import Array, real_array
 from statqat_sim.histogram import Histogram, extremes, extremes_elsewhere, lies_elsewhere
 from statqat_sim.quantizer.affine_minmax import affine_minmax
-from statqat_sim.quantizer.base import reduced_axes, scaled_format
+from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
 from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.scale import Scale
@@ -49,6 +49,9 @@ class MinMax(Described):
     scale_format: NumberFormat | str | None = None
     zero_point: bool = False
 
+    def __post_init__(self) -> None:
+        scales_of(self.scale_format)
+
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`. Of an array on a device only its extremes are copied to the CPU."""
         if lies_elsewhere(x):
@@ -59,7 +62,7 @@ class MinMax(Described):
 
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`."""
-        low, high = histogram.low, histogram.high
+        low, high = checked_histogram(histogram).low, histogram.high
         return chosen_minmax(low, high, scaled_format(format), scales_of(self.scale_format), self.zero_point)
 
     def _fit_elsewhere(self, x: Any, format: NumberFormat, channel_axis: int | None) -> Scale:
@@ -117,10 +120,15 @@ def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.fl
 def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether scale · limit < extreme, exactly where they are close.
 
-    `limit` is the sum of 26 and of 27 bits: both products with 24 bits are exact, and so is the difference of
-    numbers within a factor of two (Sterbenz).
+    Both products are exact, and so is the difference of numbers within a factor of two (Sterbenz).
     """
+    upper, lower = parts(limit)
+    wide = scale.astype(np.float64)
+    return np.asarray(extreme - wide * upper > wide * lower)
+
+
+def parts(limit: float) -> tuple[float, float]:
+    """Numbers of 26 and of 27 bits whose sum `limit` is: a float64 holds their products with a float32, of 24 bits."""
     mantissa, exponent = math.frexp(limit)
     upper = math.ldexp(math.floor(mantissa * (1 << 26)), exponent - 26)
-    wide = scale.astype(np.float64)
-    return np.asarray(extreme - wide * upper > wide * (limit - upper))
+    return upper, limit - upper

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from statqat_sim.qat.config import LayerConfig
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor, linear
 from statqat_sim.qat.modules.base import Quantized
 from statqat_sim.qat.registry import register
+from statqat_sim.qat.rules import LayerConfig
 
 Three: TypeAlias = tuple[Tensor, Tensor, Tensor]
 ROWS = Layout(axis=-1, channel_axis=0)

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from statqat_sim.qat.config import LayerConfig, Role
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor
 from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
 from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.qat.weights import mark_before, weight_came
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from statqat_sim.codec import Codec
 from statqat_sim.plan.lower import code_storage
-from statqat_sim.qat.config import LayerConfig
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import convolve
 from statqat_sim.qat.modules.base import Quantized, every_role
 from statqat_sim.qat.registry import register
+from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from statqat_sim.qat.config import LayerConfig
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import linear
 from statqat_sim.qat.modules.base import Quantized, every_role
 from statqat_sim.qat.registry import register
+from statqat_sim.qat.rules import LayerConfig
 
 
 class QuantizedLinear(Quantized, nn.Linear):

@@ -1,0 +1,85 @@
+"""What a configuration says where nothing is written, and why values of it do not go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias, get_args
+
+from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.quantizer import Analytic, Iterative, StateQuantizer
+from statqat_sim.spec.base import KeyProblem
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.number import NumberFormat
+
+Role: TypeAlias = Literal["weight", "input", "output", "grad_output"]
+Per: TypeAlias = Literal["tensor", "channel"]
+Gradient: TypeAlias = Literal["clipped", "ste", "lsq"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+WORDS: Mapping[str, tuple[str, ...]] = {"per": get_args(Per), "gradient": get_args(Gradient)}
+
+
+def default_quantizer(role: Role) -> StateQuantizer:
+    """What chooses the scales of a number format where nothing else is said."""
+    return Analytic() if role == "weight" else Iterative()
+
+
+def role_defaults(role: Role, format: Format) -> dict[str, Any]:
+    """What a tensor's keys are where they are not written, but for the quantizer's."""
+    return {
+        "per": "channel" if role == "weight" and isinstance(format, NumberFormat) else "tensor",
+        "dynamic": role == "grad_output" and isinstance(format, NumberFormat),
+        "update_every": 1,
+        "gradient": "clipped",
+    }
+
+
+def value_problems(values: Mapping[str, Any]) -> Iterator[KeyProblem]:
+    """The keys whose value is of another type, or beyond what is allowed."""
+    for key, value in values.items():
+        if key in WORDS and (not isinstance(value, str) or value not in WORDS[key]):
+            hint = did_you_mean(value, WORDS[key]) if isinstance(value, str) else ""
+            yield key, f"expected one of {', '.join(WORDS[key])}, got {shown(value)}{hint}"
+        elif key == "dynamic" and not isinstance(value, bool):
+            yield key, f"expected true or false, got {shown(value)}"
+        elif key == "update_every" and (type(value) is not int or value < 0):
+            yield key, f"expected an integer, at least 0, got {shown(value)}"
+
+
+def format_problems(format: Format) -> Iterator[KeyProblem]:
+    """Why a format is none that tensors can be quantized to."""
+    if isinstance(format, BlockFormat) and format.needs_scale:
+        yield "format", f"the scales of {format.name} are given by the caller; allowed: formats that find their own"
+
+
+def is_quantizer(value: object) -> bool:
+    """Whether it chooses scales; classes do not."""
+    return hasattr(value, "choose") and not isinstance(value, type)
+
+
+def quantizer_problems(quantizer: StateQuantizer | None) -> Iterator[KeyProblem]:
+    """Why a quantizer is none that tensors can be quantized with."""
+    if getattr(quantizer, "zero_point", False):
+        yield "quantizer", "zero-points are not for training; allowed: scales alone, zero_point=False"
+
+
+def lsq_problems(format: Format, values: Mapping[str, Any]) -> Iterator[KeyProblem]:
+    """Why no scale can be learned, where one is to be."""
+    if values["gradient"] != "lsq":
+        return
+    if isinstance(format, BlockFormat):
+        yield "gradient", f"'lsq' learns a scale, and {format.name} finds its own; allowed: clipped, ste"
+    elif values["dynamic"] is True:
+        yield "gradient", "'lsq' learns a scale, and a dynamic one is found anew each time; allowed: clipped, ste"
+
+
+def role_problems(role: Role, format: Format, said: Iterable[str]) -> Iterator[KeyProblem]:
+    """The keys that mean nothing for the role or the format; `said`: those with a value of their own."""
+    of_role = {"weight": ("dynamic",), "grad_output": ("update_every", "gradient")}.get(role, ("update_every",))
+    of_blocks = ("per", "dynamic") if isinstance(format, BlockFormat) else ()
+    for key in said:
+        if key in of_role:
+            yield key, f"it has no meaning for {role}; leave it out"
+        elif key in of_blocks:
+            yield key, f"it has no meaning for {format.name}, a block format; leave it out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import statqat_sim as sqs
 from statqat_sim.matmul import Accelerator
 from statqat_sim.spec.accelerator import Instruction, Operand
 from statqat_sim.spec.accelerator_dot import Enter, Sum
+from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 
 NAME = "unit.a.d"
@@ -26,7 +27,8 @@ MODES = (
 CUTS = MODES[:4]
 OPERANDS = ("float16", "bfloat16", "tf32", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float8_e4m3fnuz", "posit8")
 NARROW_OPERANDS = ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "float8_e4m3fn")
-INTEGERS = ("int8", "uint8", "int4", "uint4")
+INTEGERS = ("int8", "uint8", "int4", "uint4", "int16", "int32")
+SUMS = ("int32", "int32", "int16", "int8")
 POWERS = ("float8_e8m0fnu", "float8_e8m0fnu", "float4_e3m0fn", "p3109_binary8p1se")
 SCALES = ("float8_e8m0fnu", "ue4m3", "ue4m3", "float8_e4m3fn", "float8_e5m2", "float16", "float4_e3m0fn")
 ORDERS = ("ascending", "descending", "odd_first", "even_first", "swapped_pairs")
@@ -116,9 +118,12 @@ def grouped(draw: st.DrawFn, cuts: tuple[str, ...] = CUTS) -> Part:
 def integers(draw: st.DrawFn) -> Part:
     """Sums of integers that wrap, or are clamped."""
     step = draw(st.integers(1, 8))
-    dot = {"sum": "integer", "step": step, "c": draw(st.sampled_from(("term", "none")))}
-    operands = {key: draw(st.sampled_from(INTEGERS)) for key in "ab"} | {"c": "int32", "d": "int32"}
-    operands["shape"] = ["M", "N", step * draw(st.integers(1, 2))]
+    dot: Part = {"sum": "integer", "c": draw(st.sampled_from(("term", "none")))}
+    operands: Part = {key: draw(st.sampled_from(INTEGERS)) for key in "ab"}
+    operands |= {key: draw(st.sampled_from(SUMS)) for key in "cd"}
+    operands["shape"] = ["M", "N", draw(st.sampled_from((step, 2 * step, "K")))]
+    if draw(st.booleans()):
+        dot["step"] = step
     return {"operands": operands, "dot": dot, "special": {"overflow": draw(st.sampled_from(("wrap", "saturate")))}}
 
 
@@ -137,14 +142,14 @@ def alignments(draw: st.DrawFn, bits: int = 60, cuts: tuple[str, ...] = CUTS) ->
 @st.composite
 def results(draw: st.DrawFn, operands: tuple[str, ...], size: int) -> Part:
     """The parts `operands`, `round` and `special`."""
-    d = draw(st.sampled_from(("float32", "float16")))
-    largest = {"float32": 23, "float16": 10}[d]
-    widths = {"exponent_bits": {"float32": 8, "float16": 5}[d], "mantissa_bits": draw(st.integers(1, largest))}
+    d = draw(st.sampled_from(("float32", "float32", "float16", "float16", "bfloat16", "tf32")))
+    exponent_bits, largest = {"float32": (8, 23), "float16": (5, 10), "bfloat16": (8, 7), "tf32": (8, 10)}[d]
+    widths = {"exponent_bits": exponent_bits, "mantissa_bits": draw(st.integers(1, largest))}
     to = draw(st.sampled_from((None, widths)))
     c = draw(st.sampled_from((d, "float16")))
     formats = {key: draw(st.sampled_from(operands)) for key in "ab"} | {"c": c, "d": d, "shape": ["M", "N", size]}
     special = {
-        "nan": {"float32": 0x7FFFFFFF, "float16": 0x7FFF}[d],
+        "nan": {"float32": 0x7FFFFFFF, "float16": 0x7FFF, "bfloat16": 0xFFC1, "tf32": 0x3FE00}[d],
         "negative_zero": draw(st.sampled_from(("never", "never", "underflow", "ieee"))),
         "flush": draw(st.sampled_from(("none", "none", "inputs", "outputs", "both"))),
         "flushed": draw(st.sampled_from(("signed", "positive"))),
@@ -180,6 +185,8 @@ class Operands:
     b: Array
     c: Array
     scales: tuple[Array, ...] = ()
+    plan: Part | None = None
+    """How K is cut, where that does not change D."""
 
     @classmethod
     def drawn(cls, instruction: Instruction, family: str, seed: int, rows: int = 3, columns: int = 3) -> Operands:
@@ -200,7 +207,7 @@ class Operands:
         """Arguments of `Accelerator.matmul`; scales of more than 8 bits as values."""
         assert instruction.dot is not None
         taken = None if instruction.dot.c is Enter.NONE else self.c
-        arguments = {"a": self.a, "b": self.b, "c": taken, "instruction": instruction.name}
+        arguments = {"a": self.a, "b": self.b, "c": taken, "instruction": instruction.name, "plan": self.plan}
         if instruction.scale is None:
             return arguments
         format = instruction.scale.format
@@ -208,9 +215,18 @@ class Operands:
         return arguments | dict(zip(("a_scale", "b_scale"), scales, strict=True))
 
     def expected(self, instruction: Instruction) -> Array:
-        """What the oracle says of D: its codes."""
+        """What the oracle says of D: the bits of what it comes in."""
         formats: tuple[Operand, Operand] = (instruction.a[0], instruction.b[0])
-        return exact(instruction, self.a, self.b, self.c, formats, *self.scales)
+        return contained(instruction.d, exact(instruction, self.a, self.b, self.c, formats, *self.scales))
+
+
+def contained(d: Operand, codes: Array) -> Array:
+    """Codes of D as bits of int32, where it is an integer, or of float32, where numpy lacks its dtype."""
+    rest = np.uint64(32 - min(d.bits, 32))
+    if isinstance(d, NumberFormat) and isinstance(d.element, IntElement):
+        words = (codes << rest).astype(np.uint32).view(np.int32) >> int(rest)
+        return words.view(np.uint32).astype(np.uint64)
+    return codes << rest if d.name in ("bfloat16", "tf32") else codes
 
 
 def scale_codes(family: str, rng: np.random.Generator, format: NumberFormat, shape: tuple[int, ...]) -> Array:
@@ -257,8 +273,50 @@ def zeros_are_large(zero: int) -> tuple[str, Operands]:
     return text, Operands.drawn(instruction, "sparse", 0)
 
 
+def row(parts: Part, a: Any, *, plan: Part | None = None) -> tuple[str, Operands]:
+    """A row of values, or of unsigned integers that are codes, times a column of ones."""
+    text = text_of(parts)
+    _, instruction = parsed(text)
+    values = np.atleast_2d(a)
+    codes = values if values.dtype.kind == "u" else codes_of(instruction.a[0], values)
+    ones = codes_of(instruction.b[0], np.ones((values.shape[1], 1)))
+    return text, Operands(codes, ones, codes_of(instruction.c, np.zeros((1, 1))), plan=plan)
+
+
+def parts_begin_in_blocks() -> tuple[str, Operands]:
+    """Parts of whole instructions, whose blocks of scales are longer."""
+    operands = {"a": "float8_e4m3fn", "b": "float8_e4m3fn", "c": "float32", "d": "float32", "shape": ["M", "N", 16]}
+    dot = {"sum": "aligned", "step": 16, "c": "term", "aligned": {"fraction_bits": 25}}
+    scale = {"format": "float8_e8m0fnu", "block": 32, "apply": "exponent"}
+    text, found = row({"operands": operands, "dot": dot, "scale": scale}, np.ones(96), plan={"split_k": 2})
+    scales = np.uint8([[127, 128, 129]]), np.uint8([[127], [127], [127]])
+    return text, replace(found, scales=scales)
+
+
+def of_bfloat16(a: Any, nan: int, plan: Part | None = None) -> tuple[str, Operands]:
+    """A D that numpy has no dtype for."""
+    operands = {"a": "bfloat16", "b": "bfloat16", "c": "bfloat16", "d": "bfloat16", "shape": ["M", "N", 4]}
+    parts = {"operands": operands, "dot": {"sum": "exact", "step": 4, "c": "term"}, "special": {"nan": nan}}
+    return row(parts, a, plan=plan)
+
+
+def of_integers(format: str, a: Any, overflow: str) -> tuple[str, Operands]:
+    """Two products an instruction, and no step."""
+    d = {"int8": "int8"}.get(format, "int32")
+    operands = {"a": format, "b": format, "c": d, "d": d, "shape": ["M", "N", 2]}
+    return row({"operands": operands, "dot": {"sum": "integer"}, "special": {"overflow": overflow}}, a)
+
+
+TIE = [1, 0, 0, 0, 3 * 2.0**-9, 0, 0, 0]
+"""Two parts whose sum bfloat16 rounds."""
+
 FOUND = {
     **{f"C is flushed, {sum_}": c_is_flushed(sum_) for sum_ in ("aligned", "exact", "chain")},
     **{f"zeros count as 2^{zero}": zeros_are_large(zero) for zero in (139, 141, 500)},
+    "parts begin in blocks": parts_begin_in_blocks(),
+    **{f"NaN of bfloat16 is {nan:#x}": of_bfloat16([np.nan, 1], nan) for nan in (0x7FC0, 0xFFFF)},
+    "parts add up in bfloat16": of_bfloat16(TIE, 0x7FC0, {"split_k": 2}),
+    "codes of int32": of_integers("int32", np.uint32([16777217, 0x80000001]), "wrap"),
+    "D of int8 is C": of_integers("int8", [100, 100, -100, -50], "saturate"),
 }
 """Texts and operands."""

@@ -39,6 +39,11 @@ WAYS: dict[str, tuple[str, dict[str, Any]]] = {
         {"instruction": "wgmma.e4m3.f32", "a": normal(3, 200), "b": normal(200, 5) * TINY, "c": normal(5) * TINY}
         | {"plan": {"k_slab": 64, "promote_every": 64, "split_k": 2}},
     ),
+    "parts in float16": (
+        "nvidia_h100",
+        {"instruction": "mma.f16.f16", "a": normal(3, 40), "b": normal(40, 5), "c": normal(5)}
+        | {"plan": {"promote_every": 16, "split_k": 2}},
+    ),
     "integers": (
         "nvidia_h100",
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ F16, FP8 = "mma.f16.f32", "wgmma.e4m3.f32"
 
 def normal(*shape: int, seed: int = 0, dtype: Any = np.float32) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def one_instruction(name: str, text: str, search: tuple[Path, ...] = ()) -> Any:
+    return sqs.parse_accelerator(f"name: one\ninstructions:\n  {name}: {text}\n", search=search)
 
 
 # --- operands ----------------------------------------------------------------------------------------------------
@@ -210,18 +215,42 @@ def test_parts_of_k_are_added_in_order(order: str) -> None:
     assert_bit_exact(d, sums[order])
 
 
+@pytest.mark.parametrize("order", ["ascending", "pairwise"])
+def test_sums_of_parts_are_rounded_once_to_d(order: str) -> None:
+    """C has more bits than D: a sum that float32 or float64 rounds first would be another."""
+    text = "{operands: {c: float32, shape: [M, N, 1]}, dot: {sum: exact, step: 1}}"
+    unit = one_instruction("mma.f32.bf16", text)
+    a = np.array([[1, 2.0**-130], [1, -(2.0**-130)], [2.0**127, 2.0**127], [2.0**-133, 2.0**-133]], np.float32)
+    c = np.array([[2.0**-8], [2.0**-8], [0], [0]], np.float32)
+    d = unit.matmul(a, np.ones((2, 1), np.float32), c, instruction="mma.f32.bf16", plan={"split_k": 2})
+    assert d.ravel().tolist() == [1, 1, np.inf, 2.0**-132]
+    d = unit.matmul(
+        a[:2, 1:], np.ones((1, 1), np.float32), c[:2] + 1, instruction="mma.f32.bf16", plan={"promote_every": 1}
+    )
+    assert d.ravel().tolist() == [1 + 2.0**-7, 1]
+
+
+def test_sums_of_integers_wrap_to_d() -> None:
+    unit = one_instruction("mma.int8.int8", "{dot: {sum: integer, step: 1}}")
+    a = np.array([[100, 100]], np.int8)
+    d = unit.matmul(a, np.ones((2, 1), np.int8), instruction="mma.int8.int8", plan={"split_k": 2})
+    assert d == 200 - 256
+
+
 def test_a_plan_is_checked() -> None:
     a = normal(2, 2)
-    with pytest.raises(ValueError, match="unknown key 'split'"):
-        H100.matmul(a, a, instruction=F16, plan={"split": 2})
+    with pytest.raises(sqs.SpecError, match=r"plan\.promot_every: unknown key; did you mean 'promote_every'\?"):
+        H100.matmul(a, a, instruction=F16, plan={"promot_every": 2})
+    with pytest.raises(sqs.SpecError, match=r"plan\.k_slab: expected an integer from 1 to .*, got a list"):
+        H100.matmul(a, a, instruction=F16, plan={"k_slab": [2]})
     with pytest.raises(ValueError, match="which instruction"):
         H100.matmul(a, a)
     with pytest.raises(TypeError, match="plan is a int"):
         H100.matmul(a, a, instruction=F16, plan=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="promote_every is 48; allowed: multiples"):
         B200.matmul(a, a, instruction="mxf4.e2m1.f32", plan={"promote_every": 48})
-    with pytest.raises(ValueError, match=r"^plan: split_k: Input should be .*1$"):
-        H100.matmul(a, a, instruction=F16, plan={"split_k": 0})
+    written = sqs.GemmPlan().model_dump()
+    assert_bit_exact(H100.matmul(a, a, instruction=F16, plan=written), H100.matmul(a, a, instruction=F16))
     for plan in ({"instruction": FP8}, sqs.GemmPlan(instruction=FP8)):
         with pytest.raises(ValueError, match=f"plan.instruction is '{FP8}'; allowed: {F16}, or none"):
             H100.matmul(a, a, instruction=F16, plan=plan)
@@ -305,6 +334,38 @@ def test_integers_wrap_or_are_clamped() -> None:
     assert H100.matmul(a, a.T, instruction="mma_satfinite.s8.s32")[0, 0] == (1 << 31) - 1
 
 
+@pytest.mark.parametrize("step", ["", ", step: 2"])
+def test_integers_are_clamped_after_each_instruction(step: str) -> None:
+    """D of an instruction's run is C of its next, whether or not its step is written."""
+    text = f"{{operands: {{shape: [M, N, 2]}}, dot: {{sum: integer{step}}}, special: {{overflow: saturate}}}}"
+    a, ones = np.array([[100, 100, -100, -50]], np.int8), np.ones((4, 1), np.int8)
+    assert one_instruction("mma.int8.int8", text).matmul(a, ones, instruction="mma.int8.int8") == 127 - 150
+
+
+WIDE = "{kind: float, exponent_bits: 11, mantissa_bits: 20, nan: ieee, inf: ieee}"
+BEYOND = {
+    "mma.wide.float32": ("{dot: {sum: exact}}", "wide: values that float32 does not hold"),
+    "mma.float32.wide": ("{dot: {sum: exact}}", "wide: values that float32 does not hold"),
+    "mma.u32.int32": ("{dot: {sum: integer}}", "u32 has 0 to 4294967295; allowed: what int32 holds"),
+    "mma.int8.uint8": ("{dot: {sum: integer}}", "D is unsigned; allowed: twos_complement"),
+    "mma.int32.int32": (
+        "{dot: {sum: integer, step: 2}, special: {overflow: saturate}}",
+        "steps of 2 products of 32 and 32 bits saturate; allowed: sums that int64 holds",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_what_kernels_do_not_hold_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "wide.yaml").write_text(f"name: wide\nelement: {WIDE}\nencode: {{overflow: inf}}\n")
+    (tmp_path / "u32.yaml").write_text("name: u32\nelement: {kind: int, bits: 32, encoding: unsigned}\n")
+    text, told = BEYOND[name]
+    unit = one_instruction(name, text, (tmp_path,))
+    codes = np.zeros((1, 1), np.uint8 if "int8" in name else np.uint32)
+    with pytest.raises(sqs.UnsupportedError, match=told):
+        unit.matmul(codes, codes, instruction=name)
+
+
 # --- for users' tests --------------------------------------------------------------------------------------------
 
 
@@ -329,3 +390,9 @@ def test_a_long_k_is_one_chain_of_instructions(device: str, instruction: str) ->
     halves = unit.matmul(a[:, :9_600], b[:9_600], instruction=instruction)
     halves = unit.matmul(a[:, 9_600:], b[9_600:], halves, instruction=instruction)
     assert_bit_exact(unit.matmul(a, b, instruction=instruction), halves)
+
+
+def test_an_instruction_in_the_place_of_c_is_told() -> None:
+    told = re.escape("c is 'mma.f16.f32'; allowed: an array; an instruction is named by instruction='mma.f16.f32'")
+    with pytest.raises(TypeError, match=told):
+        sqs.load_accelerator("nvidia_h100").matmul(np.ones((1, 16)), np.ones((16, 1)), "mma.f16.f32")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import shown
+from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.matmul.gemm import product
 from statqat_sim.matmul.operands import Side, accumulator, code_dtype, left, right
 from statqat_sim.matmul.place import Place
@@ -20,9 +20,10 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
-from statqat_sim.spec.accelerator_text import plan_from_keys
 from statqat_sim.spec.catalog import Search
+from statqat_sim.spec.located import Located
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,12 @@ class Accelerator:
         Raises:
             LookupError: if there is no such instruction, or the operand does not take the format.
             TypeError: if an array has the wrong dtype or kind.
-            ValueError: if shapes do not fit, codes may have several formats, or `plan` has wrong values or names
-                another instruction.
+            ValueError: if shapes do not fit, codes may have several formats, or `plan` names another instruction.
+            SpecError: if `plan` has wrong keys or values.
             UnsupportedError: if no kernel computes the instruction.
         """
+        if isinstance(c, str):
+            raise TypeError(f"c is {shown(c)}; allowed: an array; an instruction is named by instruction={shown(c)}")
         cut = self._plan(plan)
         if plan is not None and instruction is not None and cut.instruction not in (None, instruction):
             raise ValueError(f"plan.instruction is {shown(cut.instruction)}; allowed: {instruction}, or none")
@@ -150,11 +153,7 @@ class Accelerator:
             return plan
         if not isinstance(plan, Mapping):
             raise TypeError(f"plan is a {type(plan).__name__}; allowed: a GemmPlan, or a mapping of its keys")
-        unknown = [key for key in plan if key not in GemmPlan.model_fields]
-        if unknown:
-            allowed = ", ".join(GemmPlan.model_fields)
-            raise ValueError(f"plan has an unknown key {shown(unknown[0])}; allowed: {allowed}")
-        return plan_from_keys(plan)
+        return _plan_of(plan)
 
     def _named(self, instruction: str | None, plan: GemmPlan) -> str:
         name = plan.instruction if instruction is None else instruction
@@ -188,6 +187,16 @@ def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Sear
         SpecError: with every problem of the text.
     """
     return Accelerator(parse_spec(text, file=file, search=search))
+
+
+def _plan_of(keys: Mapping[str, Any]) -> GemmPlan:
+    """The plan that a mapping is; None stands for a default."""
+    said = {key: value for key, value in keys.items() if value is not None or key not in GemmPlan.model_fields}
+    problems: list[Problem] = []
+    plan = validate(GemmPlan, Located.of(said, ("plan",)), problems)
+    if plan is None:
+        raise SpecError(problems)
+    return plan
 
 
 def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:

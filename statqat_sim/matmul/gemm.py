@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate, pairwise
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -72,8 +73,9 @@ def _matrix(unit: Unit, a: Side, b: Side, c: Any, plan: GemmPlan, *, has_c: bool
 
 
 def _parts(unit: Unit, size: int, plan: GemmPlan) -> Iterator[tuple[int, int]]:
-    """Where the parts of K begin and end: whole slabs, the longer parts first."""
-    slab = plan.k_slab or unit.k
+    """Where the parts of K begin and end: whole slabs, or whole instructions and blocks; the longer parts first."""
+    scale = unit.instruction.scale
+    slab = plan.k_slab or lcm(unit.k, scale.block if scale else 1)
     count = -(-size // slab)
     longer, many = count % plan.split_k, min(plan.split_k, count)
     lengths = [count // plan.split_k + (index < longer) for index in range(many)]

@@ -13,20 +13,17 @@ from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name, float_storage
 from statqat_sim.arrays.tensors import converted, is_tensor, viewed
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, did_you_mean, shown
+from statqat_sim.matmul.formats import means_scales, operand_of
 from statqat_sim.matmul.place import Place, along
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
-from statqat_sim.spec.accelerator_dot import Sum
-from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import load_format
-from statqat_sim.spec.format import Format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 
 CODES = ("uint8", "uint16", "uint32", "uint64")
 SIGNED = ("int8", "int16", "int32", "int64")
-INT32 = np.iinfo(np.int32)
 EXACT_FLOAT64 = -(1 << 53), 1 << 53
 """Integers that float64 all holds."""
 
@@ -113,19 +110,20 @@ def _values(instruction: Instruction, array: Any, format: Operand, what: str, pl
     """What an array's elements mean in a format."""
     if isinstance(format, Float64):
         return _float64(array, what, place)
-    name, is_integer = dtype_name(array), isinstance(format.element, IntElement)
+    name, codec = dtype_name(array), Codec(format)
+    is_integer, is_code = isinstance(format.element, IntElement), name == format.name or name in CODES
     if is_integer and name in SIGNED:
         return _integers(array, format, what, place)
     if name in SIGNED:
         told = f"{what} is {name}"
         raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {code_dtype(format)}")
-    if name == format.name or name in CODES:
-        values = Codec(format).decode(_code_array(array, format, what))
-    else:
+    if not is_code:
         float_storage(array, what)  # raises under this name
-        values = Codec(format).fake_quantize(array)
-    found = place.library.as_float32(values, what)
-    return converted(found, "int32") if is_integer else found
+    if is_integer:
+        codes = _code_array(array, format, what) if is_code else codec.encode(array)
+        return _integers_of(codes, format, what, place)
+    values = codec.decode(_code_array(array, format, what)) if is_code else codec.fake_quantize(array)
+    return place.library.as_float32(values, what)
 
 
 def _float64(array: Any, what: str, place: Place) -> Any:
@@ -145,7 +143,18 @@ def _float64(array: Any, what: str, place: Place) -> Any:
 def _integers(array: Any, format: NumberFormat, what: str, place: Place) -> Any:
     """Integers that the format has."""
     assert isinstance(format.element, IntElement)
-    return converted(_within(array, format.element.full_range, what, format.name, place), "int32")
+    return _int32(_within(array, format.element.full_range, what, format.name, place))
+
+
+def _integers_of(codes: Any, format: NumberFormat, what: str, place: Place) -> Any:
+    """The integers that codes mean, whatever a fixed point makes of them."""
+    assert isinstance(format.element, IntElement)
+    values = place.library.as_native(Codec(format).decode(codes, dtype="float64"), Storage.FLOAT64, what)
+    return _int32(values * 2.0**format.element.fraction_bits if format.element.fraction_bits else values)
+
+
+def _int32(floats: Any) -> Any:
+    return converted(converted(floats, "int64"), "int32")
 
 
 def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: Place) -> Any:
@@ -218,18 +227,9 @@ def _scale_values(scaling: Scaling, scale: Any, what: str, place: Place) -> Any:
 def _is_dtype_of_scales(name: str, scaling: Scaling) -> bool:
     """Whether elements of a float8 dtype are what the instruction takes as scales."""
     try:
-        return name.startswith("float8") and _means_scales(load_format(name), scaling)
+        return name.startswith("float8") and means_scales(load_format(name), scaling)
     except LookupError:
         return False
-
-
-def _means_scales(format: Format, scaling: Scaling) -> bool:
-    """Whether codes of a format, without a sign, mean what those of the instruction's scales do."""
-    if not isinstance(format, NumberFormat):
-        return False
-    wanted = scaling.format.element
-    zero = getattr(wanted, "zero", None)
-    return format.element.model_copy(update={"signed": False}).model_copy(update={"zero": zero}) == wanted
 
 
 def _quantized(
@@ -252,7 +252,10 @@ def _quantized(
     if q.axis != len(q.shape) + axis:
         raise ValueError(f"{instruction}: blocks of {what} run along axis {q.axis}; allowed: {len(q.shape) + axis}")
     place.require(q.codes, what)
-    chosen = _same_element(instruction, format, what, formats)
+    chosen = operand_of(formats, format)
+    if chosen is None:
+        allowed = ", ".join(each.name for each in formats)
+        raise LookupError(f"{instruction}: elements of {what} are {format.element.name}; allowed: {allowed}")
     values, scales, factor = _parts(instruction, q, scaling, what, place)
     if not isinstance(format.scales[-1].block, int) or format.scales[-1].block % scaling.block:
         block = format.scales[-1].block
@@ -260,14 +263,6 @@ def _quantized(
     spread = place.repeated(scales, format.scales[-1].block // scaling.block, axis)
     count = -(-values.shape[axis] // scaling.block)
     return Side(values, chosen, spread[along(slice(count), axis)], factor)
-
-
-def _same_element(instruction: Instruction, format: BlockFormat, what: str, formats: Sequence[Operand]) -> Operand:
-    for each in formats:
-        if not isinstance(each, Float64) and each.element == format.element.element:
-            return each
-    allowed = ", ".join(each.name for each in formats)
-    raise LookupError(f"{instruction}: elements of {what} are {format.element.name}; allowed: {allowed}")
 
 
 def _parts(
@@ -279,7 +274,7 @@ def _parts(
             f"{instruction}: {what} ({q.format.name}) has offsets or many scales; allowed: MX, NVFP4"
         )
     inner = q.format.scales[-1].format
-    if not _means_scales(inner, scaling):
+    if not means_scales(inner, scaling):
         raise LookupError(f"{instruction}: scales of {what} are {inner.name}; allowed: {scaling.format.name}")
     values = place.library.as_float32(Codec(q.format.element).decode(q.codes), what)
     *outer, scales = (place.library.as_float32(each, what) for each in q.scale_values())
@@ -307,11 +302,11 @@ def accumulator(instruction: Instruction, c: Any, shape: tuple[int, ...], place:
 
 
 def _accumulated(instruction: Instruction, c: Any, place: Place) -> Any:
-    if instruction.dot is None or instruction.dot.sum is not Sum.INTEGER:
-        return _values(instruction, c, instruction.c, "c", place)
-    name = dtype_name(c)
+    format, name = instruction.c, dtype_name(c)
+    if isinstance(format, Float64) or not isinstance(format.element, IntElement):
+        return _values(instruction, c, format, "c", place)
     if name not in INTEGERS:
         raise TypeError(f"c is {name}; allowed: {', '.join(INTEGERS)}")
-    if name == "uint32":
-        return converted(converted(place.library.as_native(c, Storage.FLOAT64, "c"), "int64"), "int32")
-    return converted(_within(c, (int(INT32.min), int(INT32.max)), "c", "int32", place), "int32")
+    if name == code_dtype(format):
+        return _integers_of(c, format, "c", place)
+    return _integers(c, format, "c", place)

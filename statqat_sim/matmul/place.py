@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary
-from statqat_sim.arrays.tensors import converted, viewed
+from statqat_sim.arrays.tensors import viewed
 from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.program import Op, Storage
 from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
@@ -106,11 +106,6 @@ class Place:
             return _arithmetic(self.backend, Op.FMUL)(x, scale=factor)
         with np.errstate(all="ignore"):
             return x * factor
-
-    def rounded_to_float16(self, x: Any) -> Any:
-        """Float32 that hold what float16 does."""
-        with np.errstate(over="ignore"):
-            return converted(converted(x, "float16"), "float32")
 
 
 def along(places: slice, axis: int) -> tuple[Any, ...]:

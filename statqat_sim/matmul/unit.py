@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from statqat_sim.matmul.formats import value_dtype
 from statqat_sim.matmul.operands import Side
 from statqat_sim.matmul.place import Place
+from statqat_sim.matmul.sums import added
 from statqat_sim.plan.mma import lower_mma
 from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
-from statqat_sim.spec.accelerator import Add, Float64, Fused, Instruction, Operand, Start
-from statqat_sim.spec.accelerator_dot import Sum
+from statqat_sim.spec.accelerator import Add, Fused, Instruction, Operand, Start
 from statqat_sim.spec.accelerator_recipe import recipe_k
 
 
@@ -32,10 +33,7 @@ class Unit:
     @property
     def dtype(self) -> str:
         """Of values of A, B, C and D."""
-        dot = self.instruction.dot
-        if isinstance(self.instruction.d, Float64):
-            return "float64"
-        return "int32" if dot is not None and dot.sum is Sum.INTEGER else "float32"
+        return value_dtype(self.instruction)
 
     def zeros(self, like: Any) -> Any:
         """An accumulator of the shape of another."""
@@ -56,11 +54,8 @@ class Unit:
         return kernel(x, y, c, a_scale=scales[0], b_scale=scales[1])
 
     def added(self, x: Any, y: Any) -> Any:
-        """Sums rounded to D, to nearest even; integers wrap."""
-        total = self.place.plus(x, y, self.dtype)
-        if not isinstance(self.instruction.d, Float64) and self.instruction.d.name == "float16":
-            return self.place.rounded_to_float16(total)  # float32 is wide enough to round twice
-        return total
+        """Sums of C and D, as `sums.added` has them."""
+        return added(self.instruction, x, y, self.place)
 
     def _cooked(self, a: Side, b: Side, c: Any) -> Any:
         """The steps of the recipe, for one instruction's K after the other."""

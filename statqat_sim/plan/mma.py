@@ -30,7 +30,8 @@ from statqat_sim.spec.accelerator_dot import (
 )
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement
-from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.integer import Encoding, IntElement
+from statqat_sim.spec.number import NumberFormat
 
 MODES: Final = (
     Rounding.TOWARD_ZERO,
@@ -53,6 +54,7 @@ FLOAT32_EMIN: Final = -126
 FLOAT32_EMAX: Final = 127
 FLOAT32_LEAST: Final = -149
 INT32_BITS: Final = 31
+INT64_BITS: Final = 63
 IN_FLOAT64: Final = (
     "allowed with scales, or where C joins: terms cut by themselves, toward an integer or to even, "
     "and sums of up to 53 bits"
@@ -200,8 +202,8 @@ def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
         raise UnsupportedError(f"{instruction} is a recipe; its instructions have plans of their own")
     joining, scale = Joining(str(dot.c)), instruction.scale
     if dot.sum is Sum.INTEGER:
-        return _integer_plan(instruction, dot, joining)
-    factors = [_factor(operand, instruction.special) for operand in (a, b, instruction.c)]
+        return _integer_plan(instruction, (a, b), joining)
+    *factors, _ = (_factor(operand, instruction.special) for operand in (a, b, instruction.c, instruction.d))
     alignment, junction = _alignment(dot.aligned), _junction(dot.merge)
     result = _result(instruction)
     unit = _unit(instruction, dot, factors)
@@ -235,16 +237,33 @@ def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
     )
 
 
-def _integer_plan(instruction: Instruction, dot: Dot, joining: Joining) -> MmaPlan:
-    saturates = instruction.special.overflow is Beyond.SATURATE
-    assert not isinstance(instruction.d, Float64)
-    assert isinstance(instruction.d.element, IntElement)
+def _integer_plan(instruction: Instruction, operands: tuple[Operand, Operand], joining: Joining) -> MmaPlan:
+    """Values are int32, sums of a step int64.
+
+    Raises:
+        UnsupportedError: if these do not hold them, or D is no two's complement.
+    """
+    saturates, step = instruction.special.overflow is Beyond.SATURATE, instruction.step
+    a, b, c, d = (_in_int32(instruction, each) for each in (*operands, instruction.c, instruction.d))
+    largest = [max(-low, high) for low, high in (each.full_range for each in (a, b, c))]
+    if saturates and (step or 1 << INT32_BITS) * largest[0] * largest[1] + largest[2] >= 1 << INT64_BITS:
+        told = f"steps of {step} products of {a.bits} and {b.bits} bits saturate"
+        raise UnsupportedError(f"{instruction}: {told}; allowed: sums that int64 holds")
+    if d.encoding is not Encoding.TWOS_COMPLEMENT:
+        raise UnsupportedError(f"{instruction}: D is {d.encoding}; allowed: {Encoding.TWOS_COMPLEMENT}")
     nothing = Factor(1, FAR, 0, 0.0, False)
     result = Result(0, 0, 0, math.inf, saturates, True, False, 0.0)
-    bits = instruction.d.bits
-    if bits > INT32_BITS + 1:
-        raise UnsupportedError(f"{instruction}: sums of {bits} bits; allowed: up to 32")
-    return MmaPlan(Unit.INTEGER, dot.step, 1, None, joining, nothing, nothing, nothing, result, 0, bits=bits)
+    return MmaPlan(Unit.INTEGER, step, 1, None, joining, nothing, nothing, nothing, result, 0, bits=d.bits)
+
+
+def _in_int32(instruction: Instruction, operand: Operand) -> IntElement:
+    """An operand whose integers int32 holds."""
+    assert isinstance(operand, NumberFormat)
+    assert isinstance(operand.element, IntElement)
+    low, high = operand.element.full_range
+    if low < -(1 << INT32_BITS) or high >> INT32_BITS:
+        raise UnsupportedError(f"{instruction}: {operand.name} has {low} to {high}; allowed: what int32 holds")
+    return operand.element
 
 
 def _factor(operand: Operand, special: Special) -> Factor:
@@ -254,9 +273,11 @@ def _factor(operand: Operand, special: Special) -> Factor:
         return Factor(FLOAT64_BITS, -1022, 1023, 0.0, False)
     element = operand.element
     if isinstance(element, FloatElement):
-        emax = _emax(element)
         least = math.ldexp(1.0, element.emin) if flush else 0.0
-        return Factor(element.mantissa_bits + 1, element.emin, emax, least, is_positive)
+        found = Factor(element.mantissa_bits + 1, element.emin, _emax(element), least, is_positive)
+        if found.precision > FLOAT32_BITS or found.emax > FLOAT32_EMAX or found.lowest < FLOAT32_LEAST:
+            raise UnsupportedError(f"{operand.name}: values that float32 does not hold; allowed: those that it does")
+        return found
     if operand.bits > FLOAT32_BITS - 8:
         raise UnsupportedError(f"{operand.name}: kind {element.kind} of {operand.bits} bits; allowed: up to 16 bits")
     return Factor(FLOAT32_BITS, FAR, FLOAT32_EMAX, 0.0, False)

@@ -51,12 +51,17 @@ def accumulated(instruction: Instruction, a: Codes, b: Codes, c: Value) -> Value
     dot, rounder = instruction.dot, Rounder.of(instruction)
     assert dot is not None
     terms = _products(instruction, a, b)
-    step = min(dot.step or max(len(terms), 1), instruction.k or len(terms) or 1)
+    step = _step_of(instruction, dot, len(terms))
     for first in range(0, len(terms), step):
         c = rounder.flushed_input(c)
         scales = _scales(instruction, a, b, first, step)
         c = _Step(dot, rounder, instruction.special.product_limit).run(terms[first : first + step], c, scales)
     return c
+
+
+def _step_of(instruction: Instruction, dot: Dot, count: int) -> int:
+    """How many of so many products are summed at a time: what the unit could, of what one instruction has."""
+    return min(dot.step or max(count, 1), instruction.k or max(count, 1))
 
 
 def _products(instruction: Instruction, a: Codes, b: Codes) -> list[Term]:
@@ -233,7 +238,7 @@ def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
     products = [u * v for u, v in zip(x, y, strict=True)]
     products += [0] * (-len(products) % (instruction.k or 1))
     assert instruction.dot is not None
-    bits, step = instruction.d.bits, instruction.dot.step or max(len(products), 1)
+    bits, step = instruction.d.bits, _step_of(instruction, instruction.dot, len(products))
     total = _integer_of(instruction.c, c) if instruction.dot.c is not Enter.NONE else 0
     for first in range(0, len(products), step):
         if instruction.dot.c is Enter.NONE:

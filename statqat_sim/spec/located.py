@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,6 +39,15 @@ class Located:
     column: int
     path: tuple[str, ...] = ()
     keys: dict[str, tuple[int, int]] = field(default_factory=dict)  # where each key of a mapping stands
+
+    @classmethod
+    def of(cls, value: Any, path: tuple[str, ...] = (), file: str = "<dict>") -> Located:
+        """A Python value, and all within it, as if it had been read; `file`: what errors call where it comes from."""
+        if isinstance(value, Mapping):
+            value = {str(key): cls.of(child, (*path, str(key)), file) for key, child in value.items()}
+        elif isinstance(value, list | tuple):
+            value = [cls.of(child, (*path, str(index)), file) for index, child in enumerate(value)]
+        return cls(value, file, 1, 1, path)
 
     def problem(self, message: str) -> Problem:
         return Problem(self.file, self.line, self.column, dotted(self.path), message)

@@ -31,7 +31,18 @@ READER_ALONE = {
     "integers_are_summed_exactly": "other files",
     "gemm_names_nothing": "names of instructions",
     "recipe_names_nothing": "names of instructions",
-    "nan_too_wide": "numbers that do not go with others",
+    **dict.fromkeys(
+        (
+            *("recipe_accumulates_on_more", "recipe_adds_something_else", "recipe_adds_wider_c", "recipe_gives_less"),
+            *("recipe_of_a_recipe", "recipe_of_scales", "recipe_of_what_takes_no_c", "recipe_of_wider_operands"),
+            *("recipe_of_any_k", "recipe_of_several_k"),
+        ),
+        "what the instructions of a recipe are",
+    ),
+    **dict.fromkeys(("recipe_drops_a_result", "recipe_without_c"), "steps that do not go with others"),
+    **dict.fromkeys(
+        ("nan_too_wide", "recipe_nan_too_wide", "conversion_nan_too_wide"), "numbers that do not go with others"
+    ),
     "round_to_wider": "numbers that do not go with others",
     "step_does_not_divide": "numbers that do not go with others",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -95,6 +96,40 @@ def test_a_recipe_borrows_nothing_from_a_file_without_instructions(found: str, t
     recipe = "{recipe: [{instruction: mma.f16.f32, c: zero}]}"
     with pytest.raises(SpecError, match="mma.f16.f32"):
         sqs.parse_accelerator(f"name: mine\ninstructions:\n  m.f16.f32: {recipe}\n", search=tmp_path)
+
+
+MIXED = """
+name: mixed
+instructions:
+  mma.f16.f16: {operands: {c: float32, shape: [M, N, 4]}, dot: {sum: exact}}
+  dot4.s8.s32: {dot: {sum: integer, step: 4}}
+  m.f16.f32:
+    operands: {a: [float8_e4m3fn, float16], b: int8}
+    recipe: [{instruction: mma.f16.f16, k: "k % 2 == 0", c: zero}, {instruction: mma.f16.f16, k: "k % 2 == 1"}, ADD]
+  dot8.s8.s32:
+    operands: {shape: [M, N, 8]}
+    recipe: [{instruction: dot4.s8.s32, c: given}]
+""".replace("ADD", "{instruction: add.fp32, with: c}")
+
+
+def test_a_recipe_may_hold_more_than_its_instructions() -> None:
+    """Results in float16 that are added in float32, and a C of float32 that is float16 between two runs."""
+    mixed, rng = sqs.parse_accelerator(MIXED), np.random.default_rng(0)
+    a, b = rng.integers(-8, 8, (3, 16)).astype(np.float32), rng.integers(-128, 128, (16, 2)).astype(np.int8)
+    c = np.full((3, 2), 2.0**-20, np.float32)
+    expected = c
+    for k in (slice(0, 8), slice(8, 16)):
+        x, y = a[:, k], b[k].astype(np.float32)
+        expected = expected + (x @ y).astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(mixed.matmul(a, b, c, instruction="m.f16.f32", a_format="float16"), expected)
+
+
+def test_a_recipe_of_integers_gives_integers() -> None:
+    a = np.arange(-16, 8, dtype=np.int8).reshape(2, 12)
+    d = sqs.parse_accelerator(MIXED).matmul(a, a.T, np.int32([[1, 2], [3, 4]]), instruction="dot8.s8.s32")
+    assert d.dtype == np.int32
+    wide = a.astype(np.int32)
+    np.testing.assert_array_equal(d, wide @ wide.T + [[1, 2], [3, 4]])
 
 
 def test_defaults_are_those_of_the_way_of_summing() -> None:

@@ -20,9 +20,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import inline, number_mappings, number_specs, to_yaml
 
-from statqat_sim.errors import Problem, SpecError
+from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.block import BlockFormat, Offset
-from statqat_sim.spec.catalog import builtin_directory, load_format, parse_format
+from statqat_sim.spec.catalog import builtin_directory, formats, is_path, load_format, parse_format
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.pack import BlockPack, Pack
 from statqat_sim.spec.parts import KINDS
@@ -204,10 +204,16 @@ def test_the_strategies_write_what_yaml_reads(value: Any) -> None:
     refused_or_read(f"title: {inline(value)}\n")
 
 
-@given(name=st.text(max_size=20))
+@given(name=st.text(max_size=20) | st.sampled_from(formats()) | st.text(max_size=8).map("{}.yaml".format))
 def test_any_name_is_found_or_not(name: str) -> None:
-    with contextlib.suppress(LookupError, OSError, SpecError):
-        load_format(name)
+    try:
+        format = load_format(name)
+    except (LookupError, OSError) as error:
+        told = str(error)
+    else:
+        assert name in (format.name, *format.aliases)
+        return
+    assert shown(str(Path(name)) if is_path(name) else name) in told
 
 
 # --- the corpus ------------------------------------------------------------------------------------------------

@@ -48,10 +48,10 @@ def _refuse_taken(name: str, search: Sequence[Path]) -> None:
     """Raises ValueError for what is no name, or is another format's."""
     from statqat_sim.errors import shown
     from statqat_sim.spec.catalog import catalog
-    from statqat_sim.spec.reader import NAME
+    from statqat_sim.spec.reader import name_problem
 
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{shown(name)} is not a plain name; allowed: letters, digits, and . _ + -")
+    if told := name_problem(name):
+        raise ValueError(told)
     if name.endswith((".yaml", ".yml")):
         raise ValueError(f"{shown(name)} is a file's name; write {shown(name.rpartition('.')[0])}")
     known = catalog(search)

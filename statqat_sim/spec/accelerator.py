@@ -129,7 +129,10 @@ Recipe: TypeAlias = tuple[Fused | Add, ...]
 
 
 class Instruction(Spec):
-    """D = A·B + C as one unit computes it. Recipes have no `dot`; what has a recipe is made of other instructions."""
+    """D = A·B + C as one unit computes it, or a recipe of other instructions, which has no `dot`, `scale` and rounding.
+
+    Of `special` a recipe has `nan` alone.
+    """
 
     name: str
     evidence: Evidence

@@ -23,6 +23,7 @@ from statqat_sim.spec.catalog import (
     read_file,
     resolver,
     searched,
+    sibling,
 )
 from statqat_sim.spec.located import Document, read_document
 
@@ -114,10 +115,6 @@ def _parent(search: Search, beside: Path | None = None) -> Parent:
     """Finds parents: in the folder of the file `beside`, then by name."""
 
     def find(name: str) -> Document:
-        if beside is not None:
-            sibling = beside.with_name(f"{name}.yaml")
-            if sibling != beside and sibling.is_file():
-                return read_file(sibling, SIZES)
-        return read_file(_path(name, search), SIZES)
+        return read_file(sibling(beside, name) or _path(name, search), SIZES)
 
     return find

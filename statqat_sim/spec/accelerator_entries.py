@@ -18,13 +18,13 @@ from statqat_sim.spec.accelerator import (
     precision_of,
 )
 from statqat_sim.spec.accelerator_dot import DEFAULT_ENTER, Aligned, Dot, DotKeys, Merge, Precision, Special
-from statqat_sim.spec.accelerator_operands import Operands, refuse_unknown
+from statqat_sim.spec.accelerator_operands import Operands
 from statqat_sim.spec.accelerator_recipe import read_recipe
-from statqat_sim.spec.accelerator_rules import instruction_problems
+from statqat_sim.spec.accelerator_rules import instruction_problems, too_wide
 from statqat_sim.spec.inherit import without
 from statqat_sim.spec.located import Located
 from statqat_sim.spec.parts import is_mapping, read_part
-from statqat_sim.spec.validate import Validated, placed, validate
+from statqat_sim.spec.validate import Validated, placed, unknown_keys, validate
 
 PARTS: Final = ("evidence", "operands", "scale", "dot", "round", "special", "recipe")
 """The keys of an instruction."""
@@ -43,7 +43,7 @@ class Entries:
     def instruction(self, node: Located, name: str, inherited: Evidence) -> Instruction | None:
         """The instruction of this name; `inherited`: the evidence of the file, where it has none of its own."""
         before = len(self.problems)
-        refuse_unknown(node, PARTS, self.problems)
+        self.problems.extend(unknown_keys(node, PARTS))
         evidence = self._evidence(node, inherited)
         operands = self.operands.read(node, name)
         keys: dict[str, Any] = {
@@ -62,7 +62,7 @@ class Entries:
 
     def conversion(self, node: Located, name: str, inherited: Evidence) -> Conversion | None:
         """The conversion of this name, likewise."""
-        refuse_unknown(node, CONVERSION, self.problems)
+        self.problems.extend(unknown_keys(node, CONVERSION))
         keys = validate(ConversionKeys, without(node, *(set(node.value) - {"nan"})), self.problems)
         evidence = self._evidence(node, inherited)
         if "format" not in node.value:
@@ -74,6 +74,8 @@ class Entries:
         )
         if keys is None or format is None:
             return None
+        if told := too_wide(keys.nan, format):
+            self.problems.append(node.value["nan"].problem(told))
         return Conversion(name=name, evidence=evidence, format=format, nan=keys.nan)
 
     def _evidence(self, node: Located, inherited: Evidence) -> Evidence:

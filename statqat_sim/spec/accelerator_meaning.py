@@ -24,7 +24,7 @@ INSTRUCTION: Final[Mapping[str, str]] = {
     "scale": "block scales of A and of B",
     "dot": "how one step of the dot product is computed",
     "round": "how a sum becomes a result (default: once, to D, to nearest even)",
-    "special": "NaN, zeros, subnormals and overflow",
+    "special": "NaN, zeros, subnormals and overflow; of a recipe NaN alone",
     "recipe": "the instructions that it is made of, in order",
 }
 """The keys of an instruction."""
@@ -77,7 +77,7 @@ ACCELERATOR_MEANING: Final[Mapping[str, str]] = {
     "overflow": "what a result beyond the largest becomes",
     "product_limit": "products of magnitude 2^this or more are infinite",
     # recipe
-    "instruction": "the name of an instruction; add.<format> adds",
+    "instruction": "the name of an instruction; add.<format of D> adds",
     "k": "of which k, such as k % 4 in (0, 1) (default: all)",
     "FusedKeys.c": "what it accumulates on",
     "with": "what is added",

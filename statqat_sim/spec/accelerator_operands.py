@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from statqat_sim.errors import Problem, SpecError, did_you_mean, shown
+from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.accelerator import Float64, Operand, ShapeKeys
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.format import Format
@@ -16,7 +16,7 @@ from statqat_sim.spec.located import UNREADABLE, Document, Located
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.parts import is_mapping
 from statqat_sim.spec.reader import read_format
-from statqat_sim.spec.validate import validate
+from statqat_sim.spec.validate import unknown_keys, validate
 
 INT32: Final = "int32"
 """An accumulator that no format file describes."""
@@ -39,14 +39,6 @@ MAX_OPERANDS: Final = 16
 OPERANDS: Final = ("a", "b", "c", "d", "shape")
 OVERRIDDEN: Final = ("format", "encode")
 """The keys of an operand that is no name."""
-
-
-def refuse_unknown(node: Located, allowed: tuple[str, ...], problems: list[Problem]) -> None:
-    """Tell of each key that a mapping may not have."""
-    for key in node.value:
-        if key not in allowed:
-            told = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(sorted(allowed))})"
-            problems.append(node.key_problem(key, told))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +108,7 @@ class Operands:
 
     def overridden(self, node: Located) -> NumberFormat | None:
         """The format that a mapping of `format` and `encode` describes."""
-        refuse_unknown(node, OVERRIDDEN, self.problems)
+        self.problems.extend(unknown_keys(node, OVERRIDDEN))
         named = node.value["format"]
         if not isinstance(named.value, str):
             self.problems.append(named.problem(f"expected the name of a format, got {shown(named.value)}"))

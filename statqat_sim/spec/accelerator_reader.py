@@ -8,18 +8,18 @@ from typing import Annotated, Final, TypeVar
 
 from pydantic import Field
 
-from statqat_sim.errors import Problem, SpecError, shown
+from statqat_sim.errors import Problem, SpecError
 from statqat_sim.spec.accelerator import AcceleratorSpec, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_entries import Entries
 from statqat_sim.spec.accelerator_inherit import LISTS, Parent, merged, namesake
 from statqat_sim.spec.accelerator_operands import Operands
-from statqat_sim.spec.accelerator_recipe import recipe_k
+from statqat_sim.spec.accelerator_recipe_rules import recipe_problems
 from statqat_sim.spec.accelerator_rules import plan_problems
 from statqat_sim.spec.base import Spec
 from statqat_sim.spec.inherit import Resolve, without
 from statqat_sim.spec.located import Document, Located
 from statqat_sim.spec.parts import is_mapping, read_part
-from statqat_sim.spec.reader import NAME
+from statqat_sim.spec.reader import misnamed, name_problem
 from statqat_sim.spec.validate import placed, validate
 
 Part = TypeVar("Part")
@@ -106,22 +106,16 @@ class _Reader:
 
     def _check_names(self, own: Located) -> None:
         """Names are what people type."""
-        for key in LISTS:
-            entries = own.value.get(key)
-            names = entries.value if entries is not None and isinstance(entries.value, dict) else {}
-            for name in names:
-                if not NAME.fullmatch(name):
-                    what = f"{shown(name)} is not a plain name; allowed: letters, digits, and . _ + -"
-                    self.problems.append(entries.key_problem(name, what))
-        named = own.value.get("name")
-        if named is not None and isinstance(named.value, str) and not NAME.fullmatch(named.value):
-            what = f"{shown(named.value)} is not a plain name; allowed: letters, digits, and . _ + -"
-            self.problems.append(named.problem(what))
+        self.problems.extend(misnamed(own))
+        for entries in (own.value[key] for key in LISTS if key in own.value):
+            names = entries.value if isinstance(entries.value, dict) else {}
+            self.problems.extend(entries.key_problem(name, told) for name in names if (told := name_problem(name)))
 
     def _check_recipes(
         self, node: Located, instructions: Mapping[str, Instruction], namesakes: Mapping[str, Instruction]
     ) -> None:
-        """Recipes name instructions that there are, which are no recipes themselves."""
-        for name, instruction in instructions.items():
+        """Recipes go with the instructions that they are made of."""
+        recipes = {name: each for name, each in instructions.items() if each.recipe}
+        for name, instruction in recipes.items():
             place = node.value["instructions"].value[name]
-            self.problems.extend(placed(place, recipe_k(instruction, {**namesakes, **instructions})[1], place))
+            self.problems.extend(placed(place, recipe_problems(instruction, {**namesakes, **instructions}), place))

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import gcd
 from typing import Annotated, Final
 
 from pydantic import Field
 
-from statqat_sim.errors import Problem, did_you_mean, shown
+from statqat_sim.errors import Problem, shown
 from statqat_sim.spec.accelerator import Add, Fused, Instruction, Recipe, Selection, Start
+from statqat_sim.spec.accelerator_dot import MAX_STEP
 from statqat_sim.spec.base import KeyProblem, Spec, Worded
 from statqat_sim.spec.located import UNREADABLE, Located
 from statqat_sim.spec.parts import is_mapping
-from statqat_sim.spec.validate import validate
+from statqat_sim.spec.validate import unknown_keys, validate
 
 MAX_STEPS: Final = 64
 ADD: Final = "add."
 """How the names of additions begin; the format that they are in follows."""
 
-SELECTION: Final = re.compile(r"k % (\d+) (?:in \((\d+(?:, \d+)*),?\)|== (\d+))")
+ADDITION: Final = ("instruction", "with")
+"""The keys of an addition."""
+
+SELECTION: Final = re.compile(r"k % (\d{1,9}) (?:in \((\d{1,9}(?:, \d{1,9})*),?\)|== (\d{1,9}))")
 
 
 class FusedKeys(Spec):
@@ -64,15 +69,11 @@ def _step(node: Located, problems: list[Problem]) -> Fused | Add | None:
     return None if selection is None else Fused(instruction=keys.instruction, k=selection, c=keys.c)
 
 
-def _add(node: Located, problems: list[Problem]) -> Add | None:
-    for key, entry in node.value.items():
-        if key not in ("instruction", "with"):
-            hint = did_you_mean(key, ("instruction", "with"))
-            problems.append(node.key_problem(key, f"unknown key{hint} (allowed: instruction, with)"))
-            return None
-        if key == "with" and entry.value != "c":
-            problems.append(entry.problem(f"expected c, got {shown(entry.value)}"))
-            return None
+def _add(node: Located, problems: list[Problem]) -> Add:
+    problems.extend(unknown_keys(node, ADDITION))
+    added = node.value.get("with")
+    if added is not None and added.value not in ("c", UNREADABLE):
+        problems.append(added.problem(f"expected c, got {shown(added.value)}"))
     return Add(instruction=node.value["instruction"].value)
 
 
@@ -83,27 +84,33 @@ def _selection(node: Located, problems: list[Problem]) -> Selection | None:
     if not modulus or len(set(residues)) < len(residues) or any(each >= modulus for each in residues):
         problems.append(node.problem(f"expected a choice like 'k % 4 in (0, 1)', got {shown(node.value)}"))
         return None
+    if modulus > MAX_STEP:
+        problems.append(node.problem(f"k % {modulus}; allowed: up to {MAX_STEP}"))
+        return None
     return Selection(modulus=modulus, residues=tuple(sorted(residues)))
 
 
 def recipe_k(instruction: Instruction, known: Mapping[str, Instruction]) -> tuple[int | None, list[KeyProblem]]:
-    """How many products one run of a recipe takes, and what is wrong with its steps."""
-    found: list[KeyProblem] = []
-    sizes: set[int] = set()
-    for index, step in enumerate(instruction.recipe):
-        place = f"recipe.{index}.instruction"
-        if isinstance(step, Add):
-            continue
-        named = known.get(step.instruction)
-        if named is None:
-            hint = did_you_mean(step.instruction, known)
-            found.append(
-                (place, f"no instruction is named {shown(step.instruction)}{hint}; allowed: {', '.join(known)}")
-            )
-        elif named.recipe:
-            found.append((place, f"{step.instruction} is a recipe itself; allowed: an instruction with 'dot'"))
-        elif named.k is not None:
-            share = (step.k.modulus, len(step.k.residues)) if step.k else (1, 1)
-            sizes.add(named.k * share[0] // share[1])
-    size = instruction.k or (max(sizes) if sizes else None)
-    return size, found
+    """How many products one run takes, and what of a recipe's steps does not go with that. None: any number.
+
+    `known`: the instructions that recipes are made of.
+    """
+    if not instruction.recipe:
+        return instruction.k, []
+    fused = {index: step for index, step in enumerate(instruction.recipe) if isinstance(step, Fused)}
+    sizes = {index: step_k(step, known[step.instruction]) for index, step in fused.items()}
+    told_by = [sizes[index] for index, step in fused.items() if known[step.instruction].k]
+    size = instruction.k or max(told_by, default=None)
+    if size is None:
+        return None, [("recipe", "no step says how many products it takes; required key 'operands.shape' is missing")]
+    told = f"products at a time, and the recipe {size}; allowed: what divides that"
+    return size, [(f"recipe.{index}", f"it takes {each} {told}") for index, each in sizes.items() if size % each]
+
+
+def step_k(step: Fused, named: Instruction) -> int:
+    """Out of how many products a step chooses those of whole runs of its instruction."""
+    if step.k is None:
+        return named.k or 1
+    chosen = len(step.k.residues)
+    size = named.k or chosen
+    return step.k.modulus * size // gcd(size, chosen)

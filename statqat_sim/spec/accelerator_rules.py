@@ -14,6 +14,7 @@ from statqat_sim.spec.accelerator import (
     precision_of,
 )
 from statqat_sim.spec.accelerator_dot import Beyond, Dot, Enter, Flush, Order, Sum
+from statqat_sim.spec.accelerator_recipe_rules import own_problems
 from statqat_sim.spec.base import KeyProblem
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
@@ -30,10 +31,11 @@ ENTERS: Mapping[Sum, tuple[Enter, ...]] = {
 
 def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
     """Key and message of each."""
+    if told := too_wide(instruction.special.nan, instruction.d):
+        yield "special.nan", told
     if instruction.recipe:
-        for key in ("dot", "scale"):
-            if getattr(instruction, key) is not None:
-                yield key, f"{key!r} does not go with 'recipe', whose instructions have their own"
+        yield from own_problems(instruction)
+        yield from _layout_problems(instruction)
         return
     dot = instruction.dot
     if dot is None:
@@ -48,6 +50,13 @@ def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
         yield "dot.step", f"a step of {dot.step} does not divide the instruction's K of {size}"
     if size is not None and dot.step is not None and size < dot.step and not isinstance(dot.order, Order):
         yield "dot.order", f"it has {dot.step} places, and the instruction's K is {size}; allowed: a step of that"
+
+
+def too_wide(code: int | None, operand: Operand) -> str | None:
+    """What is wrong with a code of this format, if anything is."""
+    if code is None or not code >> operand.bits:
+        return None
+    return f"{code:#x} has more bits than {operand.name}; allowed: {operand.bits}"
 
 
 def _dot_problems(dot: Dot) -> Iterator[KeyProblem]:
@@ -133,22 +142,22 @@ def _result_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]
         return
     if wraps:
         yield "special.overflow", "only integers wrap; allowed: inf, saturate"
-    if (nan := instruction.special.nan) is not None and nan >> instruction.d.bits:
-        yield "special.nan", f"{nan:#x} has more bits than {instruction.d.name}; allowed: {instruction.d.bits}"
-    for key, operand in (("c", instruction.c), ("d", instruction.d)):
-        stored = precision_of(operand)
-        if _is_integer(operand):
-            continue
-        if stored is None:
-            yield (
-                f"operands.{key}",
-                f"{operand.name} is not laid out as IEEE 754's formats are; allowed: float32, float16",
-            )
-        elif key == "d" and instruction.to and not _holds(stored.exponent_bits, stored.mantissa_bits, instruction):
-            yield "round.to", f"{operand.name} does not hold it; allowed: as many exponent and mantissa bits, or fewer"
+    yield from _layout_problems(instruction)
+    stored = precision_of(instruction.d)
+    if stored is not None and not _holds(stored.exponent_bits, stored.mantissa_bits, instruction):
+        name = instruction.d.name
+        yield "round.to", f"{name} does not hold it; allowed: as many exponent and mantissa bits, or fewer"
     is_plain = instruction.mode == "nearest_even" and instruction.special.flush is Flush.NONE and instruction.to is None
     if isinstance(instruction.d, Float64) and not is_plain:
         yield "round", "float64 is rounded to nearest even, and nothing is flushed; allowed: no 'round', no 'flush'"
+
+
+def _layout_problems(instruction: Instruction) -> Iterator[KeyProblem]:
+    """Of what is accumulated."""
+    for key, operand in (("c", instruction.c), ("d", instruction.d)):
+        if not _is_integer(operand) and precision_of(operand) is None:
+            told = f"{operand.name} is not laid out as IEEE 754's formats are; allowed: float32, float16"
+            yield f"operands.{key}", told
 
 
 def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> bool:

@@ -41,6 +41,7 @@ KEYS: Final[dict[tuple[str, str], Schema]] = {
     ("RoundKeys", "mode"): STEADY,
     ("FusedKeys", "k"): {"pattern": f"^(?:{SELECTION.pattern})$"},
     ("AddKeys", "instruction"): {"pattern": f"^{ADD}"},
+    ("Header", "aliases"): {"items": NAMED},
     ("AddKeys", "with"): {"const": "c"},
 }
 """What rules say of single keys."""
@@ -73,6 +74,9 @@ def accelerator_schema() -> Schema:
         "$defs": definitions,
     }
 
+
+ONLY_NAN: Final[Schema] = {"propertyNames": {"const": "nan"}}
+"""What recipes say of `special`."""
 
 NAMES_NOTHING: Final[Schema] = {"properties": {"operands": {"required": ["a", "d"]}}}
 
@@ -132,7 +136,7 @@ def _instruction() -> Schema:
         "properties": {part: {"description": INSTRUCTION[part]} | entries[part] for part in PARTS},
         "additionalProperties": False,
         "if": {"required": ["recipe"]},
-        "then": {"properties": {"dot": False, "scale": False}},
+        "then": {"properties": dict.fromkeys(("dot", "scale", "round"), False) | {"special": ONLY_NAN}},
         "else": {"required": ["dot"], "allOf": [*_scale_rules(), *_overflow_rules()]},
     }
 

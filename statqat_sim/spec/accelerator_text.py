@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from statqat_sim.spec.accelerator import AcceleratorSpec, GemmPlan
+from statqat_sim.spec.accelerator import AcceleratorSpec
 
 
 def instruction_keys(accelerator: AcceleratorSpec, instruction: str) -> dict[str, Any]:
@@ -34,18 +34,6 @@ def from_instruction_keys(keys: Mapping[str, Any]) -> AcceleratorSpec:
         return AcceleratorSpec.model_validate_json(json.dumps(keys))
     except ValidationError as error:
         raise ValueError(f"no accelerator's keys, as to_dict writes them: {_first(error)}") from None
-
-
-def plan_from_keys(keys: Mapping[str, Any]) -> GemmPlan:
-    """A plan that a caller wrote as a mapping.
-
-    Raises:
-        ValueError: if a value is wrong.
-    """
-    try:
-        return GemmPlan.model_validate(dict(keys))
-    except ValidationError as error:
-        raise ValueError(f"plan: {_first(error)}") from None
 
 
 def _first(error: ValidationError) -> str:

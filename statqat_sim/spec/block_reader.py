@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from statqat_sim.errors import Problem, did_you_mean, shown
+from statqat_sim.errors import Problem, shown
 from statqat_sim.spec.block import BlockFormat, Offset, OffsetKeys
 from statqat_sim.spec.block_rules import MAX_LEVELS, offset_problems, resolved, scale_problems
 from statqat_sim.spec.format import Format
@@ -15,7 +15,7 @@ from statqat_sim.spec.located import UNREADABLE, Located
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.parts import impossible, is_mapping, read_element, read_policy
 from statqat_sim.spec.scale import ScaleKeys, ScaleLevel
-from statqat_sim.spec.validate import meant, validate
+from statqat_sim.spec.validate import meant, unknown_keys, validate
 
 INLINE_KEYS = ("element", "encode", "scales")
 """Of a format that stands where its name could."""
@@ -98,10 +98,8 @@ class BlockReader:
         return None
 
     def _inline(self, node: Located, name: str) -> Format | None:
-        unknown = [key for key in node.value if key not in INLINE_KEYS]
-        for key in unknown:
-            hint, allowed = did_you_mean(key, INLINE_KEYS), ", ".join(INLINE_KEYS)
-            self.problems.append(node.key_problem(key, f"unknown key{hint} (allowed: {allowed})"))
+        unknown = [*unknown_keys(node, INLINE_KEYS)]
+        self.problems.extend(unknown)
         if "element" not in node.value and "element" not in meant(node, INLINE_KEYS):
             self.problems.append(node.problem("required key 'element' is missing"))
         merged = self.heritage.with_element(node, self.problems, self.line)

@@ -25,6 +25,9 @@ SEARCH_VARIABLE = "STATQAT_FORMATS"
 ACCELERATORS = "accelerator"
 """The folders, built in and the user's, whose files describe accelerators."""
 
+FORMAT_KEYS = frozenset({"element", "extends", "scales"})
+"""Every format has one of these keys."""
+
 Kind: TypeAlias = Literal["number", "block"]
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})
@@ -46,6 +49,13 @@ class Catalog:
                 if path.is_file() and path.parent.name != ACCELERATORS:
                     found.setdefault(path.stem, path)
         return found
+
+    @property
+    def formats(self) -> frozenset[str]:
+        """The names of the files that describe formats, or cannot be read; other YAML may lie beside a user's."""
+        of_users = tuple(each for each in self._versions if not each[1].is_relative_to(builtin_directory()))
+        others = {stem for stem, header in _headers(of_users).items() if not header.is_format}
+        return frozenset(self.files.keys() - others)
 
     def path(self, name: str) -> Path:
         """The file of a name or alias.
@@ -133,14 +143,19 @@ def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]
         kind: "number" or "block": only formats of this kind. Files that cannot be read are of neither.
 
     Raises:
+        NotADirectoryError: if there is no such directory.
         ValueError: if there is no such kind.
+
+    >>> [name for name in formats(kind="block") if "fp8_e4m3" in name and "." not in name]
+    ['mxfp8_e4m3']
     """
     known = catalog(search)
     if kind is None:
-        return tuple(sorted(known.files))
+        return tuple(sorted(known.formats))
     if kind not in get_args(Kind):
         raise ValueError(f"kind is {kind!r}{did_you_mean(kind, get_args(Kind))}; allowed: {', '.join(get_args(Kind))}")
-    return tuple(sorted(stem for stem, found in known.kinds.items() if found == kind))
+    kinds = known.kinds
+    return tuple(sorted(stem for stem in known.formats if kinds.get(stem) == kind))
 
 
 def is_path(name: str) -> bool:
@@ -183,13 +198,17 @@ def resolver(known: Catalog, beside: Path | None = None) -> Resolve:
     """Finds parents: in the folder of the file `beside`, then in the catalog."""
 
     def resolve(name: str) -> Located:
-        if beside is not None and NAME.fullmatch(name):
-            sibling = beside.with_name(f"{name}.yaml")
-            if sibling != beside and sibling.is_file():
-                return read_file(sibling).sound()
-        return read_file(known.path(name)).sound()
+        return read_file(sibling(beside, name) or known.path(name)).sound()
 
     return resolve
+
+
+def sibling(beside: Path | None, name: str) -> Path | None:
+    """The file of a name in the folder of another file, if there is one."""
+    if beside is None or not NAME.fullmatch(name):
+        return None
+    found = beside.with_name(f"{name}.yaml")
+    return found if found != beside and found.is_file() else None
 
 
 def read_file(path: Path, words: Collection[str] = ()) -> Document:
@@ -227,6 +246,7 @@ class _Header:
     aliases: tuple[str, ...]
     extends: str
     has_scales: bool
+    is_format: bool
 
 
 _Versions: TypeAlias = tuple[tuple[str, Path, int, int], ...]
@@ -239,11 +259,11 @@ def _headers(versions: _Versions) -> Mapping[str, _Header]:
     found: dict[str, _Header] = {}
     for stem, path, *_ in versions:
         with suppress(SpecError, OSError):
-            found[stem] = _header(read_file(path).root)
+            found[stem] = _header(read_file(path).root, stem)
     return found
 
 
-def _header(root: Located) -> _Header:
+def _header(root: Located, stem: str) -> _Header:
     top = root.value if isinstance(root.value, dict) else {}
     listed = top["aliases"].value if "aliases" in top else ()
     aliases = [alias.value for alias in listed] if isinstance(listed, list) else []
@@ -252,6 +272,7 @@ def _header(root: Located) -> _Header:
         aliases=tuple(alias for alias in aliases if isinstance(alias, str)),
         extends=extends if isinstance(extends, str) else "",
         has_scales="scales" in top,
+        is_format=bool(top.keys() & FORMAT_KEYS) or ("name" in top and top["name"].value == stem),
     )
 
 
@@ -272,5 +293,6 @@ def searched(search: Search) -> tuple[Path, ...]:
     directories = tuple(Path(directory) for directory in (*search, *named))
     for directory in directories:
         if not directory.is_dir():
-            raise NotADirectoryError(f"{directory}: not a directory of formats")
+            allowed = "allowed in `search`: folders of .yaml files, not parts of names"
+            raise NotADirectoryError(f"{directory}: not a directory of formats; {allowed}")
     return directories

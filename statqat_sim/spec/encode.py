@@ -179,7 +179,7 @@ def _end(element: Element) -> str | None:
     if not isinstance(element, ListedElement) or element.successor is not None:
         return None
     name = {"lns": "an lns", "tapered": "a tapered format without Inf"}.get(element.kind, f"a {element.kind}")
-    return f"beyond the end of {name} is its end"
+    return f"values beyond the largest of {name} become the largest"
 
 
 def _without_random_bits(element: Element) -> str | None:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from fractions import Fraction
 
+from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.encode import Element
 from statqat_sim.spec.floating import FloatElement, Subnormals
 from statqat_sim.spec.integer import IntElement
@@ -26,6 +27,30 @@ def holds(element: Element, value: float) -> bool:
     magnitudes = range(element.min_magnitude, element.max_magnitude + 1)
     index = bisect_left(magnitudes, abs(value), key=element.magnitude_value)
     return index < len(magnitudes) and element.magnitude_value(magnitudes[index]) == abs(value)
+
+
+def includes(element: Element, other: Element) -> bool:
+    """Whether the encoder of `element` produces every value of `other`, NaN and Inf too.
+
+    Of more than 16 bits nothing but itself includes another element, unless it is the wider one of two floats.
+    """
+    if element == other:
+        return True
+    if (other.nan_count and not element.nan_count) or (other.inf_count and not element.inf_count):
+        return False
+    if isinstance(element, FloatElement) and isinstance(other, FloatElement) and _is_wider(element, other):
+        return True
+    if other.bits > MAX_TABLE_BITS:
+        return False
+    return all(holds(element, value) for value in map(other.value, range(1 << other.bits)) if math.isfinite(value))
+
+
+def _is_wider(element: FloatElement, other: FloatElement) -> bool:
+    """Whether significands are at least as long, steps near zero as small, and the largest values as large."""
+    if element.subnormals is not Subnormals.GRADUAL or element.mantissa_bits < other.mantissa_bits:
+        return False
+    has_steps = element.emin - element.mantissa_bits <= other.emin - other.mantissa_bits
+    return has_steps and element.lowest <= other.lowest and other.highest <= element.highest
 
 
 def power_range(element: Element) -> tuple[int, int] | None:

@@ -26,6 +26,11 @@ BLOCK_KEYS = ("scales", "offset")
 """A file with one of these describes a block format."""
 
 
+def name_problem(text: str) -> str | None:
+    """What is wrong with a name, if anything is."""
+    return None if NAME.fullmatch(text) else f"{shown(text)} is not a plain name; allowed: letters, digits, and . _ + -"
+
+
 class Header(Spec):
     """The descriptive keys of a file."""
 
@@ -104,14 +109,14 @@ def _require_element(merged: Merged, problems: list[Problem]) -> None:
 
 
 def _header(node: Located, problems: list[Problem]) -> Header | None:
-    problems += _names(node)
+    problems += misnamed(node)
     parts = set(TOP_KEYS) - set(Header.model_fields)
     return validate(Header, subset(node, node.value.keys() - parts), problems, allowed=TOP_KEYS)
 
 
-def _names(node: Located) -> Iterator[Problem]:
-    """Names and aliases are what people type: plain words."""
+def misnamed(node: Located) -> Iterator[Problem]:
+    """The names of a file that are no plain words; people type them, and aliases too."""
     aliases = node.value["aliases"].value if "aliases" in node.value else ()
     for named in (node.value.get("name"), *(aliases if isinstance(aliases, list) else ())):
-        if named is not None and isinstance(named.value, str) and not NAME.fullmatch(named.value):
-            yield named.problem(f"{shown(named.value)} is not a plain name; allowed: letters, digits, and . _ + -")
+        if named is not None and isinstance(named.value, str) and (told := name_problem(named.value)):
+            yield named.problem(told)

@@ -60,6 +60,17 @@ def placed(node: Located, found: Iterable[KeyProblem], anchor: Located) -> Itera
         yield Problem(culprit.file, culprit.line, culprit.column, dotted((*node.path, *map(str, path))), message)
 
 
+def unknown_keys(node: Located, allowed: Collection[str]) -> Iterator[Problem]:
+    """Each key that a mapping may not have."""
+    return (unknown_key(node, key, allowed) for key in node.value if key not in allowed)
+
+
+def unknown_key(node: Located, key: str, allowed: Collection[str]) -> Problem:
+    """A key that a mapping may not have, and those that it may."""
+    told = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(sorted(allowed))})"
+    return node.key_problem(key, told)
+
+
 def meant(node: Located, allowed: Collection[str]) -> set[str | None]:
     """The keys that the unknown ones of a mapping are misspellings of."""
     return {nearest(key, allowed) for key in node.value if key not in allowed}
@@ -147,8 +158,7 @@ def _problem(place: _Place, detail: ErrorDetails) -> Problem | None:
             known = meant(place.node, place.allowed) if place.whole else place.allowed
             return None if key in known else place.node.problem(f"required key {key!r} is missing")
         case "extra_forbidden":
-            hint, allowed = did_you_mean(key, place.allowed), ", ".join(sorted(place.allowed))
-            return place.node.key_problem(key, f"unknown key{hint} (allowed: {allowed})")
+            return unknown_key(place.node, key, place.allowed)
         case "default_factory_not_called":
             return None
     return None if place.node.find(path).value is UNREADABLE else _wrong(place, path)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ TOLD = 100
 
 SHOWN = 60
 """How much of a value an error quotes."""
+
+SHORTEST, SUGGESTED = 2, 3
+"""Letters of a word that names are looked for by, and how many names are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,27 @@ def nearest(word: str, allowed: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the nearest of `allowed`, or the empty string."""
-    near = nearest(word, allowed)
-    return f"; did you mean {near!r}?" if near else ""
+    """`"; did you mean 'x' or 'y'?"`: names of which `word` is a part, else the nearest one, or the empty string."""
+    names = list(dict.fromkeys(allowed))
+    near = _completions(word.lower(), names) or [name for name in [nearest(word, names)] if name]
+    if not near:
+        return ""
+    first, last = ", ".join(map(repr, near[:-1])), repr(near[-1])
+    return f"; did you mean {first} or {last}?" if first else f"; did you mean {last}?"
+
+
+def _completions(word: str, names: Sequence[str]) -> list[str]:
+    """The shortest names that begin with a word, or else have it among theirs; none that only goes on from another."""
+    if not SHORTEST <= len(word) <= SHOWN:
+        return []
+    inside = re.compile(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])")
+    found = [name for name in names if name.lower().startswith(word)]
+    found = found or [name for name in names if inside.search(name.lower())]
+    chosen: list[str] = []
+    for name in sorted(found, key=len):
+        if len(chosen) < SUGGESTED and not name.startswith(tuple(chosen)):
+            chosen.append(name)
+    return chosen
 
 
 def shown(value: Any) -> str:

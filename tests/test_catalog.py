@@ -334,3 +334,24 @@ def test_a_format_is_parsed_from_text(text: Any) -> None:
         parse_format(text)
     with pytest.raises(TypeError, match="text is a .*Path; .*; load_format reads files"):
         parse_format(Path("x.yaml"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("word", "names"),
+    [
+        ("mxfp8", "'mxfp8_e4m3' or 'mxfp8_e5m2'"),
+        ("MXFP8", "'mxfp8_e4m3' or 'mxfp8_e5m2'"),
+        ("fp8", "'fp8_e4m3', 'fp8_e5m2' or 'fp8_block128_deepseek'"),
+        ("deepseek", "'deepseek_fp8_weight' or 'deepseek_fp8_activation'"),
+        ("nvfp", "'nvfp4'"),
+        ("mxpf4", "'mxfp4'"),
+    ],
+)
+def test_names_of_which_a_word_is_a_part_are_nearest(word: str, names: str) -> None:
+    with pytest.raises(LookupError, match=rf"no format is named '{word}'; did you mean {names}\? "):
+        load_format(word)
+
+
+def test_a_part_of_a_name_is_no_folder() -> None:
+    with pytest.raises(NotADirectoryError, match="e4m3: not a directory of formats; .* folders .* not parts of names"):
+        formats("e4m3")

@@ -156,7 +156,42 @@ def test_formats_of_ones_own(run: Run, tmp_path: Path) -> None:
     assert answer.code == 1
     assert "\nmine " in answer.out
     assert answer.err == f"{tmp_path}/broken.yaml:1:1: required key 'element' is missing\n"
-    told(run("formats", "--search", tmp_path / "none"), "none: not a directory of formats")
+    told(
+        run("formats", "--search", tmp_path / "none"), "none: not a directory of formats; allowed in `search`: folders"
+    )
+
+
+def test_other_yaml_beside_formats_is_passed_over(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nelement: {kind: int, bits: 3}\n")
+    (tmp_path / "qat.yaml").write_text("rules:\n  - {match: '*', weight: nvfp4}\n")
+    (tmp_path / "compose.yaml").write_text("name: project\nservices: {}\n")
+    (tmp_path / "list.yaml").write_text("- a\n- b\n")
+    answer = run("formats", "--search", tmp_path)
+    assert (answer.code, answer.err) == (0, "")
+    assert "\nmine " in answer.out
+    for kind in (None, "number"):
+        others = set(sqs.formats(tmp_path, kind=kind)) - set(sqs.formats(kind=kind))  # type: ignore[arg-type]
+        assert others == {"mine"}
+    told(run("show", "qat", "--search", tmp_path), "qat.yaml:1:1: rules: unknown key")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("measure", "int4", "nf4", "--axis", "7"), "--axis is about blocks, and there are none in int4, nf4"),
+        (("rank", "int4", "--axis", "0"), "--axis is about blocks, and there are none in int4"),
+        (
+            ("measure", "mxfp4", "--quantizer", "iterative"),
+            "--quantizer: mxfp4 is a block format, which finds its own scales; allowed: with number formats",
+        ),
+        (
+            ("measure", "mxfp4", "--per", "channel"),
+            "--per channel: mxfp4 is a block format, which finds its own scales",
+        ),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(run: Run, words: tuple[str, ...], message: str) -> None:
+    told(run(*words), message)
 
 
 def test_show_as_json(run: Run) -> None:
@@ -545,8 +580,8 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
         "empty.npz": "empty.npz: ",
         "junk.safetensors": "junk.safetensors: Error while deserializing header",
         "empty.safetensors": "empty.safetensors: Error while deserializing header",
-        "junk.pt": "junk.pt: not a file of tensors alone: ",
-        "empty.pt": "empty.pt: not a file of tensors alone: ",
+        "junk.pt": "junk.pt: not a file of tensors alone: torch.save wrote no such file",
+        "empty.pt": "empty.pt: not a file of tensors alone: torch.save wrote no such file",
         "missing.npy": "missing.npy: No such file or directory",
         "missing.safetensors": "missing.safetensors: No such file or directory",
         "fp8.onnx": "fp8.onnx: No such file or directory",

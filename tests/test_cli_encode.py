@@ -531,3 +531,21 @@ def test_dense_rows_of_a_file_without_a_shape(run: Run, tmp_path: Path) -> None:
 def test_json_goes_to_a_file_too(run: Run, tmp_path: Path) -> None:
     assert run("decode", "int4", "15", "--json", "rows.json").out == ""
     assert json.loads((tmp_path / "rows.json").read_text()) == [{"code": 15, "value": -1.0}]
+
+
+@pytest.mark.parametrize("output", ["w.npy", "./w.npy", "soft.npy", "hard.npy", "folder/../w.npy"])
+def test_no_result_takes_the_place_of_its_input(run: Run, tmp_path: Path, output: str) -> None:
+    np.save(tmp_path / "w.npy", np.arange(3, dtype=np.uint8))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "soft.npy").symlink_to("w.npy")
+    (tmp_path / "hard.npy").hardlink_to(tmp_path / "w.npy")
+    before = (tmp_path / "w.npy").read_bytes()
+    for command in ("encode", "decode"):
+        for target in (("-o", output), ("-o", "new.npy", "--json", output)):
+            answer = run(command, "nf4", "--data", "w.npy", *target)
+            told(answer, f"{Path(output)}: the result would replace w.npy, which is read; allowed: another file")
+        told(run(command, "nf4", "--data", ".", "-o", output), f"{Path(output)}: the result would replace ")
+    assert (tmp_path / "w.npy").read_bytes() == before
+    assert not (tmp_path / "new.npy").exists()
+    assert run("encode", "nf4", "--data", "w.npy", "-o", "new.npy").code == 0
+    assert run("encode", "nf4", "--data", "w.npy", "-o", "new.npy").code == 0  # an older result is replaced

@@ -44,6 +44,15 @@ GIVEN = (
 )
 
 
+def test_a_number_format_is_found_by_its_codes(run: Run, tmp_path: Path) -> None:
+    x = np.random.default_rng(5).standard_normal((6, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "codes.npy", sqs.Codec(sqs.load_format("nf4")).encode(x))
+    answer = run("identify", "x.npy", "--codes", "codes.npy")
+    assert answer.code == 0, answer.err
+    assert "\nnf4 (scale 1) reproduces it.\n" in answer.out
+
+
 @pytest.mark.usefixtures("q")
 @pytest.mark.parametrize("given", GIVEN)
 def test_the_format_is_found(run: Run, given: tuple[str, ...]) -> None:

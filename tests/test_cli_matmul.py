@@ -87,3 +87,13 @@ def test_units_in_the_last_place() -> None:
     assert found.ulps.tolist() == [1, 0, 1 << 23]
     assert (found.differing, found.first, found.nonfinite) == (4, (0,), 2)
     assert histogram(found.ulps)[:2] == [(0, 1), (1, 1)]
+
+
+def test_no_product_takes_the_place_of_a_matrix(matrices: tuple[str, str], run: Run) -> None:
+    how = ("--accelerator", "ideal", "--instruction", "ideal.f32.f32")
+    before = [Path(each).read_bytes() for each in matrices]
+    for output in matrices:
+        told(
+            run("matmul", *matrices, *how, "-o", output), f"{output}: the result would replace {output}, which is read"
+        )
+    assert [Path(each).read_bytes() for each in matrices] == before

@@ -140,6 +140,11 @@ def test_values_are_frozen_and_say_what_does_not_fit() -> None:
         Histogram.of(np.ones(3, np.float32), mantissa_bits=11)
     with pytest.raises(ValueError, match="channel_axis is 1, of an array with 1 axes; allowed: -1 to 0"):
         Histogram.of(np.ones(3, np.float32), channel_axis=1)
+    with pytest.raises(TypeError, match=r"channel_axis is 0\.0; allowed: one axis, as an integer"):
+        Histogram.of(np.ones(3, np.float32), channel_axis=0.0)  # type: ignore[arg-type]
+    for add in (lambda: h + 3, lambda: h.merge(h, 3)):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            add()
     with pytest.raises(ValueError, match="reads stream x alone"):
         ReductionPlan(philox(), Reducer.MAXIMUM)
 

@@ -106,6 +106,42 @@ def test_number_formats_are_found_by_their_values(name: str) -> None:
         assert (name, label) in [(each.format.name, each.scale) for each in found if each.exact]
 
 
+@pytest.mark.parametrize("name", ["int4", "int8", "int8_narrow", "float8_e4m3fn", "nf4"])
+def test_number_formats_are_found_by_their_codes(name: str) -> None:
+    x, fmt = data(20, 31), sqs.load_format(name)
+    codec = sqs.Codec(fmt)
+    per_channel = sqs.MinMax().fit(x, fmt, channel_axis=0).value
+    for label, scale in (("1", np.float32([[1]])), ("minmax, channel", per_channel), ("given", per_channel * 1.5)):
+        codes = codec.encode(x / scale)
+        signed = ((codes.astype(np.int64) ^ 1 << fmt.bits - 1) - (1 << fmt.bits - 1)).astype(np.int8)
+        for given in (
+            codes,
+            signed,
+            signed.view(np.uint8),
+            codes.astype(">i4"),
+            codec.encode(x / scale, packed=True),
+        ):
+            found = identify(x, codes=given, scales=[scale] * (label == "given"), formats=FORMATS)
+            assert (name, label) in [(each.format.name, each.scale) for each in found if each.exact]
+    codes = codec.encode(x)
+    codes[3, 4] ^= 1
+    (near,) = [each for each in identify(x, codes=codes, formats=FORMATS) if (each.format, each.scale) == (fmt, "1")]
+    assert near.compared[0].first == f"[3, 4]: {codes[3, 4]}, not {codes[3, 4] ^ 1}"
+
+
+def test_signed_codes_of_eight_bits_are_those_of_blocks() -> None:
+    x, fmt = data(4, 64), sqs.load_format("mxint8")
+    q = sqs.Codec(fmt).quantize(x)
+    assert exact(identify(x, codes=q.codes.view(np.int8), scales=q.scales, formats=[fmt, *FORMATS])) == ["mxint8"]
+
+
+def test_codes_of_more_bits_are_no_codes_of_fewer() -> None:
+    codes = np.full((4, 64), 16 + 7, np.uint8)  # a four-bit format's last bits
+    x = np.full((4, 64), 7, np.float32)
+    assert "int4" in {each.format.name for each in identify(x, codes=codes & 15, formats=FORMATS)}
+    assert "int4" not in {each.format.name for each in identify(x, codes=codes, formats=FORMATS)}
+
+
 def test_values_of_16_bits_are_compared_as_such() -> None:
     x = data(6, 512)
     y = sqs.Codec(FORMATS[5]).fake_quantize(x)

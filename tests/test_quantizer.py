@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
 from typing import Any
@@ -139,6 +140,35 @@ def test_a_scale_for_each_channel(axis: int) -> None:
 def test_no_such_axis(shape: tuple[int, ...], axis: int) -> None:
     with pytest.raises(ValueError, match=f"channel_axis is {axis}, of an array with {len(shape)} axes; allowed: "):
         MinMax().fit(np.zeros(shape, np.float32), load_format("int8"), channel_axis=axis)
+
+
+@pytest.mark.parametrize("axis", [(0, 1), [0], 1.0, "0", True])
+def test_an_axis_is_an_integer(axis: Any) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"channel_axis is {axis!r}; allowed: one axis, as an integer")):
+        MinMax().fit(np.ones((2, 3), np.float32), load_format("int8"), channel_axis=axis)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("percentile", {"percentile": "a"}, "percentile is 'a'; allowed: above 0 and below 100"),
+        ("iterative", {"norm": "a"}, "norm is 'a'; allowed: finite numbers above zero"),
+        ("search", {"candidates": "a"}, "candidates is 'a'; allowed: whole numbers, at least 1"),
+    ],
+)
+def test_options_are_numbers(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QUANTIZERS[name](**options)
+
+
+@pytest.mark.parametrize("name", ["minmax", "percentile", "analytic", "iterative", "search"])
+def test_what_is_no_scale_format_or_histogram_is_refused(name: str) -> None:
+    with pytest.raises(LookupError, match="no format is named 'float8_e4m3f'; did you mean 'float8_e4m3fn'"):
+        QUANTIZERS[name](scale_format="float8_e4m3f")  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match=r"histogram is a ndarray; allowed: a Histogram, as Histogram\.of\(x\) gives it"
+    ):
+        QUANTIZERS[name]().choose(np.ones(3), load_format("int4"))  # type: ignore[arg-type]
 
 
 def test_tensors_and_other_dtypes() -> None:

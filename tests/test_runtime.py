@@ -168,6 +168,27 @@ def test_an_unreadable_count_is_refused(text: str, monkeypatch: pytest.MonkeyPat
         runtime.get_threads()
 
 
+def test_without_torch_it_is_told_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["torch"] = None
+import statqat_sim as sqs
+try:
+    sqs.Codec(sqs.load_format("int4"), backend="torch")
+except sqs.UnsupportedError as error:
+    print(error)
+try:
+    from statqat_sim import qat
+except ModuleNotFoundError as error:
+    print(error, error.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "backend 'torch': torch is not installed; pip install 'statqat-sim[torch]'",
+        "statqat_sim.qat needs torch; pip install 'statqat-sim[torch]' torch",
+    ]
+
+
 def test_a_process_reads_the_environment() -> None:
     environment = os.environ | {runtime.THREADS_VARIABLE: "7"}
     code = "import statqat_sim as sqs; print(sqs.get_threads()); sqs.set_threads(2); print(sqs.get_threads())"

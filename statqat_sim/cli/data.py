@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
@@ -100,6 +100,16 @@ def _arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator
                 notes.append(f"{tensor.name}: integers, skipped")
             else:
                 yield tensor.name, array
+
+
+def check_blocks(formats: Sequence[Format], given: Mapping[str, bool]) -> None:
+    """Raises ValueError for options about blocks, where no format has any."""
+    from statqat_sim.spec.block import BlockFormat
+
+    idle = [option for option, is_given in given.items() if is_given]
+    if idle and not any(isinstance(fmt, BlockFormat) for fmt in formats):
+        names = ", ".join(fmt.name for fmt in formats)
+        raise ValueError(f"{idle[0]} is about blocks, and there are none in {names}; allowed: block formats")
 
 
 def fitting(formats: Iterable[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:

@@ -73,8 +73,8 @@ def decode(
     refuse_options(codes or ())
     check_sources(codes or (), data or (), output, "codes")
     if output:
-        check_output(output)
-    check_json(json)
+        check_output(output, data or ())
+    check_json(json, data or ())
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     fmt = load_number_format(format, search or (), "decode")
     if data:

@@ -43,7 +43,8 @@ def encode(
     r"""Encode numbers: the code of each, the value that it stands for, and the error.
 
     What is typed is read as the nearest float64 and rounded to the format once; the relative error is of that float64.
-    Tensors of files go in as they are: float16, bfloat16, float32, float64 and integers, each rounded once.
+    Tensors of files go in as they are: float16, bfloat16, float32, float64 and integers, each rounded once: nothing of
+    a file is lost. (`measure` leaves integers out, whose errors would tell nothing: they are mostly indices.)
 
     \b
     statqat-sim encode float8_e4m3fn 0.1 -1.5 1/3 0x1.8p3 inf nan
@@ -59,8 +60,8 @@ def encode(
     refuse_options(values or ())
     check_sources(values or (), data or (), output, "numbers")
     if output:
-        check_output(output)
-    check_json(json)
+        check_output(output, data or ())
+    check_json(json, data or ())
     fmt = load_number_format(format, search or (), "encode")
     codec = Codec(fmt)
     if seed is None and fmt.encode.rounding.is_stochastic:

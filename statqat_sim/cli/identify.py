@@ -59,23 +59,24 @@ def identify(
     r"""Tell which formats make a quantized tensor of its original.
 
     Every format whose sizes fit is tried: block formats on values, packed bytes, or codes and scales; number formats
-    of up to 8 bits on values alone, with scale 1, with MinMax, and with largest magnitude / largest value, of the
-    tensor and of each slice along axis 0. Values of 16 bits are compared with values rounded to 16 bits; zeros of
-    either sign are equal.
+    of up to 8 bits on values or codes, with scale 1, with MinMax, and with largest magnitude / largest value, of the
+    tensor and of each slice along axis 0, or on codes with the floats of --scales; not with --scale. Values of 16 bits
+    are compared with values rounded to 16 bits; zeros of either sign are equal.
 
     The table has the share of elements that are identical, best format first, and the first difference; of values, a
-    format that gives less than half of the first ones is left out. The exit status is 0 if a format reproduces all of
-    it, 1 if none does.
+    format that gives less than half of the first ones is left out, and so is a number format of codes. The exit status
+    is 0 if a format reproduces all of it, 1 if none does.
 
     \b
     statqat-sim identify weights.npy --values dequantized.npy
     statqat-sim identify model.safetensors:w --packed quantized.safetensors:w_packed
     statqat-sim identify w.npy --codes q.safetensors:blocks --scales q.safetensors:scales
+    statqat-sim identify w.npy --codes int8_codes.npy
     """
-    from statqat_sim.cli.members import read_member
+    from statqat_sim.cli.members import file_of, read_member
     from statqat_sim.cli.outputs import check_json
 
-    check_json(json)
+    check_json(json, [file_of(text) for text in (original, values, packed, codes, *(scales or ())) if text])
     given = {"values": values, "packed": packed, "codes": codes}
     if sum(each is not None for each in given.values()) + (codes is None and bool(scales)) != 1:
         raise LookupError("allowed: --values, or --packed, or --codes with --scales: one of them")

@@ -54,16 +54,17 @@ def matmul(
     from statqat_sim.matmul import load_accelerator
     from statqat_sim.report.plot import check_suffix
 
-    check_json(json)
+    inputs = [path for path in (a, b, c) if path]
+    check_json(json, inputs)
     if output:
-        check_output(output)
+        check_output(output, inputs)
     if plot:
         check_suffix(plot)
         check_folder(plot)
     if (plot or json or compare_instruction) and not compare:
         raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
     unit = load_accelerator(accelerator, search or ())
-    arrays = [_read(path) for path in (a, b)] + [None if c is None else _read(c)]
+    arrays = [None if path is None else _read(path) for path in (a, b, c)]
     formats: dict[str, Any] = {"a_format": a_format, "b_format": b_format}
     d = unit.matmul(*arrays, instruction=instruction, **formats)
     if output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statqat_sim.cli.console import console, show_table, write_json
-from statqat_sim.cli.data import Data, fitting, given_or_standard, rows_of, sorted_out
+from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
 
@@ -97,16 +97,16 @@ def measure(
     if plot:
         check_suffix(plot)
         check_folder(plot)
-    check_json(json)
     names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
+    check_json(json, files)
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}
     how["quantizers"] = _quantizers(quantizer, scale)
     priors = _priors(prior, per)
     loaded = [load_format(name, search or ()) for name in names]
-    if random_phase:
-        _check_blocks(loaded)
+    _check_numbers(loaded, {"--quantizer": quantizer is not None, "--per channel": per is Per.CHANNEL})
+    check_blocks(loaded, {"--random-phase": random_phase, "--axis": axis != -1})
     rows: Sequence[Row] = _rows(given_or_standard(files), loaded, how)
     if priors:
         rows = with_theory(rows, loaded, priors, random_phase)
@@ -118,13 +118,14 @@ def measure(
         plot_errors(rows, plot)
 
 
-def _check_blocks(formats: list[Format]) -> None:
-    """Raises ValueError where no format has blocks."""
+def _check_numbers(formats: Sequence[Format], given: Mapping[str, bool]) -> None:
+    """Raises ValueError for options that say how scales are chosen, where every format finds its own."""
     from statqat_sim.spec.block import BlockFormat
 
-    if not any(isinstance(fmt, BlockFormat) for fmt in formats):
-        names = ", ".join(fmt.name for fmt in formats)
-        raise ValueError(f"--random-phase is about blocks, and there are none in {names}; allowed: block formats")
+    idle = [option for option, is_given in given.items() if is_given]
+    if idle and all(isinstance(fmt, BlockFormat) for fmt in formats):
+        told = f"{formats[0].name} is a block format, which finds its own scales"
+        raise ValueError(f"{idle[0]}: {told}; allowed: with number formats")
 
 
 def _quantizers(names: str | None, scale: float | None) -> list[str]:

@@ -28,6 +28,11 @@ def read_member(text: str, *, codes: bool = False) -> Any:
     return _load(path, member, Kind.CODES)()
 
 
+def file_of(text: str) -> Path:
+    """The file of which a text names a member."""
+    return _split(text)[0]
+
+
 def _split(text: str) -> tuple[Path, str | None]:
     """A file, and what stands behind the colon that follows its suffix."""
     if Path(text).exists():

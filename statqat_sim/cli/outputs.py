@@ -18,16 +18,21 @@ Named: TypeAlias = tuple[str, Any]
 """A tensor's name, and its array."""
 
 
-def check_output(path: Path) -> None:
+def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     """Raises ValueError or OSError, before anything is computed, unless results can be written to a file of this name.
+
+    Args:
+        path: where they shall go.
+        inputs: files that are read, and folders of them.
 
     Raises:
         OSError: if its folder does not exist.
-        ValueError: if its suffix is another.
+        ValueError: if its suffix is another, or if it is one of the inputs.
     """
     if path.suffix not in WRITERS:
         raise ValueError(f"{path}: not a file of results; allowed: {', '.join(WRITERS)}")
     check_folder(path)
+    _check_is_no_input(path, inputs)
 
 
 def check_folder(path: Path) -> None:
@@ -36,10 +41,21 @@ def check_folder(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
 
 
-def check_json(target: str | None) -> None:
-    """Raises OSError unless JSON can go there, if it shall."""
+def check_json(target: str | None, inputs: Iterable[Path] = ()) -> None:
+    """Raises OSError unless JSON can go there, if it shall; ValueError if that is one of the inputs."""
     if target and target != STDOUT:
         check_folder(Path(target))
+        _check_is_no_input(Path(target), inputs)
+
+
+def _check_is_no_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Raises ValueError for a result that would take the place of what is read, by whatever name it goes."""
+    if not path.is_file():
+        return
+    for given in inputs:
+        for file in given.rglob("*") if given.is_dir() else (given,):
+            if file.is_file() and file.samefile(path):
+                raise ValueError(f"{path}: the result would replace {file}, which is read; allowed: another file")
 
 
 def write_arrays(arrays: Iterable[Named], path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from statqat_sim.cli.console import show_table, write_json
-from statqat_sim.cli.data import Data, fitting, given_or_standard, rows_of, sorted_out
+from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
 from statqat_sim.cli.options import Axis, Json, Search
 from statqat_sim.cli.outputs import check_folder, check_json
@@ -81,11 +81,13 @@ def rank(
     if plot:
         check_suffix(plot)
         check_folder(plot)
-    check_json(json)
     if weights and per is Per.CHANNEL:
         raise ValueError("--weights and --per channel; allowed: --weights with --per tensor")
     names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
+    check_json(json, [*files, *([weights] if weights else [])])
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
+    if loaded:
+        check_blocks(list(loaded.values()), {"--axis": axis != -1})
     how: dict[str, Any] = {"kind": kind and kind.value, "per": per.value, "axis": axis, "search": search or ()}
     how["weights"] = None if weights is None else _weights(weights)
     rows = _rows(given_or_standard(files), list(loaded.values()), how, least_axes)

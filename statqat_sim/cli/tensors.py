@@ -29,6 +29,9 @@ SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F6
 UNSAFE_ADVICE = ("allow_pickle", "weights_only")
 """Words of libraries that advise to load pickled objects."""
 
+ZIP, PICKLE = b"PK", b"\x80"
+"""What files of torch begin with; the second are those of old versions."""
+
 Load: TypeAlias = Callable[[], Any]
 """Reads one tensor: an array or a torch tensor."""
 
@@ -201,6 +204,9 @@ def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     import torch
 
     with _told(f"{file}: not a file of tensors alone"):
+        with file.open("rb") as stream:
+            if not stream.read(len(ZIP)).startswith((ZIP, PICKLE)):
+                raise ValueError("torch.save wrote no such file")
         content = torch.load(file, map_location="cpu", weights_only=True)
     found = list(_flat("", content, torch.Tensor))
     if not found:

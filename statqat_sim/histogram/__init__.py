@@ -2,7 +2,7 @@
 
 from statqat_sim.histogram.devices import lies_elsewhere, on_cpu
 from statqat_sim.histogram.extremes import extremes
-from statqat_sim.histogram.rows import extremes_elsewhere
+from statqat_sim.histogram.rows import checked_channel_axis, extremes_elsewhere
 from statqat_sim.histogram.state import MANTISSA_BITS, Histogram, Moments
 from statqat_sim.histogram.tables import Counter, Tables
 from statqat_sim.histogram.tails import Sample, Tail, Tails
@@ -16,6 +16,7 @@ __all__ = [
     "Tables",
     "Tail",
     "Tails",
+    "checked_channel_axis",
     "extremes",
     "extremes_elsewhere",
     "lies_elsewhere",

@@ -6,8 +6,9 @@ import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import index
 from types import SimpleNamespace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, SupportsIndex
 
 import numpy as np
 
@@ -136,7 +137,7 @@ class Kernels:
         shape = tuple(seen.shape)
         if channel_axis is None:
             return Rows(seen, 1, math.prod(shape), kernels)
-        axis = _axis(channel_axis, len(shape))
+        axis = checked_channel_axis(channel_axis, len(shape))
         length = math.prod(shape) // max(shape[axis], 1)
         return Rows(with_first(seen, axis).reshape(shape[axis], length), shape[axis], length, kernels)
 
@@ -158,11 +159,21 @@ def extremes_elsewhere(x: Any, channel_axis: int | None) -> tuple[Floats, Floats
     return on_cpu(low), on_cpu(high)
 
 
-def _axis(channel_axis: int, rank: int) -> int:
+def checked_channel_axis(channel_axis: Any, rank: int, what: str = "channel_axis") -> int:
+    """The axis of channels, counted from 0.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if there is no such axis.
+    """
+    if type(channel_axis) is not int:  # torch's compiler traces this
+        if isinstance(channel_axis, bool) or not isinstance(channel_axis, SupportsIndex):
+            raise TypeError(f"{what} is {channel_axis!r}; allowed: one axis, as an integer")
+        channel_axis = index(channel_axis)
     if not -rank <= channel_axis < rank:
         allowed = f"{-rank} to {rank - 1}" if rank else "None"
-        raise ValueError(f"channel_axis is {channel_axis}, of an array with {rank} axes; allowed: {allowed}")
-    return channel_axis % rank
+        raise ValueError(f"{what} is {channel_axis}, of an array with {rank} axes; allowed: {allowed}")
+    return int(channel_axis % rank)
 
 
 def _as_float64(words: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,7 +79,7 @@ class Histogram:
             backend: a backend's name; "auto": the one that owns x, numba for what lies in the CPU's memory.
 
         Raises:
-            TypeError: if x is not real numbers, or nothing here can count it where it lies.
+            TypeError: if x is not real numbers, or nothing here can count it where it lies; if the axis is no integer.
             LookupError: if no backend has this name.
             UnsupportedError: if the backend cannot run here.
             ValueError: if there is no such axis.
@@ -113,11 +114,14 @@ class Histogram:
         """The histogram of all data together.
 
         Raises:
+            TypeError: if one is no histogram.
             ValueError: if they differ in channels or bins.
         """
-        return reduce(Histogram.__add__, others, self)
+        return reduce(add, others, self)
 
-    def __add__(self, other: Histogram) -> Histogram:
+    def __add__(self, other: object) -> Histogram:
+        if not isinstance(other, Histogram):
+            return NotImplemented
         if (self.channels, self.mantissa_bits) != (other.channels, other.mantissa_bits):
             raise ValueError(
                 f"a histogram of {other.channels} channels and {other.mantissa_bits} mantissa bits; "

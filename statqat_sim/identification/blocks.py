@@ -15,7 +15,7 @@ from statqat_sim.block_codec import given_scale
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry
-from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values
+from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values, without_signs
 from statqat_sim.identification.result import Compared
 from statqat_sim.quantized import QuantizedTensor, unpack
 from statqat_sim.spec.block import BlockFormat
@@ -161,14 +161,9 @@ def _arrays_beside(given: Given, q: QuantizedTensor) -> tuple[Compared, ...]:
 def _codes_beside(codes: Array, q: QuantizedTensor) -> Compared:
     """One code for each element, or dense bytes; signs of integers may be extended."""
     if codes.size == math.prod(q.shape):
-        return Compared.of(layouts.ELEMENTS, codes & codes.dtype.type(_mask(q.format.bits, codes.dtype)), q.codes)
+        return Compared.of(layouts.ELEMENTS, without_signs(codes, q.format.bits), q.codes)
     dense = q.fields()[layouts.ELEMENTS]
     return Compared.of(layouts.ELEMENTS, _as_codes(codes, dense), dense)
-
-
-def _mask(bits: int, dtype: np.dtype[Any]) -> int:
-    """As many ones as a code has, of a signed type all where it has no more."""
-    return -1 if dtype.kind == "i" and bits >= 8 * dtype.itemsize else (1 << bits) - 1
 
 
 def _as_codes(array: Array, like: Array) -> Array:

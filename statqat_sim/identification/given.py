@@ -23,6 +23,8 @@ SAMPLE = 1 << 12
 ENOUGH = 0.5
 """The share of them that it must give."""
 
+BYTE = 8
+
 SAMPLER = "reference"
 """The backend that tries: it compiles nothing."""
 
@@ -103,11 +105,21 @@ class Given:
         return self.x[: max(SAMPLE * len(self.x) // self.x.size, 1)]
 
 
+def without_signs(codes: Array, bits: int) -> Array:
+    """Integers as unsigned ones; of those that are negative in so many bits these bits alone."""
+    words = codes.view(f"u{codes.itemsize}")
+    if bits >= BYTE * codes.itemsize:
+        return words
+    signed = codes.view(f"i{codes.itemsize}")
+    is_extended = (signed < 0) & (signed >= -(1 << (bits - 1)))
+    return np.where(is_extended, words & words.dtype.type((1 << bits) - 1), words)
+
+
 def _integers(codes: Any) -> Array:
     array = np.asarray(codes)
     if array.dtype.kind not in "ui":
         raise TypeError(f"codes are {array.dtype}; allowed: integers")
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
 def _scales(scales: Any, index: int) -> Array:

@@ -2,49 +2,107 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Array
 from statqat_sim.codec import Codec
-from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values
-from statqat_sim.identification.result import Candidate
+from statqat_sim.identification.given import BYTE, ENOUGH, SAMPLE, SAMPLER, Given, Values, without_signs
+from statqat_sim.identification.result import Candidate, Compared
+from statqat_sim.layouts import ELEMENTS
 from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.number import NumberFormat
 
 MAX_BITS = 8
 """Of the formats that are tried: those of more bits take seconds."""
 
+Scales: TypeAlias = NDArray[np.float32] | None
+"""Of a shape that broadcasts against the original; None: none."""
+
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def number_candidates(given: Given, values: Values, format: NumberFormat, extremes: Extremes) -> Iterator[Candidate]:
-    """A number format under each scale with which it has the first values, and gives enough of them."""
+def number_candidates(given: Given, format: NumberFormat, extremes: Extremes) -> Iterator[Candidate]:
+    """A number format under each scale with which it gives enough of the first values or codes."""
     if format.bits > MAX_BITS or format.encode.rounding.is_stochastic:
         return
-    with np.errstate(over="ignore"):
-        grid = format.grid().astype(np.float32)
-    sample = given.sample
-    for name, scale in extremes.scales_for(format):
-        of_sample = scale if scale is None or len(scale) == 1 else scale[: len(sample)]
-        if not _are_among(grid, values, scale):
-            continue
+    for name, scale in _given_scales(given) if given.scales else extremes.scales_for(format):
         try:
-            if values.begin_like(Codec(format, SAMPLER).fake_quantize(sample, scale=of_sample)):
-                yield Candidate(format, name, (values.beside(Codec(format).fake_quantize(given.x, scale=scale)),))
+            if given.values is not None:
+                compared = _values_beside(given, given.values, format, scale)
+            else:
+                compared = None if given.codes is None else _codes_beside(given, given.codes, format, scale)
         except ValueError:  # it refuses NaN
             continue
+        if compared is not None:
+            yield Candidate(format, name, (compared,))
 
 
-def _are_among(grid: NDArray[np.float32], values: Values, scale: NDArray[np.float32] | None) -> bool:
-    """Whether the first values are on a grid times the scale; of many scales, those of the first."""
+def _first(scale: Scales, count: int) -> Scales:
+    """The scales of the first indices of axis 0."""
+    return scale if scale is None or len(scale) == 1 else scale[:count]
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def _values_beside(given: Given, values: Values, format: NumberFormat, scale: Scales) -> Compared | None:
+    """All values; None if the first ones tell that the format does not fit."""
+    if not _are_among(format, values, scale):
+        return None
+    sample = given.sample
+    if not values.begin_like(Codec(format, SAMPLER).fake_quantize(sample, scale=_first(scale, len(sample)))):
+        return None
+    return values.beside(Codec(format).fake_quantize(given.x, scale=scale))
+
+
+def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
+    """Whether the first values are on the format's grid times the scale; of many scales, those of the first."""
     length = values.array[0].size if scale is not None and scale.size > 1 else values.array.size
     sample = np.unique(values.array.reshape(-1)[: min(length, SAMPLE)])
     with np.errstate(over="ignore", under="ignore"):
+        grid = format.grid().astype(np.float32)
         scaled = grid if scale is None else grid * scale.reshape(-1)[0]
     return bool(np.isin(sample[np.isfinite(sample)], values.rounded(scaled)).all())
+
+
+# --- codes -------------------------------------------------------------------------------------------------------
+
+
+def _given_scales(given: Given) -> Iterator[tuple[str, Scales]]:
+    """The scales beside codes: one value for the tensor, or for each index of axis 0."""
+    scales, shape = given.scales[0], given.x.shape
+    if len(given.scales) == 1 and scales.dtype.kind == "f" and scales.size in (1, shape[0]):
+        yield "given", scales.reshape(scales.size, *(1,) * (len(shape) - 1))
+
+
+def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scales) -> Compared | None:
+    """All codes; None if their number or the first ones tell that the format does not fit."""
+    *rows, length = given.x.shape
+    if codes.size not in (given.x.size, math.prod(rows) * -(-length * format.bits // BYTE)):
+        return None
+    is_dense, sample = codes.size != given.x.size, given.sample
+    first = _encoded(Codec(format, SAMPLER), sample, _first(scale, len(sample)), is_dense)
+    if _elements(codes, first, format, is_dense).share < ENOUGH:
+        return None
+    return _elements(codes, _encoded(Codec(format), given.x, scale, is_dense), format, is_dense)
+
+
+def _encoded(codec: Codec, x: NDArray[np.float32], scale: Scales, is_dense: bool) -> Array:
+    with np.errstate(all="ignore"):
+        codes: Array = codec.encode(x if scale is None else x / scale, packed=is_dense)
+    return codes
+
+
+def _elements(codes: Array, ours: Array, format: NumberFormat, is_dense: bool) -> Compared:
+    """As many of the first codes, or dense bytes, as the format's."""
+    first = codes.reshape(-1)[: ours.size]
+    return Compared.of(ELEMENTS, without_signs(first, BYTE if is_dense else format.bits), ours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +125,7 @@ class Extremes:
         whole = np.array([[each[:, 0].min(initial=0), each[:, 1].max(initial=0)]], np.float32)
         return cls(x.ndim, whole, each if x.ndim > 1 else None)
 
-    def scales_for(self, format: NumberFormat) -> Iterator[tuple[str, NDArray[np.float32] | None]]:
+    def scales_for(self, format: NumberFormat) -> Iterator[tuple[str, Scales]]:
         """The scales that are tried, with their names: of shapes that broadcast against x."""
         yield "1", None
         for extent, ends in (("tensor", self.tensor), ("channel", self.channels)):

@@ -47,14 +47,15 @@ def identify(
             what they stand for.
         scale: the outermost scale, where the caller of the format gave it; see `Codec.quantize`.
         axis: along which blocks run.
-        formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried, on
-            `values` alone, with scales 1, MinMax and largest magnitude / largest value, of the tensor and of each
-            index of axis 0.
+        formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried on
+            `values` and on `codes`, unless there is a `scale`: with the values in `scales`, or else with scales 1,
+            MinMax and largest magnitude / largest value, of the tensor and of each index of axis 0.
         progress: told how many formats of how many are done.
 
     Returns:
         The formats that fit, best first: their sizes are the tensor's; of values, they give half of the first ones or
-        more, where these can be told without the rest. Stochastic rounding has no one result; it does not fit.
+        more, where these can be told without the rest; so do number formats of codes. Stochastic rounding has no one
+        result; it does not fit.
 
     Raises:
         TypeError: if an array has the wrong dtype.
@@ -66,7 +67,8 @@ def identify(
     axis = checked_axis(axis, given.x.shape)
     if scale is not None:
         check_scale(scale, listed, given.x.shape, axis)
-    extremes = Extremes.of(given.x) if given.values is not None and scale is None else None
+    has_numbers = scale is None and (given.values is not None or given.codes is not None)
+    extremes = Extremes.of(given.x) if has_numbers else None
     found: list[Candidate] = []
     for done, format in enumerate(listed):
         if progress is not None:
@@ -74,8 +76,8 @@ def identify(
         if isinstance(format, BlockFormat):
             compared = tried(given, format, axis, scale)
             found += [Candidate(format, BLOCK_RULES, compared)] if compared else []
-        elif given.values is not None and extremes is not None:
-            found += number_candidates(given, given.values, format, extremes)
+        elif extremes is not None:
+            found += number_candidates(given, format, extremes)
     return sorted(found, key=_rank)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.codec import Codec
+from statqat_sim.histogram import checked_channel_axis
 from statqat_sim.measurement.row import Float32s, Row, Sums
 from statqat_sim.quantizer import Quantizer, Scale
 from statqat_sim.spec.number import NumberFormat
@@ -31,13 +32,12 @@ class Channels:
         """A row for each index of the axis; None: one row.
 
         Raises:
+            TypeError: if the axis is no integer.
             ValueError: if there is no such axis.
         """
         if axis is None or x.ndim < 2:
             return cls(x.reshape(1, -1), per_channel=False)
-        if not -x.ndim <= axis < x.ndim:
-            allowed = f"{-x.ndim} to {x.ndim - 1} for shape {x.shape}"
-            raise ValueError(f"{tensor}: channel_axis is {axis}; allowed: {allowed}")
+        axis = checked_channel_axis(axis, x.ndim, f"{tensor}: channel_axis")
         length = x.size // max(x.shape[axis], 1)
         return cls(np.moveaxis(x, axis, 0).reshape(x.shape[axis], length), per_channel=True)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from statqat_sim.arrays import real_array
 from statqat_sim.codec import Codec
+from statqat_sim.errors import shown
 from statqat_sim.measurement.blocks import Blocks, block_row
 from statqat_sim.measurement.numbers import Channels, Given, number_row
 from statqat_sim.measurement.row import Float32s, Row
@@ -70,7 +71,7 @@ def measure(
     Raises:
         LookupError: if a format or quantizer is unknown.
         SpecError: if a format's file is wrong.
-        TypeError: if x is not real numbers.
+        TypeError: if x or a scale is not real numbers, or an argument is of another kind.
         ValueError: if a scale or an axis does not fit, or an option has no such value.
         UnsupportedError: for a scale beside the offsets of a block format.
 
@@ -81,7 +82,8 @@ def measure(
     """
     if per not in ("tensor", "channel"):
         raise ValueError(f"per is {per!r}; allowed: 'tensor', 'channel'")
-    loaded = [_format(each, search) for each in _listed(formats, (str, os.PathLike, NumberFormat, BlockFormat))]
+    kinds = (str, os.PathLike, NumberFormat, BlockFormat)
+    loaded = [_format(each, search) for each in _listed(formats, "formats", kinds)]
     choosers = _choosers(quantizers, scale, loaded)
     blocks = Blocks(axis, scale, seed, random_phase)
     rows: list[Row] = []
@@ -96,8 +98,13 @@ def measure(
     return rows
 
 
-def _listed(one_or_more: Any, kinds: tuple[type, ...]) -> list[Any]:
-    return [one_or_more] if isinstance(one_or_more, kinds) else list(one_or_more)
+def _listed(one_or_more: Any, what: str, kinds: tuple[type, ...]) -> list[Any]:
+    if isinstance(one_or_more, kinds):
+        return [one_or_more]
+    if not isinstance(one_or_more, Iterable):
+        told = f"{what} is a {type(one_or_more).__name__}"
+        raise TypeError(f"{told}; allowed: names, {what}, or lists of them")
+    return list(one_or_more)
 
 
 def _format(format: AnyFormat, search: Iterable[str | os.PathLike[str]]) -> Format:
@@ -113,11 +120,21 @@ def _float32(x: Any, tensor: str) -> Float32s:
 def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tuple[str, Quantizer]]:
     """Quantizers for number formats, and what their rows call them."""
     if scale is not None:
+        if not isinstance(scale, Scale):
+            real_array(scale, "scale")
         if not any(isinstance(format, NumberFormat) for format in formats):
             return []  # blocks may have negative scales
         return [(GIVEN, Given(scale if isinstance(scale, Scale) else Scale(np.asarray(scale))))]
-    listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, (str,))
-    return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), each) for each in listed]
+    listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, "quantizers", (str,))
+    return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), _fits(each)) for each in listed]
+
+
+def _fits(quantizer: Any) -> Quantizer:
+    """A quantizer itself, not its class or something else."""
+    if isinstance(quantizer, type) or not hasattr(quantizer, "fit"):
+        raise TypeError(f"{shown(quantizer)} is no quantizer; allowed: names, or values such as MinMax()")
+    found: Quantizer = quantizer
+    return found
 
 
 def _rule(format: BlockFormat, scale: Any) -> str:

@@ -41,7 +41,7 @@ class Analytic(Chooser):
             has their variance.
 
     Raises:
-        LookupError: for an unknown prior.
+        LookupError: for an unknown prior or scale format.
         TypeError: if it is neither a prior nor a name.
     """
 
@@ -52,6 +52,7 @@ class Analytic(Chooser):
     def __post_init__(self) -> None:
         if self.prior != AUTO:
             checked_prior(self.prior)
+        scales_of(self.scale_format)
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from statqat_sim.histogram import Histogram
+from statqat_sim.histogram import Histogram, checked_channel_axis
 from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat, checked_format
@@ -28,7 +28,8 @@ class Quantizer(Protocol):
             quantizer has an option `zero_point` that is set; there 0.
 
         Raises:
-            TypeError: if x is not an array of real numbers in the CPU's memory, or the format is a block format.
+            TypeError: if x is not an array of real numbers in the CPU's memory, the format is a block format, or the
+                axis is no integer.
             ValueError: if x has no such axis.
         """
 
@@ -48,7 +49,7 @@ class StateQuantizer(Quantizer, Protocol):
             bounds leave open which of two scales is better, there are no data to measure.
 
         Raises:
-            TypeError: if the format is a block format.
+            TypeError: if the format is a block format, or `histogram` none.
         """
 
 
@@ -63,15 +64,26 @@ def scaled_format(format: object) -> NumberFormat:
     return checked_format(format)
 
 
+def checked_histogram(histogram: object) -> Histogram:
+    """What `choose` takes.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    if not isinstance(histogram, Histogram):
+        told = f"histogram is a {type(histogram).__name__}"
+        raise TypeError(f"{told}; allowed: a Histogram, as Histogram.of(x) gives it, or fit(x, format)")
+    return histogram
+
+
 def reduced_axes(rank: int, channel_axis: int | None) -> tuple[int, ...]:
     """The axes that share a scale.
 
     Raises:
-        ValueError: if there is no such `channel_axis`.
+        TypeError: if `channel_axis` is no integer.
+        ValueError: if there is no such axis.
     """
     if channel_axis is None:
         return tuple(range(rank))
-    if not -rank <= channel_axis < rank:
-        allowed = f"{-rank} to {rank - 1}" if rank else "None"
-        raise ValueError(f"channel_axis is {channel_axis}, of an array with {rank} axes; allowed: {allowed}")
-    return tuple(axis for axis in range(rank) if axis != channel_axis % rank)
+    kept = checked_channel_axis(channel_axis, rank)
+    return tuple(axis for axis in range(rank) if axis != kept)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
 from statqat_sim.histogram import Histogram
-from statqat_sim.quantizer.base import reduced_axes, scaled_format
+from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
 from statqat_sim.quantizer.chosen import Choice, Chosen
 from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.levels import Floats
@@ -83,7 +83,7 @@ def choose_channels(
     choice: Choice, histogram: Histogram, format: NumberFormat, scales: Scales, zero_point: bool = False
 ) -> Scale:
     """See `StateQuantizer.choose`."""
-    format = scaled_format(format)
+    histogram, format = checked_histogram(histogram), scaled_format(format)
     chosen = Chosen(chosen_minmax(histogram.low, histogram.high, format, scales, zero_point))
     for index, channel in enumerate(histogram.each_channel()):
         if channel.low.any() or channel.high.any():

@@ -41,6 +41,7 @@ class Iterative(Chooser):
             error with each of them, and the best one goes with it. Never worse than `MinMax(zero_point=True)`.
 
     Raises:
+        LookupError: for an unknown scale format.
         ValueError: if weights or norm mean nothing.
     """
 
@@ -50,7 +51,7 @@ class Iterative(Chooser):
     zero_point: bool = False
 
     def __post_init__(self) -> None:
-        Objective(self.weights, self.norm)
+        self._options()
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from statqat_sim.errors import shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,8 +29,8 @@ class Objective:
     norm: float = 2.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.norm < np.inf:
-            raise ValueError(f"norm is {self.norm}; allowed: finite numbers above zero")
+        if not isinstance(self.norm, Real) or not 0 < self.norm < np.inf:
+            raise ValueError(f"norm is {shown(self.norm)}; allowed: finite numbers above zero")
         if self.weights is not None:
             weights = np.asarray(self.weights, np.float64)
             if not (np.isfinite(weights) & (weights >= 0)).all():

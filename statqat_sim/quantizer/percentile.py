@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
+from statqat_sim.errors import shown
 from statqat_sim.histogram import Tail
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
@@ -30,6 +32,7 @@ class Percentile(Chooser):
         zero_point: whether to choose zero-points, too: see `Iterative`.
 
     Raises:
+        LookupError: for an unknown scale format.
         ValueError: if the percentile is none.
     """
 
@@ -38,8 +41,9 @@ class Percentile(Chooser):
     zero_point: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.percentile < 100:
-            raise ValueError(f"percentile is {self.percentile}; allowed: above 0 and below 100")
+        if not isinstance(self.percentile, Real) or not 0 < self.percentile < 100:
+            raise ValueError(f"percentile is {shown(self.percentile)}; allowed: above 0 and below 100")
+        scales_of(self.scale_format)
 
     def _options(self) -> tuple[Objective, Scales]:
         return SQUARED, scales_of(self.scale_format)

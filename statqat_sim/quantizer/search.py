@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from statqat_sim.errors import shown
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.objective import Objective
@@ -31,6 +33,7 @@ class Search(Chooser):
         zero_point: whether to choose zero-points, too: all are tried with each scale.
 
     Raises:
+        LookupError: for an unknown scale format.
         ValueError: if an option means nothing.
     """
 
@@ -41,9 +44,9 @@ class Search(Chooser):
     zero_point: bool = False
 
     def __post_init__(self) -> None:
-        Objective(self.weights, self.norm)
-        if self.candidates < 1:
-            raise ValueError(f"candidates is {self.candidates}; allowed: at least 1")
+        self._options()
+        if not isinstance(self.candidates, Integral) or self.candidates < 1:
+            raise ValueError(f"candidates is {shown(self.candidates)}; allowed: whole numbers, at least 1")
 
     def _options(self) -> tuple[Objective, Scales]:
         return Objective(self.weights, self.norm), scales_of(self.scale_format)

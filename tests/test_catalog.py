@@ -355,3 +355,8 @@ def test_names_of_which_a_word_is_a_part_are_nearest(word: str, names: str) -> N
 def test_a_part_of_a_name_is_no_folder() -> None:
     with pytest.raises(NotADirectoryError, match="e4m3: not a directory of formats; .* folders .* not parts of names"):
         formats("e4m3")
+
+
+def test_accelerators_beside_formats_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("name: mine\nextends: nvidia_h100\ninstructions: {}\n")
+    assert "mine" not in formats(tmp_path)

@@ -241,11 +241,18 @@ def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
     """The loops of a plan's unit for arguments of these types."""
     cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
     is_wide = plan.group_bits > FLOAT32_BITS
-    signature = tuple(map(typeof, arguments))
     return kept(
-        ("mma", plan.unit, cut, is_wide, signature),
-        lambda: _generated(plan.unit, _text(plan.unit, cut, is_wide=is_wide), signature),
+        ("mma", plan.unit, cut, is_wide, *map(_kind, arguments)),
+        lambda: _generated(plan.unit, _text(plan.unit, cut, is_wide=is_wide), tuple(map(typeof, arguments))),
     )
+
+
+def _kind(argument: Any) -> Any:
+    """What numba's type depends on, which takes longer to tell."""
+    if isinstance(argument, tuple):
+        return tuple(map(_kind, argument))
+    flags = argument.flags
+    return argument.dtype.char, argument.ndim, flags.c_contiguous, flags.f_contiguous, flags.writeable, flags.aligned
 
 
 def _generated(unit: Unit, text: str, signature: tuple[Any, ...]) -> Generated:

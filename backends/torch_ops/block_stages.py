@@ -15,7 +15,7 @@ from statqat_sim.backends.torch_ops.largest import largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
-from statqat_sim.backends.torch_ops.vectors import in_memory, largest_of_vectors, loops_matter
+from statqat_sim.backends.torch_ops.vectors import can_stay, in_memory, largest_of_vectors, loops_matter
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.program import limits
@@ -72,7 +72,7 @@ class Found:
     def put_elements(self, x: Tensor, stages: Iterable[StagePrograms]) -> None:
         """What is quantized, by the stages that follow."""
         vectors = any(stage.keys and self.tiling.are_vectors(stage.block) for stage in stages)
-        self.is_in_memory = vectors and loops_matter(x) and x.is_contiguous()
+        self.is_in_memory = vectors and loops_matter(x) and can_stay(x)
         self.put(ELEMENTS, in_memory(x) if self.is_in_memory else x, ELEMENT)
 
     def elements(self, program: Program) -> Tensor:

@@ -15,14 +15,22 @@ LANES: Final = 16
 LEAST: Final = 1 << 16
 """Elements of arrays that are looked at: of smaller ones the loops take no time."""
 
+KEEPS_OFFSETS: Final = torch.__version__ >= "2.13"
+"""Whether the compiler knows where a view begins that is seen with other strides; earlier ones begin with its base."""
+
 
 def loops_matter(x: Any) -> bool:
     """Whether torch's compiler makes loops for a CPU of this array that take time."""
     return torch.compiler.is_compiling() and is_tensor(x) and x.device.type == "cpu" and x.numel() >= LEAST
 
 
+def can_stay(x: Tensor) -> bool:
+    """Whether `in_memory` is for this array."""
+    return KEEPS_OFFSETS and x.is_contiguous()
+
+
 def in_memory(x: Tensor) -> Tensor:
-    """A contiguous array that the compiler keeps as one: it does not compute it anew in every loop that reads it."""
+    """An array that the compiler keeps as one: it does not compute it anew in every loop that reads it."""
     return x.as_strided(x.shape, x.stride())
 
 

@@ -15,6 +15,7 @@ from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, did_you_mean, shown
 from statqat_sim.matmul.formats import means_scales, operand_of
 from statqat_sim.matmul.place import Place, along
+from statqat_sim.plan.mma import FLOAT32_BITS
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
@@ -119,11 +120,12 @@ def _values(instruction: Instruction, array: Any, format: Operand, what: str, pl
         raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {code_dtype(format)}")
     if not is_code:
         float_storage(array, what)  # raises under this name
-    if is_integer:
+    if isinstance(format.element, IntElement) and (format.bits > FLOAT32_BITS or format.element.fraction_bits):
         codes = _code_array(array, format, what) if is_code else codec.encode(array)
         return _integers_of(codes, format, what, place)
     values = codec.decode(_code_array(array, format, what)) if is_code else codec.fake_quantize(array)
-    return place.library.as_float32(values, what)
+    floats = place.library.as_float32(values, what)
+    return converted(floats, "int32") if is_integer else floats
 
 
 def _float64(array: Any, what: str, place: Place) -> Any:

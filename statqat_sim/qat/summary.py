@@ -138,7 +138,8 @@ def _could_be_quantized(module: nn.Module) -> bool:
 
 def _is_unknown(module: nn.Module) -> bool:
     has_matrices = any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
-    return has_matrices and not isinstance(module, (Quantized, TensorQuantizer, ParametrizationList, *REGISTERED))
+    known = Quantized, TensorQuantizer, ParametrizationList, nn.LayerNorm, nn.RMSNorm, *REGISTERED
+    return has_matrices and not isinstance(module, known)
 
 
 def _packed(layer: Quantized) -> list[PackedWeight]:

@@ -28,6 +28,9 @@ ACCELERATORS = "accelerator"
 FORMAT_KEYS = frozenset({"element", "extends", "scales"})
 """Every format has one of these keys."""
 
+ACCELERATOR_KEYS = frozenset({"instructions", "conversions"})
+"""No format has one of these."""
+
 Kind: TypeAlias = Literal["number", "block"]
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})
@@ -272,8 +275,14 @@ def _header(root: Located, stem: str) -> _Header:
         aliases=tuple(alias for alias in aliases if isinstance(alias, str)),
         extends=extends if isinstance(extends, str) else "",
         has_scales="scales" in top,
-        is_format=bool(top.keys() & FORMAT_KEYS) or ("name" in top and top["name"].value == stem),
+        is_format=_is_format(top, stem),
     )
+
+
+def _is_format(top: Mapping[str, Located], stem: str) -> bool:
+    if top.keys() & ACCELERATOR_KEYS:
+        return False
+    return bool(top.keys() & FORMAT_KEYS) or ("name" in top and top["name"].value == stem)
 
 
 @lru_cache(maxsize=8)

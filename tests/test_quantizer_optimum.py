@@ -189,7 +189,7 @@ def test_scales_that_a_format_holds(scale_format: str, source: str) -> None:
     [
         (lambda: Iterative(norm=0), "norm is 0; allowed: finite numbers above zero"),
         (lambda: Iterative(weights=[1, -1]), "weights hold a number that is negative or not finite"),
-        (lambda: Search(candidates=0), "candidates is 0; allowed: at least 1"),
+        (lambda: Search(candidates=0), "candidates is 0; allowed: whole numbers, at least 1"),
         (lambda: Iterative(weights=np.ones(3)).fit(np.ones((2, 2)), load_format("int8")), r"weights have shape \(3,\)"),
     ],
 )

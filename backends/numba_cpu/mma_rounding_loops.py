@@ -81,7 +81,7 @@ def nearby(x: Any, mode: Any) -> Any:
 
 @njit(forceinline=True)
 def simply(x: Any, mode: Any) -> Any:
-    """The same of the two modes that results mostly have: a loop over lanes does what all its modes do."""
+    """`nearby` for the two modes that results mostly have: a loop over lanes does the work of all modes it knows."""
     return np.trunc(x) if mode == ZERO else np.rint(x)
 
 

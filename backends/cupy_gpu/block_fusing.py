@@ -19,13 +19,12 @@ from statqat_sim.backends.cupy_gpu.block_group import (
     read_names,
 )
 from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, Site
+from statqat_sim.backends.cupy_gpu.kernel_text import WARP
+from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.geometry import block_sizes
 from statqat_sim.plan.block import GIVEN, Stage, Stored
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.spec.scale import Block
-
-LANES: Final = 32
-"""Of a warp: more cannot exchange words."""
 
 USUAL_UNITS: Final = 8
 """Of a lane: two loads of 128 bits; a stage's plan runs once for all of them."""
@@ -95,7 +94,7 @@ def layouts(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
     size = max(sizes, default=1)
     if size < USUAL_UNITS:
         size = math.lcm(size, USUAL_UNITS if USUAL_UNITS % size == 0 else 4)
-    several = [(1 << power, size >> power) for power in range(LANES.bit_length()) if size % (1 << power) == 0]
+    several = [(1 << power, size >> power) for power in range(WARP.bit_length()) if size % (1 << power) == 0]
     fitting = [(lanes, each) for lanes, each in several if each <= MOST_UNITS]
     yield from sorted(fitting, key=lambda one: (one[1] % 4 != 0, abs(one[1] - USUAL_UNITS)))
 
@@ -155,7 +154,8 @@ def _shape(job: Job, first: int, lanes: int, each: int) -> GroupShape:
     kept = tuple(Kept(one.result, one.storage, results[one.result]) for one in job.stored if one.result in results)
     trial = Trial(job.trial.shape, job.weighted) if inner and job.trial is not None else None
     down = bool(inner) and not job.along_rows
-    shape = GroupShape(lanes, each, job.elements, (), stages, kept, job.plan.shape, trial, down)
+    plan, numbers = job.plan.shape, never_nan(job.plan)
+    shape = GroupShape(lanes, each, job.elements, (), stages, kept, plan, numbers, trial, down)
     places = places_of(job, first)
     sources = [_source(name, places[name], ELEMENT, job.along_rows) for name in read_names(shape)]
     turned = [source._replace(site=source.site.turned) for source in sources]

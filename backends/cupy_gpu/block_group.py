@@ -84,6 +84,9 @@ class GroupShape:
     plan: PlanShape | None = None
     """From an element to what is written."""
 
+    numbers: frozenset[int] = frozenset()
+    """Operations of it that never give NaN; see `steps.never_nan`."""
+
     trial: Trial | None = None
     down: bool = False
     """Whether rows are columns."""
@@ -100,6 +103,18 @@ class GroupShape:
     def result(self) -> Storage | Packed:
         assert self.plan is not None
         return self.plan.result
+
+    @property
+    def storages(self) -> tuple[Storage | Packed, ...]:
+        """Of elements, and of what is written of each."""
+        read = (self.elements.storage,) if self.elements else ()
+        return (*read, *((self.plan.result,) if self.plan else ()))
+
+    @property
+    def fills_words(self) -> bool:
+        """Whether elements that lie next to each other make whole words, of every lane."""
+        words = [self.each * storage.bits % 32 == 0 for storage in self.storages]
+        return len(words) == 2 and all(words) and not self.down
 
     def plans(self) -> Iterator[PlanShape]:
         """All of them, in the order in which their numbers are counted."""

@@ -13,6 +13,7 @@ from statqat_sim.backends.cupy_gpu.block_memory import (
     load_words,
     store_elements,
     store_word,
+    words_of,
 )
 from statqat_sim.backends.cupy_gpu.block_places import multiplied
 from statqat_sim.backends.cupy_gpu.block_text import (
@@ -27,6 +28,8 @@ from statqat_sim.backends.cupy_gpu.block_text import (
 )
 from statqat_sim.backends.cupy_gpu.block_trial import add_by_halves, comparable, term
 from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
+from statqat_sim.backends.cupy_gpu.kernel_text import WARP
+from statqat_sim.backends.cupy_gpu.steps import without_nan
 from statqat_sim.plan.block import INDEX
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import PlanShape
@@ -34,56 +37,82 @@ from statqat_sim.plan.program import PlanShape
 
 @cache
 def group_kernel(shape: GroupShape) -> Printed:
-    """The kernel. Each lane holds the units of `row` from `place` on, `left` of them."""
-    return _Printer(shape).kernel()
+    """The kernel. Each lane holds the units of `row` from `place` on, `left` of them.
+
+    Rows whose blocks are all whole were made one, as a rule: then nobody looks for ends.
+    """
+    signature = Signature()
+    lines = _Printer(shape, signature, is_whole=False).lines()
+    if shape.fills_words:
+        lines = [*_Printer(shape, signature, is_whole=True).lines(), *lines]
+    return signature.printed("block_group", lines, cooperative=shape.is_cooperative)
 
 
 class _Printer:
-    def __init__(self, shape: GroupShape) -> None:
-        self.shape, self.each = shape, shape.each
-        self.signature = Signature()
+    def __init__(self, shape: GroupShape, signature: Signature, *, is_whole: bool) -> None:
+        self.shape, self.each, self.signature, self.is_whole = shape, shape.each, signature, is_whole
         self.held: dict[str, Held] = {}
         self.sizes: dict[str, int] = {}
         """Units that share a word, by the word's name."""
         self.printed, self.numbered = 0, 0
         self.first = "0" if shape.lanes == 1 else f"part * {shape.each}"
 
-    def kernel(self) -> Printed:
+    def lines(self) -> list[str]:
+        for name in ("rows", "length", "width" if self.shape.down else "height"):
+            self.signature.number(name)
         lines = [*self._begin(), *self._load(), *self._stages(), *self._store()]
-        whole = self._each_warp(lines) if self.shape.lanes > 1 else self._each_group(lines)
-        return self.signature.printed("block_group", whole, cooperative=self.shape.is_cooperative)
+        if self.is_whole:
+            return self._each_whole_lane(lines)
+        return [*self._count(), *(self._each_warp(lines) if self.shape.lanes > 1 else self._each_group(lines))]
 
     # --- where a lane is -----------------------------------------------------------------------------------------
 
+    def _each_whole_lane(self, lines: list[str]) -> list[str]:
+        """Of whole warps, in one row of whole groups that lie aligned."""
+        lanes = self.shape.lanes
+        together = self.each * (WARP if lanes > 1 else 1)
+        place = [f"const u64 row = 0, place = thread * {self.each};", f"[[maybe_unused]] const u32 left = {self.each};"]
+        if lanes > 1:
+            place.append(f"[[maybe_unused]] const u32 part = threadIdx.x % {lanes};")
+        each = each_thread(f"length / {self.each}", [*place, *lines])
+        aligned = [
+            f"is_aligned<{words_of(self.each, storage)}>({array})"
+            for array, storage in zip(("elements", "out"), self.shape.storages, strict=True)
+        ]
+        whole = " && ".join(["rows == 1", f"length % {together} == 0", *aligned])
+        return block(f"if ({whole})", [*each, "return;"])
+
     def _each_group(self, lines: list[str]) -> list[str]:
         if not self.shape.down:
-            return [*self._count(), *each_thread("groups", ["const u64 group = thread;", *lines])]
+            return each_thread("groups", ["const u64 group = thread;", *lines])
         begin = "const u64 group = quotient(thread, width), column = thread - group * width;"
-        return [*self._count(), *each_thread("groups * width", [begin, *lines])]
+        return each_thread("groups * width", [begin, *lines])
 
     def _each_warp(self, lines: list[str]) -> list[str]:
         """Whole warps, as all lanes of one take part in an exchange."""
         lanes = self.shape.lanes
         begin = [
-            "const u64 thread = first + threadIdx.x % 32;",
+            f"const u64 thread = first + threadIdx.x % {WARP};",
             f"const u32 part = threadIdx.x % {lanes};",
             f"const bool is_there = thread / {lanes} < groups;",
             f"const u64 group = is_there ? thread / {lanes} : groups - 1;",
         ]
-        head = f"for (u64 first = {FIRST_THREAD} - threadIdx.x % 32; first < groups * {lanes}; first += {ALL_THREADS})"
-        return [*self._count(), *block(head, begin + lines)]
+        head = f"u64 first = {FIRST_THREAD} - threadIdx.x % {WARP}; first < groups * {lanes}; first += {ALL_THREADS}"
+        return block(f"for ({head})", begin + lines)
 
     def _count(self) -> Iterator[str]:
         size = self.shape.size
         yield f"const u64 row_groups = (length + {size - 1}) / {size}, groups = rows * row_groups;"
 
     def _begin(self) -> Iterator[str]:
-        for name in ("rows", "length", "width" if self.shape.down else "height"):
-            self.signature.number(name)
+        has_near = not all(source.site.shared for source in self.shape.sources)
+        if self.is_whole:
+            yield from ["const u64 near = place;"] * has_near
+            return
         yield "const u64 row = rows == 1 ? 0 : quotient(group, row_groups);"
         yield f"const u64 place = (group - row * row_groups) * {self.shape.size} + {self.first};"
         is_there = "place < length" if self.shape.lanes == 1 else "is_there && place < length"
-        if not all(source.site.shared for source in self.shape.sources):
+        if has_near:
             yield "const u64 near = min(place, length - 1);"
         yield f"const u32 left = {is_there} ? (u32)min(length - place, (u64){self.each}) : 0;"
 
@@ -92,7 +121,8 @@ class _Printer:
     def _load(self) -> Iterator[str]:
         if self.shape.elements is not None:
             name, storage = self.shape.elements
-            yield from load_elements(self.signature.source("elements", c_type(storage)), "x", self.shape, storage)
+            array = self.signature.source("elements", c_type(storage))
+            yield from load_elements(array, "x", self.shape, storage, is_whole=self.is_whole)
             self._hold(name, Held("x", 1), 1)
         for index, source in enumerate(self.shape.sources):
             array = self.signature.source(f"from{index}", c_type(source.storage))
@@ -131,11 +161,13 @@ class _Printer:
         *,
         index: str = "0",
         outputs: Collection[int] | None = None,
+        proven: Collection[int] = (),
+        has_nan: str | None = None,
     ) -> tuple[list[str], list[str]]:
         """A plan's statements for the unit at a place in the lane, and its outputs."""
         words = [index if stream.name == INDEX else self.held[stream.name].at(unit) for stream in shape.streams]
         self.printed += 1
-        return printed_plan(shape, words, f"v{self.printed}_", numbers, outputs)
+        return printed_plan(shape, words, f"v{self.printed}_", numbers, outputs, proven, has_nan)
 
     # --- stages --------------------------------------------------------------------------------------------------
 
@@ -181,11 +213,14 @@ class _Printer:
 
     def _stage(self, stage: Inner, numbers: Numbers, results: Mapping[int, Held]) -> Iterator[str]:
         """Declare and find results of a stage's plan, by their places among its outputs."""
-        place = multiplied("k", stage.size)
-        lines, outputs = self._plan(stage.plan, numbers, place, outputs=results)
-        stores = [f"{held.at(place)} = {output};" for held, output in zip(results.values(), outputs, strict=True)]
         yield from (self._declared(held) for held in results.values())
-        yield from unrolled("k", max(self.each // stage.size, 1), [*lines, *stores])
+        yield from without_nan("has_nan", lambda has_nan: self._found(stage, numbers, results, has_nan))
+
+    def _found(self, stage: Inner, numbers: Numbers, results: Mapping[int, Held], has_nan: str | None) -> list[str]:
+        place = multiplied("k", stage.size)
+        lines, outputs = self._plan(stage.plan, numbers, place, outputs=results, has_nan=has_nan)
+        stores = [f"{held.at(place)} = {output};" for held, output in zip(results.values(), outputs, strict=True)]
+        return unrolled("k", max(self.each // stage.size, 1), [*lines, *stores])
 
     # --- candidates ----------------------------------------------------------------------------------------------
 
@@ -240,8 +275,12 @@ class _Printer:
             array = self.signature.target(f"to{index}", c_type(kept.storage))
             yield from store_word(array, self.shape, kept, self.held[kept.result], self.first)
         if self.shape.plan is not None:
-            lines, (output,) = self._plan(self.shape.plan, self._numbers(self.shape.plan), "e")
             yield f"u32 result[{self.each}];"
-            yield from unrolled("e", self.each, [*lines, f"result[e] = {output};"])
+            numbers, plan = self._numbers(self.shape.plan), self.shape.plan
+            yield from without_nan("has_nan", lambda has_nan: self._results(plan, numbers, has_nan))
             array = self.signature.target("out", c_type(self.shape.result))
-            yield from store_elements(array, "result", self.shape)
+            yield from store_elements(array, "result", self.shape, is_whole=self.is_whole)
+
+    def _results(self, plan: PlanShape, numbers: Numbers, has_nan: str | None) -> list[str]:
+        lines, (output,) = self._plan(plan, numbers, "e", proven=self.shape.numbers, has_nan=has_nan)
+        return unrolled("e", self.each, [*lines, f"result[e] = {output};"])

@@ -9,7 +9,7 @@ from statqat_sim.backends.cupy_gpu.block_places import Site, divided, multiplied
 from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 from statqat_sim.backends.cupy_gpu.draws import drawn
 from statqat_sim.backends.cupy_gpu.elementwise import Layout
-from statqat_sim.plan.program import Storage
+from statqat_sim.plan.program import Packed, Storage
 
 
 class Held(NamedTuple):
@@ -23,9 +23,14 @@ class Held(NamedTuple):
         return f"{self.name}[{divided(unit, self.size)}]" if self.size else self.name
 
 
-def load_elements(array: str, name: str, shape: GroupShape, storage: Storage) -> list[str]:
+def words_of(each: int, storage: Storage | Packed) -> int:
+    """How many hold a lane's elements."""
+    return -(-each * storage.bits // 32)
+
+
+def load_elements(array: str, name: str, shape: GroupShape, storage: Storage, *, is_whole: bool) -> list[str]:
     """Fill an array of registers with the elements of a lane; 0 where there is none."""
-    each, layout, words = shape.each, Layout.of(storage), -(-shape.each * storage.bits // 32)
+    each, layout, words = shape.each, Layout.of(storage), words_of(shape.each, storage)
     if shape.down:
         element = f"{array}[{shape.index('row * length + place + e')}]"
         return [f"u32 {name}[{each}];", *unrolled("e", each, [f"{name}[e] = e < left ? {element} : 0;"])]
@@ -35,7 +40,7 @@ def load_elements(array: str, name: str, shape: GroupShape, storage: Storage) ->
             "",
             [
                 f"u32 words[{words}];",
-                f"read_words<u{layout.unit}>(words, {layout.address(array)}, {layout.units('left')});",
+                layout.moved("read", "words", layout.address(array), is_whole=is_whole),
                 *unrolled("e", each, [f"{name}[e] = code_at<{storage.bits}>(words, e);"]),
             ],
         ),
@@ -67,10 +72,10 @@ def store_word(array: str, shape: GroupShape, kept: Kept, held: Held, first: str
     return unrolled("k", each // kept.size, [store])
 
 
-def store_elements(array: str, name: str, shape: GroupShape) -> list[str]:
+def store_elements(array: str, name: str, shape: GroupShape, *, is_whole: bool) -> list[str]:
     """Write one word of each unit, an array of registers."""
     storage, each = shape.result, shape.each
-    layout, words = Layout.of(storage), -(-each * storage.bits // 32)
+    layout, words = Layout.of(storage), words_of(each, storage)
     if shape.down:
         element = f"{array}[{shape.index('row * length + place + e')}]"
         return unrolled("e", each, [f"if (e < left) {element} = (u{storage.bits}){name}[e];"])
@@ -82,7 +87,7 @@ def store_elements(array: str, name: str, shape: GroupShape) -> list[str]:
             f"u32 words[{words}] = {{0}};",
             *unrolled("e", each, [f"{put}(words, e, e < left ? {name}[e] : 0);"]),
             *(["swap_bytes(words);"] if big else []),
-            f"write_words<u{layout.unit}>(words, {layout.address(array)}, {layout.units('left')});",
+            layout.moved("write", "words", layout.address(array), is_whole=is_whole),
         ],
     )
 
@@ -94,7 +99,7 @@ def draw_fields(name: str, storage: Storage, each: int) -> list[str]:
         *block(
             "",
             [
-                *drawn(storage.bits, each),
+                *drawn(storage.bits, each, "left"),
                 *unrolled("e", each, [f"{name}[e] = code_at<{storage.bits}>(drawn, e);"]),
             ],
         ),

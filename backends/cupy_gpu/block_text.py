@@ -84,7 +84,13 @@ def c_type(storage: Storage | Packed) -> str:
 
 
 def printed_plan(
-    shape: PlanShape, words: Sequence[str], prefix: str, numbers: Numbers, outputs: Collection[int] | None = None
+    shape: PlanShape,
+    words: Sequence[str],
+    prefix: str,
+    numbers: Numbers,
+    outputs: Collection[int] | None = None,
+    proven: Collection[int] = (),
+    has_nan: str | None = None,
 ) -> tuple[list[str], list[str]]:
     """A plan's statements, as far as those outputs need them, and the outputs' expressions.
 
@@ -94,9 +100,11 @@ def printed_plan(
         prefix: of its variables' names.
         numbers: the plan's own.
         outputs: which ones; None: all.
+        proven: operations that never give NaN; see `steps.never_nan`.
+        has_nan: see `steps.statements`.
     """
     streams = [(word, "0") for word in words]
-    lines, results = statements(shape, streams, prefix, numbers.params, numbers.tables)
+    lines, results = statements(shape, streams, prefix, numbers.params, numbers.tables, proven, has_nan)
     wanted = [result for place, result in enumerate(results) if outputs is None or place in outputs]
     return _needed(lines, wanted), wanted
 

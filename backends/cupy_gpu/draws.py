@@ -7,8 +7,8 @@ from statqat_sim.backends.cupy_gpu.steps import statements
 from statqat_sim.plan.philox import BLOCK_BITS, philox
 
 
-def drawn(bits: int, most: int) -> list[str]:
-    """Fill `drawn` with the dense fields of `left` elements, at most so many, from `place` of `row` on.
+def drawn(bits: int, most: int, left: str) -> list[str]:
+    """Fill `drawn` with the dense fields of `left` elements (in C), at most so many, from `place` of `row` on.
 
     Where the first begins inside of a block of fields, they lie in one more.
     """
@@ -18,7 +18,7 @@ def drawn(bits: int, most: int) -> list[str]:
         f"const u64 index = offset + row * length + place, block = index / {fields};",
         f"const u32 skipped = (u32)(index % {fields});",
         f"u32 drawn[{4 * blocks}] = {{0}};",
-        *unrolled("b", blocks, [f"if (b * {fields} >= skipped + left) break;", *_block()]),
+        *unrolled("b", blocks, [f"if (b * {fields} >= skipped + {left}) break;", *_block()]),
         f"if (skipped) drop_bits(drawn, skipped * {bits});",
     ]
 

@@ -9,10 +9,10 @@ from functools import cache
 from math import gcd
 from typing import Final, NamedTuple
 
-from statqat_sim.backends.cupy_gpu.bodies import unrolled
+from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 from statqat_sim.backends.cupy_gpu.draws import drawn
 from statqat_sim.backends.cupy_gpu.kernel_text import THREADS, KernelText
-from statqat_sim.backends.cupy_gpu.steps import statements
+from statqat_sim.backends.cupy_gpu.steps import statements, without_nan
 from statqat_sim.plan.philox import BLOCK_BITS
 from statqat_sim.plan.program import Packed, PlanShape, Storage
 
@@ -89,11 +89,17 @@ class Layout(NamedTuple):
             return f"({count} * {self.bits} + 7) / 8"
         return f"{count} * {self.bits // self.unit}"
 
-    def address(self, array: str) -> str:
-        """The address of `place` in `row`, in C."""
+    def address(self, array: str, place: str = "place") -> str:
+        """The address of a place in `row`, in C."""
         if self.is_dense:
-            return f"(u8 *){array} + row * ((length * {self.bits} + 7) / 8) + place * {self.bits} / 8"
-        return f"(u8 *){array} + (row * length + place) * {self.bits // 8}"
+            return f"(u8 *){array} + row * ((length * {self.bits} + 7) / 8) + {place} * {self.bits} / 8"
+        return f"(u8 *){array} + (row * length + {place}) * {self.bits // 8}"
+
+    def moved(self, way: str, words: str, address: str, *, is_whole: bool) -> str:
+        """C: read or write words of `left` elements; of as many as fill them, and aligned, where it is whole."""
+        if is_whole:
+            return f"{way}_whole({words}, {address});"
+        return f"{way}_words<u{self.unit}>({words}, {address}, {self.units('left')});"
 
 
 @cache
@@ -141,63 +147,91 @@ class _Printer:
             yield from ("u64 seed", "u64 offset")
 
     def _body(self) -> Iterator[str]:
-        count, layouts = self.chunk, self.layouts
-        yield f"const u64 row_chunks = (length + {count - 1}) / {count}, chunks = rows * row_chunks;"
-        yield f"const u64 first = (u64)blockIdx.x * {THREADS * self.chunks} + threadIdx.x;"
+        yield f"const u64 row_chunks = (length + {self.chunk - 1}) / {self.chunk};"
+        yield f"const u64 begin = (u64)blockIdx.x * {THREADS * self.chunks};"
+        yield from block("", self._whole_block())
+        yield from self._any_block()
+
+    def _whole_block(self) -> Iterator[str]:
+        """Nearly all blocks lie in one row and are aligned: they look once."""
+        yield "const u64 row = rows == 1 ? 0 : quotient(begin, row_chunks);"
+        yield f"const u64 start = (begin - row * row_chunks) * {self.chunk};"
+        aligned = [f"is_aligned<{layout.words(self.chunk)}>({at})" for layout, at in self._addresses("start")]
+        span = THREADS * self.chunks * self.chunk
+        yield from block(f"if ({' && '.join([f'start + {span} <= length', *aligned])})", self._whole())
+
+    def _addresses(self, place: str) -> Iterator[tuple[Layout, str]]:
+        """Of the arrays that are read, and of the result."""
+        for index in self.arrays:
+            yield self.layouts[index], self.layouts[index].address(f"s{index}", place)
+        yield self.result, self.result.address("result", place)
+
+    def _whole(self) -> Iterator[str]:
+        where = f"const u64 place = start + (k * {THREADS} + threadIdx.x) * {self.chunk};"
+        yield from self._declared()
+        yield from self._row_words()
+        yield from unrolled("k", self.chunks, [where, *self._read(is_whole=True)])
+        yield from unrolled("k", self.chunks, [where, *self._write(is_whole=True)])
+        yield "return;"
+
+    def _any_block(self) -> Iterator[str]:
+        yield "const u64 chunks = rows * row_chunks;"
         yield f"u64 row_of[{self.chunks}], place_of[{self.chunks}];"
+        yield from self._declared()
+        begin = [f"const u64 chunk = begin + k * {THREADS} + threadIdx.x;", "if (chunk >= chunks) break;"]
+        left = f"const u32 left = length - place < {self.chunk} ? (u32)(length - place) : {self.chunk};"
+        find = [
+            "const u64 row = rows == 1 ? 0 : quotient(chunk, row_chunks);",
+            f"const u64 place = (chunk - row * row_chunks) * {self.chunk};",
+            "row_of[k] = row, place_of[k] = place;",
+        ]
+        yield from unrolled("k", self.chunks, [*begin, *find, left, *self._read(is_whole=False)])
+        found = ["const u64 row = row_of[k], place = place_of[k];", left, *self._row_words()]
+        yield from unrolled("k", self.chunks, [*begin, *found, *self._write(is_whole=False)])
+
+    def _declared(self) -> Iterator[str]:
         for index in self.arrays:
-            yield f"u32 words{index}[{self.chunks}][{layouts[index].words(count)}];"
-        yield from self._each_chunk(self._read())
-        yield from self._each_chunk(self._write())
+            yield f"u32 words{index}[{self.chunks}][{self.layouts[index].words(self.chunk)}];"
 
-    def _each_chunk(self, lines: Iterator[str]) -> Iterator[str]:
-        begin = [f"const u64 chunk = first + k * {THREADS};", "if (chunk >= chunks) break;"]
-        yield from unrolled("k", self.chunks, [*begin, *lines])
-
-    def _read(self) -> Iterator[str]:
-        yield "const u64 row = rows == 1 ? 0 : quotient(chunk, row_chunks);"
-        yield f"const u64 place = (chunk - row * row_chunks) * {self.chunk};"
-        yield "row_of[k] = row, place_of[k] = place;"
-        yield from self._left()
-        for index in self.arrays:
-            layout = self.layouts[index]
-            yield f"read_words<u{layout.unit}>(words{index}[k], {layout.address(f's{index}')}, {layout.units('left')});"
-            if layout.is_big_endian:
-                yield f"swap_bytes(words{index}[k]);"
-
-    def _left(self) -> Iterator[str]:
-        """Elements of the chunk."""
-        yield f"const u32 left = length - place < {self.chunk} ? (u32)(length - place) : {self.chunk};"
-
-    def _write(self) -> Iterator[str]:
-        yield "const u64 row = row_of[k], place = place_of[k];"
-        yield from self._left()
+    def _row_words(self) -> Iterator[str]:
         for index, feed in enumerate(self.feeds):
             if feed is Feed.ROW:
                 yield f"const u32 row_word{index} = ((const u32 *)s{index})[row];"
+
+    def _read(self, *, is_whole: bool) -> Iterator[str]:
+        """A chunk of `left` elements from `place` of `row` on."""
+        for index in self.arrays:
+            layout, words = self.layouts[index], f"words{index}[k]"
+            yield layout.moved("read", words, layout.address(f"s{index}"), is_whole=is_whole)
+            if layout.is_big_endian:
+                yield f"swap_bytes({words});"
+
+    def _write(self, *, is_whole: bool) -> Iterator[str]:
         if self.drawn is not None:
-            yield from drawn(self.layouts[self.drawn].bits, self.chunk)
-        yield f"u32 results[{self.result.words(self.chunk)}] = {{0}};"
-        yield from unrolled("j", self.chunk, self._element())
+            yield from drawn(self.layouts[self.drawn].bits, self.chunk, str(self.chunk) if is_whole else "left")
+        yield f"u32 results[{self.result.words(self.chunk)}];"
+        yield from without_nan("has_nan", lambda has_nan: self._results(is_whole, has_nan))
         if self.result.is_big_endian:
             yield "swap_bytes(results);"
-        unit, address = f"u{self.result.unit}", self.result.address("result")
-        yield f"write_words<{unit}>(results, {address}, {self.result.units('left')});"
+        yield self.result.moved("write", "results", self.result.address("result"), is_whole=is_whole)
 
-    def _element(self) -> Iterator[str]:
+    def _results(self, is_whole: bool, has_nan: str | None) -> Iterator[str]:
+        yield from unrolled("i", self.result.words(self.chunk), ["results[i] = 0;"])
+        yield from unrolled("j", self.chunk, self._element(is_whole, has_nan))
+
+    def _element(self, is_whole: bool, has_nan: str | None) -> Iterator[str]:
         streams = [self._stream(index) for index in range(len(self.feeds))]
         params = [f"p{index}" for index in range(len(self.shape.params))]
         tables = [f"t{index}" for index in range(len(self.shape.tables))]
-        lines, outputs = statements(self.shape, streams, "v", params, tables, self.numbers)
+        lines, outputs = statements(self.shape, streams, "v", params, tables, self.numbers, has_nan)
         yield from lines
         if len(outputs) > 1:
             for index, output in enumerate(outputs):
                 yield f"results[{len(outputs)} * j + {index}] = {output};"
-        elif self.result.is_dense:
-            put = "put_big_code" if self.result.is_big_endian else "put_code"
-            yield f"{put}<{self.result.bits}>(results, j, j < left ? {outputs[0]} : 0);"
         else:
-            yield f"put_code<{self.result.bits}>(results, j, {outputs[0]});"
+            put = "put_big_code" if self.result.is_big_endian else "put_code"
+            code = outputs[0] if is_whole or not self.result.is_dense else f"j < left ? {outputs[0]} : 0"
+            yield f"{put}<{self.result.bits}>(results, j, {code});"
 
     def _stream(self, index: int) -> tuple[str, str]:
         """The words of element j."""

@@ -10,6 +10,9 @@ from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 THREADS: Final = 256
 """Of a block, at most."""
 
+WARP: Final = 32
+"""Threads that run together, and can exchange words."""
+
 
 @dataclass(frozen=True, slots=True)
 class KernelText:

@@ -38,6 +38,15 @@ __device__ __forceinline__ float narrowed(double a)
     asm("cvt.rn.f32.f64 %0, %1;" : "=f"(result) : "d"(a));
     return result;
 }
+
+__device__ __forceinline__ bool is_nan(u32 a)
+{
+    u32 result;
+    asm("{ .reg .pred nan; setp.nan.f32 nan, %1, %1; selp.u32 %0, 1, 0, nan; }"
+        : "=r"(result)
+        : "f"(__uint_as_float(a)));
+    return result;
+}
 #else
 #define float_add __fadd_rn
 #define float_sub __fsub_rn
@@ -45,12 +54,12 @@ __device__ __forceinline__ float narrowed(double a)
 #define float_div __fdiv_rn
 #define widened (double)
 #define narrowed __double2float_rn
-#endif
 
-__device__ __forceinline__ u32 is_nan(u32 a)
+__device__ __forceinline__ bool is_nan(u32 a)
 {
     return (a & 0x7fffffffu) > 0x7f800000u;
 }
+#endif
 
 /* Which NaN an operation gives: the first that it reads, made quiet, or its own. A GPU would always give 0x7fffffff. */
 __device__ __forceinline__ u32 nan_of(u32 a, u32 b)
@@ -58,7 +67,7 @@ __device__ __forceinline__ u32 nan_of(u32 a, u32 b)
     return is_nan(a) ? a | 0x400000u : is_nan(b) ? b | 0x400000u : 0xffc00000u;
 }
 
-/* float32 operations on words: `word_` of any, `number_` where no NaN can come out. */
+/* float32 operations on words: `word_` of any, `number_` where no NaN can come out, `noted_` where it is only told. */
 #define STATQAT_WORDS(op)                                                                                             \
     __device__ __forceinline__ u32 number_##op(u32 a, u32 b)                                                          \
     {                                                                                                                 \
@@ -68,6 +77,12 @@ __device__ __forceinline__ u32 nan_of(u32 a, u32 b)
     {                                                                                                                 \
         const u32 word = number_##op(a, b);                                                                           \
         return is_nan(word) ? nan_of(a, b) : word;                                                                    \
+    }                                                                                                                 \
+    __device__ __forceinline__ u32 noted_##op(u32 a, u32 b, bool &has_nan)                                            \
+    {                                                                                                                 \
+        const u32 word = number_##op(a, b);                                                                           \
+        has_nan |= is_nan(word);                                                                                      \
+        return word;                                                                                                  \
     }
 STATQAT_WORDS(add)
 STATQAT_WORDS(sub)
@@ -118,15 +133,35 @@ template <> struct Access<2> {
     typedef uint2 Vector;
 };
 
+template <u32 WORDS> __device__ __forceinline__ bool is_aligned(const void *at)
+{
+    return (u64)at % sizeof(typename Access<WORDS % 4>::Vector) == 0;
+}
+
+/* Words at an aligned address. */
+template <u32 WORDS> __device__ __forceinline__ void read_whole(u32 (&words)[WORDS], const void *at)
+{
+    typedef typename Access<WORDS % 4>::Vector Vector;
+    const u32 step = sizeof(Vector) / 4;
+#pragma unroll
+    for (u32 i = 0; i < WORDS / step; i++) take_apart(words + step * i, ((const Vector *)at)[i]);
+}
+
+template <u32 WORDS> __device__ __forceinline__ void write_whole(const u32 (&words)[WORDS], void *at)
+{
+    typedef typename Access<WORDS % 4>::Vector Vector;
+    const u32 step = sizeof(Vector) / 4;
+#pragma unroll
+    for (u32 i = 0; i < WORDS / step; i++) put_together(words + step * i, (Vector *)at + i);
+}
+
 /* Consecutive elements as words: by vectors where all are there and aligned, else the first `units`, one by one. */
 template <class Unit, u32 WORDS>
 __device__ __forceinline__ void read_words(u32 (&words)[WORDS], const void *at, u32 units)
 {
-    typedef typename Access<WORDS % 4>::Vector Vector;
-    const u32 most = WORDS * 4 / sizeof(Unit), step = sizeof(Vector) / 4;
-    if (units == most && (u64)at % sizeof(Vector) == 0) {
-#pragma unroll
-        for (u32 i = 0; i < WORDS / step; i++) take_apart(words + step * i, ((const Vector *)at)[i]);
+    const u32 most = WORDS * 4 / sizeof(Unit);
+    if (units == most && is_aligned<WORDS>(at)) {
+        read_whole(words, at);
     } else {
 #pragma unroll
         for (u32 i = 0; i < WORDS; i++) words[i] = 0;
@@ -139,11 +174,9 @@ __device__ __forceinline__ void read_words(u32 (&words)[WORDS], const void *at, 
 template <class Unit, u32 WORDS>
 __device__ __forceinline__ void write_words(const u32 (&words)[WORDS], void *at, u32 units)
 {
-    typedef typename Access<WORDS % 4>::Vector Vector;
-    const u32 most = WORDS * 4 / sizeof(Unit), step = sizeof(Vector) / 4;
-    if (units == most && (u64)at % sizeof(Vector) == 0) {
-#pragma unroll
-        for (u32 i = 0; i < WORDS / step; i++) put_together(words + step * i, (Vector *)at + i);
+    const u32 most = WORDS * 4 / sizeof(Unit);
+    if (units == most && is_aligned<WORDS>(at)) {
+        write_whole(words, at);
     } else {
 #pragma unroll
         for (u32 i = 0; i < most; i++)

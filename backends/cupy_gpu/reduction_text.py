@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from statqat_sim.backends.cupy_gpu.block_text import Numbers, Printed, Signature
 from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 from statqat_sim.backends.cupy_gpu.elementwise import ACCESS_BITS, THREAD_ELEMENTS, Layout
-from statqat_sim.backends.cupy_gpu.kernel_text import THREADS
+from statqat_sim.backends.cupy_gpu.kernel_text import THREADS, WARP
 from statqat_sim.backends.cupy_gpu.steps import never_nan, statements
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.plan.program import Storage
@@ -23,8 +23,6 @@ LEAST_PIECE: Final = 1 << 16
 
 MOST_PIECES: Final = 1 << 12
 """Of all rows together, where these are long: some for every multiprocessor."""
-
-LANES: Final = 32
 
 
 class Reading(NamedTuple):
@@ -74,7 +72,7 @@ def _maxima(plan: ReductionPlan) -> Printed:
         "    largest[k] = max(largest[k], __shfl_xor_sync(0xffffffffu, largest[k], step));",
         f"{kind} *const result = {results} + row * {plan.width} + k;",
         # a stale result is too small at worst
-        f"if (threadIdx.x % {LANES} == 0 && largest[k] > *result) atomicMax(result, largest[k]);",
+        f"if (threadIdx.x % {WARP} == 0 && largest[k] > *result) atomicMax(result, largest[k]);",
     ]
     lines = [
         f"{kind} largest[{plan.width}] = {{0}};",

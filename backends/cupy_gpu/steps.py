@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from statqat_sim.backends.cupy_gpu.bodies import block
 from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 from statqat_sim.plan.layout import INFINITY
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, limits
@@ -38,6 +39,7 @@ def statements(
     params: Sequence[str],
     tables: Sequence[str],
     numbers: Collection[int] = (),
+    has_nan: str | None = None,
 ) -> tuple[list[str], tuple[str, ...]]:
     """A plan in C: its statements, and the expressions of its outputs.
 
@@ -48,13 +50,14 @@ def statements(
         params: C expressions of the plan's parameters.
         tables: C expressions of pointers to const u32.
         numbers: float operations that never give NaN; see `never_nan`.
+        has_nan: a C variable that is set where others do: then results mean nothing. None: NaN are what they should be.
     """
     lines: list[str] = []
     results: list[str] = []
     for index, step in enumerate(shape.steps):
         args = [results[arg] for arg in step.args]
         if step.op in FLOATS:
-            text = f"{'number' if index in numbers else 'word'}_{FLOATS[step.op]}({', '.join(args)})"
+            text = _float_operation(FLOATS[step.op], args, index in numbers, has_nan)
         else:
             text = _expression(step, args, streams, params, tables)
         if step.op in (Op.CONST, Op.PARAM):
@@ -63,6 +66,26 @@ def statements(
             results.append(f"{prefix}{index}")
             lines.append(f"const u32 {prefix}{index} = {text};")
     return lines, tuple(results[output] for output in shape.outputs)
+
+
+def _float_operation(name: str, args: Sequence[str], is_number: bool, has_nan: str | None) -> str:
+    if is_number:
+        return f"number_{name}({', '.join(args)})"
+    return f"word_{name}({', '.join(args)})" if has_nan is None else f"noted_{name}({', '.join([*args, has_nan])})"
+
+
+def without_nan(has_nan: str, print_lines: Callable[[str | None], Iterable[str]]) -> list[str]:
+    """Statements for words of which none becomes NaN, as a rule; those for any follow, for when one does.
+
+    Args:
+        has_nan: a name for the C variable that tells it.
+        print_lines: gives both, told the variable, or None. They write the same results, and read none.
+    """
+    lines = list(print_lines(has_nan))
+    if not any(has_nan in line for line in lines):
+        return lines
+    otherwise = block(f"if (__builtin_expect({has_nan}, false))", print_lines(None))
+    return block("", [f"bool {has_nan} = false;", *lines, *otherwise])
 
 
 @lru_cache(maxsize=1024)

@@ -68,9 +68,18 @@ class GccLauncher:
         for cooperative in (False, True):
             unit = [text for text in new if text.cooperative is cooperative]
             if unit:
-                library = _compiled(_unit(unit, cooperative))
+                library = _compiled(self.source(unit, cooperative))
                 for index, text in enumerate(unit):
                     self._functions[text] = GccFunction(text, _run(library, index))
+
+    def source(self, texts: Sequence[KernelText], cooperative: bool) -> str:
+        """A translation unit: each kernel in a namespace of its own, and a function that runs it."""
+        lines = [*headers(cooperative), PRELUDE]
+        for index, text in enumerate(texts):
+            definition = text.definition.removeprefix('extern "C" ')
+            lines.append(f"namespace n{index} {{\n{text.functions}\n{definition}}}")
+            lines.append(runner(index, text, f"n{index}::{text.name}"))
+        return "\n".join(lines)
 
     def pointer(self, array: Any) -> np.uint64:
         _refuse_other_memory(array)
@@ -103,19 +112,15 @@ def _width(declared: str) -> type[Argument]:
     return np.uint64 if "*" in declared or "u64" in declared.split() else np.uint32
 
 
-def _unit(texts: Sequence[KernelText], cooperative: bool) -> str:
-    """A translation unit: each kernel in a namespace of its own, and a function that runs it."""
-    headers = ["cuda.h", "lanes.h"] if cooperative else ["cuda.h"]
-    lines = [f'#include "{HERE / name}"' for name in headers] + [PRELUDE]
-    for index, text in enumerate(texts):
-        definition = text.definition.removeprefix('extern "C" ')
-        lines += [f"namespace n{index} {{\n{text.functions}\n{definition}}}", _runner(index, text)]
-    return "\n".join(lines)
+def headers(cooperative: bool) -> list[str]:
+    """What kernels on a CPU need."""
+    return [f'#include "{HERE / name}"' for name in (["cuda.h", "lanes.h"] if cooperative else ["cuda.h"])]
 
 
-def _runner(index: int, text: KernelText) -> str:
+def runner(index: int, text: KernelText, called: str) -> str:
+    """The function that runs a kernel's threads, by its place in a unit."""
     casts = [f"({_type(declared)})arguments[{place}]" for place, declared in enumerate(text.arguments)]
-    call = f"[&] {{ n{index}::{text.name}({', '.join(casts)}); }}"
+    call = f"[&] {{ {called}({', '.join(casts)}); }}"
     way = "run_together" if text.cooperative else "run_in_turn"
     run = f"return {way}(first, blocks, threads, {call});"
     return f'extern "C" int run{index}(u32 first, u32 blocks, u32 threads, const u64 *arguments) {{ {run} }}'

@@ -16,6 +16,7 @@ from statqat_sim.plan.block_levels import stored_as
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.refusals import refuse_scale
 from statqat_sim.runtime import Backend, BlockKernel, backend_for, block_kernel, library_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
@@ -188,10 +189,8 @@ def given_scale(
     shape = geometry.scale_shape(level.block)
     _refuse_codes(scale, format, level)
     given = library.as_scale(scale, shape, like)
-    if library.looks and np.isnan(given).any():
-        raise ValueError("scale has values that are NaN; allowed: numbers")
-    if library.looks and (given < 0).any() and not level.may_be_negative:
-        raise ValueError(f"scale has values that are negative; allowed for {format.name}: 0 and above")
+    if library.looks:
+        refuse_scale(given, format.name, library, may_be_negative=level.may_be_negative)
     return library.broadcast(given, shape)
 
 

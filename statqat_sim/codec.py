@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import ArrayLibrary, dtype_name, float_storage, plain_name
+from statqat_sim.arrays import dtype_name, float_storage, plain_name
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.refusals import refuse_long, refuse_nan, refuse_scale
 from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named, library_of
 from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
@@ -27,7 +28,6 @@ from statqat_sim.spec.zero_point import with_any_zero_point, with_zero_point
 SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
 LONG_INTEGERS = ("int64", "uint64")
-EXACT_INTEGERS = 1 << 53
 FORMATS = "a NumberFormat or a BlockFormat"
 """What a codec takes."""
 
@@ -220,7 +220,8 @@ class Codec:
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
-            ValueError: if a shape does not fit, for a zero-point out of range, or for a NaN under `nan_input: error`.
+            ValueError: if a shape does not fit, for scales that are NaN (on devices, and by backend `torch`, they are
+                not looked at), for a zero-point out of range, or for a NaN under `nan_input: error`.
             UnsupportedError: for zero-points where the format takes none.
         """
         if self._blocks is not None:
@@ -231,11 +232,13 @@ class Codec:
             raise ValueError(f"{self.format.name} has no blocks, whose scales weights are for; allowed: None")
         if isinstance(scale, Scale) and scale.zero_point is not None:
             return self._with_zero_points(x, scale, out, seed, offset)
-        self._refuse(x, scale)
         if scale is None:
+            self._refuse(x)
             kernel = self._kernel(x, Purpose.FAKE_QUANTIZE)
             return kernel(x, out=out, **self._random(x, seed, offset))
         kernel = self._kernel(x, Purpose.FAKE_QUANTIZE_SCALED)
+        scale = self._checked_scale(scale, x)
+        self._refuse(x, scale)
         return kernel(x, out=out, scale=scale, **self._random(x, seed, offset))
 
     def _with_zero_points(self, x: Any, scale: Scale, out: Any, seed: int | None, offset: int) -> Any:
@@ -275,15 +278,30 @@ class Codec:
             raise UnsupportedError(f"{told}; allowed: quantize, dequantize, fake_quantize, pack")
         return self.format
 
+    def _checked_scale(self, scale: Any, x: Any) -> Any:
+        """The scale; of arrays that are looked at, as float32.
+
+        Raises:
+            ValueError: if one is NaN.
+        """
+        if isinstance(scale, int | float) and scale == scale:
+            return scale
+        library = library_of(self._backend or backend_for(x), x)
+        if not library.looks:
+            return scale
+        values = library.as_scale(scale, tuple(x.shape), x)
+        refuse_scale(values, self.format.name, library, may_be_negative=True)
+        return values
+
     def _refuse(self, x: Any, scale: Any = None) -> None:
         """Raise ValueError for inputs that the format has no code for; where they lie on a device, wait for it."""
         if not self._may_refuse:
             return
         library = library_of(self._backend or backend_for(x), x)
         if self._refuses_nan:
-            _refuse_nan(x, self.format.name, scale, library)
+            refuse_nan(x, self.format.name, scale, library)
         if self._wraps and dtype_name(x) in LONG_INTEGERS:
-            _refuse_long(x, self.format.name, library)
+            refuse_long(x, self.format.name, library)
 
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
         """What a kernel's random bits depend on; nothing where it has none."""
@@ -342,31 +360,3 @@ def _value_storage(dtype: Any) -> Storage:
     if name not in (Storage.FLOAT32, Storage.FLOAT64):
         raise ValueError(f"dtype is {shown(name)}; allowed: 'float32', 'float64'")
     return Storage(name)
-
-
-def _refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
-    """Raises ValueError for the first NaN of x, or of x / scale."""
-    values, what = library.as_float32(x, "x"), "x"
-    wrong = values != values
-    if scale is not None:
-        divisor, what = library.as_scale(scale, tuple(values.shape), values), "(x / scale)"
-        with np.errstate(all="ignore"):
-            quotient = values / divisor
-        wrong = (quotient != quotient) & (divisor != 0)
-    _refuse_first(wrong, library, what, f"is NaN, which {name} refuses (nan_input: error)")
-
-
-def _refuse_long(x: Any, name: str, library: ArrayLibrary) -> None:
-    """Raises ValueError for the first integer that float64, through which integers go, does not hold."""
-    values = library.as_native(x, Storage.FLOAT64, "x")  # rounded to odd
-    wrong = (values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS)
-    told = f"is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)"
-    _refuse_first(wrong, library, "x", told)
-
-
-def _refuse_first(wrong: Any, library: ArrayLibrary, what: str, told: str) -> None:
-    """Raises ValueError that tells the index of the first wrong element behind an array's name."""
-    place = library.first(wrong)
-    if place is not None:
-        indices = ", ".join(map(str, map(int, np.unravel_index(place, tuple(wrong.shape)))))
-        raise ValueError(f"{what}{f'[{indices}]' if indices else ''} {told}")

@@ -54,6 +54,11 @@ class UnsupportedError(NotImplementedError):
     """The request is meaningful, but this version, backend or format does not do it."""
 
 
+def to_install(extra: str) -> str:
+    """What installs an optional part: in the root of the repository, as no index has the package."""
+    return f'pip install -e ".[{extra}]" in the repository of statqat_sim'
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str | None:
     """The one of `allowed` that `word` is likely to be a misspelling of."""
     if len(word) > SHOWN:

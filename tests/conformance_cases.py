@@ -123,5 +123,5 @@ def scales(shape: tuple[int, ...], seed: int = 0) -> Arrays:
     """Ordinary scales with a few extreme ones among them."""
     rng = np.random.default_rng(seed)
     scale = np.exp2(rng.uniform(-8, 8, shape)).astype(np.float32)
-    extreme = np.float32([0.0, -0.0, 1e-45, 1e-38, 3e38, -1.5, 1.0])
+    extreme = np.float32([0.0, -0.0, 1e-45, 1e-38, 3e38, -1.5, np.inf, 1.0])
     return np.where(rng.random(shape) < 0.3, rng.choice(extreme, shape), scale).astype(np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import statqat_sim as sqs
 from statqat_sim.plan.mma import lower_mma
 from statqat_sim.reference.dot import Codes, result_code
-from statqat_sim.spec.accelerator import Float64, Instruction, Operand
+from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat
 
 Array = NDArray[Any]
 
@@ -39,22 +39,22 @@ def families_of(case: tuple[str, ...], many: int) -> list[str]:
     return [FAMILIES[(first + 3 * index) % len(FAMILIES)] for index in range(many)]
 
 
-def code_dtype(format: Operand) -> str:
+def code_dtype(format: OperandFormat) -> str:
     return next(f"uint{width}" for width in (8, 16, 32, 64) if format.bits <= width)
 
 
-def random_codes(rng: np.random.Generator, format: Operand, shape: tuple[int, ...]) -> Array:
+def random_codes(rng: np.random.Generator, format: OperandFormat, shape: tuple[int, ...]) -> Array:
     """Any codes at all."""
     return rng.integers(0, 1 << format.bits, shape, dtype=np.uint64).astype(code_dtype(format))
 
 
-def values_of(format: Operand, codes: Array) -> Array:
+def values_of(format: OperandFormat, codes: Array) -> Array:
     if isinstance(format, Float64):
         return codes.view(np.float64)
     return np.asarray(sqs.Codec(format).decode(codes))
 
 
-def codes_of(format: Operand, values: Array) -> Array:
+def codes_of(format: OperandFormat, values: Array) -> Array:
     """Codes nearest to these values; of formats without Inf, saturated."""
     if isinstance(format, Float64):
         return values.astype(np.float64).view(np.uint64)
@@ -62,13 +62,16 @@ def codes_of(format: Operand, values: Array) -> Array:
     return codes
 
 
-def finite(format: Operand, codes: Array) -> Array:
+def finite(format: OperandFormat, codes: Array) -> Array:
     """The codes, those of Inf and NaN as zeros."""
     return np.where(np.isfinite(values_of(format, codes)), codes, 0).astype(codes.dtype)
 
 
 def drawn(
-    family: str, rng: np.random.Generator, shape: tuple[int, int, int], formats: tuple[Operand, Operand, Operand]
+    family: str,
+    rng: np.random.Generator,
+    shape: tuple[int, int, int],
+    formats: tuple[OperandFormat, OperandFormat, OperandFormat],
 ) -> tuple[Array, Array, Array]:
     """Codes of A, B and C: `(rows, K)`, `(K, columns)`, `(rows, columns)`."""
     rows, size, columns = shape
@@ -97,18 +100,18 @@ def drawn(
         return tuple(finite(f, codes_of(f, x)) for f, x in zip(formats, (a, b, c), strict=True))  # type: ignore[return-value]
 
 
-def _tiny(format: Operand) -> float:
+def _tiny(format: OperandFormat) -> float:
     """Around the smallest products that results hold."""
     exponent_bits = getattr(getattr(format, "element", None), "exponent_bits", 8)
     return 2.0**-73 if exponent_bits == 8 else 2.0**-13
 
 
-def _largest(format: Operand) -> float:
+def _largest(format: OperandFormat) -> float:
     return 1e300 if isinstance(format, Float64) else format.max
 
 
 def exact(
-    instruction: Instruction, a: Array, b: Array, c: Array, formats: tuple[Operand, Operand], *scales: Array
+    instruction: Instruction, a: Array, b: Array, c: Array, formats: tuple[OperandFormat, OperandFormat], *scales: Array
 ) -> Array:
     """The oracle's codes of D; scales: codes of A's, `(rows, blocks)`, and of B's, `(blocks, columns)`."""
     result = np.zeros(c.shape, np.uint64)

@@ -10,7 +10,7 @@ from mma_cases import assert_same, bits_of, drawn, exact, families_of, random_co
 
 import statqat_sim as sqs
 from statqat_sim.matmul import Accelerator
-from statqat_sim.spec.accelerator import Instruction, Operand
+from statqat_sim.spec.accelerator import Instruction, OperandFormat
 from statqat_sim.spec.accelerator_dot import Sum
 
 CASES = [
@@ -23,7 +23,7 @@ CASES = [
 """Device, instruction, format of A, format of B."""
 
 
-def chosen(case: tuple[str, ...]) -> tuple[Accelerator, Instruction, tuple[Operand, Operand]]:
+def chosen(case: tuple[str, ...]) -> tuple[Accelerator, Instruction, tuple[OperandFormat, OperandFormat]]:
     """What a case names."""
     accelerator = sqs.load_accelerator(case[0])
     instruction = accelerator.instructions[case[1]]

@@ -12,7 +12,7 @@ from mma_cases import Array, codes_of, drawn, exact, finite, random_codes, value
 
 import statqat_sim as sqs
 from statqat_sim.matmul import Accelerator
-from statqat_sim.spec.accelerator import Instruction, Operand
+from statqat_sim.spec.accelerator import Instruction, OperandFormat
 from statqat_sim.spec.accelerator_dot import Enter, Sum
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -216,11 +216,11 @@ class Operands:
 
     def expected(self, instruction: Instruction) -> Array:
         """What the oracle says of D: the bits of what it comes in."""
-        formats: tuple[Operand, Operand] = (instruction.a[0], instruction.b[0])
+        formats: tuple[OperandFormat, OperandFormat] = (instruction.a[0], instruction.b[0])
         return contained(instruction.d, exact(instruction, self.a, self.b, self.c, formats, *self.scales))
 
 
-def contained(d: Operand, codes: Array) -> Array:
+def contained(d: OperandFormat, codes: Array) -> Array:
     """Codes of D as bits of int32, where it is an integer, or of float32, where numpy lacks its dtype."""
     rest = np.uint64(32 - min(d.bits, 32))
     if isinstance(d, NumberFormat) and isinstance(d.element, IntElement):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mma_cases import Array
 
-from statqat_sim.spec.accelerator import Operand
+from statqat_sim.spec.accelerator import OperandFormat
 
 FP8 = {"float8_e4m3fn": "e4m3", "float8_e5m2": "e5m2"}
 F8F6F4 = {**FP8, "float6_e3m2fn": "e3m2", "float6_e2m3fn": "e2m3", "float4_e2m1fn": "e2m1"}
@@ -125,7 +125,7 @@ def _mfma(architecture: str, instruction: str, a: str, b: str) -> Model | None:
     return Model(operation, operation.k)
 
 
-def tensor(codes: Array, format: Operand, *, packs: bool = False) -> Any:
+def tensor(codes: Array, format: OperandFormat, *, packs: bool = False) -> Any:
     """Codes as MMA-Sim takes them; 6-bit codes lie low in a byte, 4-bit ones two bits up, or two to a byte."""
     import torch
 
@@ -143,7 +143,7 @@ def tensor(codes: Array, format: Operand, *, packs: bool = False) -> Any:
     return torch.from_numpy(words.copy()).view(getattr(torch, kinds.get(name, name)))
 
 
-def results(found: Model, a: Array, b: Array, c: Array, formats: tuple[Operand, ...], *scales: Array) -> Array:
+def results(found: Model, a: Array, b: Array, c: Array, formats: tuple[OperandFormat, ...], *scales: Array) -> Array:
     """MMA-Sim's codes of D, K cut into its own instructions; `scales`: as those of `mma_cases.exact`, and a format."""
     d = tensor(c, formats[2])
     size = a.shape[1]
@@ -164,7 +164,9 @@ def _with_nan(x: Any, y: Any, c: Any, d: Any) -> Any:
     return torch.where(has_nan, torch.nan, d)
 
 
-def _scales(found: Model, k0: int, size: int, scales: tuple[Array, ...], formats: tuple[Operand, ...]) -> Iterator[Any]:
+def _scales(
+    found: Model, k0: int, size: int, scales: tuple[Array, ...], formats: tuple[OperandFormat, ...]
+) -> Iterator[Any]:
     if scales:
         block = size // scales[0].shape[1]
         here = slice(k0 // block, (k0 + found.k) // block)

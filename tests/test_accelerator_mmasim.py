@@ -10,7 +10,7 @@ import pytest
 from mma_cases import FAMILIES, Array, bits_of, distinct, drawn, families_of, random_codes
 
 import statqat_sim as sqs
-from statqat_sim.spec.accelerator import Instruction, Operand
+from statqat_sim.spec.accelerator import Instruction, OperandFormat
 
 pytest.importorskip("mmasim")
 
@@ -43,12 +43,12 @@ CASES = cases()
 SAMPLE = distinct(case for case in CASES if case[2] == case[3] or case[2:] == ("float8_e4m3fn", "float8_e5m2"))
 
 
-def words(found: Array, d: Operand, instruction: Instruction) -> Array:
+def words(found: Array, d: OperandFormat, instruction: Instruction) -> Array:
     """Results to compare: all NaN alike where MMA-Sim gives those of the processor it runs on."""
     return found if instruction.special.nan is not None else _same_nan(found, d)
 
 
-def _same_nan(found: Array, d: Operand) -> Array:
+def _same_nan(found: Array, d: OperandFormat) -> Array:
     infinity = {16: 0x7C00, 32: 0x7F800000, 64: 0x7FF << 52}[d.bits]
     is_nan = (found & np.uint64((1 << d.bits - 1) - 1)) > infinity
     return np.where(is_nan, np.uint64(infinity + 1), found)
@@ -66,7 +66,7 @@ def compare(case: tuple[str, str, str, str], family: str, rows: int, columns: in
     size = 2 * max(found.k, instruction.k or 1)
     a, b, c = drawn(family, rng, (rows, size, columns), (a_format, b_format, instruction.c))
     scales: list[Array] = []
-    formats: tuple[Operand, ...] = (a_format, b_format, instruction.c)
+    formats: tuple[OperandFormat, ...] = (a_format, b_format, instruction.c)
     if instruction.scale:
         shape = size // instruction.scale.block
         scales = [random_codes(rng, instruction.scale.format, each) for each in ((rows, shape), (shape, columns))]

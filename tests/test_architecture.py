@@ -25,6 +25,7 @@ FLOORS = {
     "cache": 3,
     "quantized": 4,
     "scale": 4,
+    "refusals": 4,
     "block_codec": 4,
     "codec": 4,
     "metrics": 4,

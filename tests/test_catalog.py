@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from oracles import is_run, resolve
 
 from statqat_sim.errors import SpecError
-from statqat_sim.spec.catalog import builtin_directory, formats, load_format, parse_format
+from statqat_sim.spec.catalog import Catalog, builtin_directory, catalog, formats, load_format, parse_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.parts import KINDS
@@ -355,6 +355,29 @@ def test_names_of_which_a_word_is_a_part_are_nearest(word: str, names: str) -> N
 def test_a_part_of_a_name_is_no_folder() -> None:
     with pytest.raises(NotADirectoryError, match="e4m3: not a directory of formats; .* folders .* not parts of names"):
         formats("e4m3")
+
+
+def test_a_name_leads_to_its_file_among_several(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for stored in ("b/x.yaml", "a/b/x.yaml", "accelerator/z.yaml", "y.yaml/int8.yaml"):
+        (first / stored).parent.mkdir(parents=True, exist_ok=True)
+        (first / stored).write_text("")
+    second.mkdir()
+    (second / "x.yaml").write_text("")
+    (second / "y.yaml").write_text("")
+    (second / "lost.yaml").symlink_to(second / "nowhere")
+    known = catalog([first, second])
+    assert {name: known.file(name) for name in known.files} == known.files
+    assert known.file("x") == first / "a/b/x.yaml"
+    assert known.file("y") == second / "y.yaml"
+    assert known.file("int8") == first / "y.yaml/int8.yaml"
+    assert known.file("z") is known.file("lost") is known.file("*") is known.file("") is None
+
+
+def test_a_file_is_found_without_a_list_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalog, "files", property(lambda self: pytest.fail("all files are listed")))
+    assert load_format("mxfp4").name == "mxfp4"
+    assert load_format("float8_e4m3fn.ml_dtypes").name == "float8_e4m3fn.ml_dtypes"
 
 
 def test_accelerators_beside_formats_are_passed_over(tmp_path: Path) -> None:

@@ -599,7 +599,7 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
 def test_torch_files_without_torch(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.save(torch.ones(2), tmp_path / "w.pt")
     monkeypatch.setattr("statqat_sim.cli.tensors.find_spec", lambda _: None)
-    told(run("measure", "int8", "--data", "w.pt"), "w.pt: reading it needs torch: pip install 'statqat-sim[torch]'")
+    told(run("measure", "int8", "--data", "w.pt"), 'w.pt: reading it needs torch; pip install -e ".[torch]" in the')
 
 
 def test_wrong_formats_and_scales(run: Run, tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_formats_of_ones_own(run: Run, tmp_path: Path) -> None:
         (("x.npy", "--codes", "codes.npz:wrong"), "error: no format fits an original of shape (6, 128)"),
         (
             ("x.npy", "--values", "values.npy", "--scale", "nan"),
-            "error: no format takes this scale: scale has values that",
+            "error: no format takes this scale: scale is",
         ),
         (("x.npy", "--codes", "values.npy"), "error: codes are float32; allowed: integers"),
         (("x.npy", "--packed", "values.npy"), "error: packed is float32; allowed: uint8, or bytes"),

@@ -248,12 +248,37 @@ def test_a_number_is_no_format() -> None:
         Codec(3)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("x", "scale"), [(np.inf, np.inf), (1.0, np.nan), (np.nan, 1.0)])
+@pytest.mark.parametrize(("x", "scale"), [(np.inf, np.inf), (np.nan, 1.0)])
 def test_a_quotient_that_is_nan_is_refused_as_nan_is(x: float, scale: float) -> None:
     codec = Codec(parse_format("name: strict\nelement: {kind: int, bits: 8}\nencode: {nan_input: error}"))
     with pytest.raises(ValueError, match=r"\(x / scale\)\[1\] is NaN"):
         codec.fake_quantize(np.float32([1, x]), scale=np.float32([1, scale]))
     assert codec.fake_quantize(np.float32([1, 2]), scale=np.float32(0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (np.nan, "scale is NaN; allowed for float8_e4m3fn: numbers"),
+        (np.float32([[1], [np.nan]]), r"scale\[1, 0\] is NaN"),
+        (np.float32([-1, 2, np.nan]), r"scale\[2\] is NaN"),
+        (torch.tensor([1.0, 1.0, torch.nan]), r"scale\[2\] is NaN"),
+    ],
+    ids=["number", "row", "negative", "tensor"],
+)
+def test_a_scale_that_is_nan_is_named_by_its_place(scale: Any, message: str, backend: str) -> None:
+    x = np.ones((2, 3), np.float32)
+    for array in (x, torch.from_numpy(x)):
+        with pytest.raises(ValueError, match=message):
+            Codec(E4M3, backend).fake_quantize(array, scale=scale)
+
+
+def test_a_scale_may_be_negative_zero_and_infinite_or_belong_to_no_element() -> None:
+    codec = Codec(E4M3)
+    scales = np.float32([0, -0.0, -2, np.inf])
+    assert_bit_exact(codec.fake_quantize(np.ones(4, np.float32), scale=scales)[:3], np.float32([0, -0.0, 1]))
+    assert codec.fake_quantize(np.zeros((0, 3), np.float32), scale=np.zeros((0, 1), np.float32)).shape == (0, 3)
 
 
 @pytest.mark.parametrize("scale", [2.0**128 - 2.0**103, 1e300, -1e39, 10**400])

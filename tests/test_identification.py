@@ -129,6 +129,22 @@ def test_number_formats_are_found_by_their_codes(name: str) -> None:
     assert near.compared[0].first == f"[3, 4]: {codes[3, 4]}, not {codes[3, 4] ^ 1}"
 
 
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_scales_beside_codes_of_number_formats_may_be_halves_or_their_words(half: str) -> None:
+    x, dtype = data(8, 256), np.dtype(getattr(ml_dtypes, half, half))
+    scale = (abs(x).max(axis=1, keepdims=True) / 7).astype(dtype)
+    tensor = torch.from_numpy(scale.astype(np.float32)).to(getattr(torch, half))
+    codes = sqs.Codec(sqs.load_format("int4")).encode(x / scale.astype(np.float32))
+    for given, label in (
+        (scale, "given"),
+        (tensor, "given"),
+        (scale.view(np.uint16), f"given, as {half}"),
+        (tensor.view(torch.int16), f"given, as {half}"),
+    ):
+        (best, *_) = identify(x, codes=codes, scales=[given], formats=FORMATS)
+        assert (best.format.name, best.scale, best.exact) == ("int4", label, True)
+
+
 def test_signed_codes_of_eight_bits_are_those_of_blocks() -> None:
     x, fmt = data(4, 64), sqs.load_format("mxint8")
     q = sqs.Codec(fmt).quantize(x)
@@ -172,7 +188,7 @@ def test_axes_and_given_scales() -> None:
     ("scale", "formats", "error", "message"),
     [
         (np.ones(7, np.float32), FORMATS, ValueError, r"no format takes this scale: scale has shape \(7,\); allowed: "),
-        (np.nan, FORMATS, ValueError, "no format takes this scale: scale has values that are NaN"),
+        (np.nan, FORMATS, ValueError, "no format takes this scale: scale is NaN"),
         (-1.0, BLOCKS[:1], ValueError, "no format takes this scale: .* negative; allowed for mxfp4: 0 and above"),
         (1.0, FORMATS[-5:], ValueError, r"no format takes this scale: it is for block formats"),
         (1.0, [sqs.load_format("gguf_q4_1")], ValueError, "finds its offsets together with its scales"),

@@ -249,12 +249,35 @@ def test_a_plan_is_checked() -> None:
         H100.matmul(a, a, instruction=F16, plan=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="promote_every is 48; allowed: multiples"):
         B200.matmul(a, a, instruction="mxf4.e2m1.f32", plan={"promote_every": 48})
+    for wrong, told in (
+        ({"k_slab": "x"}, "k_slab: expected an integer from 1 to 1073741824, got 'x'"),
+        ({"k_slab": np.float64(2)}, r"k_slab: expected an integer from 1 to 1073741824, got np.float64\(2.0\)"),
+        ({"k_slab": True}, "k_slab: expected an integer from 1 to 1073741824, got true"),
+        ({"split_k": None}, "split_k: expected an integer from 1 to 1073741824, got nothing"),
+        ({"k_slabs": 2}, r"k_slabs: unknown key; did you mean 'k_slab'\?"),
+        ({"reduce_order": "up"}, "reduce_order: expected one of ascending, descending, pairwise, got 'up'"),
+    ):
+        with pytest.raises(sqs.SpecError, match=f"^<GemmPlan>:1:1: {told}"):
+            sqs.GemmPlan(**wrong)
+        with pytest.raises(sqs.SpecError, match=rf"^<dict>:1:1: plan\.{told}"):
+            H100.matmul(a, a, instruction=F16, plan=wrong)
     written = sqs.GemmPlan().model_dump()
     assert_bit_exact(H100.matmul(a, a, instruction=F16, plan=written), H100.matmul(a, a, instruction=F16))
     for plan in ({"instruction": FP8}, sqs.GemmPlan(instruction=FP8)):
         with pytest.raises(ValueError, match=f"plan.instruction is '{FP8}'; allowed: {F16}, or none"):
             H100.matmul(a, a, instruction=F16, plan=plan)
     assert_bit_exact(H100.matmul(a, a, instruction=F16, plan={"instruction": F16}), H100.matmul(a, a, instruction=F16))
+
+
+def test_a_plan_takes_any_library_s_integers() -> None:
+    plan = sqs.GemmPlan(k_slab=np.int64(64), split_k=np.uint8(3), promote_every=None)  # type: ignore[arg-type]
+    assert plan == sqs.GemmPlan(k_slab=64, split_k=3)
+    assert type(plan.k_slab) is type(plan.split_k) is int
+    a = normal(2, 256)
+    expected = H100.matmul(a, a.T, instruction=F16, plan=plan)
+    assert_bit_exact(
+        H100.matmul(a, a.T, instruction=F16, plan={"k_slab": np.int64(64), "split_k": np.uint8(3)}), expected
+    )
 
 
 def test_an_accelerators_own_plan_is_for_whatever_instruction_is_named() -> None:

@@ -141,7 +141,7 @@ def test_nothing_to_measure_is_none(x: Any) -> None:
             "b: .*: blocks of two axes lie in the last two",
         ),
         ({"random_phase": True, "seed": -1}, r"w: seed is -1; allowed: 0 to 2\^64 - 1"),
-        ({"scale": -1.0}, "w: scale has values that are negative; allowed for mxfp4: 0 and above"),
+        ({"scale": -1.0}, "w: scale is negative; allowed for mxfp4: 0 and above"),
         ({"scale": -1.0, "formats": ["gguf_q4_0", "int4"]}, "a scale is -1.0; allowed"),
         ({"scale": np.inf}, "w: scale has infinite values; allowed: finite ones"),
         ({"scale": np.float32([1, 2, 3, 4])}, "w: .*shape"),

@@ -277,6 +277,24 @@ def test_what_no_file_has_is_not_left_on_the_meta_device(saved: tuple[Net, Path]
     assert_bit_exact(outputs(qat.load(saved[1], shapes)), outputs(saved[0]))
 
 
+def test_buffers_that_are_shared_get_their_values_wherever_one_is_saved(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(8, 8), nn.LayerNorm(8)
+            self.register_buffer("kept", torch.arange(8.0))
+            self.register_buffer("again", self.kept, persistent=False)
+            self.norm.register_buffer("table", self.kept, persistent=False)
+
+    model = qat.convert(qat.prepare(Tied(), qat.QATConfig(weight="int8")))
+    with torch.device("meta"):
+        shapes = Tied()
+    loaded = qat.load(qat.save(model, tmp_path), shapes)
+    assert loaded.kept.tolist() == list(range(8))
+    assert loaded.again is loaded.kept is loaded.norm.table
+    assert not {"again", "norm.table"} & loaded.state_dict().keys()
+
+
 def test_a_prepared_model_is_not_loaded_into(saved: tuple[Net, Path]) -> None:
     with pytest.raises(ValueError, match="the model is prepared already; allowed: a float model"):
         qat.load(saved[1], prepared(CONFIG))

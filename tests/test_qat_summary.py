@@ -142,8 +142,15 @@ def test_matrices_of_unknown_modules_are_named() -> None:
             super().__init__()
             self.table = nn.Parameter(torch.zeros(4, 8))
 
+    class Broadcast(nn.Sequential):
+        """Its parameters are for every element of a batch, as positions and class tokens are."""
+
+        def __init__(self, parts: OrderedDict[str, nn.Module]) -> None:
+            super().__init__(parts)
+            self.pos, self.token = (nn.Parameter(torch.zeros(1, count, 8)) for count in (4, 1))
+
     parts = OrderedDict(linear=nn.Linear(8, 8), norm=nn.LayerNorm(8), cell=nn.LSTM(8, 8), places=Positions())
-    model = qat.prepare(nn.Sequential(parts), qat.QATConfig([{"weight": {**INT8, "per": "channel"}}]))
+    model = qat.prepare(Broadcast(parts), qat.QATConfig([{"weight": {**INT8, "per": "channel"}}]))
     assert qat.summary(model).unknown == {"cell": "LSTM", "places": "Positions"}
     told = "not quantized, of classes that qat.register has not told of: cell (LSTM), places (Positions)"
     assert told in str(qat.summary(model)).splitlines()

@@ -402,9 +402,10 @@ def test_a_given_scale_replaces_the_outermost_rule() -> None:
     ("name", "scale", "error", "message"),
     [
         ("given", None, ValueError, r"given has a scale that the caller gives \(rule: given\)"),
-        ("given", np.nan, ValueError, "NaN; allowed: numbers"),
-        ("given", -1.0, ValueError, "negative; allowed for given: 0 and above"),
-        ("q4_0", np.nan, ValueError, "NaN; allowed: numbers"),
+        ("given", np.nan, ValueError, "scale is NaN; allowed for given: 0 and above"),
+        ("given", -1.0, ValueError, "scale is negative; allowed for given: 0 and above"),
+        ("given", np.float32([[1], [-1]]), ValueError, r"scale\[1, 0\] is negative"),
+        ("q4_0", np.nan, ValueError, "scale is NaN; allowed for q4_0: numbers"),
         ("mxfp4", np.full((2, 1), 127, np.uint8), TypeError, "scale is uint8, which may be codes of float8_e8m0fnu"),
         ("mxfp4", np.full((2, 1), 127), TypeError, r"allowed: a number, or float32, as q.scale_values\(\) has them"),
         ("mxfp4", torch.full((2, 1), 127, dtype=torch.uint8), TypeError, "scale is uint8, which may be codes"),

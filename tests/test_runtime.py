@@ -26,6 +26,7 @@ class Mine:
 
     def __init__(self, *values: float) -> None:
         self.values = list(values)
+        self.shape = (len(values),)
 
 
 class ThirdParty:
@@ -184,8 +185,8 @@ except ModuleNotFoundError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "backend 'torch': torch is not installed; pip install 'statqat-sim[torch]'",
-        "statqat_sim.qat needs torch; pip install 'statqat-sim[torch]' torch",
+        "backend 'torch': torch is not installed; pip install -e \".[torch]\" in the repository of statqat_sim",
+        'statqat_sim.qat needs torch; pip install -e ".[torch]" in the repository of statqat_sim torch',
     ]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.errors import to_install
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.reduction import ReductionPlan
@@ -34,7 +35,7 @@ class TorchBackend:
     name = "torch"
 
     def available(self) -> str | None:
-        return None if find_spec("torch") else "torch is not installed; pip install 'statqat-sim[torch]'"
+        return None if find_spec("torch") else f"torch is not installed; {to_install('torch')}"
 
     def versions(self) -> Mapping[str, str]:
         return {"torch": version("torch")}

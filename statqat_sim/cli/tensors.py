@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from statqat_sim.arrays import FLOATS, INTEGERS, READ, dtype_name
-from statqat_sim.errors import UnsupportedError
+from statqat_sim.errors import UnsupportedError, to_install
 
 WHOLE = (*INTEGERS, "bool")
 """The other dtypes of numbers."""
@@ -200,7 +200,7 @@ def _safetensors_bytes(file: Path, key: str) -> Any:
 
 def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     if find_spec("torch") is None:
-        raise UnsupportedError(f"{file}: reading it needs torch: pip install 'statqat-sim[torch]'")
+        raise UnsupportedError(f"{file}: reading it needs torch; {to_install('torch')}")
     import torch
 
     with _told(f"{file}: not a file of tensors alone"):

@@ -77,8 +77,21 @@ def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
 def _given_scales(given: Given) -> Iterator[tuple[str, Scales]]:
     """The scales beside codes: one value for the tensor, or for each index of axis 0."""
     scales, shape = given.scales[0], given.x.shape
-    if len(given.scales) == 1 and scales.dtype.kind == "f" and scales.size in (1, shape[0]):
-        yield "given", scales.reshape(scales.size, *(1,) * (len(shape) - 1))
+    if len(given.scales) == 1 and scales.size in (1, shape[0]):
+        for name, values in _values_of(scales):
+            yield name, values.reshape(scales.size, *(1,) * (len(shape) - 1))
+
+
+def _values_of(scales: Array) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Floats; of words of 16 bits, as which numpy saves bfloat16, what they are as either half."""
+    if scales.dtype.kind == "f":
+        yield "given", scales
+    elif scales.dtype.itemsize == 2:
+        words = scales.view(np.uint16)
+        yield "given, as bfloat16", (words.astype(np.uint32) << 16).view(np.float32)
+        with np.errstate(invalid="ignore"):  # other words may be signalling NaN
+            as_float16 = words.view(np.float16).astype(np.float32)
+        yield "given, as float16", as_float16
 
 
 def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scales) -> Compared | None:

@@ -44,7 +44,7 @@ def identify(
         packed: its bytes: bytes, or an array of uint8.
         codes: one code for each element, or dense bytes as `QuantizedTensor.fields` gives them.
         scales: its scales, outermost first, then its offsets; or only the innermost scales. Integers are codes, floats
-            what they stand for.
+            what they stand for. Beside codes of number formats, floats, or words of bfloat16 or float16.
         scale: the outermost scale, where the caller of the format gave it; see `Codec.quantize`.
         axis: along which blocks run.
         formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried on

@@ -10,20 +10,18 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import Problem, SpecError, shown
+from statqat_sim.errors import shown
 from statqat_sim.matmul.gemm import product
 from statqat_sim.matmul.operands import Side, accumulator, code_dtype, left, right
 from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.results import put_codes, stored
-from statqat_sim.matmul.unit import Unit
+from statqat_sim.matmul.runner import Runner
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
 from statqat_sim.spec.catalog import Search
-from statqat_sim.spec.located import Located
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ class Accelerator:
             shape = _shape(chosen, x, y)
             start = accumulator(chosen, c, shape, place)
             _refuse_devices({"a": x.values, "a_scale": x.scale, "b": y.values, "b_scale": y.scale, "c": start})
-            d = product(Unit(chosen, self.instructions, place), x, y, start, cut, shape)
+            d = product(Runner(chosen, self.instructions, place), x, y, start, cut, shape)
             return place.library.in_kind(stored(chosen, d), given)
 
     def convert(self, x: Any, conversion: str) -> Any:
@@ -153,7 +151,7 @@ class Accelerator:
             return plan
         if not isinstance(plan, Mapping):
             raise TypeError(f"plan is a {type(plan).__name__}; allowed: a GemmPlan, or a mapping of its keys")
-        return _plan_of(plan)
+        return GemmPlan.of(plan, ("plan",))
 
     def _named(self, instruction: str | None, plan: GemmPlan) -> str:
         name = plan.instruction if instruction is None else instruction
@@ -187,16 +185,6 @@ def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Sear
         SpecError: with every problem of the text.
     """
     return Accelerator(parse_spec(text, file=file, search=search))
-
-
-def _plan_of(keys: Mapping[str, Any]) -> GemmPlan:
-    """The plan that a mapping is; None stands for a default."""
-    said = {key: value for key, value in keys.items() if value is not None or key not in GemmPlan.model_fields}
-    problems: list[Problem] = []
-    plan = validate(GemmPlan, Located.of(said, ("plan",)), problems)
-    if plan is None:
-        raise SpecError(problems)
-    return plan
 
 
 def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:

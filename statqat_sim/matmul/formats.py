@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
+from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat, Scaling
 from statqat_sim.spec.accelerator_dot import Precision
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
@@ -16,7 +16,7 @@ HALF: Final = Precision(exponent_bits=5, mantissa_bits=10)
 SINGLE: Final = Precision(exponent_bits=8, mantissa_bits=23)
 
 
-def operand_of(operands: Sequence[Operand], format: Format) -> NumberFormat | None:
+def operand_of(operands: Sequence[OperandFormat], format: Format) -> NumberFormat | None:
     """The operand whose codes mean what those of a format, or of a block format's elements, do."""
     number = format.element if isinstance(format, BlockFormat) else format
     numbers = [each for each in operands if not isinstance(each, Float64)]

@@ -11,41 +11,41 @@ import numpy as np
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.matmul.operands import Side
-from statqat_sim.matmul.unit import Unit
+from statqat_sim.matmul.runner import Runner
 from statqat_sim.spec.accelerator import GemmPlan, ReduceOrder
 
 
-def product(unit: Unit, a: Side, b: Side, c: Any, plan: GemmPlan, shape: tuple[int, ...]) -> Any:
+def product(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, shape: tuple[int, ...]) -> Any:
     """D of stacks of matrices, in `shape`."""
-    _check(unit, plan)
-    factor = _factor(unit, a, b)
+    _check(runner, plan)
+    factor = _factor(runner, a, b)
     if factor is not None and c is not None:
-        told = f"{unit.instruction}: scales of whole tensors multiply D, and not C"
+        told = f"{runner.instruction}: scales of whole tensors multiply D, and not C"
         raise UnsupportedError(f"{told}; allowed: c=None, and the sum afterwards")
-    d = unit.place.filled(shape, unit.dtype, a.values)
+    d = runner.place.filled(shape, runner.dtype, a.values)
     for at in np.ndindex(shape[:-2]):
         start = d[at] if c is None else c[at]
-        d[at] = _matrix(unit, _at(a, at), _at(b, at), start, plan, has_c=c is not None)
-    return d if factor is None else unit.place.times(d, factor)
+        d[at] = _matrix(runner, _at(a, at), _at(b, at), start, plan, has_c=c is not None)
+    return d if factor is None else runner.place.times(d, factor)
 
 
-def _factor(unit: Unit, a: Side, b: Side) -> Any:
+def _factor(runner: Runner, a: Side, b: Side) -> Any:
     """The product of the scales of whole tensors; None where there are none, or where a look says that it is 1."""
     factors = [side.factor for side in (a, b) if side.factor is not None]
     if not factors:
         return None
-    factor = factors[0] if len(factors) == 1 else unit.place.times(*factors)
-    return None if unit.place.library.looks and factor[0] == 1 else factor
+    factor = factors[0] if len(factors) == 1 else runner.place.times(*factors)
+    return None if runner.place.library.looks and factor[0] == 1 else factor
 
 
-def _check(unit: Unit, plan: GemmPlan) -> None:
+def _check(runner: Runner, plan: GemmPlan) -> None:
     """Cuts lie between blocks of scales."""
-    scale = unit.instruction.scale
+    scale = runner.instruction.scale
     for key in ("k_slab", "promote_every"):
         length = getattr(plan, key)
         if scale is not None and length is not None and length % scale.block:
             raise ValueError(
-                f"{unit.instruction}: {key} is {length}; allowed: multiples of its blocks of {scale.block}"
+                f"{runner.instruction}: {key} is {length}; allowed: multiples of its blocks of {scale.block}"
             )
 
 
@@ -61,21 +61,21 @@ def _index(array: Any, at: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(0 if size == 1 else place for size, place in places)
 
 
-def _matrix(unit: Unit, a: Side, b: Side, c: Any, plan: GemmPlan, *, has_c: bool) -> Any:
+def _matrix(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, *, has_c: bool) -> Any:
     if plan.split_k == 1 and plan.promote_every is None:
         size = a.values.shape[1]
-        return unit.run(_cut(unit, a, 0, size, 1, plan), _cut(unit, b, 0, size, 0, plan), c)
-    parts = [_part(unit, a, b, first, last, plan, c) for first, last in _parts(unit, a.values.shape[1], plan)]
+        return runner.run(_cut(runner, a, 0, size, 1, plan), _cut(runner, b, 0, size, 0, plan), c)
+    parts = [_part(runner, a, b, first, last, plan, c) for first, last in _parts(runner, a.values.shape[1], plan)]
     if not parts:
         return c
-    total = _reduced(unit, parts, plan.reduce_order)
-    return unit.added(c, total) if has_c else total
+    total = _reduced(runner, parts, plan.reduce_order)
+    return runner.added(c, total) if has_c else total
 
 
-def _parts(unit: Unit, size: int, plan: GemmPlan) -> Iterator[tuple[int, int]]:
+def _parts(runner: Runner, size: int, plan: GemmPlan) -> Iterator[tuple[int, int]]:
     """Where the parts of K begin and end: whole slabs, or whole instructions and blocks; the longer parts first."""
-    scale = unit.instruction.scale
-    slab = plan.k_slab or lcm(unit.k, scale.block if scale else 1)
+    scale = runner.instruction.scale
+    slab = plan.k_slab or lcm(runner.k, scale.block if scale else 1)
     count = -(-size // slab)
     longer, many = count % plan.split_k, min(plan.split_k, count)
     lengths = [count // plan.split_k + (index < longer) for index in range(many)]
@@ -83,21 +83,21 @@ def _parts(unit: Unit, size: int, plan: GemmPlan) -> Iterator[tuple[int, int]]:
         yield first * slab, min(last * slab, size)
 
 
-def _part(unit: Unit, a: Side, b: Side, first: int, last: int, plan: GemmPlan, like: Any) -> Any:
+def _part(runner: Runner, a: Side, b: Side, first: int, last: int, plan: GemmPlan, like: Any) -> Any:
     """The result of one part, from zero."""
     every = plan.promote_every or last - first
     so_far: Any = None
     for k0 in range(first, last, every):
         k1 = min(k0 + every, last)
-        sides = _cut(unit, a, k0, k1, 1, plan), _cut(unit, b, k0, k1, 0, plan)
-        found = unit.run(*sides, unit.zeros(like))
-        so_far = found if so_far is None else unit.added(so_far, found)
+        sides = _cut(runner, a, k0, k1, 1, plan), _cut(runner, b, k0, k1, 0, plan)
+        found = runner.run(*sides, runner.zeros(like))
+        so_far = found if so_far is None else runner.added(so_far, found)
     return so_far
 
 
-def _cut(unit: Unit, side: Side, first: int, last: int, axis: int, plan: GemmPlan) -> Side:
+def _cut(runner: Runner, side: Side, first: int, last: int, axis: int, plan: GemmPlan) -> Side:
     """Some of K, filled with zeros up to a whole slab where the plan has slabs and K ends here."""
-    size, scale, place = side.values.shape[axis], unit.instruction.scale, unit.place
+    size, scale, place = side.values.shape[axis], runner.instruction.scale, runner.place
     places = slice(first, last)
     values = side.values[:, places] if axis else side.values[places]
     padding = -last % plan.k_slab if plan.k_slab and last == size else 0
@@ -107,16 +107,16 @@ def _cut(unit: Unit, side: Side, first: int, last: int, axis: int, plan: GemmPla
         scales = scales[:, blocks] if axis else scales[blocks]
         more = -(-(last - first + padding) // scale.block) - scales.shape[axis]
         scales = place.padded(scales, more, axis, "float32", 1)
-    return Side(place.padded(values, padding, axis, unit.dtype), side.format, scales)
+    return Side(place.padded(values, padding, axis, runner.dtype), side.format, scales)
 
 
-def _reduced(unit: Unit, parts: list[Any], order: ReduceOrder) -> Any:
+def _reduced(runner: Runner, parts: list[Any], order: ReduceOrder) -> Any:
     """The sum of parts."""
     if order is ReduceOrder.DESCENDING:
         parts = parts[::-1]
     if order is not ReduceOrder.PAIRWISE:
-        return list(accumulate(parts, unit.added))[-1]
+        return list(accumulate(parts, runner.added))[-1]
     while len(parts) > 1:
         pairs = [parts[at : at + 2] for at in range(0, len(parts), 2)]
-        parts = [unit.added(*pair) if len(pair) > 1 else pair[0] for pair in pairs]
+        parts = [runner.added(*pair) if len(pair) > 1 else pair[0] for pair in pairs]
     return parts[0]

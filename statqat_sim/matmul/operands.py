@@ -18,7 +18,7 @@ from statqat_sim.matmul.place import Place, along
 from statqat_sim.plan.mma import FLOAT32_BITS
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
-from statqat_sim.spec.accelerator import Float64, Instruction, Operand, Scaling
+from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat, Scaling
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -37,7 +37,7 @@ class Side:
     """
 
     values: Any
-    format: Operand
+    format: OperandFormat
     scale: Any = None
     factor: Any = None
 
@@ -58,7 +58,7 @@ def _side(
     format: str | NumberFormat | None,
     scale: Any,
     what: str,
-    formats: Sequence[Operand],
+    formats: Sequence[OperandFormat],
     axis: int,
     place: Place,
 ) -> Side:
@@ -77,8 +77,8 @@ def _side(
 
 
 def _chosen(
-    instruction: Instruction, array: Any, format: str | NumberFormat | None, what: str, formats: Sequence[Operand]
-) -> Operand:
+    instruction: Instruction, array: Any, format: str | NumberFormat | None, what: str, formats: Sequence[OperandFormat]
+) -> OperandFormat:
     """The operand's format: the one that is named, that of the array's dtype, the only one, or of floats the first."""
     if format is not None:
         return _named(instruction, format, what, formats)
@@ -92,7 +92,9 @@ def _chosen(
     return formats[0]
 
 
-def _named(instruction: Instruction, format: str | NumberFormat, what: str, formats: Sequence[Operand]) -> Operand:
+def _named(
+    instruction: Instruction, format: str | NumberFormat, what: str, formats: Sequence[OperandFormat]
+) -> OperandFormat:
     named = format if isinstance(format, str) else format.name
     known = {each.name: each for each in formats}
     if named in known:
@@ -107,7 +109,7 @@ def _named(instruction: Instruction, format: str | NumberFormat, what: str, form
     raise LookupError(f"{told}; allowed: {', '.join(known)}")
 
 
-def _values(instruction: Instruction, array: Any, format: Operand, what: str, place: Place) -> Any:
+def _values(instruction: Instruction, array: Any, format: OperandFormat, what: str, place: Place) -> Any:
     """What an array's elements mean in a format."""
     if isinstance(format, Float64):
         return _float64(array, what, place)
@@ -239,7 +241,7 @@ def _quantized(
     q: QuantizedTensor,
     scale: Any,
     what: str,
-    formats: Sequence[Operand],
+    formats: Sequence[OperandFormat],
     axis: int,
     place: Place,
 ) -> Side:

@@ -9,7 +9,7 @@ import numpy as np
 from statqat_sim.arrays import dtype_name
 from statqat_sim.arrays.tensors import converted, viewed
 from statqat_sim.matmul.formats import HALF, SINGLE, value_dtype
-from statqat_sim.spec.accelerator import Float64, Instruction, Operand, precision_of
+from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat, precision_of
 
 QUIET = {"float16": 0x7E00, "float32": 0x7FC00000, "float64": 0x7FF8 << 48}
 
@@ -31,7 +31,7 @@ def put_codes(array: Any, places: Any, code: int) -> None:
     viewed(array, f"int{bits}")[places] = code - (1 << bits) if code >> bits - 1 else code
 
 
-def _dtype(d: Operand) -> str:
+def _dtype(d: OperandFormat) -> str:
     """With D's fields, or float32, which holds all others."""
     if isinstance(d, Float64):
         return "float64"

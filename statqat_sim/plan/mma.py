@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.spec.accelerator import Apply, Float64, Instruction, Operand, precision_of
+from statqat_sim.spec.accelerator import Apply, Float64, Instruction, OperandFormat, precision_of
 from statqat_sim.spec.accelerator_dot import (
     Aligned,
     Beyond,
@@ -76,7 +76,7 @@ class Unit(StrEnum):
 
 
 class Joining(StrEnum):
-    """Where C enters; kernels know it by its place here."""
+    """Where C enters, as `Enter` has it; kernels know it by its place here."""
 
     TERM = "term"
     JOIN = "join"
@@ -191,7 +191,7 @@ class MmaPlan:
         return ((1 << INT32_BITS) - 1) // _largest_term(self.a, self.b, self.alignment.fraction_bits)
 
 
-def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
+def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> MmaPlan:
     """The plan of an instruction for operands of these formats.
 
     Raises:
@@ -237,7 +237,7 @@ def lower_mma(instruction: Instruction, a: Operand, b: Operand) -> MmaPlan:
     )
 
 
-def _integer_plan(instruction: Instruction, operands: tuple[Operand, Operand], joining: Joining) -> MmaPlan:
+def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, OperandFormat], joining: Joining) -> MmaPlan:
     """Values are int32, sums of a step int64.
 
     Raises:
@@ -256,7 +256,7 @@ def _integer_plan(instruction: Instruction, operands: tuple[Operand, Operand], j
     return MmaPlan(Unit.INTEGER, step, 1, None, joining, nothing, nothing, nothing, result, 0, bits=d.bits)
 
 
-def _in_int32(instruction: Instruction, operand: Operand) -> IntElement:
+def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:
     """An operand whose integers int32 holds."""
     assert isinstance(operand, NumberFormat)
     assert isinstance(operand.element, IntElement)
@@ -266,7 +266,7 @@ def _in_int32(instruction: Instruction, operand: Operand) -> IntElement:
     return operand.element
 
 
-def _factor(operand: Operand, special: Special) -> Factor:
+def _factor(operand: OperandFormat, special: Special) -> Factor:
     """Of float elements by their fields; of others by their values, which have no exponent field."""
     flush, is_positive = special.flush in (Flush.INPUTS, Flush.BOTH), special.flushed is Flushed.POSITIVE
     if isinstance(operand, Float64):

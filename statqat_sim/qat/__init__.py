@@ -10,8 +10,10 @@ torch.Size([2, 10])
 
 from importlib.util import find_spec
 
+from statqat_sim.errors import to_install
+
 if find_spec("torch") is None:
-    raise ModuleNotFoundError("statqat_sim.qat needs torch; pip install 'statqat-sim[torch]'", name="torch")
+    raise ModuleNotFoundError(f"statqat_sim.qat needs torch; {to_install('torch')}", name="torch")
 
 from statqat_sim.qat.assignment import assign
 from statqat_sim.qat.calibration import calibrate, choose_weight_scales, step

@@ -27,7 +27,7 @@ _traced = SimpleNamespace()  # torch's compiler sees attributes that are added w
 @cache
 def format_key(format: Format) -> str:
     """What every process knows the format by: its name where it is a built-in one, else its whole text."""
-    path = catalog().files.get(format.name)
+    path = catalog().file(format.name)
     is_built_in = path is not None and builtin_directory() in path.parents
     return format.name if is_built_in and load_format(format.name) == format else format_text(format)
 

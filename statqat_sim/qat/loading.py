@@ -171,9 +171,9 @@ def _of_tensors(
 
 def _of_shapes(model: nn.Module) -> Iterator[str]:
     """Buffers without values, to which no file has any."""
-    state = model.state_dict()
+    saved = {id(own) for own in model.state_dict(keep_vars=True).values()}
     for name, buffer in model.named_buffers(remove_duplicate=False):
-        if buffer.is_meta and name not in state:
+        if buffer.is_meta and id(buffer) not in saved:
             yield f"{name}: on the meta device, and not in the file, as it is not persistent; give it values first"
 
 
@@ -233,17 +233,19 @@ def _take_scale(quantizer: TensorQuantizer, scale: Tensor | None) -> None:
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy every tensor to its place; what was on the meta device gets memory, shared where it was shared."""
+    state = model.state_dict(keep_vars=True)
     made: dict[int, Any] = {}
-    for name, own in list(model.state_dict(keep_vars=True).items()):
+    for name, own in state.items():
         if not own.is_meta:
             with torch.no_grad():
                 own.copy_(tensors[name])
-            continue
-        if id(own) not in made:
+        elif id(own) not in made:
             value = tensors[name].clone()
             made[id(own)] = nn.Parameter(value, own.requires_grad) if isinstance(own, nn.Parameter) else value
-        owner, _, last = name.rpartition(".")
-        setattr(model.get_submodule(owner), last, made[id(own)])
+    for name, own in {**state, **dict(model.named_buffers(remove_duplicate=False))}.items():
+        if id(own) in made:
+            owner, _, last = name.rpartition(".")
+            setattr(model.get_submodule(owner), last, made[id(own)])
 
 
 def _place(device: torch.device) -> torch.device:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.geometry import is_whole_array
 from statqat_sim.matmul.formats import means_scales, operand_of
-from statqat_sim.spec.accelerator import AcceleratorSpec, Float64, GemmPlan, Instruction, Operand, Scaling
+from statqat_sim.spec.accelerator import AcceleratorSpec, Float64, GemmPlan, Instruction, OperandFormat, Scaling
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 
@@ -79,7 +79,7 @@ def config_problems(matmul: MatmulConfig, weight: TensorConfig | None, input: Te
         yield f"{matmul} sums over the input's channels, whose scales cannot leave the sum; allowed: per: tensor"
 
 
-def _refused(unit: Instruction, format: Format, operands: Sequence[Operand]) -> str | None:
+def _refused(unit: Instruction, format: Format, operands: Sequence[OperandFormat]) -> str | None:
     if all(isinstance(each, Float64) for each in operands):
         return f"{unit.name} multiplies float64, to which no tensor is quantized; allowed: another instruction"
     allowed = _allowed(unit, operands)
@@ -101,7 +101,7 @@ def _fits(format: BlockFormat, scaling: Scaling) -> bool:
     return means_scales(inner.format, scaling) and len(outer) < 2 and all(is_whole_array(each.block) for each in outer)
 
 
-def _allowed(unit: Instruction, operands: Sequence[Operand]) -> str:
+def _allowed(unit: Instruction, operands: Sequence[OperandFormat]) -> str:
     numbers = ", ".join(each.name for each in operands)
     if unit.scale is None:
         return numbers

@@ -79,7 +79,7 @@ class Summary:
         left: qualified names of modules that could be quantized, and are not; of subclasses, too, which
             `qat.prepare` leaves alone unless they are registered, as those of `torch.nn.utils.parametrize`.
         unknown: qualified names and classes of modules with matrices of their own that `qat` cannot quantize unless
-            `qat.register` tells it how, as LSTM.
+            `qat.register` tells it how, as LSTM; what is broadcast along its first axis is no matrix.
         converted: whether weights are codes.
     """
 
@@ -137,7 +137,8 @@ def _could_be_quantized(module: nn.Module) -> bool:
 
 
 def _is_unknown(module: nn.Module) -> bool:
-    has_matrices = any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
+    sizes = [parameter.shape for parameter in module.parameters(recurse=False)]
+    has_matrices = any(len(size) > 1 and size[0] != 1 for size in sizes)  # positions and tokens are broadcast
     known = Quantized, TensorQuantizer, ParametrizationList, nn.LayerNorm, nn.RMSNorm, *REGISTERED
     return has_matrices and not isinstance(module, known)
 

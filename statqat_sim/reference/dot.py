@@ -22,7 +22,7 @@ from statqat_sim.reference.dot_numbers import (
     value_of,
 )
 from statqat_sim.reference.dot_round import Rounder
-from statqat_sim.spec.accelerator import Apply, Instruction, Operand
+from statqat_sim.spec.accelerator import Apply, Instruction, OperandFormat
 from statqat_sim.spec.accelerator_dot import Aligned, Dot, Enter, Merge, NegativeZero, Per, Sum, ordered
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -33,7 +33,7 @@ class Codes:
     """One row of A or column of B: its codes, its format, and the codes of its scales along K."""
 
     codes: Sequence[int]
-    format: Operand
+    format: OperandFormat
     scales: Sequence[int] = ()
 
 
@@ -250,7 +250,7 @@ def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
     return total % (1 << bits)
 
 
-def _integer_of(format: Operand, code: int) -> int:
+def _integer_of(format: OperandFormat, code: int) -> int:
     assert isinstance(format, NumberFormat)
     assert isinstance(format.element, IntElement)
     return format.element.integer(code)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from statqat_sim.reference.exact import decode
 from statqat_sim.reference.grid import Number, Special
 from statqat_sim.reference.ieee import FLOAT64, floor_log2
-from statqat_sim.spec.accelerator import Float64, Operand
+from statqat_sim.spec.accelerator import Float64, OperandFormat
 from statqat_sim.spec.accelerator_dot import Flushed
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement, Subnormals
@@ -84,7 +84,7 @@ def quantum(exponent: int) -> Fraction:
     return Fraction(2) ** exponent
 
 
-def value_of(format: Operand, code: int) -> Value:
+def value_of(format: OperandFormat, code: int) -> Value:
     """What a code means."""
     number = FLOAT64.number(code) if isinstance(format, Float64) else decode(format, code & (1 << format.bits) - 1)
     emin = _emin(format)
@@ -101,7 +101,7 @@ def value_of(format: Operand, code: int) -> Value:
             return replace(value, is_subnormal=is_subnormal)
 
 
-def _emin(format: Operand) -> int | None:
+def _emin(format: OperandFormat) -> int | None:
     """The exponent of subnormals; None for kinds that have no exponent field."""
     if isinstance(format, Float64):
         return FLOAT64.emin

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from statqat_sim.reference.dot_numbers import NAN, Term, Value, floored_exponent, kept, quantum
 from statqat_sim.reference.ieee import Layout
-from statqat_sim.spec.accelerator import Float64, Instruction, Operand
+from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat
 from statqat_sim.spec.accelerator_dot import Beyond, Flush, NegativeZero, Special
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement
@@ -83,7 +83,7 @@ class Rounder:
         return self.stored.nan if self.special.nan is None else self.special.nan
 
 
-def _layout(operand: Operand) -> Layout:
+def _layout(operand: OperandFormat) -> Layout:
     if isinstance(operand, Float64):
         return Layout(11, 52)
     assert isinstance(operand.element, FloatElement)

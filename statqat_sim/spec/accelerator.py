@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from operator import index
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import Problem, SpecError, did_you_mean, shown
 from statqat_sim.spec.accelerator_dot import Dot, Precision, Special
 from statqat_sim.spec.base import Spec, Worded
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement
+from statqat_sim.spec.located import Located
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.validate import validate
 
 Found = TypeVar("Found")
 
@@ -45,10 +48,10 @@ class Float64(Spec):
     bits: Literal[64] = 64
 
 
-Operand: TypeAlias = NumberFormat | Float64
+OperandFormat: TypeAlias = NumberFormat | Float64
 
 
-def precision_of(operand: Operand) -> Precision | None:
+def precision_of(operand: OperandFormat) -> Precision | None:
     """The widths of an operand that is laid out as IEEE 754's formats are, NaN and Inf apart."""
     if isinstance(operand, Float64):
         return Precision(exponent_bits=11, mantissa_bits=52)
@@ -138,8 +141,8 @@ class Instruction(Spec):
     evidence: Evidence
     a: tuple[NumberFormat, ...] | tuple[Float64]
     b: tuple[NumberFormat, ...] | tuple[Float64]
-    c: Operand
-    d: Operand
+    c: OperandFormat
+    d: OperandFormat
     shape: Shape | None = None
     scale: Scaling | None = None
     dot: Dot | None = None
@@ -172,7 +175,15 @@ class ReduceOrder(StrEnum):
     PAIRWISE = "pairwise"
 
 
-Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 30)]
+def _plain(value: Any) -> Any:
+    """Any library's integer as Python's own; whatever else, to be told, as it is."""
+    try:
+        return value if isinstance(value, bool) else index(value)
+    except TypeError:
+        return value
+
+
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 30), BeforeValidator(_plain)]
 
 
 class GemmPlan(Spec):
@@ -182,6 +193,9 @@ class GemmPlan(Spec):
     can be, the longer ones first. In each part every `promote_every` products are summed from zero by the unit, and
     added to the part's result so far. Then the parts are added as `reduce_order` says, and C at last; where nothing is
     cut C goes into the instruction itself. Additions are rounded to D, to nearest even.
+
+    Raises:
+        SpecError: for wrong keys or values.
     """
 
     instruction: str | None = None
@@ -189,6 +203,27 @@ class GemmPlan(Spec):
     promote_every: Count | None = None
     split_k: Count = 1
     reduce_order: Worded[ReduceOrder] = ReduceOrder.ASCENDING
+
+    def __new__(cls, **keys: Any) -> GemmPlan:
+        """A call's keys are checked as a file's are: pydantic's own errors are in other words."""
+        if keys:  # readers of files, and copies, give none here
+            cls.of(keys, file="<GemmPlan>")
+        return super().__new__(cls)
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Any], path: tuple[str, ...] = (), file: str = "<dict>") -> GemmPlan:
+        """The plan that a mapping is, as `Located.of` takes it. None stands for a default that is None.
+
+        Raises:
+            SpecError: for wrong keys or values.
+        """
+        unsaid = {key for key, field in cls.model_fields.items() if field.default is None}
+        said = {key: value for key, value in keys.items() if value is not None or key not in unsaid}
+        problems: list[Problem] = []
+        plan = validate(cls, Located.of(said, path, file), problems)
+        if plan is None:
+            raise SpecError(problems)
+        return plan
 
 
 class ConversionKeys(Spec):

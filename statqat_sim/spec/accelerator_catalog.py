@@ -69,7 +69,7 @@ def is_accelerator(name: str, search: Search = ()) -> bool:
     """Whether a name leads to an accelerator and to no format, or a file has instructions or conversions."""
     if not is_path(name):
         with suppress(LookupError):
-            return bool(_path(name, search)) and name not in catalog(search).files
+            return bool(_path(name, search)) and catalog(search).file(name) is None
         return False
     with suppress(SpecError, OSError):
         top = read_file(Path(name), SIZES).root.value

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from statqat_sim.errors import Problem, SpecError, shown
-from statqat_sim.spec.accelerator import Float64, Operand, ShapeKeys
+from statqat_sim.spec.accelerator import Float64, OperandFormat, ShapeKeys
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.inherit import Resolve, without
@@ -47,7 +47,7 @@ class Operands:
 
     formats: Resolve
     problems: list[Problem]
-    known: dict[str, Operand | None] = field(default_factory=dict)
+    known: dict[str, OperandFormat | None] = field(default_factory=dict)
     """By their names."""
 
     def read(self, node: Located, name: str) -> dict[str, Any] | None:
@@ -64,7 +64,7 @@ class Operands:
             return None
         return {"a": a, "b": b, "c": c, "d": d, "shape": shape.shape}
 
-    def _by_name(self, node: Located, name: str, place: int) -> tuple[Operand, ...] | None:
+    def _by_name(self, node: Located, name: str, place: int) -> tuple[OperandFormat, ...] | None:
         """The format that the instruction's name `<family>.<a>.<d>` has at this place."""
         words = name.split(".")
         if len(words) != 3:
@@ -76,7 +76,7 @@ class Operands:
         operand = self._named(Located(word, node.file, node.line, node.column, node.path))
         return None if operand is None else (operand,)
 
-    def _several(self, node: Located, key: str) -> tuple[Operand, ...] | None:
+    def _several(self, node: Located, key: str) -> tuple[OperandFormat, ...] | None:
         entry = node.value[key]
         listed = entry.value if isinstance(entry.value, list) else [entry]
         if not 1 <= len(listed) <= MAX_OPERANDS:
@@ -85,7 +85,7 @@ class Operands:
         operands = [self.operand(each) for each in listed]
         return None if None in operands else tuple(operand for operand in operands if operand is not None)
 
-    def operand(self, node: Located) -> Operand | None:
+    def operand(self, node: Located) -> OperandFormat | None:
         """A format by its name, or a mapping of `format` with what overrides it."""
         if isinstance(node.value, str):
             return self._named(node)
@@ -96,7 +96,7 @@ class Operands:
             self.problems.append(node.problem(told))
         return None
 
-    def _named(self, node: Located) -> Operand | None:
+    def _named(self, node: Located) -> OperandFormat | None:
         if node.value in FLOAT64:
             return Float64()
         if node.value == INT32:

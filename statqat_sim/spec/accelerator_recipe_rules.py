@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.spec.accelerator import Add, Float64, Fused, Instruction, Operand, Recipe, Start
+from statqat_sim.spec.accelerator import Add, Float64, Fused, Instruction, OperandFormat, Recipe, Start
 from statqat_sim.spec.accelerator_dot import Enter
 from statqat_sim.spec.accelerator_operands import SHORT
 from statqat_sim.spec.accelerator_recipe import ADD, recipe_k
@@ -50,7 +50,7 @@ def _missing(recipe: Recipe, known: Mapping[str, Instruction]) -> Iterator[KeyPr
 
 def _of_steps(instruction: Instruction, known: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
     """One after the other, with the format of the result so far."""
-    result: Operand | None = None
+    result: OperandFormat | None = None
     for index, step in enumerate(instruction.recipe):
         if isinstance(step, Add):
             found, result = _of_addition(step, instruction), instruction.d
@@ -70,7 +70,7 @@ def _of_addition(step: Add, instruction: Instruction) -> Iterator[KeyProblem]:
         yield "instruction", f"{d.name} does not hold C, {c.name}; allowed: a D that does"
 
 
-def _of_step(step: Fused, named: Instruction, whole: Instruction, before: Operand | None) -> Iterator[KeyProblem]:
+def _of_step(step: Fused, named: Instruction, whole: Instruction, before: OperandFormat | None) -> Iterator[KeyProblem]:
     """Nothing is rounded on its way in or out; `before`: the format of the result so far, None of zeros."""
     if named.scale is not None:
         yield "instruction", f"{named.name} has block scales, and recipes have none; allowed: one without 'scale'"
@@ -86,7 +86,7 @@ def _of_step(step: Fused, named: Instruction, whole: Instruction, before: Operan
     yield from _of_start(step, named, starts[step.c])
 
 
-def _of_start(step: Fused, named: Instruction, starts: Sequence[Operand]) -> Iterator[KeyProblem]:
+def _of_start(step: Fused, named: Instruction, starts: Sequence[OperandFormat]) -> Iterator[KeyProblem]:
     """`starts`: the formats of what an instruction accumulates on."""
     if named.dot is not None and named.dot.c is Enter.NONE and step.c is not Start.ZERO:
         yield "c", f"{named.name} takes no C; allowed: zero"
@@ -106,7 +106,7 @@ def _of_c(recipe: Recipe) -> Iterator[KeyProblem]:
         yield "recipe", f"C enters {times} times; allowed: once, in the first step by 'c: given' or in an addition"
 
 
-def _takes(operands: Sequence[Operand], other: Operand) -> bool:
+def _takes(operands: Sequence[OperandFormat], other: OperandFormat) -> bool:
     """Whether one of them is the same, or the first holds it."""
     is_one = not isinstance(other, Float64) and other.element in [
         each.element for each in operands if not isinstance(each, Float64)
@@ -114,7 +114,7 @@ def _takes(operands: Sequence[Operand], other: Operand) -> bool:
     return is_one or _holds(operands[0], other)
 
 
-def _holds(operand: Operand, other: Operand) -> bool:
+def _holds(operand: OperandFormat, other: OperandFormat) -> bool:
     """Whether it has every value of the other."""
     if isinstance(operand, Float64) or isinstance(other, Float64):
         return isinstance(operand, Float64)

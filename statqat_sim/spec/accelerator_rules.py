@@ -10,7 +10,7 @@ from statqat_sim.spec.accelerator import (
     Float64,
     GemmPlan,
     Instruction,
-    Operand,
+    OperandFormat,
     precision_of,
 )
 from statqat_sim.spec.accelerator_dot import Beyond, Dot, Enter, Flush, Order, Sum
@@ -52,7 +52,7 @@ def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
         yield "dot.order", f"it has {dot.step} places, and the instruction's K is {size}; allowed: a step of that"
 
 
-def too_wide(code: int | None, operand: Operand) -> str | None:
+def too_wide(code: int | None, operand: OperandFormat) -> str | None:
     """What is wrong with a code of this format, if anything is."""
     if code is None or not code >> operand.bits:
         return None
@@ -111,7 +111,7 @@ def _scale_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
         yield "dot.group", f"groups of {dot.group} do not divide steps of {step} and blocks of {scale.block}"
 
 
-def _is_integer(operand: Operand) -> bool:
+def _is_integer(operand: OperandFormat) -> bool:
     return not isinstance(operand, Float64) and isinstance(operand.element, IntElement)
 
 

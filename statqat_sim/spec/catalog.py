@@ -49,9 +49,18 @@ class Catalog:
         found: dict[str, Path] = {}
         for directory in self.directories:
             for path in sorted(directory.rglob("*.yaml")):
-                if path.is_file() and path.parent.name != ACCELERATORS:
+                if _may_be_format(path):
                     found.setdefault(path.stem, path)
         return found
+
+    def file(self, name: str) -> Path | None:
+        """The one of `files` that has this canonical name; all are not listed for it, which takes ten times as long."""
+        stored = f"{name}.yaml"
+        for directory in self.directories:
+            found = [Path(folder, stored) for folder, _, names in os.walk(directory) if stored in names]
+            if candidates := [path for path in found if _may_be_format(path)]:
+                return min(candidates)
+        return None
 
     @property
     def formats(self) -> frozenset[str]:
@@ -66,8 +75,8 @@ class Catalog:
         Raises:
             LookupError: with the nearest names, or why there is none.
         """
-        if name in self.files:
-            return self.files[name]
+        if found := self.file(name):
+            return found
         aliases = self.aliases
         if name in aliases:
             return self.files[aliases[name]]
@@ -231,6 +240,10 @@ def read_file(path: Path, words: Collection[str] = ()) -> Document:
         return document
     misnamed = name.problem(f"{shown(name.value)} differs from the file's stem; allowed: {path.stem}")
     return Document(document.root, (*document.problems, misnamed))
+
+
+def _may_be_format(path: Path) -> bool:
+    return path.is_file() and path.parent.name != ACCELERATORS
 
 
 def _version(path: Path) -> tuple[int, int]:

@@ -13,12 +13,12 @@ from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.sums import added
 from statqat_sim.plan.mma import lower_mma
 from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
-from statqat_sim.spec.accelerator import Add, Fused, Instruction, Operand, Start
+from statqat_sim.spec.accelerator import Add, Fused, Instruction, OperandFormat, Start
 from statqat_sim.spec.accelerator_recipe import recipe_k
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Runner:
     """`known`: the instructions that recipes are made of; `place`: where it runs."""
 
     instruction: Instruction
@@ -69,7 +69,7 @@ class Unit:
     def _step(self, step: Fused | Add, a: Side, b: Side, c: Any, so_far: Any, span: range) -> Any:
         if isinstance(step, Add):
             return self.added(c, so_far)
-        inner = Unit(self.known[step.instruction], self.known, self.place)
+        inner = Runner(self.known[step.instruction], self.known, self.place)
         places = [span]
         if step.k is not None:
             offsets = sorted((residue - span.start) % step.k.modulus for residue in step.k.residues)
@@ -89,5 +89,5 @@ class Unit:
 
 
 @lru_cache(maxsize=256)
-def _kernel(backend: Backend, instruction: Instruction, a: Operand, b: Operand) -> MmaKernel:
+def _kernel(backend: Backend, instruction: Instruction, a: OperandFormat, b: OperandFormat) -> MmaKernel:
     return mma_kernel(backend, lower_mma(instruction, a, b))

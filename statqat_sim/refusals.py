@@ -1,0 +1,54 @@
+"""Values that codecs refuse, each told by its place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from statqat_sim.arrays import ArrayLibrary
+from statqat_sim.plan.program import Storage
+
+EXACT_INTEGERS = 1 << 53
+
+
+def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
+    """Raises ValueError for the first NaN of x, or of x / scale."""
+    values, what = library.as_float32(x, "x"), "x"
+    wrong = values != values
+    if scale is not None:
+        divisor, what = library.as_scale(scale, tuple(values.shape), values), "(x / scale)"
+        with np.errstate(all="ignore"):
+            quotient = values / divisor
+        wrong = (quotient != quotient) & (divisor != 0)
+    refuse_first(wrong, library, what, f"is NaN, which {name} refuses (nan_input: error)")
+
+
+def refuse_long(x: Any, name: str, library: ArrayLibrary) -> None:
+    """Raises ValueError for the first integer that float64, through which integers go, does not hold."""
+    values = library.as_native(x, Storage.FLOAT64, "x")  # rounded to odd
+    wrong = (values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS)
+    told = f"is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)"
+    refuse_first(wrong, library, "x", told)
+
+
+def refuse_scale(scale: Any, name: str, library: ArrayLibrary, *, may_be_negative: bool = False) -> None:
+    """Raises ValueError for the first scale that is NaN, or negative where it may not be.
+
+    The scale is float32, as the library's `as_scale` gives it; `name` is that of the format that takes it.
+    """
+    allowed = -math.inf if may_be_negative else 0
+    if scale.min(initial=math.inf) >= allowed:  # NaN if one is: no mask is made of scales that are right
+        return
+    for wrong, what in ((scale != scale, "NaN"), (scale < allowed, "negative")):
+        told = f"is {what}; allowed for {name}: {'numbers' if may_be_negative else '0 and above'}"
+        refuse_first(wrong, library, "scale", told)
+
+
+def refuse_first(wrong: Any, library: ArrayLibrary, what: str, told: str) -> None:
+    """Raises ValueError that tells the index of the first wrong element behind an array's name."""
+    place = library.first(wrong)
+    if place is not None:
+        indices = ", ".join(map(str, map(int, np.unravel_index(place, tuple(wrong.shape)))))
+        raise ValueError(f"{what}{f'[{indices}]' if indices else ''} {told}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, addresses, dtype_name
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.geometry import Geometry
+from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.block_levels import stored_as
+from statqat_sim.plan.block_statistics import LAST_INDEX
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
@@ -78,7 +80,7 @@ class BlockCodec:
         places = None if prepare is None else addresses(x, out)
         if prepare is None or places is None:
             return False
-        run = prepare(Geometry.of(tuple(x.shape), axis, self.format))
+        run = prepare(self._geometry(tuple(x.shape), axis))
         if run is not None:
             run(*places)
         return run is not None
@@ -88,7 +90,7 @@ class BlockCodec:
         kernel, library = self._kernel(x, with_scale=scale is not None)
         values = library.as_float32(x, "x")
         options: dict[str, Any] = {}
-        geometry = Geometry.of(tuple(values.shape), axis, self.format)
+        geometry = self._geometry(tuple(values.shape), axis)
         if scale is not None:
             options["given"] = given_scale(scale, self.format, geometry, library, values)
         elif self.format.needs_scale:
@@ -97,6 +99,21 @@ class BlockCodec:
             format = self.format if scale is None else _with_given_scale(self.format)
             options["weights"] = _weights(weights, format, geometry, library, values)
         return _Job(kernel, library, values, geometry, options)
+
+    def _geometry(self, shape: tuple[int, ...], axis: int) -> Geometry:
+        """Where blocks lie.
+
+        Raises:
+            UnsupportedError: if a block is too long for the index of its largest element.
+        """
+        geometry = Geometry.of(shape, axis, self.format)
+        if math.prod(shape) > LAST_INDEX + 1:
+            for level in self.format.scales:
+                size = math.inf if is_whole_array(level.block) else math.prod(geometry.extent(level.block))
+                if level.rule is Rule.SIGNED_ABSMAX and size > LAST_INDEX + 1:
+                    told = f"signed_absmax of {self.format.name} finds no place beyond 2^30 elements of a block"
+                    raise UnsupportedError(f"{told}; this array is {shape}; allowed: absmax, or smaller blocks")
+        return geometry
 
     def _kernel(self, array: Any, *, with_scale: bool = False) -> tuple[BlockKernel, ArrayLibrary]:
         """The kernel for arrays of this kind, and what knows them."""

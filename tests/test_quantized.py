@@ -398,6 +398,16 @@ def test_a_given_scale_replaces_the_outermost_rule() -> None:
     assert codec.quantize(x) == codec.quantize(x, scale=codec.quantize(x).scales[0])
 
 
+@pytest.mark.parametrize("block", ["tensor", "channel"])
+def test_blocks_too_long_for_the_place_of_their_largest_element_are_refused(block: str) -> None:
+    """Of an array that takes no memory."""
+    levels = f"[{{block: {block}, format: float32, rule: signed_absmax}}]"
+    format = sqs.parse_format(f"name: long\nelement: int8\nscales: {levels}\n")
+    x = np.broadcast_to(np.float32(1), (1, (1 << 30) + 1))
+    with pytest.raises(UnsupportedError, match=r"long finds no place beyond 2\^30 elements of a block; this array is"):
+        sqs.Codec(format, "reference").quantize(x)
+
+
 @pytest.mark.parametrize(
     ("name", "scale", "error", "message"),
     [

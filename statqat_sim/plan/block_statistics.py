@@ -15,6 +15,7 @@ LOWEST: Final = "lowest"
 HIGHEST: Final = "highest"
 
 LAST_INDEX: Final = (1 << 30) - 1
+"""Of an element in a block whose `peak` is found."""
 
 
 def amax(of: str, *, finite: bool) -> Statistic:

@@ -23,7 +23,7 @@ from bench.table import comparison_cells
 from statqat_sim.runtime import backends
 
 LAUNCHES = 20
-"""Calls in a row before the device is waited for, which takes some microseconds."""
+"""Calls in a row before the device is waited for, which takes some microseconds. Products, which take longer: one."""
 
 Cases: TypeAlias = Callable[[GpuData], Iterator[GpuCase]]
 KINDS: tuple[Cases, ...] = (elementwise, blocks, reductions, matmuls, torch_casts, torchao_blocks)
@@ -77,10 +77,11 @@ def _possible(kind: Cases, data: GpuData, skipped: list[str]) -> Iterator[GpuCas
 
 
 def _row(case: GpuCase, data: GpuData, method: Method) -> Comparison:
-    ours, peer = (partial(_launched, call, data) for call in (case.ours, case.peer))
+    launches = 1 if case.operations else LAUNCHES
+    ours, peer = (partial(_launched, call, data, launches) for call in (case.ours, case.peer))
     row = Comparison.of(
         run_pairs(ours, peer, method),
-        (case.operations or data.count) * LAUNCHES,
+        (case.operations or data.count) * launches,
         section=case.section,
         case=f"{case.name}, {'multiply-adds' if case.operations else f'{case.bytes:.4g} bytes'}",
         peer=case.peer_name,
@@ -92,8 +93,8 @@ def _row(case: GpuCase, data: GpuData, method: Method) -> Comparison:
     return row
 
 
-def _launched(call: Call, data: GpuData) -> None:
-    for _ in range(LAUNCHES):
+def _launched(call: Call, data: GpuData, launches: int) -> None:
+    for _ in range(launches):
         call()
     if data.x.is_cuda:
         torch.cuda.synchronize()

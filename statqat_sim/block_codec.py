@@ -45,7 +45,7 @@ class BlockCodec:
     def pack(self, x: Any, axis: int, scale: Any, weights: Any, random: dict[str, Any]) -> bytes:
         job = self._job(x, axis, scale, weights)
         if job.library is not CPU:
-            return self.quantize(x, axis, scale, weights, random).pack()
+            return self.quantize(x, axis, scale, weights, random).cpu().pack()
         packed = layouts.dense_elements(self.format, job.geometry)
         codes, stored = job.kernel.quantize(job.values, job.geometry, **job.options, **random, packed=packed)
         names = [each.name for each in self.format.stored]
@@ -164,7 +164,8 @@ class _Result:
     def given_back(self, values: Any, like: Any) -> Any:
         """The caller's array, or values of the input's kind."""
         if self.into is None:
-            self.target[...] = values
+            with self.library.on_device_of(self.target):
+                self.target[...] = values
         return self.library.in_kind(self.target, like) if self.out is None else self.out
 
 

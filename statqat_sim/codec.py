@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import dtype_name, float_storage, plain_name
+from statqat_sim.arrays import CPU, dtype_name, float_storage, plain_name
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
@@ -247,11 +247,15 @@ class Codec:
         To round and then to clamp is the same: products with a scale never decrease.
         """
         low, high = scale.ends(self._number_format())
-        if scale.value.size == 1 and scale.zero_point is not None:
+        assert scale.zero_point is not None
+        if scale.value.size == 1:
             codec = self._codec_with(int(scale.zero_point.item()))
             return codec.fake_quantize(x, scale=scale.value.reshape(()), out=out, seed=seed, offset=offset)
-        y = self._codec_with(None).fake_quantize(x, scale=scale.value, out=out, seed=seed, offset=offset)
         library = library_of(self._backend or backend_for(x), x)
+        if library is not CPU:
+            told = f"{scale.zero_point.size} zero-points are taken by arrays in the CPU's memory, on backend 'numba'"
+            raise UnsupportedError(f"{told}; allowed here: one for all elements")
+        y = self._codec_with(None).fake_quantize(x, scale=scale.value, out=out, seed=seed, offset=offset)
         values = library.result(y, tuple(y.shape), float_storage(y, "y"), y)
         np.maximum(values, low, out=values)  # both take a third of the time of np.clip
         np.minimum(values, high, out=values)
@@ -298,10 +302,11 @@ class Codec:
         if not self._may_refuse:
             return
         library = library_of(self._backend or backend_for(x), x)
-        if self._refuses_nan:
-            refuse_nan(x, self.format.name, scale, library)
-        if self._wraps and dtype_name(x) in LONG_INTEGERS:
-            refuse_long(x, self.format.name, library)
+        with library.on_device_of(x):
+            if self._refuses_nan:
+                refuse_nan(x, self.format.name, scale, library)
+            if self._wraps and dtype_name(x) in LONG_INTEGERS:
+                refuse_long(x, self.format.name, library)
 
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
         """What a kernel's random bits depend on; nothing where it has none."""

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from itertools import chain, product
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,7 @@ from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.philox import random_field
+from statqat_sim.scale import Scale
 from statqat_sim.spec.catalog import load_format, parse_format
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
@@ -471,8 +474,11 @@ def test_scales_of_every_shape(kind: str) -> None:
 @pytest.mark.parametrize("scale", [0.0, -0.0, 1.0, -2.0, 1e-45, 1e-40, 1.1754944e-38, 3.4028235e38, 3, np.float64(2)])
 def test_numbers_are_scales(scale: float) -> None:
     for name in SCALED:
-        x = edges(load_format(name), most=100).view(np.float32)
-        assert_bit_exact(codec(name).fake_quantize(x, scale=scale), reference(name).fake_quantize(x, scale=scale))
+        x, plan = (
+            edges(load_format(name), most=100).view(np.float32),
+            lower(load_format(name), Purpose.FAKE_QUANTIZE_SCALED),
+        )
+        assert_bit_exact(cuda(plan)(x, scale=scale), runtime.backend_named("reference").compile(plan)(x, scale=scale))
 
 
 @pytest.mark.parametrize("floats", DTYPES)
@@ -606,6 +612,13 @@ def test_tensors_are_computed_on_as_tensors(floats: str) -> None:
         assert_bit_exact(scaled(x, scale=scale), reference().fake_quantize(plain.numpy(), scale=bits))
 
 
+def test_tensors_take_the_scales_that_quantizers_give() -> None:
+    x, scale = torch.randn(5, 80), Scale(np.float32([[0.5], [0.3], [2], [1], [7]]))
+    scaled = of_tensors(lower(E4M3, Purpose.FAKE_QUANTIZE_SCALED))
+    for each in (scale, Scale(np.float32(0.3))):
+        assert_bit_exact(scaled(x, scale=each), reference().fake_quantize(x.numpy(), scale=each))
+
+
 def test_tensors_are_written_to() -> None:
     x, out = torch.randn(40, 30), torch.zeros(30, 40)
     of_tensors(lower(E4M3, Purpose.FAKE_QUANTIZE))(x, out=out.T)
@@ -666,8 +679,8 @@ def _asked_anew() -> Iterator[None]:
     [
         (None, "this machine has no CUDA driver"),
         (11080, r"the CUDA driver is for CUDA 11\.8; allowed: 12\.0 and later"),
-        (12040, r"cupy is not installed; pip install 'statqat-sim\[cuda12\]'"),
-        (13010, r"cupy is not installed; pip install 'statqat-sim\[cuda13\]'"),
+        (12040, r'cupy is not installed; pip install -e "\.\[cuda12\]"'),
+        (13010, r'cupy is not installed; pip install -e "\.\[cuda13\]"'),
     ],
 )
 def test_what_is_missing_is_said(version: int | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -679,6 +692,23 @@ def test_what_is_missing_is_said(version: int | None, told: str, monkeypatch: py
         Codec(E4M3, "cupy")
 
 
+@pytest.mark.usefixtures("_asked_anew")
+def test_why_cupy_does_not_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.why_not.cache_clear()
+    monkeypatch.setattr(driver, "driver_version", lambda: 13000)
+    monkeypatch.setattr(driver, "find_spec", lambda name: name)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert "cupy cannot be imported: " in str(CupyBackend().available())
+    driver.why_not.cache_clear()
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(__version__="13.6.0"))  # type: ignore[arg-type]
+    assert CupyBackend().available() == "cupy is 13.6.0; allowed: 14 and later"
+
+
+def test_the_oldest_cupy_is_that_of_the_extras() -> None:
+    project = Path(__file__).parent.parent / "pyproject.toml"
+    assert project.read_text("utf-8").count(f"x[ctk]>={driver.OLDEST_CUPY}") == 2
+
+
 # --- cupy's side, without cupy -----------------------------------------------------------------------------------
 
 
@@ -686,6 +716,14 @@ def test_what_is_missing_is_said(version: int | None, told: str, monkeypatch: py
 def _cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with cupy_replaced(monkeypatch):
         yield
+
+
+@pytest.fixture
+def _cupy_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Codecs take it."""
+    monkeypatch.setattr(driver, "driver_version", lambda: 13000)
+    monkeypatch.setitem(runtime.backends(), "cupy", CupyBackend())  # type: ignore[arg-type]  # a dict that nobody changes
+    monkeypatch.setattr("statqat_sim.backends.cupy_gpu.backend.why_not", lambda: None)
 
 
 def on_device(plan: CodecPlan) -> Any:
@@ -705,10 +743,61 @@ def test_cupy_arrays_are_read_and_written(floats: str) -> None:
             target = out if out.shape == expected.shape else OnGpu(out.on.T)
             assert on_device(plan)(OnGpu(x), out=target) is target
             assert_bit_exact(memory(target), expected)
-    scaled = on_device(lower(E4M3, Purpose.FAKE_QUANTIZE_SCALED, floats=Storage(floats)))
+    plan = lower(E4M3, Purpose.FAKE_QUANTIZE_SCALED, floats=Storage(floats))
+    scaled, expected = on_device(plan), runtime.backend_named("reference").compile(plan)
     for scale in (0.5, np.float32(0.3), np.full((), 3.0), *map(scales, ((5, 1), (80,), (6, 5, 80), (1,), ()))):
         device_scale = OnGpu(scale) if isinstance(scale, np.ndarray) and scale.dtype == np.float32 else scale
-        assert_bit_exact(memory(scaled(OnGpu(x), scale=device_scale)), reference().fake_quantize(x, scale=scale))
+        assert_bit_exact(memory(scaled(OnGpu(x), scale=device_scale)), expected(x, scale=scale))
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int32"])
+def test_one_number_on_a_gpu_may_be_of_any_type(dtype: str) -> None:
+    x, scale = normal(5, 80), np.full((), 3, dtype)
+    scaled = on_device(lower(E4M3, Purpose.FAKE_QUANTIZE_SCALED))
+    assert_bit_exact(memory(scaled(OnGpu(x), scale=OnGpu(scale))), reference().fake_quantize(x, scale=3.0))
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_result_may_lie_where_its_input_does(first: int) -> None:
+    """Shifted by some elements, in either direction, and backwards."""
+    run, x = on_device(lower(E4M3, Purpose.FAKE_QUANTIZE)), normal(302)
+    expected = reference().fake_quantize(x)
+    there, back = OnGpu(x.copy()), OnGpu(x.copy())
+    run(there[first : first + 300], out=there[1:301])
+    assert_bit_exact(memory(there)[1:301], expected[first : first + 300])
+    run(back[::-1], out=back)
+    assert_bit_exact(memory(back), expected[::-1])
+
+
+@pytest.mark.usefixtures("_cupy", "_cupy_runs")
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4.mse", "gguf_q4_0"])
+def test_blocks_of_cupy_arrays(name: str) -> None:
+    """On a device that is not the current one."""
+    x, ours, theirs = normal(6, 64), Codec(load_format(name), "cupy"), codec(name, "reference")
+    options: list[dict[str, Any]] = [{}, {"scale": 0.25}]
+    if name == "nvfp4.mse":
+        weights = np.linspace(0, 3, 64).astype(DTYPES["bfloat16"])
+        options += [{"weights": weights}, {"weights": OnGpu(weights, device=1)}]
+    for each in options:
+        expected = theirs.quantize(x, **{name: memory(option) for name, option in each.items()})
+        for there in (OnGpu(x, device=1), OnGpu(np.asfortranarray(x), device=1)):
+            q = ours.quantize(there, **each)
+            assert q.codes.device.id == 1
+            assert q.cpu() == expected
+            assert ours.pack(there, **each) == expected.pack()
+            assert_bit_exact(memory(ours.dequantize(q)), theirs.dequantize(expected))
+            out = OnGpu(np.zeros((64, 6), np.float32).T, device=1)
+            assert_bit_exact(memory(ours.dequantize(q, out=out)), theirs.dequantize(expected))
+
+
+@pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("number", [-0.0, 0.0, 1e-45])
+def test_a_number_is_copied_to_the_device_as_it_is(number: float) -> None:
+    x = OnGpu(normal(3))
+    copied = CupyBackend().library(x).as_scale(number, (3,), x)
+    assert_bit_exact(memory(copied), np.float32(number).reshape(()))
 
 
 @pytest.mark.usefixtures("_cupy")
@@ -745,14 +834,11 @@ def test_floats_on_a_gpu_keep_subnormals_and_the_signs_of_nan() -> None:
     assert_bit_exact(memory(library.as_weights(OnGpu(weights), OnGpu(weights))), weights.astype(np.float64))
 
 
-@pytest.mark.usefixtures("_cupy")
-def test_codecs_refuse_what_a_format_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "driver_version", lambda: 13000)
-    monkeypatch.setitem(runtime.backends(), "cupy", CupyBackend())
-    monkeypatch.setattr("statqat_sim.backends.cupy_gpu.backend.why_not", lambda: None)
+@pytest.mark.usefixtures("_cupy", "_cupy_runs")
+def test_codecs_refuse_what_a_format_refuses() -> None:
     refusing = parse_format("name: strict\nextends: int8\nencode: {nan_input: error}\n")
     with pytest.raises(ValueError, match=r"x\[1\] is NaN, which strict refuses"):
-        Codec(refusing, "cupy").encode(OnGpu(np.float32([1, np.nan])))
+        Codec(refusing, "cupy").encode(OnGpu(np.float32([1, np.nan]), device=1))
     x = normal(100)
     assert_bit_exact(memory(Codec(refusing, "cupy").encode(OnGpu(x))), reference("int8").encode(x))
     assert_bit_exact(memory(Codec(E4M3).fake_quantize(OnGpu(x), scale=0.3)), reference().fake_quantize(x, scale=0.3))

@@ -144,7 +144,7 @@ def test_arrays_on_a_gpu_are_computed_on_there(way: str) -> None:
     assert len(FETCHED) == fetched
 
 
-@pytest.mark.parametrize("way", ["codes", "recipe", "parts", "parts in float16", "integers"])
+@pytest.mark.parametrize("way", WAYS)
 def test_tensors_on_a_gpu_are_computed_on_there(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     device, given = WAYS[way]
     accelerator = sqs.load_accelerator(device)

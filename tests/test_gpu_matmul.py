@@ -59,6 +59,7 @@ def test_arrays_are_computed_on_where_they_lie(way: str, library: str) -> None:
     assert_bit_exact(back(d), accelerator.matmul(**operands))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_nothing_waits_for_the_device() -> None:
     h100, there = sqs.load_accelerator("nvidia_h100"), on_gpu(WAYS["codes"][1], "torch")
     h100.matmul(**there)

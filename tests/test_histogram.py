@@ -250,6 +250,18 @@ def test_arrays_on_a_gpu_are_counted_there(dtype: str, channel_axis: int | None)
 
 
 @pytest.mark.usefixtures("_cupy")
+@pytest.mark.parametrize("channel_axis", [None, 0, 1])
+def test_arrays_are_counted_on_a_device_that_is_not_the_current_one(channel_axis: int | None) -> None:
+    x, counter = wide_range(300 - len(SPECIAL)).reshape(60, 5), Counter(channel_axis=channel_axis)
+    expected, there = Histogram.of(x, channel_axis=channel_axis), OnGpu(x, device=1)
+    assert Histogram.of(there, channel_axis=channel_axis) == expected
+    tables = counter.count(there) + counter.count(there)
+    assert {each.device.id for each in (tables.counts, tables.sums, tables.low, tables.high)} == {1}
+    assert tables.histogram() == expected + expected
+    FETCHED.clear()
+
+
+@pytest.mark.usefixtures("_cupy")
 def test_many_channels_on_a_gpu_are_counted_some_at_a_time() -> None:
     x = np.random.default_rng(0).standard_normal((20, 50)).astype(np.float32)
     assert Histogram.of(OnGpu(x), channel_axis=0, mantissa_bits=10) == Histogram.of(x, channel_axis=0, mantissa_bits=10)

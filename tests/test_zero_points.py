@@ -184,6 +184,14 @@ def test_what_takes_no_zero_points() -> None:
             method(x, scale=scale)
 
 
+def test_several_zero_points_are_for_arrays_in_the_cpu_s_memory() -> None:
+    x, codec = torch.randn(3, 5), Codec(load_format("int8"), "torch")
+    one, three = (Scale(np.full((size, 1), 0.5, np.float32), np.arange(1, size + 1)[:, None]) for size in (1, 3))
+    assert torch.equal(codec.fake_quantize(x, scale=one), Codec(load_format("int8")).fake_quantize(x, scale=one))
+    with pytest.raises(UnsupportedError, match="3 zero-points are taken by arrays in the CPU's memory, on"):
+        codec.fake_quantize(x, scale=three)
+
+
 def test_codes_have_one_zero_point() -> None:
     fmt = load_format("int4")
     assert Scale(np.ones(3)).format_of(fmt) is fmt

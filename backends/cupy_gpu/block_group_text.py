@@ -107,7 +107,7 @@ class _Printer:
     def _begin(self) -> Iterator[str]:
         has_near = not all(source.site.shared for source in self.shape.sources)
         if self.is_whole:
-            yield from ["const u64 near = place;"] * has_near
+            yield from ["[[maybe_unused]] const u64 near = place;"] * has_near
             return
         yield "const u64 row = rows == 1 ? 0 : quotient(group, row_groups);"
         yield f"const u64 place = (group - row * row_groups) * {self.shape.size} + {self.first};"

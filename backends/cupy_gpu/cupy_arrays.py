@@ -10,7 +10,16 @@ from typing import Any, Final, TypeVar, cast
 import cupy
 import numpy as np
 
-from statqat_sim.arrays import INTEGERS, as_scale, dtype_name, float_storage, is_cpu_array, real_array, word_type
+from statqat_sim.arrays import (
+    FLOATS,
+    INTEGERS,
+    as_scale,
+    dtype_name,
+    float_storage,
+    is_cpu_array,
+    real_array,
+    word_type,
+)
 from statqat_sim.arrays.kinds import storage_dtype
 from statqat_sim.backends.cupy_gpu.conversions import converted
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
@@ -72,11 +81,13 @@ class CupyLibrary:
         return native if storage is Storage.FLOAT32 else self._converted(native, storage, Storage.FLOAT32)
 
     def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
-        """See `ArrayLibrary`."""
+        """See `ArrayLibrary`. Whether a number that lies on the device is beyond float32's range stays unsaid."""
         if _is_number(scale):
             with like.device:
-                return cupy.asarray(as_scale(scale, shape))
-        view = _on_device(self.as_native(scale, Storage.FLOAT32, "scale"), like, "scale")
+                return _uploaded(as_scale(scale, shape))
+        is_number = getattr(scale, "shape", None) == ()
+        native = self.as_float32(scale, "scale") if is_number else self.as_native(scale, Storage.FLOAT32, "scale")
+        view = _on_device(native, like, "scale")
         if not _broadcasts(view.shape, shape):
             raise ValueError(f"scale has shape {view.shape}; allowed: shapes that broadcast to {shape}")
         return view
@@ -87,11 +98,13 @@ class CupyLibrary:
             with like.device:
                 return cupy.asarray(real_array(weights, "weights"), np.float64, order="C")
         view = _on_device(_view(weights, Storage.FLOAT64, "weights"), like, "weights")
-        if view.dtype.kind not in "fiu":
-            raise TypeError(f"weights is {view.dtype}; allowed: an array of real numbers")
-        if view.dtype == np.float32:
-            return self._converted(_in_order(view), Storage.FLOAT32, Storage.FLOAT64)
-        return _in_order(view.astype(np.float64, copy=False))
+        name = dtype_name(view)
+        if name not in (*FLOATS, *INTEGERS):
+            raise TypeError(f"weights is {name}; allowed: an array of real numbers")
+        if name in (Storage.FLOAT32, Storage.BFLOAT16):
+            return self._converted(self.as_float32(view, "weights"), Storage.FLOAT32, Storage.FLOAT64)
+        with like.device:
+            return _in_order(view.astype(np.float64, copy=False))
 
     @_on_its_device
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
@@ -126,7 +139,8 @@ class CupyLibrary:
     @_on_its_device
     def separate(self, source: Any, target: Any) -> Any:
         """See `ArrayLibrary`."""
-        if not cupy.may_share_memory(source, target):
+        (first, last), (start, stop) = _extent(source), _extent(target)
+        if last <= start or stop <= first:
             return source
         same = source.data.ptr == target.data.ptr and source.itemsize == target.itemsize
         return source if same and source.strides == target.strides else source.copy()
@@ -171,6 +185,21 @@ def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:
 def _in_order(view: Any) -> Any:
     """The elements in C order; an array without axes stays one."""
     return cupy.ascontiguousarray(view).reshape(view.shape)
+
+
+def _uploaded(numbers: Any) -> Any:
+    """Float32 on the current device. As words: a single number is filled in, where -0 would lose its sign."""
+    return cupy.asarray(numbers.view(np.uint32)).view(np.float32)
+
+
+def _extent(array: Any) -> tuple[int, int]:
+    """Addresses of an array's first byte and of the one behind its last.
+
+    `cupy.may_share_memory` asks whether both lie in one allocation: arrays imported by dlpack have each their own.
+    """
+    steps = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+    first = array.data.ptr + sum(step for step in steps if step < 0)
+    return first, first + sum(map(abs, steps)) + array.itemsize if array.size else first
 
 
 def _on_device(view: Any, like: Any, what: str) -> Any:

@@ -89,9 +89,7 @@ def _stream(like: Any) -> AbstractContextManager[Any]:
     """The stream that work on an array is queued on: cupy's current one as it is."""
     if not is_tensor(like):
         return nullcontext()
-    stream: AbstractContextManager[Any] = _of_torch(
-        sys.modules["torch"].cuda.current_stream(like.device).cuda_stream, _index(like)
-    )
+    stream: AbstractContextManager[Any] = _of_torch(sys.modules["torch"].cuda.current_stream(like.device).cuda_stream)
     return stream
 
 
@@ -106,8 +104,6 @@ class _Stream:
 
 
 @cache
-def _of_torch(address: int, device: int) -> Any:
-    """Torch's stream as one of cupy's; torch keeps its streams for ever."""
-    if hasattr(cupy.cuda.Stream, "from_external"):  # cupy 14, which deprecates the other
-        return cupy.cuda.Stream.from_external(_Stream(address))
-    return cupy.cuda.ExternalStream(address, device)
+def _of_torch(address: int) -> Any:
+    """Torch's stream as one of cupy's, of whatever device is current; torch keeps its streams for ever."""
+    return cupy.cuda.Stream.from_external(_Stream(address))

@@ -8,7 +8,12 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Final
 
+from statqat_sim.errors import to_install
+
 LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+
+OLDEST_CUPY: Final = 14
+"""The first version with `Stream.from_external` and arrays of bfloat16."""
 
 
 @cache
@@ -38,13 +43,17 @@ def why_not() -> str | None:
         return f"the CUDA driver is for CUDA {version_text(version)}; allowed: 12.0 and later"
     if find_spec("cupy") is None:
         extra = "cuda13" if version >= 13000 else "cuda12"
-        return f"cupy is not installed; pip install 'statqat-sim[{extra}]'"
+        return f"cupy is not installed; {to_install(extra)}"
     return _why_no_device()
 
 
 def _why_no_device() -> str | None:
-    import cupy
-
+    try:
+        import cupy
+    except ImportError as error:
+        return f"cupy cannot be imported: {error}".strip()
+    if int(cupy.__version__.partition(".")[0]) < OLDEST_CUPY:
+        return f"cupy is {cupy.__version__}; allowed: {OLDEST_CUPY} and later"
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:

@@ -167,60 +167,62 @@ class _Printer:
         yield self.result, self.result.address("result", place)
 
     def _whole(self) -> Iterator[str]:
+        """All chunks of a thread are read before the first is written."""
         where = f"const u64 place = start + (k * {THREADS} + threadIdx.x) * {self.chunk};"
-        yield from self._declared()
+        yield from self._declared(f"[{self.chunks}]")
         yield from self._row_words()
-        yield from unrolled("k", self.chunks, [where, *self._read(is_whole=True)])
-        yield from unrolled("k", self.chunks, [where, *self._write(is_whole=True)])
+        yield from unrolled("k", self.chunks, [where, *self._read("[k]", is_whole=True)])
+        yield from unrolled("k", self.chunks, [where, *self._write("[k]", is_whole=True)])
         yield "return;"
 
     def _any_block(self) -> Iterator[str]:
-        yield "const u64 chunks = rows * row_chunks;"
-        yield f"u64 row_of[{self.chunks}], place_of[{self.chunks}];"
-        yield from self._declared()
-        begin = [f"const u64 chunk = begin + k * {THREADS} + threadIdx.x;", "if (chunk >= chunks) break;"]
-        left = f"const u32 left = length - place < {self.chunk} ? (u32)(length - place) : {self.chunk};"
-        find = [
+        """One chunk after the other: short code, and enough threads to hide the memory's latency."""
+        lines = [
+            f"const u64 chunk = begin + k * {THREADS} + threadIdx.x;",
+            "if (chunk >= rows * row_chunks) break;",
             "const u64 row = rows == 1 ? 0 : quotient(chunk, row_chunks);",
             f"const u64 place = (chunk - row * row_chunks) * {self.chunk};",
-            "row_of[k] = row, place_of[k] = place;",
+            f"const u32 left = length - place < {self.chunk} ? (u32)(length - place) : {self.chunk};",
+            *self._declared(),
+            *self._row_words(),
+            *self._read("", is_whole=False),
+            *self._write("", is_whole=False),
         ]
-        yield from unrolled("k", self.chunks, [*begin, *find, left, *self._read(is_whole=False)])
-        found = ["const u64 row = row_of[k], place = place_of[k];", left, *self._row_words()]
-        yield from unrolled("k", self.chunks, [*begin, *found, *self._write(is_whole=False)])
+        yield "#pragma unroll 1"
+        yield from block(f"for (u32 k = 0; k < {self.chunks}; k++)", lines)
 
-    def _declared(self) -> Iterator[str]:
+    def _declared(self, chunks: str = "") -> Iterator[str]:
         for index in self.arrays:
-            yield f"u32 words{index}[{self.chunks}][{self.layouts[index].words(self.chunk)}];"
+            yield f"u32 words{index}{chunks}[{self.layouts[index].words(self.chunk)}];"
 
     def _row_words(self) -> Iterator[str]:
         for index, feed in enumerate(self.feeds):
             if feed is Feed.ROW:
                 yield f"const u32 row_word{index} = ((const u32 *)s{index})[row];"
 
-    def _read(self, *, is_whole: bool) -> Iterator[str]:
-        """A chunk of `left` elements from `place` of `row` on."""
+    def _read(self, chunk: str, *, is_whole: bool) -> Iterator[str]:
+        """A chunk, by the index of its words: `left` elements from `place` of `row` on."""
         for index in self.arrays:
-            layout, words = self.layouts[index], f"words{index}[k]"
+            layout, words = self.layouts[index], f"words{index}{chunk}"
             yield layout.moved("read", words, layout.address(f"s{index}"), is_whole=is_whole)
             if layout.is_big_endian:
                 yield f"swap_bytes({words});"
 
-    def _write(self, *, is_whole: bool) -> Iterator[str]:
+    def _write(self, chunk: str, *, is_whole: bool) -> Iterator[str]:
         if self.drawn is not None:
             yield from drawn(self.layouts[self.drawn].bits, self.chunk, str(self.chunk) if is_whole else "left")
         yield f"u32 results[{self.result.words(self.chunk)}];"
-        yield from without_nan("has_nan", lambda has_nan: self._results(is_whole, has_nan))
+        yield from without_nan("has_nan", lambda has_nan: self._results(chunk, is_whole, has_nan))
         if self.result.is_big_endian:
             yield "swap_bytes(results);"
         yield self.result.moved("write", "results", self.result.address("result"), is_whole=is_whole)
 
-    def _results(self, is_whole: bool, has_nan: str | None) -> Iterator[str]:
+    def _results(self, chunk: str, is_whole: bool, has_nan: str | None) -> Iterator[str]:
         yield from unrolled("i", self.result.words(self.chunk), ["results[i] = 0;"])
-        yield from unrolled("j", self.chunk, self._element(is_whole, has_nan))
+        yield from unrolled("j", self.chunk, self._element(chunk, is_whole, has_nan))
 
-    def _element(self, is_whole: bool, has_nan: str | None) -> Iterator[str]:
-        streams = [self._stream(index) for index in range(len(self.feeds))]
+    def _element(self, chunk: str, is_whole: bool, has_nan: str | None) -> Iterator[str]:
+        streams = [self._stream(index, chunk) for index in range(len(self.feeds))]
         params = [f"p{index}" for index in range(len(self.shape.params))]
         tables = [f"t{index}" for index in range(len(self.shape.tables))]
         lines, outputs = statements(self.shape, streams, "v", params, tables, self.numbers, has_nan)
@@ -233,8 +235,8 @@ class _Printer:
             code = outputs[0] if is_whole or not self.result.is_dense else f"j < left ? {outputs[0]} : 0"
             yield f"{put}<{self.result.bits}>(results, j, {code});"
 
-    def _stream(self, index: int) -> tuple[str, str]:
-        """The words of element j."""
+    def _stream(self, index: int, chunk: str) -> tuple[str, str]:
+        """The words of element j of a chunk."""
         layout = self.layouts[index]
         match self.feeds[index]:
             case Feed.NUMBER:
@@ -243,7 +245,7 @@ class _Printer:
                 return f"row_word{index}", "0"
             case Feed.DRAWN:
                 return f"code_at<{layout.bits}>(drawn, j)", "0"
-        words = f"words{index}[k]"
+        words = f"words{index}{chunk}"
         if layout.bits == 64:
             return f"{words}[2 * j]", f"{words}[2 * j + 1]"
         return f"{'big_' * layout.is_big_endian}code_at<{layout.bits}>({words}, j)", "0"

@@ -43,9 +43,7 @@ class TensorLibrary:
         """See `library.ArrayLibrary`. Whether a number that is a tensor is beyond float32's range stays unsaid."""
         torch = _torch()
         if not isinstance(scale, torch.Tensor):
-            if getattr(scale, "shape", ()) != ():
-                raise TypeError(f"scale is a {type(scale).__name__}; allowed: a number or a float32 tensor")
-            return torch.full((), float(numpy_scale(scale, ())), dtype=torch.float32, device=like.device)
+            return _given(scale, shape, like)
         if scale.ndim == 0:
             return _real(scale, like, "scale").to(torch.float32)
         tensor = self.as_native(scale, Storage.FLOAT32, "scale")
@@ -171,6 +169,17 @@ def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
     """How a tensor of numbers gets the dtype that is wanted."""
     is_number = array.dtype is not _torch().bool
     return f"; convert it: {what}.to(torch.{storage_dtype(storage)})" if is_number else ""
+
+
+def _given(scale: Any, shape: tuple[int, ...], like: Any) -> Any:
+    """A number, or the values of a `Scale`, as float32 on the device of `like`."""
+    torch = _torch()
+    if getattr(scale, "shape", ()) != ():
+        raise TypeError(f"scale is a {type(scale).__name__}; allowed: a number or a float32 tensor")
+    values = numpy_scale(scale, shape)
+    if values.shape == ():
+        return torch.full((), float(values), dtype=torch.float32, device=like.device)
+    return torch.from_numpy(values.copy()).to(like.device)
 
 
 def _real(tensor: Any, like: Any, what: str) -> Any:

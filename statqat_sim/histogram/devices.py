@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final, cast
 
 import numpy as np
 
@@ -27,6 +28,13 @@ def on_cpu(array: Any) -> Array:
     if is_tensor(array):
         array = array.detach().cpu().numpy()
     return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def where_it_lies(array: Any) -> AbstractContextManager[Any]:
+    """While it lasts, operators on cupy's arrays run on the device of this one; others know by themselves where to."""
+    device: Any = getattr(array, "device", None)
+    is_context = hasattr(device, "__enter__") and not is_tensor(array)
+    return cast("AbstractContextManager[Any]", device) if is_context else nullcontext()
 
 
 def with_first(array: Any, axis: int) -> Any:

@@ -72,13 +72,13 @@ class Rows:
         if self.kernels.extremes is None:
             return extremes(self.array.reshape(self.channels, self.length), (1,))
         values = _as_float64(self.kernels.extremes(self.array, rows=self.channels)[0])
-        return 0.0 - values[:, 0], values[:, 1]
+        with self.kernels.library.on_device_of(self.array):
+            return 0.0 - values[:, 0], values[:, 1]
 
     def occupied(self) -> Occupied:
         """What is not empty, on the CPU; keys: row · 2^(9 + mantissa_bits) + bin, ascending."""
-        if self.channels == 1:
-            return occupied(*self.tables())
-        parts = list(self._parts())
+        with self.kernels.library.on_device_of(self.array):
+            parts = [occupied(*self.tables())] if self.channels == 1 else list(self._parts())
         if not parts:
             return (np.zeros(0, np.int64),) * 3
         keys, counts, sums = (np.concatenate(each) for each in zip(*parts, strict=True))
@@ -139,7 +139,8 @@ class Kernels:
             return Rows(seen, 1, math.prod(shape), kernels)
         axis = checked_channel_axis(channel_axis, len(shape))
         length = math.prod(shape) // max(shape[axis], 1)
-        return Rows(with_first(seen, axis).reshape(shape[axis], length), shape[axis], length, kernels)
+        with library.on_device_of(seen):
+            return Rows(with_first(seen, axis).reshape(shape[axis], length), shape[axis], length, kernels)
 
     def _prepared(self, backend: Backend, storage: Storage, library: ArrayLibrary) -> str:
         """The name of the backend's kernels among those that are compiled."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.histogram.bins import Integers, Occupied, occupied
-from statqat_sim.histogram.devices import on_cpu
+from statqat_sim.histogram.devices import on_cpu, where_it_lies
 from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.tails import Floats, Tails
 from statqat_sim.plan.layout import FLOAT32
@@ -102,7 +102,8 @@ class Histogram:
             named = ", ".join(f"{name} {shape}" for name, shape in zip(("sums", "low", "high"), shapes, strict=True))
             raise ValueError(f"counts have shape {tuple(counts.shape)}, {named}; allowed: as `Tables` has them")
         ends = (np.asarray(on_cpu(each), np.float64) + 0.0 for each in (low, high))  # not -0.0
-        return cls(channels, mantissa_bits, *occupied(counts, sums), *ends)
+        with where_it_lies(counts):
+            return cls(channels, mantissa_bits, *occupied(counts, sums), *ends)
 
     @classmethod
     def empty(cls, channels: int = 1, mantissa_bits: int = MANTISSA_BITS) -> Histogram:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.histogram.devices import where_it_lies
 from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.state import MANTISSA_BITS, Histogram
 
@@ -39,9 +40,10 @@ class Tables:
             raise ValueError(
                 f"tables of {_described(other)}; allowed: {_described(self)}, as those that they are added to"
             )
-        counts, sums = self.counts + other.counts, self.sums + other.sums
         operations = sys.modules["torch"] if is_tensor(self.low) else np
-        return Tables(counts, sums, operations.minimum(self.low, other.low), operations.maximum(self.high, other.high))
+        with where_it_lies(self.counts):
+            low, high = operations.minimum(self.low, other.low), operations.maximum(self.high, other.high)
+            return Tables(self.counts + other.counts, self.sums + other.sums, low, high)
 
     def histogram(self) -> Histogram:
         """What was counted. This waits for the device."""

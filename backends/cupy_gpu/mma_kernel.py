@@ -76,7 +76,7 @@ def _factor(factor: Factor) -> dict[str, float]:
 
 def _of_unit(plan: MmaPlan) -> dict[str, float]:
     """The numbers of a plan's own struct; those of others are left over."""
-    numbers: dict[str, float] = {"enter": plan.joining.number, "parts": plan.parts, "is_pairwise": plan.is_pairwise}
+    numbers: dict[str, float] = {"enter": plan.enter_number, "parts": plan.parts, "is_pairwise": plan.is_pairwise}
     numbers |= {"group": plan.group, "scale_emin": plan.scale_emin, "places": 0}
     numbers |= {"limit": np.inf if plan.product_limit is None else np.ldexp(1.0, plan.product_limit)}
     numbers |= {"low": -1 << plan.bits - 1, "high": (1 << plan.bits - 1) - 1}

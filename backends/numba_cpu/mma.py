@@ -138,7 +138,7 @@ class NumbaMma:
         y_exponents = panels(right.exponents, NOTHING)
         zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
         most = plan.most_terms if plan.unit is Unit.NARROW else 1 << 30
-        numbers = [plan.step, alignment.fraction_bits, zero, plan.parts, most, plan.joining.number]
+        numbers = [plan.step, alignment.fraction_bits, zero, plan.parts, most, plan.enter_number]
         if junction is None:
             numbers += [0] * 5
         else:
@@ -183,20 +183,20 @@ class NumbaMma:
     def _steps(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan = self.plan
         places = np.arange(plan.step or a.shape[1]) if plan.places is None else np.array(plan.places)
-        joining = plan.joining.value
+        enter = plan.enter.value
         if plan.unit is Unit.FUSED:
-            chains = np.array([plan.parts, joining == "last", joining == "none"], np.int64)
+            chains = np.array([plan.parts, enter == "last", enter == "none"], np.int64)
             self._spread((a,), (panels(b),), c, places.astype(np.int64), chains)
             return
         x, y = (side.values.astype(np.float64) for side in self._seen(a, b, None, None))
-        numbers = np.array([plan.parts, plan.is_pairwise, plan.joining.number], np.int64)
+        numbers = np.array([plan.parts, plan.is_pairwise, plan.enter_number], np.int64)
         self._spread((x,), (panels(y),), c, places.astype(np.int64), numbers, self._how, self._bounds)
 
     def _exact(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan, alignment = self.plan, self.plan.alignment
         left, right = self._seen(a, b, None, None)
         y, y_exponents = (np.ascontiguousarray(each.T)[:, None] for each in (right.values, right.exponents))
-        numbers = [plan.step or a.shape[1], plan.joining.number, alignment is not None]
+        numbers = [plan.step or a.shape[1], plan.enter_number, alignment is not None]
         if alignment is None:
             numbers += [0, 0, 0, 0]
         else:
@@ -208,7 +208,7 @@ class NumbaMma:
 
     def _integers(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan, half = self.plan, 1 << self.plan.bits - 1
-        ignores_c = plan.joining.value == "none"
+        ignores_c = plan.enter.value == "none"
         numbers = [plan.step or a.shape[1], ignores_c, -half, half - 1, plan.result.saturates]
         sides = (a.astype(np.int32),), (panels(b.astype(np.int32)),)
         self._spread(*sides, c, np.array(numbers, np.int64))

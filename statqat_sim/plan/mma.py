@@ -48,6 +48,9 @@ MODES: Final = (
 CUTS: Final = MODES[:4]
 """The modes that are one instruction on a processor."""
 
+ENTERS: Final = (Enter.TERM, Enter.JOIN, Enter.LAST, Enter.NONE, Enter.FIRST)
+"""Kernels know by its place here where C enters."""
+
 FLOAT64_BITS: Final = 53
 FLOAT32_BITS: Final = 24
 FLOAT32_EMIN: Final = -126
@@ -73,21 +76,6 @@ class Unit(StrEnum):
     FUSED = "fused"  # float64 by the processor's own instruction
     EXACT = "exact"  # any other sum, in integers of as many words as it takes
     INTEGER = "integer"
-
-
-class Joining(StrEnum):
-    """Where C enters, as `Enter` has it; kernels know it by its place here."""
-
-    TERM = "term"
-    JOIN = "join"
-    LAST = "last"
-    NONE = "none"
-    FIRST = "first"
-
-    @property
-    def number(self) -> int:
-        """Its place."""
-        return tuple(Joining).index(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +148,7 @@ class MmaPlan:
     step: int | None
     parts: int
     places: tuple[int, ...] | None
-    joining: Joining
+    enter: Enter
     a: Factor
     b: Factor
     c: Factor
@@ -178,6 +166,11 @@ class MmaPlan:
     product_limit: int | None = None
     bits: int = 32
     """Of integers."""
+
+    @property
+    def enter_number(self) -> int:
+        """How kernels know where C enters."""
+        return ENTERS.index(self.enter)
 
     @property
     def later_least(self) -> float:
@@ -200,9 +193,10 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
     dot = instruction.dot
     if dot is None:
         raise UnsupportedError(f"{instruction} is a recipe; its instructions have plans of their own")
-    joining, scale = Joining(str(dot.c)), instruction.scale
+    scale, enter = instruction.scale, dot.c
+    assert enter is not None  # the reader has given it
     if dot.sum is Sum.INTEGER:
-        return _integer_plan(instruction, (a, b), joining)
+        return _integer_plan(instruction, (a, b), enter)
     *factors, _ = (_factor(operand, instruction.special) for operand in (a, b, instruction.c, instruction.d))
     alignment, junction = _alignment(dot.aligned), _junction(dot.merge)
     result = _result(instruction)
@@ -220,7 +214,7 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
         step=step,
         parts=dot.split,
         places=order,
-        joining=joining,
+        enter=enter,
         a=factors[0],
         b=factors[1],
         c=factors[2],
@@ -237,7 +231,7 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
     )
 
 
-def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, OperandFormat], joining: Joining) -> MmaPlan:
+def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, OperandFormat], enter: Enter) -> MmaPlan:
     """Values are int32, sums of a step int64.
 
     Raises:
@@ -253,7 +247,7 @@ def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, Opera
         raise UnsupportedError(f"{instruction}: D is {d.encoding}; allowed: {Encoding.TWOS_COMPLEMENT}")
     nothing = Factor(1, FAR, 0, 0.0, False)
     result = Result(0, 0, 0, math.inf, saturates, True, False, 0.0)
-    return MmaPlan(Unit.INTEGER, step, 1, None, joining, nothing, nothing, nothing, result, 0, bits=d.bits)
+    return MmaPlan(Unit.INTEGER, step, 1, None, enter, nothing, nothing, nothing, result, 0, bits=d.bits)
 
 
 def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:

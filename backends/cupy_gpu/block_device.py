@@ -29,17 +29,14 @@ class Device:
         """Run a kernel on at least so many threads; not at all on none."""
         if threads == 0:
             return
-        declared = zip(printed.text.arguments, printed.names, strict=True)
-        arguments = [self._argument(text, values[name]) for text, name in declared]
+        arguments = [self._argument(kind, values[name]) for name, kind in printed.takes]
         blocks = min(-(-threads // THREADS), MOST_BLOCKS)
         self.launcher.load(printed.text)(blocks, THREADS, arguments, self.like)
 
-    def _argument(self, declared: str, value: Any) -> Argument:
-        if isinstance(value, np.uint32 | np.uint64):
+    def _argument(self, kind: type[Argument] | None, value: Any) -> Argument:
+        if isinstance(value, (np.uint32, np.uint64)):
             return value
-        if "*" in declared:
-            return self.launcher.pointer(value)
-        return np.uint32(value) if declared.startswith("u32") else np.uint64(value)
+        return self.launcher.pointer(value) if kind is None else kind(value)
 
     def numbers(self, plans: Iterable[CodecPlan]) -> dict[str, Any]:
         """Parameters, and addresses of tables, of a kernel's plans."""

@@ -6,8 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from statqat_sim.backends.cupy_gpu.bodies import block, indented
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.launcher import Argument
 from statqat_sim.backends.cupy_gpu.steps import statements
 from statqat_sim.plan.program import Packed, PlanShape, Storage
 
@@ -19,10 +22,11 @@ ALL_THREADS: Final = "(u64)gridDim.x * blockDim.x"
 
 
 class Printed(NamedTuple):
-    """A kernel, and the names of its arguments, in order."""
+    """A kernel, and its arguments, in order."""
 
     text: KernelText
-    names: tuple[str, ...]
+    takes: tuple[tuple[str, type[Argument] | None], ...]
+    """Names, and what kinds of numbers they are; None: addresses."""
 
 
 class Signature:
@@ -48,7 +52,13 @@ class Signature:
 
     def printed(self, name: str, lines: Iterable[str], *, cooperative: bool = False, functions: str = "") -> Printed:
         text = KernelText(name, tuple(self._declared.values()), "\n".join(indented(lines)), cooperative, functions)
-        return Printed(text, tuple(self._declared))
+        return Printed(text, tuple((name, _kind(declared)) for name, declared in self._declared.items()))
+
+
+def _kind(declared: str) -> type[Argument] | None:
+    if "*" in declared:
+        return None
+    return np.uint32 if declared.startswith("u32") else np.uint64
 
 
 class Numbers(NamedTuple):

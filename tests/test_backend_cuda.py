@@ -474,10 +474,8 @@ def test_scales_of_every_shape(kind: str) -> None:
 @pytest.mark.parametrize("scale", [0.0, -0.0, 1.0, -2.0, 1e-45, 1e-40, 1.1754944e-38, 3.4028235e38, 3, np.float64(2)])
 def test_numbers_are_scales(scale: float) -> None:
     for name in SCALED:
-        x, plan = (
-            edges(load_format(name), most=100).view(np.float32),
-            lower(load_format(name), Purpose.FAKE_QUANTIZE_SCALED),
-        )
+        format = load_format(name)
+        x, plan = edges(format, most=100).view(np.float32), lower(format, Purpose.FAKE_QUANTIZE_SCALED)
         assert_bit_exact(cuda(plan)(x, scale=scale), runtime.backend_named("reference").compile(plan)(x, scale=scale))
 
 

@@ -18,7 +18,6 @@ from block_kinds import drawing, format_of, mx, text, values
 from cuda_block_texts import block_texts
 from cuda_on_cpu import GccLauncher
 from cuda_on_cpu.backend import LAUNCHER
-from cuda_on_cpu.ptx import as_cpp
 from cuda_on_cpu.ptx_launcher import PtxLauncher
 from inputs import SPECIALS, around, random_bits
 from nvcc import NVCC, known_architectures
@@ -200,11 +199,3 @@ def test_reductions(launcher: GccLauncher) -> None:
         ours, theirs = CudaReduction(plan, launcher, CPU)(x, rows=3), ReferenceReduction(plan)(x, rows=3)
         for found, expected in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize(
-    "instruction", ["sqrt.rn.f32 %f1, %f2", "add.rn.ftz.f32 %f1, %f1, %f2", "add.sat.s32 %r1, %r1, 1"]
-)
-def test_instructions_that_are_not_known_are_refused(instruction: str) -> None:
-    with pytest.raises(AssertionError):
-        as_cpp(f".visible .entry one()\n{{\n .reg .f32 %f<3>; .reg .b32 %r<2>;\n {instruction};\n}}")

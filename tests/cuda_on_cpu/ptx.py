@@ -36,14 +36,21 @@ template <class T> static void store(u64 address, T value)
 }
 template <class T> static T left(T a, u32 by) { return by < 8 * sizeof a ? a << by : 0; }
 template <class T> static T right(T a, u32 by) { return by < 8 * sizeof a ? a >> by : a < 0 ? -1 : 0; }
+template <class T> static T ones(u32 length) { return ~left(~(T)0, length & 255); }
 template <class T> static T insert(T a, T b, u32 at, u32 length)
 {
-    T mask = left(length < 8 * sizeof a ? ((T)1 << length) - 1 : ~(T)0, at & 255);
+    T mask = left(ones<T>(length), at & 255);
     return (b & ~mask) | (left(a, at & 255) & mask);
 }
-template <class T> static T extract(T a, u32 at, u32 length)
+template <class T> static T extract(T a, u32 at, u32 length) { return right(a, at & 255) & ones<T>(length); }
+static u32 permuted(u32 a, u32 b, u32 selector)
 {
-    return right(a, at) & (length < 8 * sizeof a ? ((T)1 << length) - 1 : ~(T)0);
+    u32 result = 0;
+    for (u32 i = 0; i < 4; i++, selector >>= 4) {
+        u32 byte = (u8)(((u64)b << 32 | a) >> 8 * (selector & 7));
+        result |= (selector & 8 ? (byte >> 7) * 255 : byte) << 8 * i;
+    }
+    return result;
 }
 """
 
@@ -111,7 +118,7 @@ def _lines(statement: str, shared: dict[str, int]) -> Iterator[str]:
         yield f"{statement.removeprefix('$')};"
     elif statement.startswith(".reg"):
         yield _registers(statement)
-    elif not statement.startswith((".pragma", ".shared", ".loc")):
+    elif not statement.startswith((".pragma", ".shared")):
         instruction = _parsed(statement, shared)
         done = statements(instruction)
         yield f"if ({instruction.guard}) {{ {done} }}" if instruction.guard else done

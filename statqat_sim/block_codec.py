@@ -207,8 +207,7 @@ def given_scale(
     shape = geometry.scale_shape(level.block)
     _refuse_codes(scale, format, level)
     given = library.as_scale(scale, shape, like)
-    if library.looks:
-        refuse_scale(given, format.name, library, may_be_negative=level.may_be_negative)
+    refuse_scale(scale, given, format.name, library, may_be_negative=level.may_be_negative)
     return library.broadcast(given, shape)
 
 

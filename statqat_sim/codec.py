@@ -220,8 +220,8 @@ class Codec:
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
-            ValueError: if a shape does not fit, for scales that are NaN (on devices, and by backend `torch`, they are
-                not looked at), for a zero-point out of range, or for a NaN under `nan_input: error`.
+            ValueError: if a shape does not fit, for scales that are NaN (arrays on devices, and tensors by backend
+                `torch`, are not looked at), for a zero-point out of range, or for a NaN under `nan_input: error`.
             UnsupportedError: for zero-points where the format takes none.
         """
         if self._blocks is not None:
@@ -291,10 +291,10 @@ class Codec:
         if isinstance(scale, int | float) and scale == scale:
             return scale
         library = library_of(self._backend or backend_for(x), x)
-        if not library.looks:
+        if not (library.looks or isinstance(scale, float)):
             return scale
         values = library.as_scale(scale, tuple(x.shape), x)
-        refuse_scale(values, self.format.name, library, may_be_negative=True)
+        refuse_scale(scale, values, self.format.name, library, may_be_negative=True)
         return values
 
     def _refuse(self, x: Any, scale: Any = None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import ArrayLibrary
+from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.plan.program import Storage
 
 EXACT_INTEGERS = 1 << 53
@@ -33,15 +33,22 @@ def refuse_long(x: Any, name: str, library: ArrayLibrary) -> None:
     refuse_first(wrong, library, "x", told)
 
 
-def refuse_scale(scale: Any, name: str, library: ArrayLibrary, *, may_be_negative: bool = False) -> None:
+def refuse_scale(scale: Any, values: Any, name: str, library: ArrayLibrary, *, may_be_negative: bool) -> None:
     """Raises ValueError for the first scale that is NaN, or negative where it may not be.
 
-    The scale is float32, as the library's `as_scale` gives it; `name` is that of the format that takes it.
+    Args:
+        scale: what the caller gave: numbers are always looked at.
+        values: the same as the library's `as_scale` gives it, in float32.
+        name: of the format that takes it.
+        library: arrays are looked at where it looks.
+        may_be_negative: whether only NaN are wrong.
     """
+    if isinstance(scale, int | float):
+        values, library = np.asarray(scale, np.float32), CPU
     allowed = -math.inf if may_be_negative else 0
-    if scale.min(initial=math.inf) >= allowed:  # NaN if one is: no mask is made of scales that are right
+    if not library.looks or values.min(initial=math.inf) >= allowed:  # NaN if one is: no mask where all are right
         return
-    for wrong, what in ((scale != scale, "NaN"), (scale < allowed, "negative")):
+    for wrong, what in ((values != values, "NaN"), (values < allowed, "negative")):
         told = f"is {what}; allowed for {name}: {'numbers' if may_be_negative else '0 and above'}"
         refuse_first(wrong, library, "scale", told)
 

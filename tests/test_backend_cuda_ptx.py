@@ -20,7 +20,7 @@ from cuda_on_cpu import GccLauncher
 from cuda_on_cpu.backend import LAUNCHER
 from cuda_on_cpu.ptx_launcher import PtxLauncher
 from inputs import SPECIALS, around, random_bits
-from nvcc import NVCC, known_architectures
+from nvcc import NVCC
 from reduction_cases import PLANS, in_dtype, wide_range
 from stochastic import drawn
 from word_plans import FLOAT_OPS, NANS, of_two_streams, pairs
@@ -45,8 +45,7 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.testing import assert_bit_exact
 
 PTX = PtxLauncher()
-BY_NVCC = NVCC is not None and "sm_90" in known_architectures()
-needs_nvcc = pytest.mark.skipif(not BY_NVCC, reason="nvcc is not installed, or does not know sm_90a")
+needs_nvcc = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 
 

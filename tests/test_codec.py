@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -254,6 +255,14 @@ def test_a_quotient_that_is_nan_is_refused_as_nan_is(x: float, scale: float) -> 
     with pytest.raises(ValueError, match=r"\(x / scale\)\[1\] is NaN"):
         codec.fake_quantize(np.float32([1, x]), scale=np.float32([1, scale]))
     assert codec.fake_quantize(np.float32([1, 2]), scale=np.float32(0)).tolist() == [0, 0]
+
+
+def test_numbers_are_looked_at_by_every_backend() -> None:
+    for format in (E4M3, load_format("mxfp4")):
+        with pytest.raises(ValueError, match="scale is NaN; allowed for "):
+            Codec(format, "torch").fake_quantize(torch.ones(32), scale=math.nan)
+    with pytest.raises(ValueError, match="scale is negative; allowed for mxfp4: 0 and above"):
+        Codec(load_format("mxfp4"), "torch").fake_quantize(torch.ones(32), scale=-1)
 
 
 @pytest.mark.parametrize("backend", ["auto", "reference"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nvcc import compiled
+from nvcc import compiled, require
 
 from cuda_on_cpu.launcher import GccLauncher, headers, runner
 from cuda_on_cpu.ptx import as_cpp
@@ -18,6 +18,7 @@ class PtxLauncher(GccLauncher):
     """See `launcher.Launcher`; arrays are numpy's."""
 
     def source(self, texts: Sequence[KernelText], cooperative: bool) -> str:
+        require("sm_90a")
         with tempfile.TemporaryDirectory() as folder:
             ptx = compiled(list(texts), "sm_90a", "ptx", Path(folder)).read_text()
         runners = [runner(index, _of_numbers(text), f"{text.name}{index}") for index, text in enumerate(texts)]

@@ -31,7 +31,7 @@ with warnings.catch_warnings(record=True) as caught:
         format = sqs.parse_format(name) if "{" in name else sqs.load_format(name)
         codec, reference = sqs.Codec(format, "numba"), sqs.Codec(format, "reference")
         results.append(bool((codec.encode(x) == reference.encode(x)).all()))
-        codec.fake_quantize(x, scale=x)
+        codec.fake_quantize(x, scale=np.nan_to_num(x))
 from statqat_sim.backends.numba_cpu.cache import _loaded
 hits, misses = (sum(sum(getattr(run.stats, kind).values()) for run in _loaded.values())
                 for kind in ("cache_hits", "cache_misses"))

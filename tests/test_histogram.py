@@ -246,7 +246,6 @@ def test_arrays_on_a_gpu_are_counted_there(dtype: str, channel_axis: int | None)
     FETCHED.clear()
     assert Histogram.of(OnGpu(x), channel_axis=channel_axis) == expected
     assert sum(FETCHED) <= 24 * len(expected.keys) + 16 * expected.channels  # and none of the data
-    FETCHED.clear()
 
 
 @pytest.mark.usefixtures("_cupy")
@@ -258,7 +257,6 @@ def test_arrays_are_counted_on_a_device_that_is_not_the_current_one(channel_axis
     tables = counter.count(there) + counter.count(there)
     assert {each.device.id for each in (tables.counts, tables.sums, tables.low, tables.high)} == {1}
     assert tables.histogram() == expected + expected
-    FETCHED.clear()
 
 
 @pytest.mark.usefixtures("_cupy")
@@ -266,7 +264,6 @@ def test_many_channels_on_a_gpu_are_counted_some_at_a_time() -> None:
     x = np.random.default_rng(0).standard_normal((20, 50)).astype(np.float32)
     assert Histogram.of(OnGpu(x), channel_axis=0, mantissa_bits=10) == Histogram.of(x, channel_axis=0, mantissa_bits=10)
     assert Histogram.of(OnGpu(x[:0]), channel_axis=0) == Histogram.of(x[:0], channel_axis=0)
-    FETCHED.clear()
 
 
 @pytest.mark.usefixtures("_cupy")

@@ -65,6 +65,7 @@ def module() -> ModuleType:
 @contextmanager
 def cupy_replaced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Modules of the backend that import cupy import this instead, and are forgotten afterwards."""
+    FETCHED.clear()
     package = "statqat_sim.backends.cupy_gpu"
     mine = [f"{package}.{name}" for name in ("cupy_arrays", "cupy_launcher", "by_library")]
     for name in mine:

@@ -75,7 +75,7 @@ def words() -> Any:
     found = random_bits(MANY)
     finite = np.abs(found.view(np.float32)) < np.inf
     found = np.where(finite, found, np.uint32(0x4048_F5C3))
-    found[17 :: MANY // len(SPECIALS)][: len(SPECIALS)] = SPECIALS[: len(found[17 :: MANY // len(SPECIALS)])]
+    found[np.linspace(17, MANY - 1, len(SPECIALS), dtype=int)] = SPECIALS
     return found
 
 

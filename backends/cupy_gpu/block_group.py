@@ -105,16 +105,11 @@ class GroupShape:
         return self.plan.result
 
     @property
-    def storages(self) -> tuple[Storage | Packed, ...]:
-        """Of elements, and of what is written of each."""
-        read = (self.elements.storage,) if self.elements else ()
-        return (*read, *((self.plan.result,) if self.plan else ()))
-
-    @property
     def fills_words(self) -> bool:
-        """Whether elements that lie next to each other make whole words, of every lane."""
-        words = [self.each * storage.bits % 32 == 0 for storage in self.storages]
-        return len(words) == 2 and all(words) and not self.down
+        """Whether the elements of a lane lie next to each other and make whole words, read and written."""
+        if self.elements is None or self.plan is None or self.down:
+            return False
+        return all(self.each * storage.bits % 32 == 0 for storage in (self.elements.storage, self.result))
 
     def plans(self) -> Iterator[PlanShape]:
         """All of them, in the order in which their numbers are counted."""

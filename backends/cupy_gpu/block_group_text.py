@@ -69,7 +69,8 @@ class _Printer:
 
     def _each_whole_lane(self, lines: list[str]) -> list[str]:
         """Of whole warps, in one row of whole groups that lie aligned."""
-        lanes = self.shape.lanes
+        lanes, elements = self.shape.lanes, self.shape.elements
+        assert elements is not None
         together = self.each * (WARP if lanes > 1 else 1)
         place = [f"const u64 row = 0, place = thread * {self.each};", f"[[maybe_unused]] const u32 left = {self.each};"]
         if lanes > 1:
@@ -77,7 +78,7 @@ class _Printer:
         each = each_thread(f"length / {self.each}", [*place, *lines])
         aligned = [
             f"is_aligned<{words_of(self.each, storage)}>({array})"
-            for array, storage in zip(("elements", "out"), self.shape.storages, strict=True)
+            for array, storage in (("elements", elements.storage), ("out", self.shape.result))
         ]
         whole = " && ".join(["rows == 1", f"length % {together} == 0", *aligned])
         return block(f"if ({whole})", [*each, "return;"])

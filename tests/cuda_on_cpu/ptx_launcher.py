@@ -13,14 +13,16 @@ from cuda_on_cpu.launcher import GccLauncher, headers, runner
 from cuda_on_cpu.ptx import as_cpp
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 
+ARCHITECTURE = "sm_90a"
+
 
 class PtxLauncher(GccLauncher):
     """See `launcher.Launcher`; arrays are numpy's."""
 
     def source(self, texts: Sequence[KernelText], cooperative: bool) -> str:
-        require("sm_90a")
+        require(ARCHITECTURE)
         with tempfile.TemporaryDirectory() as folder:
-            ptx = compiled(list(texts), "sm_90a", "ptx", Path(folder)).read_text()
+            ptx = compiled(list(texts), ARCHITECTURE, "ptx", Path(folder)).read_text()
         runners = [runner(index, _of_numbers(text), f"{text.name}{index}") for index, text in enumerate(texts)]
         return "\n".join([*headers(cooperative), as_cpp(ptx), *runners])
 

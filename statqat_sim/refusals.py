@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary
+from statqat_sim.arrays.tensors import viewed
 from statqat_sim.plan.program import Storage
 
 EXACT_INTEGERS = 1 << 53
+MAGNITUDE = 0x7FFF_FFFF
+"""A float32's bits but its sign."""
 
 
 def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
@@ -19,9 +22,10 @@ def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
     wrong = values != values
     if scale is not None:
         divisor, what = library.as_scale(scale, tuple(values.shape), values), "(x / scale)"
-        with np.errstate(all="ignore"):
-            quotient = values / divisor
-        wrong = (quotient != quotient) & (divisor != 0)
+        of_infinities = (abs(values) == math.inf) & (abs(divisor) == math.inf)
+        # from bits: on GPUs a subnormal divisor counts as 0
+        is_zero = viewed(divisor, "int32") & MAGNITUDE == 0
+        wrong = (wrong | (divisor != divisor) | of_infinities) & ~is_zero
     refuse_first(wrong, library, what, f"is NaN, which {name} refuses (nan_input: error)")
 
 

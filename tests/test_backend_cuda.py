@@ -837,6 +837,10 @@ def test_codecs_refuse_what_a_format_refuses() -> None:
     refusing = parse_format("name: strict\nextends: int8\nencode: {nan_input: error}\n")
     with pytest.raises(ValueError, match=r"x\[1\] is NaN, which strict refuses"):
         Codec(refusing, "cupy").encode(OnGpu(np.float32([1, np.nan]), device=1))
+    numbers, subnormal = OnGpu(np.float32([1, 0, np.nan])), 1e-40
+    with pytest.raises(ValueError, match=r"\(x / scale\)\[2\] is NaN, which strict refuses"):
+        Codec(refusing, "cupy").fake_quantize(numbers, scale=subnormal)
+    assert not memory(Codec(refusing, "cupy").fake_quantize(numbers, scale=-0.0)).any()
     x = normal(100)
     assert_bit_exact(memory(Codec(refusing, "cupy").encode(OnGpu(x))), reference("int8").encode(x))
     assert_bit_exact(memory(Codec(E4M3).fake_quantize(OnGpu(x), scale=0.3)), reference().fake_quantize(x, scale=0.3))

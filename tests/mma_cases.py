@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,16 @@ Array = NDArray[Any]
 FAMILIES = ("normal", "wide", "cancelling", "sparse", "tiny", "maximal", "finite_bits", "bits")
 
 
+loaded = cache(sqs.load_accelerator)
+"""An accelerator by its name; its file is read once."""
+
+
 def distinct(cases: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Of cases (device, instruction, format of A, format of B) those that no earlier one computes in the same way."""
     found: dict[object, tuple[str, ...]] = {}
     for case in cases:
         device, name, *formats = case
-        instruction = sqs.load_accelerator(device).instructions[name]
+        instruction = loaded(device).instructions[name]
         a, b = (
             next(each for each in operands if each.name == format)
             for operands, format in zip((instruction.a, instruction.b), formats, strict=True)

@@ -6,7 +6,7 @@ import zlib
 from typing import Any
 
 import numpy as np
-from mma_cases import assert_same, bits_of, drawn, exact, families_of, random_codes
+from mma_cases import assert_same, bits_of, distinct, drawn, exact, families_of, loaded, random_codes
 
 import statqat_sim as sqs
 from statqat_sim.matmul import Accelerator
@@ -16,16 +16,18 @@ from statqat_sim.spec.accelerator_dot import Sum
 CASES = [
     (name, instruction.name, a.name, b.name)
     for name in sqs.accelerators()
-    for instruction in sqs.load_accelerator(name).instructions.values()
+    for instruction in loaded(name).instructions.values()
     if not instruction.recipe
     for a, b in zip(instruction.a, instruction.b * len(instruction.a), strict=False)
 ]
 """Device, instruction, format of A, format of B."""
 
+DISTINCT = distinct(CASES)
+
 
 def chosen(case: tuple[str, ...]) -> tuple[Accelerator, Instruction, tuple[OperandFormat, OperandFormat]]:
     """What a case names."""
-    accelerator = sqs.load_accelerator(case[0])
+    accelerator = loaded(case[0])
     instruction = accelerator.instructions[case[1]]
     operands = zip((instruction.a, instruction.b), case[2:], strict=True)
     a, b = (next(each for each in formats if each.name == name) for formats, name in operands)

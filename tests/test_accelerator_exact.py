@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from mma_cases import distinct
-from mma_compare import CASES, compare, families
+from mma_compare import CASES, DISTINCT, compare, families
 
 SIZE = 3
 
 
-@pytest.mark.parametrize("case", distinct(CASES), ids="-".join)
+@pytest.mark.parametrize("case", DISTINCT, ids="-".join)
 def test_an_instruction_is_what_the_oracle_says(case: tuple[str, ...]) -> None:
     for family in families(case, 2):
         compare(case, family, SIZE)

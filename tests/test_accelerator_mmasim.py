@@ -7,9 +7,8 @@ import zlib
 
 import numpy as np
 import pytest
-from mma_cases import FAMILIES, Array, bits_of, distinct, drawn, families_of, random_codes
+from mma_cases import FAMILIES, Array, bits_of, distinct, drawn, families_of, loaded, random_codes
 
-import statqat_sim as sqs
 from statqat_sim.spec.accelerator import Instruction, OperandFormat
 
 pytest.importorskip("mmasim")
@@ -32,7 +31,7 @@ def cases() -> list[tuple[str, str, str, str]]:
     """Device, instruction, and the formats of A and B: all pairs."""
     found = []
     for device in ARCHITECTURES:
-        for name, each in sqs.load_accelerator(device).instructions.items():
+        for name, each in loaded(device).instructions.items():
             pairs = [(a.name, b.name) for a in each.a[:1] for b in each.b]
             known = () if each.recipe else [pair for pair in pairs if model(device, name, *pair)]
             found += [(device, name, *pair) for pair in known]
@@ -56,7 +55,7 @@ def _same_nan(found: Array, d: OperandFormat) -> Array:
 
 def compare(case: tuple[str, str, str, str], family: str, rows: int, columns: int) -> None:
     device, name, a_name, b_name = case
-    accelerator = sqs.load_accelerator(device)
+    accelerator = loaded(device)
     instruction = accelerator.instructions[name]
     a_format = next(each for each in instruction.a if each.name == a_name)
     b_format = next(each for each in instruction.b if each.name == b_name)

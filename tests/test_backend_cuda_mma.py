@@ -18,8 +18,8 @@ from cuda_on_cpu.stand_in import FETCHED, Foreign, cupy_replaced, memory
 from cuda_on_cpu.stand_in import Array as OnGpu
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from mma_cases import FAMILIES, assert_same, bits_of, distinct
-from mma_compare import CASES, arguments, chosen, compare, families
+from mma_cases import FAMILIES, assert_same, bits_of
+from mma_compare import CASES, DISTINCT, arguments, chosen, compare, families
 from mma_random import FOUND, Operands, accelerators, parsed
 from mma_ways import WAYS, normal
 
@@ -60,7 +60,7 @@ def _compiled() -> None:
 # --- the bits ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", distinct(CASES), ids="-".join)
+@pytest.mark.parametrize("case", DISTINCT, ids="-".join)
 def test_an_instruction_is_what_the_oracle_and_numba_say(case: tuple[str, ...]) -> None:
     accelerator = chosen(case)[0]
     first, *others = families(case, 2)

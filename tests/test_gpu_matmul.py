@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from mma_cases import FAMILIES, assert_same, bits_of, distinct
-from mma_compare import CASES, arguments, chosen, families
+from mma_cases import FAMILIES, assert_same, bits_of
+from mma_compare import DISTINCT, arguments, chosen, families
 from mma_random import Operands, accelerators, parsed
 from mma_ways import WAYS, normal
 
@@ -40,7 +40,7 @@ def back(result: Any) -> Any:
     return result.cpu().numpy() if isinstance(result, torch.Tensor) else cupy.asnumpy(result)
 
 
-@pytest.mark.parametrize("case", distinct(CASES), ids="-".join)
+@pytest.mark.parametrize("case", DISTINCT, ids="-".join)
 def test_an_instruction_is_what_numba_says(case: tuple[str, ...]) -> None:
     accelerator = chosen(case)[0]
     for family in families(case, 8):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -94,14 +94,7 @@ class Catalog:
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """Whether each file describes numbers or blocks, as far as it can be read."""
-        headers = _headers(self._versions)
-        return {stem: self._kind(stem, headers) for stem in headers}
-
-    def _kind(self, stem: str, headers: Mapping[str, _Header], generations: int = MAX_GENERATIONS) -> Kind:
-        header = headers.get(self.aliases.get(stem, stem))
-        if header is None or header.has_scales or not header.extends or not generations:
-            return "block" if header and header.has_scales else "number"
-        return self._kind(header.extends, headers, generations - 1)
+        return _kinds(self._versions)
 
     @property
     def _versions(self) -> _Versions:
@@ -207,8 +200,9 @@ def builtin_directory() -> Path:
 
 
 def resolver(known: Catalog, beside: Path | None = None) -> Resolve:
-    """Finds parents: in the folder of the file `beside`, then in the catalog."""
+    """Finds parents: in the folder of the file `beside`, then in the catalog; each is read once."""
 
+    @cache
     def resolve(name: str) -> Located:
         return read_file(sibling(beside, name) or known.path(name)).sound()
 
@@ -305,6 +299,19 @@ def _aliases(versions: _Versions) -> Mapping[str, str]:
         for alias in header.aliases:
             found.setdefault(alias, stem)
     return found
+
+
+@lru_cache(maxsize=8)
+def _kinds(versions: _Versions) -> Mapping[str, Kind]:
+    headers, aliases = _headers(versions), _aliases(versions)
+
+    def kind(stem: str, generations: int = MAX_GENERATIONS) -> Kind:
+        header = headers.get(aliases.get(stem, stem))
+        if header is None or header.has_scales or not header.extends or not generations:
+            return "block" if header and header.has_scales else "number"
+        return kind(header.extends, generations - 1)
+
+    return {stem: kind(stem) for stem in headers}
 
 
 def searched(search: Search) -> tuple[Path, ...]:

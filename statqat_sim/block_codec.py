@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, addresses, dtype_name
+from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, addresses, dtype_name, shape_of
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.block_levels import stored_as
@@ -88,9 +88,9 @@ class BlockCodec:
     def _job(self, x: Any, axis: int, scale: Any, weights: Any) -> _Job:
         """What a kernel is given: x, where its blocks lie, and scales and weights where the caller gives them."""
         kernel, library = self._kernel(x, with_scale=scale is not None)
+        geometry = self._geometry(shape_of(x, "x"), axis)
         values = library.as_float32(x, "x")
         options: dict[str, Any] = {}
-        geometry = self._geometry(tuple(values.shape), axis)
         if scale is not None:
             options["given"] = given_scale(scale, self.format, geometry, library, values)
         elif self.format.needs_scale:

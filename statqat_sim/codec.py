@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import CPU, dtype_name, float_storage, plain_name
+from statqat_sim.arrays import CPU, dtype_name, float_storage, plain_name, shape_of
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
@@ -293,7 +293,7 @@ class Codec:
         library = library_of(self._backend or backend_for(x), x)
         if not (library.looks or isinstance(scale, float)):
             return scale
-        values = library.as_scale(scale, tuple(x.shape), x)
+        values = library.as_scale(scale, shape_of(x, "x"), x)
         refuse_scale(scale, values, self.format.name, library, may_be_negative=True)
         return values
 
@@ -316,7 +316,7 @@ class Codec:
             _check_word(offset, "offset")
         if not self._is_stochastic:
             return {}
-        size = math.prod(x.shape)
+        size = math.prod(shape_of(x, "x"))
         if int(offset) + size > SEEDS:
             raise ValueError(f"offset is {offset}; allowed: with x's {size} elements at most 2^{SEED_BITS}")
         return {"seed": new_seed() if seed is None else int(seed), "offset": int(offset)}

@@ -22,6 +22,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """`pytest -m long` runs the long tests; without `-m` they are left out."""
     if config.option.markexpr:
         return
-    long = [item for item in items if item.get_closest_marker("long")]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    chosen: dict[bool, list[pytest.Item]] = {False: [], True: []}
+    for item in items:
+        chosen[item.get_closest_marker("long") is not None].append(item)
+    config.hook.pytest_deselected(items=chosen[True])
+    items[:] = chosen[False]

@@ -128,6 +128,15 @@ def test_an_array_that_no_backend_owns_is_refused() -> None:
             Codec(E4M3).encode(array)
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch", "reference"])
+def test_what_is_no_array_is_refused_before_anything_is_drawn(backend: str) -> None:
+    number = parse_format("name: drawn\nextends: int4\nencode: {rounding: stochastic_a}\n")
+    blocks = parse_format("name: drawn\nextends: mxfp4\nencode: {rounding: stochastic_a}\n")
+    for call in (Codec(number, backend).encode, Codec(blocks, backend).quantize, Codec(blocks, backend).pack):
+        with pytest.raises(TypeError, match="x is list; allowed: an array of float16"):
+            call([1.0])
+
+
 # --- arguments ---------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from statqat_sim.arrays.kinds import (
     is_cpu_array,
     is_cpu_tensor,
     plain_name,
+    shape_of,
     word_type,
 )
 from statqat_sim.arrays.library import ArrayLibrary
@@ -41,5 +42,6 @@ __all__ = [
     "real_array",
     "result_array",
     "separate",
+    "shape_of",
     "word_type",
 ]

@@ -65,6 +65,18 @@ def float_storage(array: Any, what: str) -> Storage:
     raise TypeError(f"{what} is {name}; allowed: an array of {READ}")
 
 
+def shape_of(array: Any, what: str) -> tuple[int, ...]:
+    """An array's shape.
+
+    Raises:
+        TypeError: for what has none.
+    """
+    shape = getattr(array, "shape", None)
+    if shape is None:
+        raise TypeError(f"{what} is {dtype_name(array)}; allowed: an array of {READ}")
+    return tuple(shape)
+
+
 def storage_dtype(storage: Storage | Packed) -> str:
     """The dtype of the arrays that callers give and get."""
     return Storage.UINT8.value if isinstance(storage, Packed) else storage.value

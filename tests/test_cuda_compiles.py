@@ -1,7 +1,7 @@
 """Nvcc compiles what the GPU backend prints, without a warning. What it computes is in `test_backend_cuda`.
 
-The normal run takes about 20 seconds: kernels of each family of formats, for one kind of GPU. `long` has all plans'
-shapes, for all GPUs, and takes some minutes.
+In the normal run every shape of a plan is compiled for every GPU, with little optimization. `long` has them as cupy
+compiles them, with scales in every place, and takes some minutes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from nvcc import ARCHITECTURES, NVCC, UNIT, compiled, require
+from nvcc import ARCHITECTURES, NVCC, QUICK, UNIT, compiled, require
 from reduction_cases import PLANS
 from stochastic import drawn
 
@@ -27,11 +27,10 @@ from statqat_sim.plan.source import LAYOUTS
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.number import NumberFormat
 
-FAMILIES = {
-    "floats": ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float6_e2m3fn", "bfloat16", "tf32", "float8_e8m0fnu"),
-    "integers": ("int4", "int8", "int3", "uint16"),
-    "listed": ("nf4", "posit8", "takum16", "lns8"),
-}
+FAMILIES = ("float", "int", "listed")
+"""Kinds of elements; those whose codes are listed are one family."""
+
+SCALES = (Feed.ARRAY, Feed.ROW, Feed.NUMBER)
 
 pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
 
@@ -43,25 +42,33 @@ def plans_of(format: NumberFormat, floats: Iterable[Storage]) -> Iterator[CodecP
             yield from (lower(format, purpose, floats=storage) for storage in floats)
 
 
-def kernels_of(plans: Iterable[CodecPlan]) -> list[KernelText]:
-    """Every kernel that plans of these shapes run as."""
+def of_family(family: str) -> list[NumberFormat]:
+    """The catalog's formats."""
+    numbers = [load_format(name) for name in formats(kind="number")]
+    return [each for each in numbers if family == (each.element.kind if each.element.kind in FAMILIES else "listed")]
+
+
+def kernels_of(plans: Iterable[CodecPlan], places: Iterable[Feed] = SCALES) -> list[KernelText]:
+    """Every kernel that plans of these shapes run as; `places`: where scales lie."""
     texts = {}
     for plan in plans:
         names = [stream.name for stream in plan.shape.streams[1:]]
-        for scale in (Feed.ARRAY, Feed.ROW, Feed.NUMBER) if "scale" in names else (Feed.ARRAY,):
+        for scale in places if "scale" in names else (Feed.ARRAY,):
             feeds = [Feed.DRAWN if name == "random" else scale for name in names]
             texts[elementwise(plan.shape, (Feed.ARRAY, *feeds), never_nan(plan)).text] = None
     return list(texts)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_family_compiles(family: str, tmp_path: Path) -> None:
-    require("sm_90a")
-    every = [plan for name in FAMILIES[family] for plan in plans_of(load_format(name), [Storage.FLOAT32])]
-    compiled(kernels_of(every), "sm_90a", "cubin", tmp_path)
+def test_every_shape_of_a_family_compiles(family: str, architecture: str, tmp_path: Path) -> None:
+    require(architecture)
+    every = [plan for format in of_family(family) for plan in plans_of(format, [Storage.FLOAT32])]
+    compiled(kernels_of(every, [Feed.ARRAY]), architecture, "cubin", tmp_path, *QUICK)
 
 
 def test_every_type_of_floats_and_random_bits_compile(tmp_path: Path) -> None:
+    """As cupy compiles them, with scales in every place."""
     require("sm_90a")
     floats = [Storage.FLOAT16, Storage.BFLOAT16, Storage.FLOAT64]
     every = list(plans_of(load_format("float4_e2m1fn"), floats))
@@ -75,12 +82,16 @@ def reductions(*names: str) -> list[KernelText]:
     return [reduction_kernel(PLANS[name](storage)).text for name in names for storage in LAYOUTS]
 
 
-def test_reductions_compile(tmp_path: Path) -> None:
-    """For one kind of GPU; they, too, have everything in registers, and no arithmetic that options change."""
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_reductions_and_matrix_instructions_compile(architecture: str, tmp_path: Path) -> None:
+    require(architecture)
+    compiled(reductions(*PLANS) + matrix_kernels(MMA_FORMS), architecture, "cubin", tmp_path, *QUICK)
+
+
+def test_reductions_have_everything_in_registers(tmp_path: Path) -> None:
+    """And no arithmetic that options change."""
     require("sm_90a")
-    texts = reductions("extremes", "histogram 6")
-    compiled(texts, "sm_90a", "cubin", tmp_path)
-    text = compiled(texts, "sm_90a", "ptx", tmp_path).read_text()
+    text = compiled(reductions("extremes", "histogram 6"), "sm_90a", "ptx", tmp_path).read_text()
     assert "ld.global.v4.u32" in text or "ld.global.v4.b32" in text
     assert not re.findall(r"\bfma\b|\.ftz|\.approx|\.local", text)
 
@@ -94,7 +105,7 @@ def matrix_kernels(forms: Iterable[MmaForm]) -> list[KernelText]:
     return [mma_kernel(form).text for form in forms]
 
 
-def test_matrix_instructions_compile(tmp_path: Path) -> None:
+def test_no_option_changes_matrix_instructions(tmp_path: Path) -> None:
     """One of each way of summing, with the arithmetic that it is written in.
 
     Only chains of float64 are contracted, only sums of neighbours wait in memory. What is cut to integers may be
@@ -132,8 +143,9 @@ def test_no_option_changes_the_arithmetic(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_catalog_compiles(architecture: str, tmp_path: Path) -> None:
     require(architecture)
-    numbers = [load_format(name) for name in formats(kind="number")]
-    texts = kernels_of(plan for format in numbers for plan in plans_of(format, [Storage.FLOAT32]))
-    texts += reductions(*PLANS)
+    every = [
+        plan for family in FAMILIES for format in of_family(family) for plan in plans_of(format, [Storage.FLOAT32])
+    ]
+    texts = kernels_of(every) + reductions(*PLANS)
     for first in range(0, len(texts), UNIT):
         compiled(texts[first : first + UNIT], architecture, "cubin", tmp_path)

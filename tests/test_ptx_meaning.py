@@ -15,6 +15,9 @@ from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 A, B = 0x8000_00FF, 0x1234_5678
 """Of registers %r2 and %r3."""
 
+HIGH = "mov.b64 {%r4, %r1}, %rd1;"
+"""The high word of a result of 64 bits."""
+
 OF_NAN = {"eq": 0, "ne": 0, "lt": 0, "ge": 0, "equ": 1, "neu": 1, "ltu": 1, "geu": 1, "nan": 1}
 """Comparisons of it with 1."""
 
@@ -56,6 +59,24 @@ RESULTS = {
     "st.global.u32 [%rd2], %r2; red.global.add.u32 [%rd2], -1; ld.global.u32 %r1, [%rd2];": A - 1,
     "add.rn.f32 %r1, 0f7f800000, 0fff800000;": 0x7FFF_FFFF,
     "mul.rn.f32 %r1, 0f00000001, 0f40000000;": 2,
+    "cvt.rzi.ftz.s32.f32 %r1, 0fbff33333;": 0xFFFF_FFFF,
+    "cvt.rzi.ftz.s32.f32 %r1, 0f80000001;": 0,
+    "cvt.rzi.ftz.s32.f32 %r1, 0f7fffffff;": 0,
+    "cvt.rzi.ftz.s32.f32 %r1, 0f4f000000;": 0x7FFF_FFFF,
+    "cvt.rzi.ftz.s32.f32 %r1, 0fff800000;": 0x8000_0000,
+    "cvt.rn.f32.f64 %r1, 0d36a8000000000000;": 2,
+    f"cvt.f64.f32 %rd1, 0f80000001; {HIGH}": 0xB6A0_0000,
+    f"cvt.rn.f64.s64 %rd1, -3; {HIGH}": 0xC008_0000,
+    f"cvt.rpi.f64.f64 %rd1, 0dbfe0000000000000; {HIGH}": 0x8000_0000,
+    f"copysign.f64 %rd1, 0d8000000000000000, 0d3ff8000000000000; {HIGH}": 0xBFF8_0000,
+    f"copysign.f64 %rd1, 0d3ff8000000000000, 0dfff8000000000000; {HIGH}": 0x7FF8_0000,
+    f"fma.rn.f64 %rd1, 0d3ff0000000000001, 0d3ff0000000000001, 0dbff0000000000002; {HIGH}": 0x3970_0000,
+    f"mov.b64 %rd1, {{%r3, %r2}}; shr.s64 %rd1, %rd1, 68; {HIGH}": 0xFFFF_FFFF,
+    f"mov.b64 %rd1, {{%r3, %r2}}; min.s64 %rd1, %rd1, 0; {HIGH}": A,
+    f"mov.b64 %rd1, {{%r3, %r2}}; neg.s64 %rd1, %rd1; {HIGH}": 0x7FFF_FF00,
+    "clz.b32 %r1, %r3;": 3,
+    "clz.b32 %r1, 0;": 32,
+    ".local .align 8 .b8 here[8]; mov.u64 %rd1, here; st.local.u32 [%rd1+4], %r2; ld.local.u32 %r1, [%rd1+4];": A,
     "setp.lt.s32 %p1, %r2, %r3; selp.u32 %r1, 1, 0, %p1;": 1,
     "setp.lt.u32 %p1, %r2, %r3; selp.u32 %r1, 1, 0, %p1;": 0,
     "setp.ne.u32 %p1, %r2, %r2; setp.eq.or.u32 %p1, %r2, %r3, !%p1; selp.u32 %r1, 1, 0, %p1;": 1,
@@ -112,6 +133,9 @@ def test_instructions_do_what_the_manual_says(instructions: str, results: dict[s
         "clz.b64 %r1, %rd1",
         "popc.b64 %r1, %rd1",
         "cvt.rzi.s32.f32 %r1, %r2",
+        "cvt.rzi.ftz.u32.f32 %r1, %r2",
+        "cvt.rzi.ftz.f32.f32 %r1, %r2",
+        "cvt.ftz.f64.f32 %rd1, %r2",
         "cvt.rz.f32.f64 %r1, %rd1",
         "setp.lt.and.ftz.f32 %p1, %r1, %r2, %p1",
         "cvta.shared.u64 %rd1, %rd2",
@@ -124,7 +148,9 @@ def test_instructions_do_what_the_manual_says(instructions: str, results: dict[s
         "shfl.sync.down.b32 %r1, %r2, 1, 31, -1",
         "bar.sync 1, 64",
         ".loc 1 2 3\n add.u32 %r1, %r1, %r2",
-        ".local .b8 here[8]",
+        ".local .b32 here[2]",
+        "ld.u32 %r1, [%rd1]",
+        "cvta.local.u64 %rd1, %rd2",
     ],
 )
 def test_instructions_that_are_not_known_are_refused(instruction: str) -> None:

@@ -9,6 +9,7 @@ from cuda_on_cpu.launcher import GccLauncher
 from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
+from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.backends.cupy_gpu.mma_kernel import CudaMma
 from statqat_sim.backends.numba_cpu.backend import NumbaBackend
 from statqat_sim.plan.block import BlockPlan
@@ -56,8 +57,12 @@ class CudaOnCpu:
 class WithCudaMma(NumbaBackend):
     """Numba's, but for matrix instructions."""
 
+    def __init__(self, launcher: Launcher = LAUNCHER) -> None:
+        super().__init__()
+        self._launcher = launcher
+
     def compile_mma(self, plan: MmaPlan) -> CudaMma:  # type: ignore[override]  # no numba
-        return CudaMma(plan, LAUNCHER, CPU)
+        return CudaMma(plan, self._launcher, CPU)
 
 
 class TensorsOnCuda(CudaOnCpu):

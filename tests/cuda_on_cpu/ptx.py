@@ -34,6 +34,10 @@ template <class T> static void store(u64 address, T value)
     is_misaligned |= address % sizeof(T) != 0;
     __builtin_memcpy((void *)address, &value, sizeof value);
 }
+static s32 truncated(float a)
+{
+    return a != a ? 0 : a >= 0x1p31f ? 0x7fffffff : a < -0x1p31f ? -0x7fffffff - 1 : (s32)a;
+}
 template <class T> static T left(T a, u32 by) { return by < 8 * sizeof a ? a << by : 0; }
 template <class T> static T right(T a, u32 by) { return by < 8 * sizeof a ? a >> by : a < 0 ? -1 : 0; }
 template <class T> static T ones(u32 length) { return ~left(~(T)0, length & 255); }
@@ -118,6 +122,8 @@ def _lines(statement: str, shared: dict[str, int]) -> Iterator[str]:
         yield f"{statement.removeprefix('$')};"
     elif statement.startswith(".reg"):
         yield _registers(statement)
+    elif statement.startswith(".local"):
+        yield _local(statement)
     elif not statement.startswith((".pragma", ".shared")):
         instruction = _parsed(statement, shared)
         done = statements(instruction)
@@ -131,6 +137,14 @@ def _registers(statement: str) -> str:
     kind, name, count = found.groups()
     names = [name] if count is None else [f"{name}{index}" for index in range(int(count))]
     return f"{'bool' if kind == 'pred' else 'u' + kind[1:]} {', '.join(names)};"
+
+
+def _local(statement: str) -> str:
+    """Memory of a thread. It holds bytes that no kernel may take for what it wrote."""
+    found = re.fullmatch(r"\.local\s+\.align\s+(\d+)\s+\.b8\s+(\w+)\[(\d+)\];", statement)
+    assert found is not None, statement
+    align, name, count = found.groups()
+    return f"alignas({align}) u8 {name}[{count}]; __builtin_memset({name}, 0xdb, {count});"
 
 
 def _parsed(statement: str, shared: dict[str, int]) -> Instruction:

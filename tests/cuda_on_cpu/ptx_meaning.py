@@ -80,7 +80,7 @@ def _access(instruction: Instruction) -> str:
 
 
 def _address(space: str, address: str) -> str:
-    assert space in ("global", "shared"), space
+    assert space in ("global", "shared", "local"), space
     return f"(u64)shared_memory + {address}" if space == "shared" else f"(u64)({address})"
 
 
@@ -145,15 +145,18 @@ def _of_predicates(name: str, arguments: Sequence[str]) -> str:
 def _of_floats(name: str, further: Sequence[str], arguments: Sequence[str]) -> str:
     *modes, kind = further
     numbers = [f"as_{kind}({argument})" for argument in arguments]
+    sign = f"((u{kind[1:]})1 << {int(kind[1:]) - 1})"
     match name, modes:
         case (("add" | "sub" | "mul" | "div"), ["rn"]):  # without, a product and a sum may become one
             return f"of_{kind}({numbers[0]} {OPERATORS[name]} {numbers[1]})"
         case "fma", ["rn"]:
             return f"of_{kind}(__builtin_fma{'f' * (kind == 'f32')}({', '.join(numbers)}))"
         case "abs", []:
-            return f"({arguments[0]} & ~((u{kind[1:]})1 << {int(kind[1:]) - 1}))"
+            return f"({arguments[0]} & ~{sign})"
         case "neg", []:
-            return f"({arguments[0]} ^ ((u{kind[1:]})1 << {int(kind[1:]) - 1}))"
+            return f"({arguments[0]} ^ {sign})"
+        case "copysign", []:
+            return f"({arguments[0]} & {sign} | {arguments[1]} & ~{sign})"
     raise AssertionError((name, further))
 
 
@@ -236,4 +239,6 @@ def _converted(further: Sequence[str], argument: str) -> str:
         case (("u" | "s"), ("u" | "s"), []):
             bits = int(to[1:])
             return _widened(f"(u{bits})({source})({argument})", bits, to[0] == "s")
+        case "s", "f", ["rzi", "ftz"] if (to, source) == ("s32", "f32"):  # cut off or flushed: zero
+            return f"(u32)truncated(as_f32({argument}))"
     raise AssertionError(further)

@@ -34,7 +34,9 @@ class BlockCodec:
         self._compiled = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
 
     def quantize(self, x: Any, axis: int, scale: Any, weights: Any, random: dict[str, Any]) -> QuantizedTensor:
-        job = self._job(x, axis, scale, weights)
+        return self._quantized(self._job(x, axis, scale, weights), x, random)
+
+    def _quantized(self, job: _Job, x: Any, random: dict[str, Any]) -> QuantizedTensor:
         codes, stored = job.kernel.quantize(job.values, job.geometry, **job.options, **random)
         codes, *arrays = (job.library.in_kind(array, x) for array in (codes, *stored))
         count = sum(each.name.startswith(layouts.SCALE) for each in self.format.stored)
@@ -45,7 +47,7 @@ class BlockCodec:
     def pack(self, x: Any, axis: int, scale: Any, weights: Any, random: dict[str, Any]) -> bytes:
         job = self._job(x, axis, scale, weights)
         if job.library is not CPU:
-            return self.quantize(x, axis, scale, weights, random).cpu().pack()
+            return self._quantized(job, x, random).cpu().pack()
         packed = layouts.dense_elements(self.format, job.geometry)
         codes, stored = job.kernel.quantize(job.values, job.geometry, **job.options, **random, packed=packed)
         names = [each.name for each in self.format.stored]
@@ -59,8 +61,9 @@ class BlockCodec:
         job = self._job(x, axis, scale, weights)
         result = _Result.of(out, job.geometry.shape, job.library, job.values)
         values = job.library.separate(job.values, result.target)
-        given = job.kernel.fake_quantize(values, job.geometry, out=result.into, **job.options, **random)
-        return result.given_back(given, x)
+        options = {name: job.library.separate(each, result.target) for name, each in job.options.items()}
+        found = job.kernel.fake_quantize(values, job.geometry, out=result.into, **options, **random)
+        return result.given_back(found, x)
 
     def dequantize(self, q: QuantizedTensor, out: Any) -> Any:
         if not isinstance(q, QuantizedTensor):

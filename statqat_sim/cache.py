@@ -29,7 +29,7 @@ def kernel_directory() -> Path:
 
 
 def clear_cache() -> int:
-    """Delete all cached kernels; the number of files that went."""
-    count = sum(1 for _ in cached_files())
+    """Delete all cached kernels that can be deleted; the number of files that went."""
+    before = set(cached_files())
     shutil.rmtree(kernel_directory(), ignore_errors=True)
-    return count
+    return len(before.difference(cached_files()))

@@ -31,6 +31,9 @@ LONG_INTEGERS = ("int64", "uint64")
 FORMATS = "a NumberFormat or a BlockFormat"
 """What a codec takes."""
 
+SHIFTED = 16
+"""Zero-points whose codecs are kept."""
+
 
 class Codec:
     """Bit-exact conversion between arrays of numbers and a format's codes. Results are of the input's kind.
@@ -138,9 +141,10 @@ class Codec:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             axis: along which blocks run; blocks of rows and columns lie in the last two axes.
             scale: given scales, in place of those that the outermost level's rule finds: a number, which is rounded
-                to float32, or a float32 array that broadcasts to the level's scales. Values, not codes: integer arrays
-                are refused where scales are stored as codes. 0 and above, but for rules that find negative ones.
-                Formats with `rule: given` need it.
+                to float32, or a float32 array that broadcasts to the level's scales. Each becomes the nearest scale
+                that the level's format holds: in MX 0.3 becomes 0.25, and 0 the smallest power of two. Values, not
+                codes: integer arrays are refused where scales are stored as codes. 0 and above, but for rules that
+                find negative ones. Formats with `rule: given` need it.
             weights: of the squared errors that `rule: mse` compares: one for each index of `axis`.
             seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
             offset: the index of x's first element among the random bits.
@@ -262,12 +266,16 @@ class Codec:
         return y
 
     def _codec_with(self, zero_point: int | None) -> Codec:
-        """The codec of the format with this zero-point, or with any, on the same backend."""
-        if zero_point not in self._shifted:
+        """The codec of the format with this zero-point, or with any, on the same backend; those last used are kept."""
+        codec = self._shifted.pop(zero_point, None)
+        if codec is None:
             format = self._number_format()
             shifted = with_any_zero_point(format) if zero_point is None else with_zero_point(format, zero_point)
-            self._shifted[zero_point] = Codec(shifted, self._backend.name if self._backend else "auto")
-        return self._shifted[zero_point]
+            codec = Codec(shifted, self._backend.name if self._backend else "auto")
+        self._shifted[zero_point] = codec
+        for unused in list(self._shifted)[:-SHIFTED]:
+            self._shifted.pop(unused, None)
+        return codec
 
     def _with_blocks(self, instead: str) -> BlockCodec:
         """What works with the format, if it is a block format; `instead`: what number formats have."""

@@ -74,7 +74,7 @@ def _sums(x: Any, y: Any) -> tuple[float, float, int]:
     if x.shape != y.shape:
         raise ValueError(f"x has shape {x.shape} and y has shape {y.shape}; allowed: equal shapes")
     noise = power = 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         for a, b in _blocks(x, y):
             noise += float(np.square(a - b).sum())
             power += float(np.square(a).sum())

@@ -82,7 +82,8 @@ class QuantizedTensor:
     def scale_values(self) -> tuple[Any, ...]:
         """What the scales stand for, as float32 arrays of their shapes: factors, each as its own format decodes it.
 
-        The scale of an element is their product, rounded to float32 after each factor, outermost first.
+        The scale of an element is their product, rounded to float32 after each factor, outermost first. Codes in the
+        CPU's memory are decoded by numpy, whatever backend they come from: they are few.
         """
         plans = zip(factors(self.format), self.scales, strict=True)
         return tuple(_kernel(plan, self.codes)(array) for plan, array in plans)
@@ -241,7 +242,7 @@ def _on_cpu(array: Any) -> Any:
 
 
 def _kernel(plan: CodecPlan, array: Any) -> Kernel:
-    """What runs a plan on an array; numpy's interpreter is fast enough for the few scales of CPU arrays."""
+    """What runs a plan on an array of scales; those of CPU arrays are few enough for numpy's interpreter."""
     return ReferenceKernel(plan) if is_cpu_array(array) else backend_for(array).compile(plan)
 
 

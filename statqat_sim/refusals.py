@@ -12,6 +12,8 @@ from statqat_sim.arrays.tensors import viewed
 from statqat_sim.plan.program import Storage
 
 EXACT_INTEGERS = 1 << 53
+"""Up to this magnitude float64 holds every integer."""
+
 MAGNITUDE = 0x7FFF_FFFF
 """A float32's bits but its sign."""
 

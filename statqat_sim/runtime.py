@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from operator import index
 from typing import Any, Protocol, runtime_checkable
 
@@ -160,12 +161,13 @@ class MmaKernel(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where plans run. Importing a backend's module must be cheap; it loads its compiler when first used.
+    """Where plans run: what every backend has. `OptionalParts` says what it may have beside.
 
-    It may also have `compile_mma`, which gives the `MmaKernel` of an `MmaPlan`.
+    Importing a backend's module must be cheap; it loads its compiler when first used.
     """
 
     name: str
+    """That of its entry point."""
 
     def __hash__(self) -> int:
         """Kernels are kept for each backend."""
@@ -179,17 +181,30 @@ class Backend(Protocol):
     def owns(self, array: object) -> bool:
         """Whether `backend="auto"` gives it this array; looks at the type and imports nothing."""
 
-    def library(self, array: object) -> ArrayLibrary:
-        """What knows this kind of array. A backend without this method computes on numpy's arrays and CPU tensors."""
-
     def compile(self, plan: CodecPlan) -> Kernel:
         """The kernel of an elementwise plan."""
 
+
+class OptionalParts(Protocol):
+    """What a backend may have beside `Backend`: any of these methods."""
+
+    def library(self, array: object) -> ArrayLibrary:
+        """What knows this kind of array. Without: the backend computes on numpy's arrays and CPU tensors."""
+
     def compile_block(self, plan: BlockPlan) -> BlockKernel:
-        """The kernel of a block plan. A backend without this method has no block formats."""
+        """The kernel of a block plan. Without: no block formats."""
 
     def compile_reduction(self, plan: ReductionPlan) -> ReductionKernel:
-        """The kernel of a reduction. A backend without this method has no histograms."""
+        """The kernel of a reduction. Without: no histograms."""
+
+    def compile_mma(self, plan: MmaPlan) -> MmaKernel:
+        """The kernel of a matrix instruction. Without: no products."""
+
+    def compile_row_scan(self, plan: RowScanPlan) -> RowScanKernel:
+        """The kernel of a scan of rows. Without, or without sums over rows: a histogram for each channel."""
+
+    def compile_row_sums(self) -> RowSumsKernel:
+        """Sums over rows, which a scan of rows needs beside it."""
 
 
 THREADS_VARIABLE = "STATQAT_NUM_THREADS"
@@ -238,7 +253,39 @@ def _default_threads() -> int:
 @cache
 def backends() -> Mapping[str, Backend]:
     """Every installed backend by name, available or not."""
-    return {entry.name: entry.load()() for entry in entry_points(group=GROUP)}
+    return {entry.name: _of_entry(entry) for entry in entry_points(group=GROUP)}
+
+
+@dataclass(slots=True, eq=False)
+class Broken:
+    """Stands for a backend that cannot be loaded: the others go on without it."""
+
+    name: str
+    reason: str
+
+    def available(self) -> str:
+        return self.reason
+
+    def versions(self) -> Mapping[str, str]:
+        return {}
+
+    def owns(self, array: object) -> bool:
+        return False
+
+    def compile(self, plan: CodecPlan) -> Kernel:
+        raise UnsupportedError(f"backend {self.name!r}: {self.reason}")
+
+
+def _of_entry(entry: EntryPoint) -> Backend:
+    """What an entry point leads to, whoever wrote it."""
+    try:
+        backend: Backend = entry.load()()
+        name = backend.name
+    except Exception as error:
+        return Broken(entry.name, f"{entry.value} cannot be loaded: {type(error).__name__}: {error}")
+    if name != entry.name:
+        return Broken(entry.name, f"{entry.value} calls itself {name!r}; allowed: {entry.name!r}, as its entry point")
+    return backend
 
 
 def backend_named(name: str) -> Backend:
@@ -274,7 +321,7 @@ def backend_for(array: object) -> Backend:
 
 def library_of(backend: Backend, array: object) -> ArrayLibrary:
     """What knows an array, as this backend computes on it."""
-    find = getattr(backend, "library", None)
+    find = _part(backend, "library")
     library: ArrayLibrary = CPU if find is None else find(array)
     return library
 
@@ -285,10 +332,7 @@ def block_kernel(backend: Backend, plan: BlockPlan) -> BlockKernel:
     Raises:
         UnsupportedError: if it has none.
     """
-    compile_block = getattr(backend, "compile_block", None)
-    if compile_block is None:
-        raise UnsupportedError(f"backend {backend.name!r} has no block formats; allowed: backends with compile_block")
-    kernel: BlockKernel = compile_block(plan)
+    kernel: BlockKernel = _required(backend, "compile_block", "block formats")(plan)
     return kernel
 
 
@@ -298,10 +342,7 @@ def reduction_kernel(backend: Backend, plan: ReductionPlan) -> ReductionKernel:
     Raises:
         UnsupportedError: if it has none.
     """
-    compile_reduction = getattr(backend, "compile_reduction", None)
-    if compile_reduction is None:
-        raise UnsupportedError(f"backend {backend.name!r} has no reductions; allowed: backends with compile_reduction")
-    kernel: ReductionKernel = compile_reduction(plan)
+    kernel: ReductionKernel = _required(backend, "compile_reduction", "reductions")(plan)
     return kernel
 
 
@@ -311,26 +352,37 @@ def mma_kernel(backend: Backend, plan: MmaPlan) -> MmaKernel:
     Raises:
         UnsupportedError: if it has none.
     """
-    compile_mma = getattr(backend, "compile_mma", None)
-    if compile_mma is None:
-        told = f"backend {backend.name!r} has no matrix instructions"
-        raise UnsupportedError(f"{told}; allowed: backends with compile_mma")
-    kernel: MmaKernel = compile_mma(plan)
+    kernel: MmaKernel = _required(backend, "compile_mma", "matrix instructions")(plan)
     return kernel
 
 
 def row_scan_kernel(backend: Backend, plan: RowScanPlan) -> RowScanKernel | None:
     """The backend's kernel of a scan of rows, if it has one."""
-    compile_row_scan = getattr(backend, "compile_row_scan", None)
-    kernel: RowScanKernel | None = None if compile_row_scan is None else compile_row_scan(plan)
-    return kernel
+    compile_row_scan = _part(backend, "compile_row_scan")
+    return compile_row_scan and compile_row_scan(plan)
 
 
 def row_sums_kernel(backend: Backend) -> RowSumsKernel | None:
     """The backend's sums over rows, if it has them."""
-    compile_row_sums = getattr(backend, "compile_row_sums", None)
-    kernel: RowSumsKernel | None = None if compile_row_sums is None else compile_row_sums()
-    return kernel
+    compile_row_sums = _part(backend, "compile_row_sums")
+    return compile_row_sums and compile_row_sums()
+
+
+def _part(backend: Backend, method: str) -> Callable[..., Any] | None:
+    """One of the `OptionalParts`, if the backend has it."""
+    return getattr(backend, method, None)
+
+
+def _required(backend: Backend, method: str, what: str) -> Callable[..., Any]:
+    """One of the `OptionalParts`.
+
+    Raises:
+        UnsupportedError: if the backend does not have it.
+    """
+    found = _part(backend, method)
+    if found is None:
+        raise UnsupportedError(f"backend {backend.name!r} has no {what}; allowed: backends with {method}")
+    return found
 
 
 def _ready(backend: Backend) -> Backend:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import statqat_sim as sqs
 from statqat_sim.errors import SpecError
 from statqat_sim.plan.mma import lower_mma
 from statqat_sim.spec.accelerator import Add, Float64, Fused, Selection, Start, Status
-from statqat_sim.spec.accelerator_catalog import load_spec
+from statqat_sim.spec.accelerator_catalog import is_accelerator, load_spec
 from statqat_sim.spec.accelerator_dot import Enter, Order, Per, Sum, ordered
 from statqat_sim.spec.catalog import builtin_directory
 
@@ -166,6 +168,31 @@ def test_a_users_folder_of_accelerators_is_searched(tmp_path: Path) -> None:
     assert "mine" in sqs.accelerators(tmp_path)
     assert "mine" not in sqs.formats(tmp_path)
     assert sqs.load_accelerator("mine", tmp_path).name == "mine"
+
+
+def test_a_link_to_nowhere_hides_no_other_accelerator(tmp_path: Path) -> None:
+    folder = tmp_path / "accelerator"
+    folder.mkdir()
+    (folder / "lost.yaml").symlink_to(folder / "nowhere")
+    (folder / "mine.yaml").write_text("name: mine\naliases: [own]\ninstructions:\n  m.f16.f32: {dot: {sum: exact}}\n")
+    assert "lost" not in sqs.accelerators(tmp_path)
+    assert sqs.load_accelerator("h100", tmp_path).name == "nvidia_h100"
+    assert sqs.load_accelerator("own", tmp_path).name == "mine"
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: iter([path]), lambda path: [str(path)]])
+def test_folders_are_named_in_any_way(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+    (tmp_path / "accelerator").mkdir()
+    (tmp_path / "small.yaml").write_text("name: small\nelement: {kind: float, exponent_bits: 4, mantissa_bits: 1}\n")
+    operands = "{a: small, b: small, c: float32, d: float32, shape: [1, 1, 4]}"
+    text = f"extends: nvidia_a100\ninstructions:\n  own: {{operands: {operands}, dot: {{sum: exact}}}}\n"
+    (tmp_path / "accelerator/mine.yaml").write_text(f"name: mine\n{text}")
+    (tmp_path / "accelerator/child.yaml").write_text("name: child\nextends: mine\n")
+    for name in ("mine", "child"):
+        assert sqs.load_accelerator(name, kind(tmp_path)).instructions["own"].a[0].name == "small"
+    assert "own" in sqs.parse_accelerator("name: other\nextends: child\n", search=kind(tmp_path)).instructions
+    assert is_accelerator("mine", kind(tmp_path))
+    assert "mine" in sqs.accelerators(kind(tmp_path))
 
 
 # --- the built-in files ------------------------------------------------------------------------------------------

@@ -10,9 +10,10 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,18 @@ def test_reversed_and_transposed_overlap(view: Callable[[Array], Array]) -> None
     assert_bit_exact(memory, expected)
 
 
+@pytest.mark.parametrize("codec", [CODEC, Codec(load_format("mxfp4"), "numba")], ids=["number", "blocks"])
+def test_elements_of_out_have_a_place_each(codec: Codec) -> None:
+    x = normal(4, 64)
+    windows = np.lib.stride_tricks.as_strided(np.zeros(256, np.float32), (4, 64), (32, 4))
+    for out in (torch.zeros(1, 64).expand(4, 64), windows):
+        with pytest.raises(ValueError, match="elements of out share memory; allowed: arrays with a place for each"):
+            codec.fake_quantize(torch.from_numpy(x) if isinstance(out, torch.Tensor) else x, out=out)
+    memory = np.zeros((8, 4, 200), np.float32)
+    for out in (memory[0, :, ::3][:, :64], memory[::-2, 1, :64], memory[:4, 0, 64:0:-1], memory[0, :, :64][:, ::-1]):
+        assert_bit_exact(codec.fake_quantize(x, out=out), codec.fake_quantize(x))
+
+
 @pytest.mark.parametrize("size", [500, SPLIT + 5000])
 def test_out_over_the_scales(size: int) -> None:
     x, scales = normal(size), np.abs(normal(size, seed=2)) + 1
@@ -364,6 +377,20 @@ def test_out_over_the_scales(size: int) -> None:
 def test_empty_arrays_take_scales(shape: tuple[int, ...], scale_shape: tuple[int, ...]) -> None:
     result = CODEC.fake_quantize(np.zeros(shape, np.float32), scale=np.ones(scale_shape, np.float32))
     assert (result.shape, result.dtype) == (shape, np.float32)
+
+
+def test_scales_may_lie_anywhere() -> None:
+    x, some = normal(4, 64), np.abs(normal(8, 4, 128)) + 1
+    unaligned = np.frombuffer(b"x" + some[0, :, :64].tobytes(), np.float32, offset=1).reshape(4, 64)
+    number = np.broadcast_to(np.float32(0.5), (4, 64))
+    views = (some[0, :, ::2], some[::2, :, :1][:, 0], some[0, :, 63::-1], some[0, ::-1, 7:8], unaligned, number)
+    for scale in (*views, unaligned[:, :1], unaligned[0]):
+        expected = REFERENCE.fake_quantize(x, scale=scale.copy())
+        assert_bit_exact(CODEC.fake_quantize(x, scale=scale), expected)
+    assert_bit_exact(
+        CODEC.fake_quantize(x[0], scale=some[0, 0, 63::-1]),
+        REFERENCE.fake_quantize(x[0], scale=some[0, 0, 63::-1].copy()),
+    )
 
 
 @pytest.mark.parametrize("length", [1, 2, kernel.MIN_ROW - 1, kernel.MIN_ROW, kernel.MIN_ROW + 1, 1000])
@@ -451,6 +478,58 @@ def test_an_error_in_a_piece_is_raised() -> None:
     runtime.set_threads(2)
     with pytest.raises(MemoryError, match="in a thread"):
         threads.run_in_pieces(4 * SPLIT, 1, fail)
+
+
+def test_no_piece_outlives_an_interrupt() -> None:
+    """Pieces write to memory that belongs to nobody when the caller is gone."""
+    ended = threading.Event()
+
+    def run(start: int, stop: int) -> None:
+        if start == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.1)
+        ended.set()
+
+    runtime.set_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_in_pieces(4 * SPLIT, 1, run)
+    assert ended.is_set()
+
+
+def test_no_piece_outlives_one_that_fails() -> None:
+    ended = threading.Event()
+
+    def run(start: int, stop: int) -> None:
+        if stop == 4 * SPLIT:
+            time.sleep(0.1)
+            ended.set()
+        elif start:
+            raise MemoryError("in a thread")
+
+    runtime.set_threads(4)
+    with pytest.raises(MemoryError, match="in a thread"):
+        threads.run_in_pieces(4 * SPLIT, 1, run)
+    assert ended.is_set()
+
+
+def test_no_piece_outlives_an_interrupt_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, waits = threading.Event(), iter((KeyboardInterrupt(), None))
+
+    def interrupted(pieces: list[Future[None]]) -> None:
+        if error := next(waits):
+            raise error
+        wait(pieces)
+
+    def run(start: int, stop: int) -> None:
+        if start:
+            time.sleep(0.1)
+            ended.set()
+
+    monkeypatch.setattr(threads, "wait", interrupted)
+    runtime.set_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run_in_pieces(4 * SPLIT, 1, run)
+    assert ended.is_set()
 
 
 def test_several_threads_at_once() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import statqat_sim as sqs
 from statqat_sim import layouts
+from statqat_sim.block_codec import BlockCodec
 from statqat_sim.geometry import Geometry
 from statqat_sim.layouts.bits import pack_bits, unpack_bits
 from statqat_sim.layouts.coding import HalfSplit, Swizzle128x4
@@ -296,6 +297,14 @@ def test_other_lengths_are_refused(name: str, shape: tuple[int, ...], size: int,
     with pytest.raises(ValueError) as caught:  # noqa: PT011  # the whole message is compared
         sqs.unpack(bytes(size), block_format(name), shape)
     assert str(caught.value) == message
+
+
+def test_what_lies_elsewhere_is_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    prepare, codec, x, seen = BlockCodec._job, sqs.Codec(block_format("mxfp4"), "torch"), torch.ones(2, 32), []
+    monkeypatch.setattr(BlockCodec, "_job", lambda self, *args: seen.append(args) or prepare(self, *args))
+    assert codec.pack(x) == sqs.Codec(block_format("mxfp4")).quantize(x).pack()
+    assert len(seen) == 2  # one by each codec
 
 
 def test_unpacking_takes_bytes_of_any_kind() -> None:

@@ -124,7 +124,7 @@ def test_a_directory_that_cannot_be_written_to_costs_one_warning(
         raise PermissionError(f"temporary file {next(numbers)}")
 
     monkeypatch.setenv("STATQAT_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    monkeypatch.setattr(Path, "write_bytes", refuse)
     monkeypatch.setattr(kernels, "_loaded", {})
 
     def compile_three() -> None:
@@ -192,6 +192,16 @@ def test_another_printer_has_kernels_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert kernels._name(shape, variant) != name
 
 
+def test_a_source_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, target: Path) -> Path:
+        raise OSError("no room")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no room"):
+        kernels._written(tmp_path, "loop", "text")
+    assert not files(tmp_path)
+
+
 # --- the directory -----------------------------------------------------------------------------------------------
 
 
@@ -214,6 +224,14 @@ def test_clearing_deletes_the_kernels_and_nothing_else(warm: Path, monkeypatch: 
     assert files(warm).keys() == {"mine.txt", "other/file"}
     assert list(cache.cached_files()) == []
     assert cache.clear_cache() == 0
+
+
+def test_clearing_counts_what_went_alone(warm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATQAT_CACHE_DIR", str(warm))
+    monkeypatch.setattr(cache.shutil, "rmtree", lambda path, *, ignore_errors: next(cache.cached_files()).unlink())
+    count = len(list(cache.cached_files()))
+    assert cache.clear_cache() == 1
+    assert len(list(cache.cached_files())) == count - 1
 
 
 def test_clearing_does_not_follow_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import edges, random_bits
 
-from statqat_sim import Codec, NumberFormat, formats, load_format, parse_format
+import statqat_sim as sqs
+from statqat_sim import Codec, NumberFormat, formats, load_format, measure, parse_format
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.testing import assert_bit_exact
 
@@ -135,6 +136,18 @@ def test_what_is_no_array_is_refused_before_anything_is_drawn(backend: str) -> N
     for call in (Codec(number, backend).encode, Codec(blocks, backend).quantize, Codec(blocks, backend).pack):
         with pytest.raises(TypeError, match="x is list; allowed: an array of float16"):
             call([1.0])
+
+
+def test_numpy_s_error_states_change_nothing() -> None:
+    x = np.array([1e-300, 1, -3e-39, 1e300, -2])
+    formats = [load_format(name) for name in ("mxfp4", "float8_e4m3fn")]
+    expected = [Codec(format).fake_quantize(x) for format in formats]
+    with np.errstate(all="raise"):
+        for format, y in zip(formats, expected, strict=True):
+            assert_bit_exact(Codec(format).fake_quantize(x), y)
+        sqs.Iterative().fit(x[:3], INT4)
+        assert sqs.sqnr_db(x[:3], x[:3] * 1.5) > 0
+        assert sqs.measure(x[:3], [INT4])[0]["sqnr_db"] > 10
 
 
 # --- arguments ---------------------------------------------------------------------------------------------------
@@ -264,6 +277,16 @@ def test_a_quotient_that_is_nan_is_refused_as_nan_is(x: float, scale: float) -> 
     with pytest.raises(ValueError, match=r"\(x / scale\)\[1\] is NaN"):
         codec.fake_quantize(np.float32([1, x]), scale=np.float32([1, scale]))
     assert codec.fake_quantize(np.float32([1, 2]), scale=np.float32(0)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("scale", [True, np.True_, np.array(False), torch.tensor(True)], ids=repr)
+def test_true_is_no_scale(scale: Any) -> None:
+    for format in (E4M3, load_format("mxfp4")):
+        for backend, x in (("auto", np.ones(32)), ("reference", np.ones(32)), ("torch", torch.ones(32))):
+            with pytest.raises(TypeError, match="scale is bool; allowed: numbers"):
+                Codec(format, backend).fake_quantize(x, scale=scale)
+        with pytest.raises(TypeError, match="scale is bool; allowed: numbers"):
+            measure(np.ones(32), format, scale=scale)
 
 
 def test_numbers_are_looked_at_by_every_backend() -> None:

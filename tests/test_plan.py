@@ -361,6 +361,14 @@ def test_another_part_has_names_of_its_own() -> None:
     assert dict(zip(plan.shape.params, plan.params, strict=True)) == {"bias": 7, "via: bias": 8, "via: inner: bias": 9}
 
 
+def test_a_part_that_fails_gives_its_name_to_no_other() -> None:
+    builder = Builder()
+    with pytest.raises(LookupError), builder.scope("via"):
+        raise LookupError
+    plan = builder.finish(builder.input("x", Storage.UINT32) + builder.param("bias", 7), Storage.UINT32)
+    assert plan.shape.params == ("bias",)
+
+
 def test_numbers_wrap_to_words() -> None:
     assert built(lambda x: x + x.builder.param("minus one", -1) + -1).params == (M,)
 

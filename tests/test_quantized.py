@@ -341,6 +341,27 @@ def test_out_may_overlap_codes() -> None:
     assert_bit_exact(codec.dequantize(moved, out=out).copy(), expected)
 
 
+@pytest.mark.parametrize("backend", ["numba", "torch", "reference"])
+@pytest.mark.parametrize("name", ["nf4_block64", "fp8_block128_deepseek", "mxfp4"])
+def test_out_over_given_scales(name: str, backend: str) -> None:
+    codec, x = sqs.Codec(sqs.load_format(name), backend), some(64, 128)
+    memory = np.abs(some(64, 128)) + np.float32(0.5)
+    count = codec.quantize(x).scales[0].size
+    scale = memory.reshape(-1)[:count].reshape(64, -1)
+    expected = codec.fake_quantize(x, scale=scale.copy())
+    assert_bit_exact(codec.fake_quantize(x, scale=scale, out=memory), expected)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch", "reference"])
+def test_out_over_stored_scales(backend: str) -> None:
+    codec, x = sqs.Codec(sqs.load_format("nf4_block64"), backend), some(4096)
+    q = codec.quantize(x)
+    memory = np.zeros(4096, np.float32)
+    memory[:64] = q.scales[0]
+    moved = sqs.QuantizedTensor(q.codes, (memory[:64],), q.format)
+    assert_bit_exact(codec.dequantize(moved, out=memory), codec.dequantize(q))
+
+
 @pytest.mark.parametrize(
     ("out", "error", "message"),
     [

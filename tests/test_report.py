@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import statqat_sim as sqs
+from statqat_sim.atomic import replacing
 from statqat_sim.measurement import Row, measure
-from statqat_sim.report.atomic import replacing
 from statqat_sim.report.curves import Curves, Scale
 from statqat_sim.report.errors import error_table
 from statqat_sim.report.facts import facts, number, value_table

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -113,6 +115,57 @@ def test_there_is_no_silent_fall_back(third_party: type[ThirdParty], monkeypatch
         Codec(load_format("int4")).encode(np.zeros(3, np.float32))
     with pytest.raises(UnsupportedError, match="backend 'third'"):
         Codec(load_format("int4"), "third")
+
+
+def test_a_backend_of_the_required_parts_alone_is_one() -> None:
+    assert isinstance(ThirdParty(), runtime.Backend)
+    for compiled, what in ((runtime.block_kernel, "block formats"), (runtime.reduction_kernel, "reductions")):
+        with pytest.raises(UnsupportedError, match=f"backend 'third' has no {what}; allowed: backends with compile_"):
+            compiled(ThirdParty(), None)  # type: ignore[operator]
+    with pytest.raises(UnsupportedError, match="no matrix instructions; allowed: backends with compile_mma"):
+        runtime.mma_kernel(ThirdParty(), None)  # type: ignore[arg-type]
+    assert runtime.row_scan_kernel(ThirdParty(), None) is None  # type: ignore[arg-type]
+    assert runtime.row_sums_kernel(ThirdParty()) is None
+
+
+def test_the_optional_parts_are_those_that_are_asked_for() -> None:
+    parts = {name for name in vars(runtime.OptionalParts) if name == "library" or name.startswith("compile_")}
+    source = inspect.getsource(runtime)
+    assert parts == set(re.findall(r'_(?:part|required)\(backend, "(\w+)"', source))
+    guide = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
+    assert not [name for name in parts if f"`{name}`" not in guide]
+
+
+@pytest.mark.parametrize(
+    ("module", "reason"),
+    [
+        ({}, "broken_backend:Backend cannot be loaded: AttributeError: .*'Backend'"),
+        ({"Backend": lambda: 1 / 0}, "broken_backend:Backend cannot be loaded: ZeroDivisionError: division by zero"),
+        ({"Backend": ThirdParty}, "broken_backend:Backend calls itself 'third'; allowed: 'broken', as its entry point"),
+    ],
+    ids=["import", "call", "name"],
+)
+def test_a_backend_that_cannot_be_loaded_says_so_and_disables_no_other(
+    module: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "broken_backend", ModuleType("broken_backend"))
+    sys.modules["broken_backend"].__dict__.update(module)
+    broken = EntryPoint("broken", "broken_backend:Backend", runtime.GROUP)
+    monkeypatch.setattr(runtime, "entry_points", lambda group: [broken, *entry_points(group=group)])
+    runtime.backends.cache_clear()
+    try:
+        assert isinstance(runtime.backends()["broken"], runtime.Backend)
+        assert re.fullmatch(reason, runtime.backends()["broken"].available() or "")
+        assert runtime.backends()["broken"].versions() == {}
+        assert Codec(load_format("int4")).encode(np.ones(3, np.float32)).tolist() == [1, 1, 1]
+        with pytest.raises(TypeError, match="no backend owns"):
+            runtime.backend_for(Mine())
+        with pytest.raises(UnsupportedError, match=f"backend 'broken': {reason}"):
+            Codec(load_format("int4"), "broken")
+        with pytest.raises(UnsupportedError, match=f"backend 'broken': {reason}"):
+            runtime.backends()["broken"].compile(None)  # type: ignore[arg-type]
+    finally:
+        runtime.backends.cache_clear()
 
 
 # --- threads -----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from statqat_sim import Codec, Scale, load_format, parse_format
+from statqat_sim.codec import SHIFTED
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -130,6 +131,15 @@ def test_many_zero_points_give_what_one_gives(rounding: str, nan_input: str, bit
         alone = Scale(scale.value[row], scale.zero_point[row])
         expected = Codec(fmt).fake_quantize(x[row], scale=alone, seed=seed, offset=row * 40)
         np.testing.assert_array_equal(y[row].view(np.uint32), expected.view(np.uint32))
+
+
+def test_codecs_of_a_few_zero_points_are_kept() -> None:
+    codec, x = Codec(load_format("uint8")), np.linspace(-1, 1, 9, dtype=np.float32)
+    for point in range(256):
+        codec.fake_quantize(x, scale=Scale(np.array(0.1), np.array(point)))
+        kept = codec._codec_with(0)
+    assert codec._codec_with(0) is kept  # used each time
+    assert len(codec._shifted) == SHIFTED
 
 
 def test_results_where_they_are_asked_for() -> None:

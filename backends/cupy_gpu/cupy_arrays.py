@@ -20,7 +20,7 @@ from statqat_sim.arrays import (
     real_array,
     word_type,
 )
-from statqat_sim.arrays.kinds import storage_dtype
+from statqat_sim.arrays.kinds import conversion_to, storage_dtype
 from statqat_sim.backends.cupy_gpu.conversions import converted
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.plan.program import WORD, Packed, Storage
@@ -142,8 +142,8 @@ class CupyLibrary:
         (first, last), (start, stop) = _extent(source), _extent(target)
         if last <= start or stop <= first:
             return source
-        same = source.data.ptr == target.data.ptr and source.itemsize == target.itemsize
-        return source if same and source.strides == target.strides else source.copy()
+        places = [(array.data.ptr, array.itemsize, array.shape, array.strides) for array in (source, target)]
+        return source if places[0] == places[1] else source.copy()
 
     def in_kind(self, result: Any, like: Any) -> Any:
         """See `ArrayLibrary`: of libraries that keep to the array API's standard, their own array; of others cupy's."""
@@ -179,7 +179,10 @@ def _view(array: Any, storage: Storage | Packed, what: str) -> Any:
 
 def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:
     """How an array of numbers gets the dtype that is wanted."""
-    return f'; convert it: {what}.astype("{storage_dtype(storage)}")' if view.dtype.kind in "fiu" else ""
+    if view.dtype.kind not in "fiu":
+        return ""
+    wanted = storage_dtype(storage)
+    return conversion_to(wanted, f'{what}.astype("{wanted}")', is_integer=view.dtype.kind != "f")
 
 
 def _in_order(view: Any) -> Any:

@@ -163,13 +163,12 @@ class _Work:
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:
     """Flat, aligned scales, and how many consecutive elements of an array of this shape each of them serves."""
-    scale = np.require(scale, requirements="A")
     if scale.size == 1:
-        return scale.reshape(1), math.prod(shape)
+        return np.require(scale, requirements="A").reshape(1), math.prod(shape)
     aligned = scale.reshape((1,) * (len(shape) - scale.ndim) + scale.shape)
     axis = max(index for index, size in enumerate(aligned.shape) if size > 1)
     length = math.prod(shape[axis + 1 :])
     if length < MIN_ROW:
-        return np.broadcast_to(aligned, shape).reshape(-1), 1
+        return np.require(np.broadcast_to(aligned, shape), requirements=("C", "A")).reshape(-1), 1
     leading = np.broadcast_to(aligned, (*shape[: axis + 1], *aligned.shape[axis + 1 :]))
-    return np.ascontiguousarray(leading).reshape(-1), length
+    return np.require(leading, requirements=("C", "A")).reshape(-1), length

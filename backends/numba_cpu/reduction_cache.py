@@ -7,7 +7,8 @@ from typing import Any
 
 from numba import types
 
-from statqat_sim.backends.numba_cpu.cache import PRINTER, Generated, array_type, digest, kept, printed_by
+from statqat_sim.arrays import word_type
+from statqat_sim.backends.numba_cpu.cache import PRINTER, Generated, digest, kept, printed_by
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant, loop
 from statqat_sim.plan.reduction import Reducer, ReductionPlan
 
@@ -111,7 +112,7 @@ def _generated(plan: ReductionPlan) -> Generated:
 
 def words_of(plan: ReductionPlan) -> str:
     """The dtype that a reduction sees its array as."""
-    return "uint32" if plan.is_identity else array_type(plan.storage)
+    return "uint32" if plan.is_identity else word_type(plan.storage)
 
 
 def _text(plan: ReductionPlan, *, on_disk: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 
 from statqat_sim.runtime import get_threads
@@ -20,7 +20,10 @@ _pool_lock = Lock()
 
 
 def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(start, stop)` for pieces that cover `range(count)`, whose items are `unit` elements each."""
+    """Call `run(start, stop)` for pieces that cover `range(count)`, whose items are `unit` elements each.
+
+    No piece runs any more when this ends, be it with an error: pieces write to memory that is freed then.
+    """
     pieces = min(get_threads(), count) if count * unit >= MIN_ELEMENTS else 1
     if pieces <= 1:
         run(0, count)
@@ -28,10 +31,24 @@ def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> Non
     grain = ALIGNMENT if unit == 1 else 1
     size = -(-count // (pieces * grain)) * grain
     starts = range(0, count, size)
-    waiting = [_threads().submit(run, start, min(start + size, count)) for start in starts[1:]]
-    run(0, min(size, count))
-    for piece in waiting:
-        piece.result()
+    others: list[Future[None]] = []
+    try:
+        for start in starts[1:]:
+            others.append(_threads().submit(run, start, min(start + size, count)))  # noqa: PERF401  # may be interrupted
+        run(0, min(size, count))
+    finally:
+        _wait_for(others)
+    for other in others:
+        other.result()
+
+
+def _wait_for(pieces: list[Future[None]]) -> None:
+    """Until all have ended, also where this is interrupted."""
+    try:
+        wait(pieces)
+    except BaseException:
+        _wait_for(pieces)
+        raise
 
 
 def _threads() -> ThreadPoolExecutor:

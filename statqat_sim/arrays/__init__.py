@@ -2,7 +2,7 @@
 
 from statqat_sim.arrays.addresses import addresses
 from statqat_sim.arrays.cpu import CPU, CpuLibrary
-from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array
+from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array, refuse_flag
 from statqat_sim.arrays.kinds import (
     FLOATS,
     HALVES,
@@ -40,6 +40,7 @@ __all__ = [
     "is_cpu_tensor",
     "plain_name",
     "real_array",
+    "refuse_flag",
     "result_array",
     "separate",
     "shape_of",

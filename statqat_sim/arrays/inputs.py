@@ -11,6 +11,7 @@ import numpy as np
 from statqat_sim.arrays.kinds import (
     INTEGERS,
     Array,
+    conversion_to,
     dtype_name,
     float_storage,
     is_cpu_array,
@@ -47,7 +48,8 @@ def _conversion(array: Any, view: Array, storage: Storage | Packed, what: str) -
     if not np.issubdtype(view.dtype, np.number):
         are_bytes = wanted == "uint8" and view.dtype.kind == "V" and view.dtype.itemsize == 1
         return f"; its bits: {what}.view(np.uint8)" if are_bytes else ""
-    return f"; convert it: {what}" + (f".to(torch.{wanted})" if is_cpu_tensor(array) else f".astype(np.{wanted})")
+    call = f"{what}.to(torch.{wanted})" if is_cpu_tensor(array) else f"{what}.astype(np.{wanted})"
+    return conversion_to(wanted, call, is_integer=view.dtype.kind in "iu")
 
 
 def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
@@ -127,7 +129,7 @@ def as_float32(array: Any, what: str) -> Array:
         view = view.view(np.float16)
     elif storage is Storage.FLOAT32 and view.flags.c_contiguous:
         return view
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         return np.ascontiguousarray(view, np.float32).reshape(view.shape)
 
 
@@ -154,11 +156,18 @@ def as_scale(scale: Any, shape: tuple[int, ...]) -> Array:
 
 def _rounded(scale: Any) -> Array:
     """A number as float32."""
+    refuse_flag(scale, "scale")
     number = scale if isinstance(scale, int | float) else real_array(scale, "scale")
     magnitude = abs(number) if isinstance(number, int) else abs(float(number))  # an int may be beyond float64
     if BEYOND_FLOAT32 <= magnitude < math.inf:
         raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
     return np.asarray(number, np.float32)
+
+
+def refuse_flag(value: Any, what: str) -> None:
+    """Raises TypeError for True and False, of any library, which are 0 and 1 to numpy."""
+    if dtype_name(value) == "bool":
+        raise TypeError(f"{what} is bool; allowed: numbers")
 
 
 def real_array(array: Any, what: str) -> Array:

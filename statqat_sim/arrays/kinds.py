@@ -82,6 +82,13 @@ def storage_dtype(storage: Storage | Packed) -> str:
     return Storage.UINT8.value if isinstance(storage, Packed) else storage.value
 
 
+def conversion_to(wanted: str, call: str, *, is_integer: bool) -> str:
+    """How an array of numbers gets the dtype that is wanted, for messages; `call`: the code that converts it."""
+    if not wanted.startswith("uint"):
+        return f"; convert it: {call}"
+    return f"; if its values fit, convert it: {call}" if is_integer else "; codes of values: Codec.encode"
+
+
 @cache
 def word_type(storage: Storage | Packed) -> str:
     """The dtype of arrays that kernels work on; what numpy alone does not have is seen as its bits."""

@@ -17,7 +17,7 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
 
     Raises:
         TypeError: if `out` has another dtype.
-        ValueError: if it has another shape or is read-only.
+        ValueError: if it has another shape, is read-only, or its elements share memory.
     """
     if out is None:
         return np.empty(shape, word_type(storage))
@@ -26,7 +26,20 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
         raise ValueError(f"out has shape {target.shape}; allowed: {shape}")
     if not target.flags.writeable:
         raise ValueError("out is read-only")
+    if not target.flags.forc and _lies_over_itself(target):
+        raise ValueError("elements of out share memory; allowed: arrays with a place for each")
     return target
+
+
+def _lies_over_itself(array: Array) -> bool:
+    """Whether elements may share memory: along some axis, steps are shorter than what lies inside them."""
+    extent = array.itemsize
+    for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if size > 1:
+            if step < extent:
+                return True
+            extent += step * (size - 1)
+    return False
 
 
 def _memory(out: Any, storage: Storage | Packed) -> Array:
@@ -50,6 +63,5 @@ def separate(source: Array, target: Array) -> Array:
     """`source`, copied if writing `target` front to back would overwrite what is still to be read."""
     if not np.may_share_memory(source, target):
         return source
-    same_start = source.__array_interface__["data"] == target.__array_interface__["data"]
-    in_place = same_start and source.itemsize == target.itemsize and source.strides == target.strides
-    return source if in_place else source.copy()
+    places = [(array.ctypes.data, array.itemsize, array.shape, array.strides) for array in (source, target)]
+    return source if places[0] == places[1] else source.copy()

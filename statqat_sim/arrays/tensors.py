@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from statqat_sim.arrays.inputs import as_scale as numpy_scale
-from statqat_sim.arrays.inputs import real_array
-from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, plain_name, storage_dtype
+from statqat_sim.arrays.inputs import real_array, refuse_flag
+from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, conversion_to, plain_name, storage_dtype
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
 from statqat_sim.plan.program import WORD, Packed, Storage
 
@@ -45,6 +45,7 @@ class TensorLibrary:
         if not isinstance(scale, torch.Tensor):
             return _given(scale, shape, like)
         if scale.ndim == 0:
+            refuse_flag(scale, "scale")
             return _real(scale, like, "scale").to(torch.float32)
         tensor = self.as_native(scale, Storage.FLOAT32, "scale")
         _refuse_device(scale, like, "scale")
@@ -97,8 +98,8 @@ class TensorLibrary:
         (first, last), (start, stop) = _extent(source), _extent(target)
         if source.device != target.device or last <= start or stop <= first:
             return source
-        same = first == start and source.element_size() == target.element_size()
-        return source if same and source.stride() == target.stride() else source.clone()
+        places = [(at, one.element_size(), one.shape, one.stride()) for at, one in ((first, source), (start, target))]
+        return source if places[0] == places[1] else source.clone()
 
     def in_kind(self, result: Any, like: Any) -> Any:
         """See `library.ArrayLibrary`: the result is a tensor already."""
@@ -167,8 +168,10 @@ def _float_storage(array: Any, what: str) -> Storage:
 
 def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
     """How a tensor of numbers gets the dtype that is wanted."""
-    is_number = array.dtype is not _torch().bool
-    return f"; convert it: {what}.to(torch.{storage_dtype(storage)})" if is_number else ""
+    if array.dtype is _torch().bool:
+        return ""
+    wanted, is_integer = storage_dtype(storage), not (array.is_floating_point() or array.is_complex())
+    return conversion_to(wanted, f"{what}.to(torch.{wanted})", is_integer=is_integer)
 
 
 def _given(scale: Any, shape: tuple[int, ...], like: Any) -> Any:

@@ -8,10 +8,8 @@ from statqat_sim.cli.options import Json
 
 def backends(json: Json = None) -> None:
     """List the backends: can each run here, and on what, or why not."""
-    from rich import box
-    from rich.table import Table
-
     from statqat_sim.cli.outputs import check_json
+    from statqat_sim.report.table import plain_table
     from statqat_sim.runtime import backends
 
     check_json(json)
@@ -23,7 +21,7 @@ def backends(json: Json = None) -> None:
         rows = [(name, reason is None, reason, versions[name]) for name, reason in reasons.items()]
         write_json((dict(zip(keys, row, strict=True)) for row in rows), json)
         return
-    table = Table("name", "available", "versions", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table("name", "available", "versions")
     for name, reason in reasons.items():
         runs_on = ", ".join(f"{what} {version}" for what, version in versions[name].items())
         table.add_row(name, "yes" if reason is None else f"no: {reason}", runs_on)

@@ -85,7 +85,7 @@ def write_text(text: str, target: str) -> None:
     if target == STDOUT:
         typer.echo(text)
         return
-    from statqat_sim.report.atomic import replacing
+    from statqat_sim.atomic import replacing
 
     with replacing(Path(target)) as path:
         path.write_text(text + "\n", "utf-8")

@@ -116,10 +116,9 @@ def _named(function: Callable[[Any], Any], array: Any, name: str) -> Any:
 
 def show_conversion(told: Sequence[Told]) -> None:
     """Print one row for each tensor."""
-    from rich import box
-    from rich.table import Table
+    from statqat_sim.report.table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in COLUMNS:
         table.add_column(column.replace("_", "\n"), overflow="fold")
     for row in told:

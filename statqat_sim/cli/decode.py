@@ -218,13 +218,11 @@ def _unpacked(words: Any, fmt: NumberFormat, shape: tuple[int, ...]) -> Any:
 
 
 def _show(pairs: Sequence[tuple[int, float]], bits: int) -> None:
-    from rich import box
-    from rich.table import Table
-
     from statqat_sim.cli.numbers import binary_code, hex_code
     from statqat_sim.report.facts import number
+    from statqat_sim.report.table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in ("code", "binary", "value"):
         table.add_column(column, justify="right", overflow="fold")
     for code, value in pairs:

@@ -76,10 +76,9 @@ def diff(
 
 
 def _table(columns: Iterable[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:
-    from rich import box
-    from rich.table import Table
+    from statqat_sim.report.table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:

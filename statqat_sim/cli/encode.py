@@ -151,13 +151,11 @@ def _relative(error: float | None, x: float) -> float | None:
 
 
 def _show(rows: Sequence[dict[str, Any]], bits: int) -> None:
-    from rich import box
-    from rich.table import Table
-
     from statqat_sim.cli.numbers import binary_code, hex_code
     from statqat_sim.report.facts import number
+    from statqat_sim.report.table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in COLUMNS:
         table.add_column(column, justify="right", overflow="fold")
     for row in rows:

@@ -130,10 +130,9 @@ def _tell(found: Sequence[Candidate], first: int, shape: tuple[int, ...], *, qui
 
 
 def _show(found: Sequence[Candidate]) -> None:
-    from rich import box
-    from rich.table import Table
+    from statqat_sim.report.table import plain_table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     names = list(dict.fromkeys(each.name for candidate in found for each in candidate.compared))
     scales = len({candidate.scale for candidate in found}) > 1
     for column in ("format", *["scale"] * scales):

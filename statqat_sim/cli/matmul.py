@@ -124,17 +124,15 @@ def _tell(d: Any, expected: Any, other: str, plot: Path | None, json: str | None
 
 
 def _show(found: Comparison) -> None:
-    from rich import box
-    from rich.table import Table
-
     from statqat_sim.report.matmul import histogram
+    from statqat_sim.report.table import plain_table
 
     typer.echo(
         f"SQNR {found.sqnr_db:.2f} dB, largest error {found.largest_error:.6g}, mean error {found.mean_error:.3g}, "
         f"largest {int(abs(found.ulps).max(initial=0))} units in the last place; "
         f"{found.nonfinite} elements are Inf or NaN"
     )
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in ("units in the last place, from", "elements"):
         table.add_column(column, justify="right")
     for step, count in histogram(found.ulps):

@@ -64,7 +64,7 @@ def write_arrays(arrays: Iterable[Named], path: Path) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    from statqat_sim.report.atomic import replacing
+    from statqat_sim.atomic import replacing
 
     with replacing(path) as temporary:
         WRITERS[path.suffix](arrays, temporary)

@@ -85,7 +85,7 @@ class Rows:
         return keys, counts, sums
 
     def _parts(self) -> Iterator[Occupied]:
-        plan, is_here = self.kernels.plan, self.kernels.extremes is None
+        plan, is_here = self.kernels.plan, self.kernels.library is CPU
         if is_here and self.length * SORTED_BINS < plan.bins:
             words = self.kernels.backend.compile(plan.element)
             for first, part in self._each(max(SORTED_ELEMENTS // max(self.length, 1), 1)):

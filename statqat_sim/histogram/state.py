@@ -214,15 +214,18 @@ class Histogram:
 
     def _tails(self, magnitudes: Integers, counts: Integers, sums: Integers) -> Tails:
         """From the bins of magnitudes."""
-        shift = FLOAT32.mantissa_bits - self.mantissa_bits
-        lower, upper = (
-            ((magnitudes + step) << shift).astype(np.uint32).view(np.float32).astype(np.float64) for step in (0, 1)
-        )
-        upper = np.minimum(upper, BEYOND_FLOAT32)
+        lower, upper = bin_ends(magnitudes, self.mantissa_bits)
         exponents = np.maximum(magnitudes >> self.mantissa_bits, 1)
         totals = counts * lower + np.ldexp(sums.astype(np.float64), exponents - FLOAT32.bias - FLOAT32.mantissa_bits)
         # one element, or elements at the lower edge, need no interpolation
         return Tails.of(lower, upper, counts.astype(np.float64), totals, (counts == 1) | (sums == 0))
+
+
+def bin_ends(magnitudes: Integers, mantissa_bits: int) -> tuple[Floats, Floats]:
+    """Where bins of magnitudes, by their top bits as integers, begin and end."""
+    ends = (magnitudes + np.arange(2)[:, None]) << (FLOAT32.mantissa_bits - mantissa_bits)
+    lower, upper = ends.astype(np.uint32).view(np.float32).astype(np.float64)
+    return lower, np.minimum(upper, BEYOND_FLOAT32)
 
 
 def _beyond(tails: Tails, at: Floats) -> tuple[Floats, Floats]:

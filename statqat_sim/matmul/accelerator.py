@@ -12,11 +12,11 @@ import numpy as np
 from statqat_sim.codec import Codec
 from statqat_sim.errors import shown
 from statqat_sim.matmul.gemm import product
-from statqat_sim.matmul.operands import Side, accumulator, code_dtype, left, right
+from statqat_sim.matmul.operands import Side, accumulator, left, right
 from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.results import put_codes, stored
 from statqat_sim.matmul.runner import Runner
-from statqat_sim.plan.program import Storage
+from statqat_sim.plan.lower import code_storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
@@ -139,7 +139,7 @@ class Accelerator:
             return codec.encode(x)
         with library.on_device_of(x):
             values = library.as_float32(x, "x")
-            codes = library.result(None, tuple(values.shape), Storage(code_dtype(found.format)), values)
+            codes = library.result(None, tuple(values.shape), code_storage(found.format), values)
             codec.encode(x, out=codes)
             put_codes(codes, values != values, found.nan)
             return library.in_kind(codes, x)

@@ -16,6 +16,13 @@ HALF: Final = Precision(exponent_bits=5, mantissa_bits=10)
 SINGLE: Final = Precision(exponent_bits=8, mantissa_bits=23)
 
 
+def have_same_codes(a: OperandFormat, b: OperandFormat) -> bool:
+    """Whether codes mean the same, and numbers become the same codes, in two formats."""
+    if isinstance(a, Float64) or isinstance(b, Float64):
+        return a == b
+    return (a.element, a.encode) == (b.element, b.encode)
+
+
 def operand_of(operands: Sequence[OperandFormat], format: Format) -> NumberFormat | None:
     """The operand whose codes mean what those of a format, or of a block format's elements, do."""
     number = format.element if isinstance(format, BlockFormat) else format

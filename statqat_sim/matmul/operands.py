@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +14,22 @@ from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name, float_storage
 from statqat_sim.arrays.tensors import converted, is_tensor, viewed
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, did_you_mean, shown
-from statqat_sim.matmul.formats import means_scales, operand_of
+from statqat_sim.matmul.formats import have_same_codes, means_scales, operand_of
 from statqat_sim.matmul.place import Place, along
+from statqat_sim.plan.lower import code_storage
 from statqat_sim.plan.mma import FLOAT32_BITS
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.refusals import EXACT_INTEGERS, refuse_first
 from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat, Scaling
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.scale import Block, Rule
 
 CODES = ("uint8", "uint16", "uint32", "uint64")
 SIGNED = ("int8", "int16", "int32", "int64")
-EXACT_FLOAT64 = -(1 << 53), 1 << 53
+EXACT_FLOAT64 = -EXACT_INTEGERS, EXACT_INTEGERS
 """Integers that float64 all holds."""
 
 
@@ -97,16 +101,17 @@ def _named(
 ) -> OperandFormat:
     named = format if isinstance(format, str) else format.name
     known = {each.name: each for each in formats}
-    if named in known:
-        return known[named]
-    try:
-        canonical = load_format(format).name if isinstance(format, str) else named
-    except LookupError:
-        canonical = named
-    if canonical in known:
-        return known[canonical]
-    told = f"{instruction}: {what} cannot be {shown(named)}{did_you_mean(named, known)}"
-    raise LookupError(f"{told}; allowed: {', '.join(known)}")
+    chosen = known.get(named)
+    if chosen is None and isinstance(format, str):
+        with suppress(LookupError):
+            chosen = known.get(load_format(format).name)
+    if chosen is None:
+        told = f"{instruction}: {what} cannot be {shown(named)}{did_you_mean(named, known)}"
+        raise LookupError(f"{told}; allowed: {', '.join(known)}")
+    if isinstance(format, NumberFormat) and not have_same_codes(format, chosen):
+        told = f"{instruction}: {what}_format {named} differs from the instruction's format of that name"
+        raise LookupError(f"{told}; allowed: {what}_format={shown(named)}, which names the latter")
+    return chosen
 
 
 def _values(instruction: Instruction, array: Any, format: OperandFormat, what: str, place: Place) -> Any:
@@ -178,7 +183,7 @@ def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: P
 
 def code_dtype(format: NumberFormat) -> str:
     """Of arrays of codes."""
-    return next(name for name, bits in (("uint8", 8), ("uint16", 16), ("uint32", 32)) if format.bits <= bits)
+    return code_storage(format).value
 
 
 def _code_array(array: Any, format: NumberFormat, what: str) -> Any:
@@ -222,10 +227,20 @@ def _scale_values(scaling: Scaling, scale: Any, what: str, place: Place) -> Any:
     if name == wanted or _is_dtype_of_scales(name, scaling):
         values = codec.decode(_bits(scale))
     elif name in FLOATS:
+        _refuse_negative(scaling, scale, what, place)
         values = codec.fake_quantize(scale)
     else:
         raise TypeError(f"{what} is {name}; allowed: floats, or codes of {scaling.format.name} as {wanted}")
     return place.library.as_float32(values, what)
+
+
+def _refuse_negative(scaling: Scaling, scale: Any, what: str, place: Place) -> None:
+    """Raises ValueError for negative scales where the instruction's have no sign; arrays on devices are not read."""
+    if place.library.looks and scaling.format.min == 0:
+        wrong = place.library.as_float32(scale, what) < 0
+        refuse_first(
+            wrong, place.library, what, f"is negative; {scaling.format.name} has no sign; allowed: 0 and above"
+        )
 
 
 def _is_dtype_of_scales(name: str, scaling: Scaling) -> bool:
@@ -253,7 +268,8 @@ def _quantized(
         )
     if scale is not None:
         raise ValueError(f"{what} is a QuantizedTensor, which has its own scales; allowed: {what}_scale=None")
-    if q.axis != len(q.shape) + axis:
+    block = _block_along(format.scales[-1].block, axis)
+    if q.axis != len(q.shape) + axis and isinstance(format.scales[-1].block, int):
         raise ValueError(f"{instruction}: blocks of {what} run along axis {q.axis}; allowed: {len(q.shape) + axis}")
     place.require(q.codes, what)
     chosen = operand_of(formats, format)
@@ -261,12 +277,24 @@ def _quantized(
         allowed = ", ".join(each.name for each in formats)
         raise LookupError(f"{instruction}: elements of {what} are {format.element.name}; allowed: {allowed}")
     values, scales, factor = _parts(instruction, q, scaling, what, place)
-    if not isinstance(format.scales[-1].block, int) or format.scales[-1].block % scaling.block:
-        block = format.scales[-1].block
-        raise ValueError(f"{instruction}: blocks of {what} are {block}; allowed: multiples of {scaling.block}")
-    spread = place.repeated(scales, format.scales[-1].block // scaling.block, axis)
+    if block is None or block[0] % scaling.block:
+        told = f"{instruction}: blocks of {what} are {format.scales[-1].block}"
+        raise ValueError(f"{told}; allowed: multiples of {scaling.block} along axis {axis}")
+    across = -3 - axis
+    spread = place.repeated(place.repeated(scales, block[0] // scaling.block, axis), block[1], across)
     count = -(-values.shape[axis] // scaling.block)
-    return Side(values, chosen, spread[along(slice(count), axis)], factor)
+    spread = spread[along(slice(count), axis)][along(slice(values.shape[across]), across)]
+    return Side(values, chosen, spread, factor)
+
+
+def _block_along(block: Block, axis: int) -> tuple[int, int] | None:
+    """How many elements a block holds along an axis, -1 or -2, and across it; None where the array decides."""
+    if isinstance(block, int):
+        return block, 1
+    if isinstance(block, tuple):
+        rows, columns = block
+        return (columns, rows) if axis == -1 else (rows, columns)
+    return None
 
 
 def _parts(
@@ -277,7 +305,10 @@ def _parts(
         raise UnsupportedError(
             f"{instruction}: {what} ({q.format.name}) has offsets or many scales; allowed: MX, NVFP4"
         )
-    inner = q.format.scales[-1].format
+    level, inner = q.format.scales[-1], q.format.scales[-1].format
+    if level.rule is Rule.SIGNED_ABSMAX:
+        told = f"{instruction}: scales of {what} ({q.format.name}) may be negative (rule: signed_absmax)"
+        raise UnsupportedError(f"{told}; allowed: rules whose scales are not")
     if not means_scales(inner, scaling):
         raise LookupError(f"{instruction}: scales of {what} are {inner.name}; allowed: {scaling.format.name}")
     values = place.library.as_float32(Codec(q.format.element).decode(q.codes), what)

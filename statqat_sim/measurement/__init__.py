@@ -2,6 +2,6 @@
 
 from statqat_sim.measurement.numbers import CHUNK
 from statqat_sim.measurement.row import Row
-from statqat_sim.measurement.table import GIVEN, AnyFormat, Per, measure
+from statqat_sim.measurement.table import GIVEN, AnyFormat, Per, as_float32s, loaded_formats, measure
 
-__all__ = ["CHUNK", "GIVEN", "AnyFormat", "Per", "Row", "measure"]
+__all__ = ["CHUNK", "GIVEN", "AnyFormat", "Per", "Row", "as_float32s", "loaded_formats", "measure"]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from statqat_sim.metrics import decibels
 from statqat_sim.spec.base import MAX_TABLE_BITS
-from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 
 Float32s: TypeAlias = NDArray[np.float32]
@@ -109,7 +108,7 @@ class Sums:
             "sqnr_db": _finite(decibels(self._power, self._noise)),
             "mse": self._share(self._noise),
             "max_error": _finite(self._max_error) if self.count else None,
-            "bits_per_element": format.bits_per_element if isinstance(format, BlockFormat) else float(format.bits),
+            "bits_per_element": format.bits_per_element,
             "clipped_fraction": self._share(self._clipped),
             "flushed_fraction": self._share(self._flushed),
             "entropy_bits": self._entropy_bits(),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from statqat_sim.arrays import real_array
+from statqat_sim.arrays import real_array, refuse_flag
 from statqat_sim.codec import Codec
 from statqat_sim.errors import shown
 from statqat_sim.measurement.blocks import Blocks, block_row
@@ -16,7 +16,7 @@ from statqat_sim.measurement.numbers import Channels, Given, number_row
 from statqat_sim.measurement.row import Float32s, Row
 from statqat_sim.quantizer import Quantizer, Scale, quantizer_named
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.catalog import Search, directories_of, load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 
@@ -39,7 +39,7 @@ def measure(
     random_phase: bool = False,
     seed: int = 0,
     name: str = "x",
-    search: Iterable[str | os.PathLike[str]] = (),
+    search: Search = (),
 ) -> list[Row]:
     """Quantize data, and tell how far the result y is from it.
 
@@ -80,15 +80,14 @@ def measure(
     >>> [(row["format"], round(row["sqnr_db"], 2)) for row in rows]
     [('int4', 23.05), ('int8', 48.22)]
     """
-    if per not in ("tensor", "channel"):
-        raise ValueError(f"per is {per!r}; allowed: 'tensor', 'channel'")
-    kinds = (str, os.PathLike, NumberFormat, BlockFormat)
-    loaded = [_format(each, search) for each in _listed(formats, "formats", kinds)]
+    if per not in get_args(Per):
+        raise ValueError(f"per is {per!r}; allowed: {', '.join(map(repr, get_args(Per)))}")
+    loaded = loaded_formats(formats, search)
     choosers = _choosers(quantizers, scale, loaded)
     blocks = Blocks(axis, scale, seed, random_phase)
     rows: list[Row] = []
     for tensor, array in (x if isinstance(x, Mapping) else {name: x}).items():
-        values = _float32(array, tensor)
+        values = as_float32s(array, tensor)
         for format in loaded:
             if isinstance(format, BlockFormat):
                 rows.append(block_row(tensor, values, format, _rule(format, scale), blocks))
@@ -96,6 +95,20 @@ def measure(
             codec, channels = Codec(format), Channels.of(values, channel_axis if per == "channel" else None, tensor)
             rows += [number_row(tensor, channels, codec, format, chooser, seed) for chooser in choosers]
     return rows
+
+
+def loaded_formats(formats: AnyFormat | Iterable[AnyFormat], search: Search) -> list[Format]:
+    """One format or several, as values; see `measure`."""
+    search = directories_of(search)
+    kinds = (str, os.PathLike, NumberFormat, BlockFormat)
+    listed = _listed(formats, "formats", kinds)
+    return [each if isinstance(each, NumberFormat | BlockFormat) else load_format(each, search) for each in listed]
+
+
+def as_float32s(x: Any, tensor: str) -> Float32s:
+    """Numbers as what is measured; `tensor`: what errors call them."""
+    with np.errstate(all="ignore"):
+        return real_array(x, tensor).astype(np.float32, copy=False)
 
 
 def _listed(one_or_more: Any, what: str, kinds: tuple[type, ...]) -> list[Any]:
@@ -107,21 +120,11 @@ def _listed(one_or_more: Any, what: str, kinds: tuple[type, ...]) -> list[Any]:
     return list(one_or_more)
 
 
-def _format(format: AnyFormat, search: Iterable[str | os.PathLike[str]]) -> Format:
-    return format if isinstance(format, NumberFormat | BlockFormat) else load_format(format, search)
-
-
-def _float32(x: Any, tensor: str) -> Float32s:
-    array = real_array(x, tensor)
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
-
-
 def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tuple[str, Quantizer]]:
     """Quantizers for number formats, and what their rows call them."""
     if scale is not None:
         if not isinstance(scale, Scale):
-            real_array(scale, "scale")
+            refuse_flag(real_array(scale, "scale"), "scale")
         if not any(isinstance(format, NumberFormat) for format in formats):
             return []  # blocks may have negative scales
         return [(GIVEN, Given(scale if isinstance(scale, Scale) else Scale(np.asarray(scale))))]

@@ -26,8 +26,10 @@ class Builder:
     def scope(self, name: str) -> Iterator[None]:
         """Parameters made inside carry this name before their own: they are another part's."""
         outer, self._scope = self._scope, f"{self._scope}{name}: "
-        yield
-        self._scope = outer
+        try:
+            yield
+        finally:
+            self._scope = outer
 
     def input(self, name: str, storage: Storage | Packed) -> Word:
         """The next stream, of up to 32 bits."""

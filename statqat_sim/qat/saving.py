@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from statqat_sim.atomic import replacing
 from statqat_sim.errors import shown
 from statqat_sim.qat.conversion import NOTHING, is_converted, quantizes_gradients_alone
 from statqat_sim.qat.description import KEY, Description, SavedLayer, saved_weight
@@ -15,8 +16,8 @@ from statqat_sim.qat.modes import layers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import require_module, require_values, told_value
+from statqat_sim.qat.stamps import without_stamps
 from statqat_sim.qat.sums import sums_of
-from statqat_sim.report.atomic import replacing
 
 SUFFIX, FILE = ".safetensors", "model.safetensors"
 OTHERS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".onnx", ".json", ".yaml")
@@ -83,7 +84,7 @@ def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     known: dict[tuple[object, ...], str] = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in without_stamps(model).items():
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{shown(name)} of the state is a {type(tensor).__name__}; allowed: tensors")
         place = tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()

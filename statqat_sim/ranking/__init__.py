@@ -1,6 +1,7 @@
 """Which formats keep data best for their bits: all of them in order, and the Pareto front."""
 
+from statqat_sim.measurement import Per
 from statqat_sim.ranking.row import Kind, RankRow, filled, in_order
-from statqat_sim.ranking.table import MOST_BITS, Per, catalog_formats, fits, rank
+from statqat_sim.ranking.table import MOST_BITS, catalog_formats, fits, rank
 
 __all__ = ["MOST_BITS", "Kind", "Per", "RankRow", "catalog_formats", "filled", "fits", "in_order", "rank"]

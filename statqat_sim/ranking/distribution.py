@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.histogram import Histogram, Tails
-from statqat_sim.histogram.state import BEYOND_FLOAT32, MANTISSA_BITS
+from statqat_sim.histogram.state import MANTISSA_BITS, bin_ends
 from statqat_sim.plan.layout import FLOAT32
 from statqat_sim.quantizer.levels import Floats, Levels, levels
 from statqat_sim.quantizer.minmax import least_scales
@@ -79,6 +79,4 @@ def _tails(magnitudes: NDArray[np.float32], weights: Floats) -> Tails:
     bins = np.ascontiguousarray(magnitudes).view(np.uint32) >> shift
     counts, sums = (np.bincount(bins, each).astype(np.float64) for each in (weights, weights * magnitudes))
     places = np.flatnonzero(counts)
-    lower, upper = (((places + step) << shift).astype(np.uint32).view(np.float32).astype(np.float64) for step in (0, 1))
-    upper = np.minimum(upper, BEYOND_FLOAT32)
-    return Tails.of(lower, upper, counts[places], sums[places], np.zeros(len(places), np.bool_))
+    return Tails.of(*bin_ends(places, MANTISSA_BITS), counts[places], sums[places], np.zeros(len(places), np.bool_))

@@ -59,7 +59,7 @@ def rank_row(
             "tensor": tensor,
             "format": format.name,
             "kind": "block" if is_block else "number",
-            "bits_per_element": format.bits_per_element if isinstance(format, BlockFormat) else float(format.bits),
+            "bits_per_element": format.bits_per_element,
             "sqnr_db": None,
             "mse": None,
             "power": None,

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import real_array
 from statqat_sim.codec import Codec
 from statqat_sim.errors import did_you_mean
 from statqat_sim.geometry import Geometry
-from statqat_sim.measurement import Row, measure
+from statqat_sim.measurement import AnyFormat, Per, Row, as_float32s, loaded_formats, measure
 from statqat_sim.quantizer import Iterative
 from statqat_sim.quantizer.levels import Floats, levels
 from statqat_sim.ranking.distribution import Distribution
 from statqat_sim.ranking.row import Kind, RankRow, in_order, rank_row
 from statqat_sim.ranking.weights import finite_or_zero, weighted_means, weights_of
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import Search, directories_of, load_format
 from statqat_sim.spec.catalog import formats as format_names
-from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 
-AnyFormat: TypeAlias = str | os.PathLike[str] | Format
-Per: TypeAlias = Literal["tensor", "channel"]
-
 MOST_BITS = 16
 """Of the catalog's formats that are ranked where none is named."""
-
 
 SEED = 0
 """Of formats that round at random: as `measure` has it."""
@@ -50,7 +44,7 @@ class _Data:
 
     @classmethod
     def of(cls, tensor: str, array: Any, weights: Any, axis: int) -> _Data:
-        x = _float32(array, tensor)
+        x = as_float32s(array, tensor)
         nonfinite = x.size - int(np.count_nonzero(np.isfinite(x)))
         return cls(tensor, x, weights_of(weights, tensor, x), axis, (x.size, nonfinite))
 
@@ -65,7 +59,7 @@ def rank(
     axis: int = -1,
     weights: Any = None,
     name: str = "x",
-    search: Iterable[str | os.PathLike[str]] = (),
+    search: Search = (),
 ) -> list[RankRow]:
     """Order formats by the SQNR that they keep of data, each at its best scale, and mark the Pareto front.
 
@@ -110,7 +104,7 @@ def rank(
     if formats is None:
         chosen: Sequence[Format] = catalog_formats(kind, search)
     else:
-        chosen = _of_kind(_loaded(formats, search), kind)
+        chosen = _of_kind(loaded_formats(formats, search), kind)
     rows: list[RankRow] = []
     for tensor, array in (data if isinstance(data, Mapping) else {name: data}).items():
         one = _Data.of(tensor, array, weights, axis)
@@ -119,14 +113,14 @@ def rank(
     return rows
 
 
-def catalog_formats(kind: Kind | None = None, search: Iterable[str | os.PathLike[str]] = ()) -> list[Format]:
+def catalog_formats(kind: Kind | None = None, search: Search = ()) -> list[Format]:
     """Those that are ranked where none is named: up to 16 bits, no profiles.
 
     Raises:
         SpecError: if the file of one is wrong.
         ValueError: if there is no such kind.
     """
-    search = tuple(search)
+    search = directories_of(search)
     found = (load_format(stem, search) for stem in format_names(search, kind=kind) if "." not in stem)
     return [format for format in found if format.bits <= MOST_BITS]
 
@@ -186,13 +180,6 @@ def _from(row: Row, format: Format) -> RankRow:
     return rank_row(row["tensor"], format, (row["mse"], row["power"]), row["scale"], counts)
 
 
-def _loaded(formats: Any, search: Iterable[str | os.PathLike[str]]) -> list[Format]:
-    kinds = (str, os.PathLike, NumberFormat, BlockFormat)
-    listed = [formats] if isinstance(formats, kinds) else list(formats)
-    search = tuple(search)
-    return [each if isinstance(each, NumberFormat | BlockFormat) else load_format(each, search) for each in listed]
-
-
 def _of_kind(formats: Sequence[Format], kind: Kind | None) -> list[Format]:
     if kind is None:
         return list(formats)
@@ -203,8 +190,3 @@ def _of_kind(formats: Sequence[Format], kind: Kind | None) -> list[Format]:
 def _check(value: str, allowed: Sequence[str], what: str) -> None:
     if value not in allowed:
         raise ValueError(f"{what} is {value!r}{did_you_mean(value, allowed)}; allowed: {', '.join(allowed)}")
-
-
-def _float32(x: Any, tensor: str) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return real_array(x, tensor).astype(np.float32, copy=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich import box
 from rich.table import Table
 
+from statqat_sim.report.table import plain_table
 from statqat_sim.spec.accelerator import AcceleratorSpec, Add, Instruction
 from statqat_sim.spec.accelerator_dot import Dot
 
@@ -49,7 +49,7 @@ def conversion_table(spec: AcceleratorSpec) -> Table:
 
 
 def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

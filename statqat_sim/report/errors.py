@@ -7,13 +7,13 @@ from functools import partial
 from itertools import groupby
 from typing import TypeAlias, cast
 
-from rich import box
 from rich.table import Table
 
 from statqat_sim.measurement import Row
 from statqat_sim.report.expected import TheoryRow
 from statqat_sim.report.facts import DIVIDER
 from statqat_sim.report.pool import ALL_TENSORS, by_format, pooled
+from statqat_sim.report.table import plain_table
 
 Cell: TypeAlias = Callable[[Row], str]
 
@@ -37,7 +37,7 @@ def error_table(rows: Sequence[Row], width: int) -> Table:
     for name in LEFT_OUT_FIRST:
         if _width(columns, groups) > width:
             del columns[name]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for name in columns:
         is_text = name in TEXTS
         table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich import box
 from rich.table import Table
 
+from statqat_sim.report.table import plain_table
 from statqat_sim.spec.lns import LnsElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.posit import PositElement
@@ -78,7 +78,7 @@ def value_table(fmt: NumberFormat, width: int) -> Table:
     widest = max(len("+15"), *map(len, texts))
     fitting = (n for n in (16, 8, 4, 2) if n <= len(texts) and len("0x00") + n * (DIVIDER + widest) <= width)
     across = next(fitting, 1)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     table.add_column("code", style="bold", no_wrap=True)
     for offset in range(across):
         table.add_column(f"+{offset}", justify="right", overflow="fold")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from statqat_sim.report.table import plain_table
 
 if TYPE_CHECKING:
     from statqat_sim.qat.sensitivity import Sensitivity
@@ -50,11 +51,6 @@ def _sensitivities(found: Sensitivity, layer: str) -> Iterator[str]:
         yield decibels_text(row.sqnr_db)
         if row.loss_change is not None:
             yield f"{row.loss_change:+.3g}"
-
-
-def plain_table() -> Table:
-    """A table in the style of the house."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
 
 
 def text_of(table: Table) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from rich import box
 from rich.table import Table
 
 from statqat_sim.report.block_facts import KIND, block_facts, block_texts
 from statqat_sim.report.facts import fact_texts, facts
+from statqat_sim.report.table import plain_table
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 
@@ -39,7 +39,7 @@ def fact_table(fmt: Format) -> Table:
 
 def format_table(formats: Iterable[Format]) -> Table:
     """One row for each format."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for column in COLUMNS:
         justify: Literal["left", "right"] = "right" if column in RIGHT else "left"
         table.add_column(column, justify=justify, overflow="fold", no_wrap=column != "title")

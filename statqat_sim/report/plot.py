@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from statqat_sim.atomic import replacing
 from statqat_sim.measurement import Row
-from statqat_sim.report.atomic import replacing
 from statqat_sim.report.pool import by_format, pooled
 
 if TYPE_CHECKING:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from rich import box
 from rich.table import Table
 
 from statqat_sim.ranking import RankRow, filled, in_order
 from statqat_sim.report.pool import ALL_TENSORS, mean
+from statqat_sim.report.table import plain_table
 
 STAR = "*"
 
 
 def rank_table(rows: Sequence[RankRow]) -> Table:
     """A section for each tensor, in the order of the rows."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for name in ("tensor", "format"):
         table.add_column(name, overflow="fold")
     for name in ("bits per\nelement", "SQNR\n(dB)", "scale"):

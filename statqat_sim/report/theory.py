@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-from rich import box
 from rich.table import Table
 
 from statqat_sim.prior import Prior
+from statqat_sim.report.table import plain_table
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.theory import ExpectedError, expected_error
@@ -96,7 +96,7 @@ def _finite(number: float) -> float | None:
 
 def theory_table(rows: Sequence[TheoryRow]) -> Table:
     """SQNR against scale; the priors one below the other."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = plain_table()
     for name in ("format", "prior"):
         table.add_column(name, overflow="fold")
     for name in ("scale", "clips at", "SQNR dB", "overload %", "entropy", "rho"):

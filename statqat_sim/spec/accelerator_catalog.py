@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 from statqat_sim.errors import SpecError, did_you_mean, shown
@@ -13,11 +12,14 @@ from statqat_sim.spec.accelerator import AcceleratorSpec
 from statqat_sim.spec.accelerator_inherit import Parent
 from statqat_sim.spec.accelerator_reader import read_accelerator
 from statqat_sim.spec.catalog import (
+    ACCELERATOR_KEYS,
     ACCELERATORS,
     Search,
+    aliases_in,
     builtin_directory,
     catalog,
     check_text,
+    directories_of,
     file_of,
     is_path,
     read_file,
@@ -40,6 +42,7 @@ def load_spec(name: str | os.PathLike[str], search: Search = ()) -> AcceleratorS
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
     """
+    search = directories_of(search)
     path = file_of(name, lambda text: _path(text, search), "an accelerator, such as 'nvidia_h100'")
     formats = resolver(catalog(search), beside=path)
     return read_accelerator(read_file(path, SIZES), _parent(search, beside=path), formats)
@@ -53,6 +56,7 @@ def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()
         SpecError: with every problem of the text.
     """
     check_text(text, reader="load_accelerator")
+    search = directories_of(search)
     return read_accelerator(read_document(text, file, words=SIZES), _parent(search), resolver(catalog(search)))
 
 
@@ -67,13 +71,14 @@ def accelerators(search: Search = ()) -> tuple[str, ...]:
 
 def is_accelerator(name: str, search: Search = ()) -> bool:
     """Whether a name leads to an accelerator and to no format, or a file has instructions or conversions."""
+    search = directories_of(search)
     if not is_path(name):
         with suppress(LookupError):
             return bool(_path(name, search)) and catalog(search).file(name) is None
         return False
     with suppress(SpecError, OSError):
         top = read_file(Path(name), SIZES).root.value
-        return isinstance(top, dict) and bool(top.keys() & {"instructions", "conversions"})
+        return isinstance(top, dict) and bool(top.keys() & ACCELERATOR_KEYS)
     return False
 
 
@@ -82,7 +87,8 @@ def _files(search: Search) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for directory in (*searched(search), builtin_directory()):
         for path in sorted(directory.rglob(f"{ACCELERATORS}/*.yaml")):
-            found.setdefault(path.stem, path)
+            if path.is_file():
+                found.setdefault(path.stem, path)
     return found
 
 
@@ -90,25 +96,11 @@ def _path(name: str, search: Search) -> Path:
     files = _files(search)
     if name in files:
         return files[name]
-    aliases = _aliases(tuple((stem, path, path.stat().st_mtime_ns) for stem, path in files.items()))
+    aliases = aliases_in(files)
     if name in aliases:
         return files[aliases[name]]
     hint = did_you_mean(name, (*files, *aliases))
     raise LookupError(f"no accelerator is named {shown(name)}{hint} (`statqat-sim accelerators` lists them all)")
-
-
-@lru_cache(maxsize=8)
-def _aliases(versions: tuple[tuple[str, Path, int], ...]) -> Mapping[str, str]:
-    """Every alias and the canonical name that it leads to; a broken file has none."""
-    found: dict[str, str] = {}
-    for stem, path, _ in versions:
-        with suppress(SpecError, OSError):
-            top = read_file(path, SIZES).root.value
-            listed = top["aliases"].value if isinstance(top, dict) and "aliases" in top else ()
-            for alias in listed if isinstance(listed, list) else ():
-                if isinstance(alias.value, str):
-                    found.setdefault(alias.value, stem)
-    return found
 
 
 def _parent(search: Search, beside: Path | None = None) -> Parent:

@@ -65,8 +65,8 @@ class Catalog:
     @property
     def formats(self) -> frozenset[str]:
         """The names of the files that describe formats, or cannot be read; other YAML may lie beside a user's."""
-        of_users = tuple(each for each in self._versions if not each[1].is_relative_to(builtin_directory()))
-        others = {stem for stem, header in _headers(of_users).items() if not header.is_format}
+        of_users = {stem: path for stem, path in self.files.items() if not path.is_relative_to(builtin_directory())}
+        others = {stem for stem, header in _headers(_versions(of_users)).items() if not header.is_format}
         return frozenset(self.files.keys() - others)
 
     def path(self, name: str) -> Path:
@@ -88,17 +88,13 @@ class Catalog:
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        """Every alias and the canonical name that it leads to; a broken file has none."""
-        return _aliases(self._versions)
+        """Every alias and the canonical name that it leads to."""
+        return aliases_in(self.files)
 
     @property
     def kinds(self) -> Mapping[str, Kind]:
         """Whether each file describes numbers or blocks, as far as it can be read."""
-        return _kinds(self._versions)
-
-    @property
-    def _versions(self) -> _Versions:
-        return tuple((stem, path, *_version(path)) for stem, path in self.files.items())
+        return _kinds(_versions(self.files))
 
 
 def catalog(search: Search = ()) -> Catalog:
@@ -236,8 +232,17 @@ def read_file(path: Path, words: Collection[str] = ()) -> Document:
     return Document(document.root, (*document.problems, misnamed))
 
 
+def aliases_in(files: Mapping[str, Path]) -> Mapping[str, str]:
+    """Every alias and the canonical name that it leads to; a broken file has none."""
+    return _aliases(_versions(files))
+
+
 def _may_be_format(path: Path) -> bool:
     return path.is_file() and path.parent.name != ACCELERATORS
+
+
+def _versions(files: Mapping[str, Path]) -> _Versions:
+    return tuple((stem, path, *_version(path)) for stem, path in files.items())
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -314,12 +319,17 @@ def _kinds(versions: _Versions) -> Mapping[str, Kind]:
     return {stem: kind(stem) for stem in headers}
 
 
+def directories_of(search: Search) -> tuple[Path, ...]:
+    """The directories that a caller names, as often as they are needed: an iterator is read once."""
+    if isinstance(search, str | os.PathLike):
+        return (Path(search),)
+    return tuple(Path(directory) for directory in search)
+
+
 def searched(search: Search) -> tuple[Path, ...]:
     """The directories of `search` and of `$STATQAT_FORMATS`, which exist."""
-    if isinstance(search, str | os.PathLike):
-        search = (search,)
-    named = (entry for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)
-    directories = tuple(Path(directory) for directory in (*search, *named))
+    named = (Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)
+    directories = (*directories_of(search), *named)
     for directory in directories:
         if not directory.is_dir():
             allowed = "allowed in `search`: folders of .yaml files, not parts of names"

@@ -47,7 +47,7 @@ class Located:
             value = {str(key): cls.of(child, (*path, str(key)), file) for key, child in value.items()}
         elif isinstance(value, list | tuple):
             value = [cls.of(child, (*path, str(index)), file) for index, child in enumerate(value)]
-        return cls(value, file, 1, 1, path)
+        return cls(value, file, 0, 0, path)
 
     def problem(self, message: str) -> Problem:
         return Problem(self.file, self.line, self.column, dotted(self.path), message)

@@ -47,6 +47,11 @@ class NumberFormat(Spec):
         return self.element.bits
 
     @property
+    def bits_per_element(self) -> float:
+        """Bits of one code: number formats store no scales."""
+        return float(self.bits)
+
+    @property
     def max(self) -> float:
         """Largest finite value."""
         return self.element.highest

@@ -103,11 +103,11 @@ def _unambiguous(text: str) -> str:
     """The spelling that leaves no doubt."""
     quoted = f"quote it: '{text}'" if len(text) <= 60 and text.isprintable() else "quote it"
     if text.lower() in {"yes", "no", "on", "off", "y", "n"}:
-        return f"write true or false, or {quoted}"
+        return f"write true or false; where text is meant, {quoted}"
     if not _NUMBER_LIKE.fullmatch(text):
         return quoted
     number = _guess(text)
-    return f"write {'a plain decimal number' if number is None else number}, or {quoted}"
+    return f"write {'a plain decimal number' if number is None else number}; where text is meant, {quoted}"
 
 
 def _guess(text: str) -> str | None:

@@ -343,7 +343,9 @@ def test_an_unfit_scale_is_refused(scale: Any, error: type[Exception], message: 
 
 
 def test_other_codes_are_refused() -> None:
-    with pytest.raises(TypeError, match=r"codes is int64; allowed: uint8; convert it: codes\.to\(torch\.uint8\)"):
+    with pytest.raises(
+        TypeError, match=r"codes is int64; allowed: uint8; if its values fit, convert it: codes\.to\(torch\.uint8\)"
+    ):
         CODEC.decode(torch.zeros(3, dtype=torch.int64))
 
 

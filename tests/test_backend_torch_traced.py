@@ -88,15 +88,17 @@ def test_shapes_that_change_are_compiled_once_more_and_no_oftener() -> None:
     assert counted.frame_count <= 2
 
 
-@pytest.mark.parametrize("name", ["nvfp4", "mxfp4"])
-def test_block_formats_of_shapes_that_change(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "axis"), [("nvfp4", -1), ("mxfp4", 0), pytest.param("nvfp4_2d", -1, marks=pytest.mark.long)]
+)
+def test_block_formats_of_shapes_that_change(name: str, axis: int) -> None:
     """As the compiler sees them after a second shape: sizes are unknown."""
     torch.compiler.reset()
     codec, wanted = (Codec(load_format(name), backend).fake_quantize for backend in ("torch", "numba"))
     compiled = torch.compile(codec, fullgraph=True, dynamic=True, backend="eager")
     for shape in ((256, 256), (300, 250), (70, 1000)):
         x = normal(*shape)
-        assert_bit_exact(compiled(x), wanted(x.numpy()))
+        assert_bit_exact(compiled(x, axis=axis), wanted(x.numpy(), axis=axis))
 
 
 # --- quantize ----------------------------------------------------------------------------------------------------
@@ -168,6 +170,46 @@ def test_arrays_are_cut_where_whole_blocks_end(name: str) -> None:
         assert_bit_exact(ours, reference.fake_quantize(x, geometry))
 
 
+EDGED = """
+name: edged
+element: {{kind: int, bits: 4}}
+scales: [{{format: {}, block: [8, 16], rule: {}}}]
+"""
+
+
+@pytest.mark.parametrize(("rule", "filled"), [("absmax", True), ("signed_absmax", True), ("mse", False)])
+def test_blocks_at_both_ends_are_filled_up_where_elements_may_lie_in_them_twice(rule: str, *, filled: bool) -> None:
+    """Of equal elements with opposite signs the first one still is the largest; squared errors would count."""
+    format = parse_format(EDGED.format("float8_e4m3fn", rule))
+    assert isinstance(format, BlockFormat)
+    plan = lower_block(format)
+    programs, reference = Programs(plan), ReferenceBlockKernel(plan)
+    assert parts._may_be_filled(programs.stages) == filled
+    for shape in (45, 100), (3, 15, 17), (9, 33), (5, 100), (45, 7):
+        x = np.random.default_rng(0).integers(-3, 4, shape).astype(np.float32)
+        x.reshape(-1)[-2:] = [np.nan, -np.inf]
+        geometry = Geometry.of(shape, -1, format)
+        ours = parts.fake_quantized(torch.from_numpy(x), geometry, plan, programs)
+        assert_bit_exact(ours, reference.fake_quantize(x, geometry))
+
+
+def test_compiled_code_of_arrays_that_are_ragged_along_both_axes() -> None:
+    format, x = parse_format(EDGED.format("float32", "absmax")), normal(300, 250)
+    codec, wanted = (Codec(format, backend).fake_quantize for backend in ("torch", "numba"))
+    (sliced,) = together(lambda: codec(x)[5:291, 3:245] * 1.0)
+    assert_bit_exact(sliced, wanted(x.numpy())[5:291, 3:245])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["nvfp4_2d", "fp8_block128x128_deepseek"])
+def test_compiled_blocks_of_two_axes_at_both_ends(name: str) -> None:
+    x = normal(2, 300, 250)
+    codec, wanted = (Codec(load_format(name), backend).fake_quantize for backend in ("torch", "numba"))
+    sliced, whole = together(lambda: codec(x)[:, 5:291, 3:245] * 1.0, lambda: codec(x))
+    assert_bit_exact(whole, wanted(x.numpy()))
+    assert_bit_exact(sliced, wanted(x.numpy())[:, 5:291, 3:245])
+
+
 @pytest.mark.long
 def test_compiled_code_is_cut() -> None:
     codec, x = Codec(load_format("mxfp4"), "torch"), normal(700, 100)
@@ -210,6 +252,41 @@ def test_blocks_that_are_vectors(name: str) -> None:
     for shape, axis, whole in [((4, 48), -1, True), ((4, 40), -1, False), ((48, 4), 0, False)]:
         tiling = tiling_of(Geometry.of(shape, -1 if name == "nvfp4_2d" else axis, format), plan)
         assert any(tiling.are_vectors(stage.block) for stage in plan.stages) == (expected and whole)
+
+
+# --- columns -----------------------------------------------------------------------------------------------------
+
+
+LAYOUTS = {"even": ((512, 136), 0), "ragged": ((500, 136), 0), "inside": ((3, 150, 160), 1), "narrow": ((70000, 3), 0)}
+
+
+@pytest.mark.parametrize(
+    ("name", "layouts"),
+    [
+        ("mxfp4", ["even"]),
+        pytest.param("mxfp4", list(LAYOUTS), marks=pytest.mark.long),
+        pytest.param("nvfp4", list(LAYOUTS), marks=pytest.mark.long),
+        pytest.param("gguf_q4_k", ["even", "ragged"], marks=pytest.mark.long),
+    ],
+)
+def test_blocks_along_columns_in_compiled_code(name: str, layouts: list[str]) -> None:
+    codec, wanted = (Codec(load_format(name), backend).fake_quantize for backend in ("torch", "numba"))
+    arrays = [(normal(*shape), axis) for shape, axis in map(LAYOUTS.__getitem__, layouts)]
+    for x, _ in arrays:
+        x.view(-1)[:5] = torch.tensor([float("nan"), -float("inf"), 1e-40, -0.0, 3e38])
+    found = together(*(partial(codec, x, axis=axis) for x, axis in arrays))
+    for ours, (x, axis) in zip(found, arrays, strict=True):
+        assert_bit_exact(ours, wanted(x.numpy(), axis=axis))
+        assert_bit_exact(ours, codec(x, axis=axis))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4"])
+def test_blocks_along_columns_are_cut_in_compiled_code(name: str) -> None:
+    codec, wanted = (Codec(load_format(name), backend).fake_quantize for backend in ("torch", "numba"))
+    for x in normal(512, 136), normal(500, 160):
+        (found,) = together(lambda x=x: codec(x, axis=0)[5:99, 3:] * 1.0)  # type: ignore[misc]
+        assert_bit_exact(found, wanted(x.numpy(), axis=0)[5:99, 3:])
 
 
 # --- exported ----------------------------------------------------------------------------------------------------

@@ -56,14 +56,17 @@ class Grids:
         (batch, down, across), (rows, columns) = self.geometry.grid(block), self._units(unit, block)
         filled = (0, across * columns - words.shape[2], 0, down * rows - words.shape[1])
         whole = pad(words, filled) if any(filled) else words
-        tiles = whole.reshape(batch, down, rows, across, columns).swapaxes(2, 3)
-        return tiles.reshape(batch, down, across, rows * columns), [3]
+        tiles = whole.reshape(batch, down, rows, across, columns)
+        if columns == 1:
+            return tiles.reshape(batch, down, rows, across), [2]
+        return tiles.swapaxes(2, 3).reshape(batch, down, across, rows * columns), [3]
 
     def are_vectors(self, block: Block) -> bool:
         return self.geometry.extent(block) == (1, LANES) and not self.geometry.columns % LANES
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
-        return self.gathered(elements, ELEMENT, block)[0]
+        rows, axes = self.gathered(elements, ELEMENT, block)
+        return rows.movedim(axes, [-1])
 
     def index(self, unit: Block, block: Block, device: torch.device) -> Tensor:
         batch, down, across = grid = self.geometry.grid(unit)

@@ -23,19 +23,20 @@ def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
         return (words ^ LOWEST).amax(axes, keepdim=True) ^ LOWEST
     if words.device.type != "cpu":
         return words.amax(axes, keepdim=True)
-    if words.ndim - 1 in axes:
-        words = _folded(words)
+    words = _folded(words, axes[-1])
     # the compiler's loops on CPUs take a float32's maximum 40 times faster than an int32's
     floats = _as_float(words - MIDDLE).view(torch.float32)
     return _as_number(floats.amax(axes, keepdim=True).view(torch.int32)) + MIDDLE
 
 
-def _folded(words: Tensor) -> Tensor:
-    """The larger words of both halves of the last axis, a few times: one operation where `amax` has many."""
+def _folded(words: Tensor, axis: int) -> Tensor:
+    """The larger words of both halves of an axis, a few times: one operation where `amax` has many."""
+    lanes = LANES if axis == words.ndim - 1 else 1
     for _ in range(FOLDS):
-        if words.shape[-1] % (2 * LANES):
+        if words.shape[axis] % (2 * lanes):
             break
-        words = torch.maximum(*words.reshape(*words.shape[:-1], 2, -1).unbind(-2))
+        halves = words.reshape(*words.shape[:axis], 2, -1, *words.shape[axis + 1 :])
+        words = torch.maximum(*halves.unbind(axis))
     return words
 
 

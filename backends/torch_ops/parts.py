@@ -13,7 +13,7 @@ from torch import Tensor
 from statqat_sim.backends.torch_ops.block_stages import Found, Programs, StagePrograms
 from statqat_sim.backends.torch_ops.grids import Grids, tiling_of
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
-from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.block import ELEMENTS, BlockPlan
 
 Part: TypeAlias = Callable[[Tensor, Geometry], Tensor]
 """From a part of an array to its values."""
@@ -37,7 +37,11 @@ def fake_quantized(x: Tensor, geometry: Geometry, plan: BlockPlan, programs: Pro
             found.do(stage, programs.fake_quantize, None, None)
         return found.values(programs.fake_quantize)
 
-    return _in_parts(x, geometry, _steps(geometry, programs.stages[count:]), values)
+    inner = programs.stages[count:]
+    steps = _steps(geometry, inner)
+    if _is_ragged(geometry.rows, steps[0]) and _is_ragged(geometry.columns, steps[1]) and _may_be_filled(inner):
+        return _by_edges(x, geometry, *steps, values)
+    return _in_parts(x, geometry, steps, values)
 
 
 def _steps(geometry: Geometry, stages: list[StagePrograms]) -> tuple[int, int]:
@@ -53,6 +57,49 @@ def _common(one: int, other: int) -> int:
     while divisor:
         rest, divisor = divisor, rest % divisor
     return one * other // rest if rest else 0
+
+
+def _is_ragged(length: int, step: int) -> bool:
+    """Whether the last block is cut off, and not the only one."""
+    return bool(step) and 0 < length % step < length
+
+
+def _may_be_filled(stages: list[StagePrograms]) -> bool:
+    """Whether blocks find the same if some of their elements lie in them twice: they only look for the largest."""
+    return all(len(stage.programs) == 1 and all(key.of == ELEMENTS for key in stage.keys) for stage in stages)
+
+
+def _by_edges(x: Tensor, geometry: Geometry, high: int, wide: int, values: Part) -> Tensor:
+    """Where both axes are ragged: the blocks at both ends are filled up, and lie below each other in one matrix.
+
+    The compiler makes code for every part, which takes seconds; so there are two, not four.
+    """
+    matrices = x.reshape(geometry.batch, geometry.rows, geometry.columns)
+    rows, columns = geometry.rows // high * high, geometry.columns // wide * wide
+    right = _filled(_filled(matrices[:, :, columns:], 2, wide), 1, high)
+    below = _filled(matrices[:, rows:, :columns], 1, high)
+    below = below.reshape(geometry.batch, high, -1, wide).swapaxes(1, 2).flatten(1, 2)
+    edges = torch.cat([right, below], 1)
+    right, below = torch.split(values(edges, _of(geometry, edges)), [right.shape[1], below.shape[1]], 1)
+    below = below.reshape(geometry.batch, -1, high, wide).swapaxes(1, 2).flatten(2, 3)
+    inside = matrices[:, :rows, :columns]
+    left = torch.cat([values(inside, _of(geometry, inside)), below[:, : geometry.rows - rows]], 1)
+    whole = torch.cat([left, right[:, : geometry.rows, : geometry.columns - columns]], 2)
+    return whole.reshape(geometry.shape)
+
+
+def _filled(part: Tensor, axis: int, step: int) -> Tensor:
+    """Filled up to whole blocks along an axis, with its last elements."""
+    missing = -part.shape[axis] % step
+    shape = [missing if each == axis else -1 for each in range(part.ndim)]
+    last = part.narrow(axis, part.shape[axis] - 1, 1)
+    return torch.cat([part, last.expand(shape)], axis)
+
+
+def _of(geometry: Geometry, matrices: Tensor) -> Geometry:
+    """The geometry of other matrices with the same blocks."""
+    batch, rows, columns = shape = tuple(matrices.shape)
+    return Geometry(shape, 2, batch, rows, columns, geometry.along_rows)
 
 
 def _in_parts(x: Tensor, geometry: Geometry, steps: tuple[int, int], values: Part) -> Tensor:

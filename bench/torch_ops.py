@@ -20,11 +20,13 @@ from bench.options import Job, bench_parser, parsed
 from bench.pairs import Machine
 from bench.report import Report, Section
 
-NAMES = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4")
+ROWS = (("float8_e4m3fn", -1), ("nf4", -1), ("mxfp4", -1), ("nvfp4", -1), ("mxfp4", 0), ("nvfp4", 0))
+"""Formats, and the axis along which their blocks run."""
+
 TARGET = 1 / 2
 """Of numba's speed: at most twice as long."""
 
-TARGETS = {"float8_e4m3fn": TARGET, "mxfp4": TARGET}
+TARGETS = {("float8_e4m3fn", -1): TARGET, ("mxfp4", -1): TARGET}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,17 +50,17 @@ def cases(data: BlockData, threads: Threads, *, quick: bool) -> Iterator[Case]:
     """Fake-quantize into an output that is there already, by both."""
     torch.compiler.reset()  # it burns the number of threads into its code
     x = torch.from_numpy(data.x)
-    for name in NAMES:
+    for name, axis in ROWS:
         format, out = sqs.load_format(name), torch.zeros_like(x)
         traced, numba = sqs.Codec(format, "torch").fake_quantize, sqs.Codec(format, "numba").fake_quantize
         ours = traced if quick else torch.compile(traced, fullgraph=True, dynamic=False)
         yield Case(
             section=Section.OURSELVES,
-            name=f"fake_quantize {name}, {'torch' if quick else 'torch.compile'}",
+            name=f"fake_quantize {name}{', axis=0' * (axis == 0)}, {'torch' if quick else 'torch.compile'}",
             peer_name="numba",
-            ours=lambda ours=ours, out=out: ours(x, out=out),  # type: ignore[misc]
-            peer=lambda numba=numba: numba(data.x, out=data.values),  # type: ignore[misc]
-            target=TARGETS.get(name),
+            ours=lambda ours=ours, out=out, axis=axis: ours(x, axis=axis, out=out),  # type: ignore[misc]
+            peer=lambda numba=numba, axis=axis: numba(data.x, axis=axis, out=data.values),  # type: ignore[misc]
+            target=TARGETS.get((name, axis)),
             results=(out.numpy(), data.values),
         )
 

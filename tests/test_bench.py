@@ -137,7 +137,7 @@ def test_torch_is_measured_beside_numba(tmp_path: Path) -> None:
     run("bench/torch_ops.py", "--quick", "--json", str(path))
     report = json.loads(path.read_text("utf-8"))
     rows = {(row["case"], row["peer"], row["threads"]) for row in report["comparisons"]}
-    names = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4")
+    names = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4", "mxfp4, axis=0", "nvfp4, axis=0")
     assert rows == {(f"fake_quantize {name}, torch", "numba", threads) for name, threads in product(names, (1, 2))}
     assert all(is_spread(row["ratio"]) for row in report["comparisons"])
     assert report["machine"]["versions"]["torch"]

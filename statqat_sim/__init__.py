@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from statqat_sim.quantizer import Scale as Scale
     from statqat_sim.quantizer import Search as Search
     from statqat_sim.quantizer import Stream as Stream
+    from statqat_sim.quantizer import Unscaled as Unscaled
     from statqat_sim.ranking import rank as rank
     from statqat_sim.runtime import get_threads as get_threads
     from statqat_sim.runtime import set_threads as set_threads
@@ -60,6 +61,7 @@ _HOMES = {
     "Search": "quantizer",
     "SpecError": "errors",
     "Stream": "quantizer",
+    "Unscaled": "quantizer",
     "UnsupportedError": "errors",
     "accelerators": "spec.accelerator_catalog",
     "expected_error": "theory",

@@ -20,6 +20,8 @@ FEW = 8
 class Scale:
     """What decoded values are multiplied by: float32, finite, above zero, in a shape that broadcasts against x.
 
+    Two are equal if their values, their shapes and their zero-points are; without zero-points is not with zeros.
+
     `np.asarray(scale)` reads the values as an array; `Codec.fake_quantize(x, scale=scale)` heeds the zero-points, too.
 
     A zero-point is the integer q of the format that stands for zero: q = saturate(round(x / scale) + zero_point), and
@@ -54,10 +56,26 @@ class Scale:
         if self.zero_point is not None:
             object.__setattr__(self, "zero_point", _integers(self.zero_point, value.shape))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Scale):
+            return NotImplemented
+        return self._facts() == other._facts()
+
+    def __hash__(self) -> int:
+        return hash(self._facts())
+
+    def _facts(self) -> tuple[object, ...]:
+        points = self.zero_point
+        return self.value.shape, self.value.tobytes(), None if points is None else points.tobytes()
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        if copy or (dtype is not None and np.dtype(dtype) != self.value.dtype):
-            return self.value.astype(dtype or np.float32)
-        return self.value
+        if dtype is None or np.dtype(dtype) == self.value.dtype:
+            return self.value.copy() if copy else self.value
+        if copy is False:
+            raise ValueError(
+                f"the values are float32, and {np.dtype(dtype)} needs a copy; allowed: copy=None, copy=True"
+            )
+        return self.value.astype(dtype)
 
     def format_of(self, format: NumberFormat) -> NumberFormat:
         """The format that x / scale is encoded in: the given one, its range shifted by the zero-point, if there is one.

@@ -310,3 +310,20 @@ def test_names_of_no_prior(name: str, error: type[Exception], message: str) -> N
 def test_what_is_no_prior() -> None:
     with pytest.raises(TypeError, match="prior is a float; allowed: a Prior, or the name of one"):
         checked_prior(1.0)  # type: ignore[arg-type]
+
+
+def test_mixtures_of_lists_are_values() -> None:
+    mixture = Mixture([0.5, 0.5], [Normal(), Laplace()])
+    assert mixture == Mixture((0.5, 0.5), (Normal(), Laplace()))
+    assert hash(mixture) == hash(Mixture((0.5, 0.5), (Normal(), Laplace())))
+
+
+def test_an_empirical_prior_does_not_change() -> None:
+    edges, masses = np.array([0.0, 1.0, 2.0]), np.array([0.5, 0.5])
+    prior = Empirical(edges, masses)
+    edges[:] = masses[:] = 0
+    assert prior.edges.tolist() == [0, 1, 2]
+    assert prior.masses.tolist() == [0.5, 0.5]
+    for array in (prior.edges, prior.masses):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1

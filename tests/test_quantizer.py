@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from statqat_sim import Codec, MinMax, NumberFormat, Scale, formats, load_format, parse_format
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.quantizer import BASELINES, QUANTIZERS, quantizer_named
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -38,10 +39,19 @@ def needed(extreme: Fraction, limit: float) -> float:
     return float(np.uint32(low).view(np.float32))
 
 
+def held_ends(fmt: NumberFormat) -> tuple[float, float]:
+    """The least and the greatest value that float32 holds."""
+    if fmt.bits > 16:
+        return fmt.min, fmt.max
+    held = [value for value in fmt.grid().tolist() if abs(value) <= LARGEST]
+    return min(held), max(held)
+
+
 def brute_force(values: Any, fmt: NumberFormat) -> float:
     finite = [Fraction(float(value)) for value in np.ravel(values) if math.isfinite(value)]
-    scales = [needed(max(finite, default=Fraction(0)), fmt.max)] if fmt.max > 0 else []
-    scales += [needed(-min(finite, default=Fraction(0)), -fmt.min)] if fmt.min < 0 else []
+    least, greatest = held_ends(fmt)
+    scales = [needed(max(finite, default=Fraction(0)), greatest)] if greatest > 0 else []
+    scales += [needed(-min(finite, default=Fraction(0)), -least)] if least < 0 else []
     return max(scales, default=0.0) or 1.0
 
 
@@ -51,7 +61,7 @@ FORMATS = [load_format(name) for name in NAMES] + [
     codebook(-1 / 3, 0.1, 2 / 3),  # limits of 53 bits
     codebook(-math.pi, -1.0),
     codebook(1e-300, 1.0000000000000002),
-    codebook(-1e300, 0.0, 1e300),
+    codebook(-1e300, 0.0, 2.0, 1e300),
     codebook(0.0, 1e-300),
 ]
 
@@ -186,6 +196,12 @@ def test_a_scale_is_a_frozen_array() -> None:
     assert np.asarray(scale) is scale.value
     assert scale.value.dtype == np.float32
     assert np.asarray(scale, np.float64).dtype == np.float64
+    with pytest.raises(ValueError, match="values are float32, and float64 needs a copy; allowed: copy=None, copy=True"):
+        scale.__array__(np.dtype(np.float64), copy=False)
+    assert scale.__array__(copy=False) is scale.value
+    copied = scale.__array__(copy=True)
+    copied[...] = 7
+    assert (scale.value != 7).all()
     with pytest.raises(ValueError, match="read-only"):
         scale.value[0] = 1
     with pytest.raises(FrozenInstanceError):
@@ -217,3 +233,31 @@ def test_quantizers_by_name() -> None:
         LookupError, match=r"no quantizer is named 'minmx'; did you mean 'minmax'\? \(allowed: minmax, "
     ):
         quantizer_named("minmx")
+
+
+# --- formats that go beyond float32 ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [QUANTIZERS[name] for name in sorted(QUANTIZERS.keys() - BASELINES)])
+@pytest.mark.parametrize("name", ["exponent8", "takum8", "lns16"])
+def test_no_element_is_decoded_to_inf(make: Any, name: str) -> None:
+    """Their largest values, 2^128 and more, are none of float32."""
+    fmt, x = load_format(name), np.float32([1.0, 2.0, 3.0])
+    assert fmt.max > LARGEST
+    y = Codec(fmt).fake_quantize(x, scale=make().fit(x, fmt))
+    assert np.isfinite(y).all()
+
+
+def test_formats_of_which_float32_holds_nothing_have_no_scale() -> None:
+    for quantizer in (MinMax(), quantizer_named("iterative")):
+        with pytest.raises(UnsupportedError, match="levels has no value that float32 holds; allowed: "):
+            quantizer.fit([1.0, 2.0], codebook(-1e300, 0.0, 1e300))
+
+
+def test_scales_are_equal_by_value() -> None:
+    scale = Scale(np.array([0.5, 2]), np.array([1, 2]))
+    assert scale == Scale(np.array([0.5, 2]), np.array([1, 2]))
+    assert len({scale, Scale(np.array([0.5, 2]), np.array([1, 2]))}) == 1
+    others = (Scale(np.array([0.5, 2])), Scale(np.array([0.5, 2]), np.array([1, 3])), Scale(np.array([[0.5, 2]])), 0.5)
+    assert not [other for other in others if scale == other]
+    assert Scale(1) != Scale(1, 0)

@@ -136,7 +136,7 @@ def test_of_symmetric_data_the_middle_stands_for_zero(name: str, point: int) -> 
 
 def test_minmax_of_scales_that_a_format_holds() -> None:
     """Where the scale is too large for the data, the zero-point leaves as much room on either side."""
-    scale = MinMax("float8_e8m0fnu", zero_point=True).fit(np.float32([-1, 2]), load_format("uint8"))
+    scale = MinMax(scale_format="float8_e8m0fnu", zero_point=True).fit(np.float32([-1, 2]), load_format("uint8"))
     assert pair(scale) == (
         2.0**-6,
         96,
@@ -235,7 +235,7 @@ def test_search_tries_all_zero_points_with_all_scales_of_a_format() -> None:
 
 def check(x: NDArray[np.float32], format: NumberFormat, quantizer: StateQuantizer) -> None:
     scale = quantizer.fit(x, format)
-    limit = MinMax(getattr(quantizer, "scale_format", None), zero_point=True).fit(x, format)
+    limit = MinMax(scale_format=getattr(quantizer, "scale_format", None), zero_point=True).fit(x, format)
     norm = getattr(quantizer, "norm", 2.0)
     ours, theirs = (error(x, format, each, norm) for each in (scale, limit))
     assert ours <= theirs or not math.isfinite(theirs)

@@ -442,3 +442,10 @@ def test_results_are_kept() -> None:
     format = number_format("int4")
     first = expected_error(format, prior="normal", scale="optimal")
     assert expected_error(format, prior="normal") is first
+
+
+def test_errors_at_many_scales_are_compared_and_hashed_as_objects() -> None:
+    found = [expected_error(sqs.load_format("int4"), prior="normal", scale=np.array([0.1, 0.2])) for _ in range(2)]
+    assert found[0] == found[0]
+    assert found[0] != found[1]
+    assert len({*found}) == 2

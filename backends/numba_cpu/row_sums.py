@@ -17,9 +17,7 @@ _END = """
 
 from numba import njit as _njit
 
-# no more than this: NaN and Inf are told apart
-_fastmath = {{"reassoc", "contract", "nsz"}}
-run = _njit(signature, nogil=True, cache={on_disk}, fastmath=_fastmath)({entry})
+run = _njit(signature, nogil=True, cache={on_disk})({entry})
 """
 
 

@@ -1,31 +1,73 @@
 """Sums over each row in one pass: magnitudes and their squares, or the squares of errors.
 
-This text is compiled as a generated module: see `row_sums`. Additions may be reordered, so that vectors hold them.
+This text is compiled as a generated module: see `row_sums`. Element i is added to sum i % LANES, and these are added
+halves to halves: the order of additions is fixed, and vectors hold them. On every machine the bits are the same.
 """
 
 from typing import Any
 
 import numpy as np
+from numba import njit
+
+LANES = 64
+
+
+@njit(nogil=True)
+def added(sums: Any) -> Any:
+    """The sum of all lanes; they are changed."""
+    half = LANES // 2
+    while half > 0:
+        for lane in range(half):
+            sums[lane] += sums[lane + half]
+        half //= 2
+    return sums[0]
+
+
+@njit(nogil=True)
+def magnitude(x: Any) -> Any:
+    """Of a finite number; 0 of others."""
+    return np.float64(abs(x)) if abs(x) < np.inf else 0.0
+
+
+@njit(nogil=True)
+def squared(x: Any, y: Any) -> Any:
+    """(x - y)² of a finite x; 0 of others."""
+    error = np.float64(x) - np.float64(y) if abs(x) < np.inf else 0.0
+    return error * error
 
 
 def moments_of_rows(rows: Any, counts: Any, totals: Any, powers: Any) -> Any:
     """How many elements of each row are finite, the sum of their magnitudes, and that of their squares."""
+    total, power = np.empty(LANES), np.empty(LANES)
+    whole = rows.shape[1] // LANES * LANES
     for index in range(rows.shape[0]):
-        row, count, total, power = rows[index], np.int32(0), 0.0, 0.0
+        row, count = rows[index], np.int32(0)
+        total[:] = 0
+        power[:] = 0
+        for first in range(0, whole, LANES):
+            for lane in range(LANES):
+                x = magnitude(row[first + lane])
+                total[lane] += x
+                power[lane] += x * x
+        for lane in range(rows.shape[1] - whole):
+            x = magnitude(row[whole + lane])
+            total[lane] += x
+            power[lane] += x * x
         for i in range(row.size):
-            is_finite = abs(row[i]) < np.inf
-            magnitude = np.float64(abs(row[i])) if is_finite else 0.0
-            count += np.int32(is_finite)
-            total += magnitude
-            power += magnitude * magnitude
-        counts[index], totals[index], powers[index] = count, total, power
+            count += np.int32(abs(row[i]) < np.inf)
+        counts[index], totals[index], powers[index] = count, added(total), added(power)
 
 
 def errors_of_rows(rows: Any, values: Any, errors: Any) -> Any:
     """Σ(x - y)² over the finite elements x of each row."""
+    total = np.empty(LANES)
+    whole = rows.shape[1] // LANES * LANES
     for index in range(rows.shape[0]):
-        row, there, total = rows[index], values[index], 0.0
-        for i in range(row.size):
-            error = np.float64(row[i]) - np.float64(there[i]) if abs(row[i]) < np.inf else 0.0
-            total += error * error
-        errors[index] = total
+        row, there = rows[index], values[index]
+        total[:] = 0
+        for first in range(0, whole, LANES):
+            for lane in range(LANES):
+                total[lane] += squared(row[first + lane], there[first + lane])
+        for lane in range(rows.shape[1] - whole):
+            total[lane] += squared(row[whole + lane], there[whole + lane])
+        errors[index] = added(total)

@@ -73,8 +73,8 @@ def measure(
 
     Scales of number formats are MinMax's, the smallest without clipping, or with --quantizer those of minmax,
     percentile, analytic, iterative, search, or of published rules: octav, aciq, sawb, lsq_init, paper_analytic,
-    paper_iterative. With --prior, the exact theory stands beside the measurement: the expected SQNR at the row's
-    scale, were the data of this distribution (see `theory`) with their mean of x^2.
+    paper_iterative, or none: 1. With --prior, the exact theory stands beside the measurement: the expected SQNR at the
+    row's scale, were the data of this distribution (see `theory`) with their mean of x^2.
 
     Block formats find their own scales; bits per element count them, and the column `quantizer` has their rule (of the
     innermost scale that is a factor). A scale that is a power of two fits some magnitudes better than others, and one

@@ -15,7 +15,7 @@ LEAST_RATIO: Final = 0.25
 """Of the largest value at the least scale to the row's root mean square."""
 
 BEYOND_MINMAX: Final = 2.2
-"""The largest scale of the first grid, over MinMax's."""
+"""The largest scale, over MinMax's: floating point repeats itself with each octave."""
 
 
 @dataclass(frozen=True, slots=True)

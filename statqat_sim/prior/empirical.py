@@ -42,6 +42,7 @@ class Empirical(Prior):
             raise ValueError(f"{edges.shape} edges for {masses.shape} masses; allowed: one more, ascending")
         if masses.min() < 0 or self.mass_at_zero < 0 or abs(masses.sum() + self.mass_at_zero - 1) > 1e-9:
             raise ValueError(f"masses add up to {masses.sum() + self.mass_at_zero}; allowed: probabilities, 1 in all")
+        edges.flags.writeable = masses.flags.writeable = False
         object.__setattr__(self, "edges", edges)
         object.__setattr__(self, "masses", masses)
         bins = {order: masses * _mean_power(order, edges[:-1], edges[1:]) for order in (0, 1, 2)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,12 @@ class Mixture(Prior):
     1.899
     """
 
-    weights: tuple[float, ...]
-    parts: tuple[Prior, ...]
+    weights: Sequence[float]
+    parts: Sequence[Prior]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "parts", tuple(self.parts))
         if not self.parts or len(self.parts) != len(self.weights):
             raise ValueError(f"{len(self.weights)} weights for {len(self.parts)} priors; allowed: one for each")
         if min(self.weights) < 0 or not math.isclose(sum(self.weights), 1, abs_tol=1e-9):

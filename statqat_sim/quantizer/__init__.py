@@ -13,6 +13,7 @@ from statqat_sim.quantizer.minmax import MinMax
 from statqat_sim.quantizer.percentile import Percentile
 from statqat_sim.quantizer.search import Search
 from statqat_sim.quantizer.stream import Stream
+from statqat_sim.quantizer.unscaled import Unscaled
 from statqat_sim.scale import Scale
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Search",
     "StateQuantizer",
     "Stream",
+    "Unscaled",
     "quantizer_named",
 ]
 
@@ -48,10 +50,11 @@ QUANTIZERS: Mapping[str, Callable[[], StateQuantizer]] = {
     "lsq_init": LSQInit,
     "paper_analytic": PaperAnalytic,
     "paper_iterative": PaperIterative,
+    "none": Unscaled,
 }
 """The quantizers that a name alone describes, each with its defaults."""
 
-BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "paper_analytic", "paper_iterative"))
+BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "paper_analytic", "paper_iterative", "none"))
 """Of these the ones that may give a larger error than MinMax."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.moment_rows import scales_by_moments
 from statqat_sim.quantizer.objective import SQUARED, Objective
+from statqat_sim.quantizer.options import check_flag
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.scan import best_first
 from statqat_sim.quantizer.shapes import best_scale, best_scales
@@ -43,15 +44,18 @@ class Analytic(Chooser):
     Raises:
         LookupError: for an unknown prior or scale format.
         TypeError: if it is neither a prior nor a name.
+        ValueError: if an option means nothing.
     """
 
     prior: Prior | str = AUTO
+    _: KW_ONLY
     scale_format: NumberFormat | str | None = None
     zero_point: bool = False
 
     def __post_init__(self) -> None:
         if self.prior != AUTO:
             checked_prior(self.prior)
+        check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:

@@ -13,6 +13,7 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.prior import Normal
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.levels import Floats, Levels
+from statqat_sim.quantizer.options import check_count
 from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat
 
@@ -34,6 +35,9 @@ class OCTAV(Chooser):
     """
 
     steps: int = 20
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
 
     def _choice(self, task: Task) -> float:
         magnitudes = task.magnitudes
@@ -176,6 +180,9 @@ class PaperIterative(Chooser):
     """
 
     steps: int = 1
+
+    def __post_init__(self) -> None:
+        check_count("steps", self.steps)
 
     def _choice(self, task: Task) -> float:
         scale = task.minmax

@@ -56,7 +56,7 @@ class Channels:
         axes = reduced_axes(x.ndim, channel_axis)
         minmax = fitted_minmax(x, format, axes, scales, zero_point)
         weights = objective.weights_of(x.shape)
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             narrow = np.clip(x, -LARGEST, LARGEST) if x.dtype == np.float64 else x
             rows = by_channel(narrow.astype(np.float32, copy=False), channel_axis)
         weight_rows = None if weights is None else by_channel(weights, channel_axis)

@@ -12,8 +12,8 @@ ROUNDINGS = 2.0**-22
 
 MOST_TRIED = 3
 
-FEWEST, MOST = 2.0**-60, 2.0**60
-"""Of the root mean square: between these neither quotients nor products come near the ends of float32."""
+SMALLEST_SAFE, LARGEST_SAFE = 2.0**-60, 2.0**60
+"""Root mean squares, and largest magnitudes: between these nothing comes near the ends of float32."""
 
 
 def guarded(task: Task, candidates: Floats) -> float:
@@ -45,7 +45,7 @@ def is_proven(task: Task, candidates: Floats) -> list[bool]:
     score = task.score if task.score.is_exact else task.coarse
     rms = np.sqrt(score.power / max(score.count, 1e-300))
     is_known = task.levels.is_measured and task.levels.is_nearest
-    if not (task.objective.is_squared and is_known and FEWEST < rms < MOST):
+    if not (task.objective.is_squared and is_known and SMALLEST_SAFE < rms < LARGEST_SAFE):
         return [False] * len(candidates)
     low, high = score.bounds(np.append(candidates, task.minmax))
     gain = low[-1] - high[:-1]

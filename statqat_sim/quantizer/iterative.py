@@ -9,10 +9,12 @@ import numpy as np
 
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.chooser import Chooser
+from statqat_sim.quantizer.dequantized import dequantized
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.newton import step
 from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.options import check_flag
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.rows import scanned_rows
 from statqat_sim.quantizer.scan import best_first, scan
@@ -24,7 +26,7 @@ STEPS = 3
 """Measured quasi-Newton steps after a scan of a histogram."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class Iterative(Chooser):
     """The scale of least mean squared error, whatever the distribution and the format.
 
@@ -32,6 +34,14 @@ class Iterative(Chooser):
     scan finds the valleys, quasi-Newton steps on measured data the bottom (see `newton`). Never worse than MinMax.
     Formats whose overflow is not saturated get no smaller scale than MinMax's; rounding at random is taken for
     rounding to nearest, and measured.
+
+    Channels of 256 elements and more, in float16 or float32, are scanned together, by their histograms. That is some
+    hundred times as fast; on normal data the errors are on average within 0.2 dB of the least in formats of 8 bits,
+    0.04 dB in 6 bits and 0.003 dB in 4. No channel's scale depends on another channel.
+
+    Data that lie on the format's levels already, as weights that were dequantized do, get no larger error than at the
+    scale that they were made with (see `dequantized`). A histogram alone does not tell it, and where many channels are
+    scanned at once it is looked for in formats of up to 8 bits.
 
     Args:
         weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
@@ -42,7 +52,7 @@ class Iterative(Chooser):
 
     Raises:
         LookupError: for an unknown scale format.
-        ValueError: if weights or norm mean nothing.
+        ValueError: if an option means nothing.
     """
 
     weights: Any = None
@@ -51,6 +61,7 @@ class Iterative(Chooser):
     zero_point: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("zero_point", self.zero_point)
         self._options()
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
@@ -58,17 +69,29 @@ class Iterative(Chooser):
         objective, scales = self._options()
         found = None
         if objective.is_plain and scales.listed is None and not self.zero_point:
-            found = scanned_rows(x, scaled_format(format), channel_axis)
+            found = scanned_rows(x, scaled_format(format), channel_axis, lambda row: self.fit(row, format).value.item())
         return super(Iterative, self).fit(x, format, channel_axis=channel_axis) if found is None else found
 
     def _options(self) -> tuple[Objective, Scales]:
         return Objective(self.weights, self.norm), scales_of(self.scale_format)
 
     def _choice(self, task: Task) -> float:
-        found = scan(task.score, task.minmax)
-        if len(found) and task.values is not None and not task.score.is_exact:
-            found = _polished(task, found)
-        return guarded(task, best_first(task, found))
+        made_with = dequantized(task)
+        if made_with is not None and made_with.error == 0:
+            return made_with.scale
+        scale = _scanned(task)
+        if made_with is not None and made_with.error < task.measured(scale).error:
+            return made_with.scale
+        return scale
+
+
+def _scanned(task: Task) -> float:
+    """The best scale of the valleys."""
+    found = scan(task.score, task.minmax)
+    if len(found):
+        is_coarse = task.values is not None and not task.score.is_exact
+        found = _polished(task, found) if is_coarse else np.append(found, _least_squares(task, found))
+    return guarded(task, best_first(task, found))
 
 
 def _polished(task: Task, scales: Floats) -> Floats:
@@ -90,3 +113,13 @@ def _polished(task: Task, scales: Floats) -> Floats:
             break
         best = moved
     return np.append(best, scales)
+
+
+def _least_squares(task: Task, scales: Floats) -> Floats:
+    """The best scales for the codes that the data have at these."""
+    slopes = task.score.slopes(scales)
+    cautious = np.where(slopes.cautious > 0, slopes.cautious, np.inf)
+    moved = scales - slopes.slope / cautious
+    if not task.levels.saturates:
+        moved = np.maximum(moved, task.minmax)
+    return np.where(moved > 0, moved, scales)

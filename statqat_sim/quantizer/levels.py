@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.errors import UnsupportedError
+from statqat_sim.quantizer.representable import LARGEST
 from statqat_sim.spec.listed import ListedElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory.cells import Cells, cells, nearest
@@ -110,13 +112,29 @@ class Levels:
 
 
 @lru_cache(maxsize=512)
-def levels(format: NumberFormat) -> Levels:
-    """The steps of a format; where its rounding is stochastic, those of rounding to nearest.
+def ends(format: NumberFormat) -> tuple[float, float]:
+    """The least and the greatest value that float32 holds: what lies beyond would be decoded to Inf.
 
     Raises:
-        UnsupportedError: for formats of more than 16 bits.
+        UnsupportedError: for formats of more than 16 bits that have values beyond, or if none but zero lies within.
     """
-    found = cells(nearest(format))
+    if max(format.max, -format.min) <= LARGEST:
+        return format.min, format.max
+    values = format.grid()
+    held = values[np.abs(values) <= LARGEST]
+    if not held.any():
+        raise UnsupportedError(f"{format.name} has no value that float32 holds; allowed: formats that have some")
+    return float(held[0]), float(held[-1])
+
+
+@lru_cache(maxsize=512)
+def levels(format: NumberFormat) -> Levels:
+    """The steps of a format between values that float32 holds; where its rounding is stochastic, those to nearest.
+
+    Raises:
+        UnsupportedError: for formats of more than 16 bits, or without such values.
+    """
+    largest, found = max(map(abs, ends(format))), _held(cells(nearest(format)))
     up, down = _side(found), _side(_mirrored(found))
     is_symmetric = up.zero == down.zero and all(
         np.array_equal(*pair)
@@ -124,10 +142,21 @@ def levels(format: NumberFormat) -> Levels:
     )
     return Levels(
         sides=(up,) if is_symmetric else (up, down),
-        largest=max(abs(format.max), abs(format.min)),
+        largest=largest,
         saturates=not any(map(math.isfinite, found.limits)),
         is_tapered=isinstance(format.element, ListedElement),
         is_measured=not (format.encode.rounding.is_stochastic or found.zero_is_nan),
+    )
+
+
+def _held(found: Cells) -> Cells:
+    """The cells whose values float32 holds; nothing may lie beyond."""
+    held = np.flatnonzero(np.abs(found.values) <= LARGEST)
+    first, last = int(held[0]), int(held[-1])
+    bounds = np.concatenate((found.limits[:1], found.thresholds, found.limits[1:]))
+    limits = float(bounds[first]), float(bounds[last + 1])
+    return Cells(
+        found.values[first : last + 1], found.thresholds[first:last], found.zero - first, limits, found.zero_is_nan
     )
 
 

@@ -14,6 +14,8 @@ from statqat_sim.histogram import Histogram, extremes, extremes_elsewhere, lies_
 from statqat_sim.quantizer.affine_minmax import affine_minmax
 from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
 from statqat_sim.quantizer.described import Described
+from statqat_sim.quantizer.levels import ends
+from statqat_sim.quantizer.options import check_flag
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.scale import Scale
 from statqat_sim.spec.encode import NegativeInput
@@ -22,14 +24,15 @@ from statqat_sim.spec.number import NumberFormat
 LARGEST = np.float32(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class MinMax(Described):
     """The smallest float32 scale that puts every finite value inside the range of the format's grid.
 
     That is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
-    scale · c_min <= min x hold exactly; c_max and c_min are `format.max` and `format.min`. A side that the format lacks
-    is ignored: values below zero where `format.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has
-    no scale large enough (max x / c_max above 3.4e38), it is float32's largest and the extremes are clipped.
+    scale · c_min <= min x hold exactly; c_max and c_min are `format.max` and `format.min`, or the last values that
+    float32 holds, where the format goes further. A side that the format lacks is ignored: values below zero where
+    `format.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has no scale large enough (max x /
+    c_max above 3.4e38), it is float32's largest and the extremes are clipped.
 
     With `scale_format` it is the smallest scale of this number format that is as large.
 
@@ -50,6 +53,7 @@ class MinMax(Described):
     zero_point: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
@@ -98,10 +102,11 @@ def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: Nu
     if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
         high = np.maximum(high, -low)
     needed = np.zeros(high.shape, np.float32)
-    if format.max > 0:
-        needed = np.maximum(needed, _smallest_scale(high, format.max))
-    if format.min < 0:
-        needed = np.maximum(needed, _smallest_scale(-low, -format.min))
+    least, greatest = ends(format)
+    if greatest > 0:
+        needed = np.maximum(needed, _smallest_scale(high, greatest))
+    if least < 0:
+        needed = np.maximum(needed, _smallest_scale(-low, -least))
     return np.where(needed > 0, needed, np.float32(1))
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.errors import shown
+from statqat_sim.quantizer.options import check_between
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,12 +28,12 @@ class Objective:
     norm: float = 2.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.norm, Real) or not 0 < self.norm < np.inf:
-            raise ValueError(f"norm is {shown(self.norm)}; allowed: finite numbers above zero")
+        check_between("norm", self.norm, 0, np.inf, "finite numbers above zero")
         if self.weights is not None:
-            weights = np.asarray(self.weights, np.float64)
+            weights = np.array(self.weights, np.float64)
             if not (np.isfinite(weights) & (weights >= 0)).all():
                 raise ValueError("weights hold a number that is negative or not finite; allowed: finite, at least 0")
+            weights.flags.writeable = False
             object.__setattr__(self, "weights", weights)
 
     @property

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from numbers import Real
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from statqat_sim.errors import shown
 from statqat_sim.histogram import Tail
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.objective import SQUARED, Objective
+from statqat_sim.quantizer.options import check_between, check_flag
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.scan import best_first
 from statqat_sim.quantizer.task import Task
@@ -33,16 +32,17 @@ class Percentile(Chooser):
 
     Raises:
         LookupError: for an unknown scale format.
-        ValueError: if the percentile is none.
+        ValueError: if an option means nothing.
     """
 
     percentile: float = 99.9
+    _: KW_ONLY
     scale_format: NumberFormat | str | None = None
     zero_point: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.percentile, Real) or not 0 < self.percentile < 100:
-            raise ValueError(f"percentile is {shown(self.percentile)}; allowed: above 0 and below 100")
+        check_between("percentile", self.percentile, 0, 100, "above 0 and below 100")
+        check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
     def _options(self) -> tuple[Objective, Scales]:

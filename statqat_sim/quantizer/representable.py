@@ -15,6 +15,11 @@ from statqat_sim.spec.number import NumberFormat, checked_format
 Floats: TypeAlias = NDArray[np.float64]
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 
+LARGEST_BITS = int(np.float32(LARGEST).view(np.uint32))
+
+NEIGHBOURS = 0, -1, 1, -2, 2
+"""As differences of bits."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scales:
@@ -35,6 +40,13 @@ class Scales:
             places = np.stack((above - 1, above), axis=-1).reshape(-1)
             found = self.listed[np.clip(places, 0, len(self.listed) - 1)]
         return np.array(list(dict.fromkeys(found.tolist())))
+
+    def around(self, scale: float) -> Floats:
+        """The nearest of float32 and the two on either side of it, or the two of the list around it; nearest first."""
+        if self.listed is not None:
+            return self.near(np.array([scale]))
+        bits = int(nearest_float32(np.array([scale])).view(np.uint32)[0]) + np.array(NEIGHBOURS)
+        return np.asarray(np.clip(bits, 1, LARGEST_BITS).astype(np.uint32).view(np.float32), np.float64)
 
     def at_least(self, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """The least at or above each scale; the largest, where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -11,24 +12,33 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import Array
 from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
 from statqat_sim.quantizer.base import reduced_axes
-from statqat_sim.quantizer.better_rows import keep_better, row_sums
+from statqat_sim.quantizer.better_rows import keep_better, row_sums, take_better_neighbours
 from statqat_sim.quantizer.channels import by_channel
 from statqat_sim.quantizer.data import cpu_data
+from statqat_sim.quantizer.dequantized import dequantized
+from statqat_sim.quantizer.guard import LARGEST_SAFE, SMALLEST_SAFE
 from statqat_sim.quantizer.levels import Levels, levels
 from statqat_sim.quantizer.minmax import least_scales, minmax_scales
 from statqat_sim.quantizer.representable import FLOAT32_SCALES
-from statqat_sim.runtime import RowScanKernel, backend_for, row_scan_kernel
+from statqat_sim.quantizer.row_ratios import may_be_dequantized
+from statqat_sim.quantizer.task import Task
+from statqat_sim.runtime import RowScanKernel, RowSumsKernel, backend_for, row_scan_kernel
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
-
-FEWEST, MOST = 2.0**-60, 2.0**60
-"""Of a row's largest magnitude: between these nothing comes near the ends of float32."""
 
 SHORTEST = 256
 """Elements of a row; shorter ones are sorted, and give better scales."""
 
+SHORT = 2048
+"""Rows of fewer elements have errors that differ much from one scale to the next where levels are many."""
 
-def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scale | None:
+FEW_LEVELS = 64
+"""Up to as many, the scale that a histogram shows is the best one to within some hundredths of a decibel."""
+
+
+def scanned_rows(
+    x: Any, format: NumberFormat, channel_axis: int | None, alone: Callable[[NDArray[np.float32]], float]
+) -> Scale | None:
     """The scale of each channel that is best by its histogram, and never worse than MinMax's.
 
     None where the kernel does not take such channels, or there is only one.
@@ -37,6 +47,7 @@ def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scal
         x: as `Quantizer.fit` takes it.
         format: a number format.
         channel_axis: as `Quantizer.fit` takes it.
+        alone: finds the scale of a row whose magnitudes the kernel does not take, such as one of zeros.
     """
     array = cpu_data(x)
     axes = reduced_axes(array.ndim, channel_axis)
@@ -48,13 +59,46 @@ def scanned_rows(x: Any, format: NumberFormat, channel_axis: int | None) -> Scal
     if len(rows) < 2 or not SHORTEST <= rows.shape[1] <= kernel.longest_row:
         return None
     amax = kernel.amax(rows)
-    if not ((amax > FEWEST) & (amax < MOST)).all():
+    is_safe = (amax > SMALLEST_SAFE) & (amax < LARGEST_SAFE)
+    if not is_safe.any():
         return None
     minmax = _minmax(array, amax, format, axes)
-    scales, proven = kernel(rows, minmax.reshape(-1), amax)
-    unproven = np.flatnonzero(~proven & (scales != minmax.reshape(-1)))
-    keep_better(rows, minmax.reshape(-1), scales, unproven, format, sums)
+    scales = minmax.reshape(-1).copy()
+    safe = slice(None) if is_safe.all() else is_safe
+    scales[safe] = _scanned(kernel, rows[safe], minmax.reshape(-1)[safe], amax[safe], format, sums)
+    for index in np.flatnonzero(~is_safe):
+        scales[index] = alone(rows[index])
     return Scale(scales.reshape(minmax.shape))
+
+
+def _scanned(
+    kernel: RowScanKernel,
+    rows: NDArray[np.float32],
+    minmax: NDArray[np.float32],
+    amax: NDArray[np.float32],
+    format: NumberFormat,
+    sums: RowSumsKernel,
+) -> NDArray[np.float32]:
+    """The scales of rows whose magnitudes the kernel takes."""
+    scales, proven = kernel(rows, minmax, amax)
+    if rows.shape[1] < SHORT and format.finite_codes > FEW_LEVELS:
+        take_better_neighbours(rows, scales, format, sums)
+    unproven = np.flatnonzero(~proven & (scales != minmax))
+    keep_better(rows, minmax, scales, unproven, format, sums)
+    _take_dequantized(rows, minmax, scales, format)
+    return scales
+
+
+def _take_dequantized(
+    rows: NDArray[np.float32], minmax: NDArray[np.float32], scales: NDArray[np.float32], format: NumberFormat
+) -> None:
+    """Put scales that rows were dequantized with in place of those with a larger error."""
+    for index in may_be_dequantized(rows, levels(format)).tolist():
+        row = rows[index]
+        task = Task(format, float(minmax[index]), values=row[np.isfinite(row)])
+        found = dequantized(task)
+        if found is not None and found.error < task.measured(float(scales[index])).error:
+            scales[index] = found.scale
 
 
 def _minmax(x: Array, amax: NDArray[np.float32], format: NumberFormat, axes: tuple[int, ...]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from statqat_sim.plan.row_scan import BEYOND_MINMAX
 from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.representable import LARGEST, SMALLEST
 from statqat_sim.quantizer.score import Score
@@ -32,9 +33,6 @@ LEAST_RATIO = 0.05
 
 FARTHEST = 2.0**12
 """Of the data to 1, in formats that are precise near 1."""
-
-BEYOND_MINMAX = 2.2
-"""The largest scale, over the least one without overflow: floating point repeats itself with each octave."""
 
 
 def scan(score: Score, minmax: float) -> Floats:
@@ -73,11 +71,9 @@ def scan_range(score: Score, minmax: float) -> tuple[float, float]:
     rms = float(np.sqrt(score.reachable_power / max(score.count, 1)))
     if levels.is_tapered:
         high = max(high, min(score.largest / levels.first, score.largest * FARTHEST))
-    if not levels.saturates:
-        return minmax, min(high, LARGEST)
     low = rms * LEAST_RATIO / levels.largest
     low = max(low, rms / FARTHEST) if levels.is_tapered else min(low, minmax)
-    return max(low, SMALLEST), min(high, LARGEST)
+    return max(low, SMALLEST if levels.saturates else minmax), min(high, LARGEST)
 
 
 def _dense(grid: Floats, errors: Floats, steps: int) -> Floats:

@@ -135,7 +135,7 @@ class Score:
         """What quasi-Newton steps need at each scale."""
 
         def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
-            values = side.zero + np.concatenate(([0.0], np.cumsum(side.gaps)))
+            values = side.values
             count, total = tail.beyond(s * side.thresholds)
             products = side.zero * tail.total + total @ side.gaps
             squares = side.zero**2 * tail.count + count @ np.diff(np.square(values))
@@ -179,9 +179,8 @@ class PowerScore(Score):
         errors = np.empty_like(self.values)
         for index, part in enumerate(self._parts()):
             side = self.levels.sides[index]
-            values = side.zero + np.concatenate(([0.0], np.cumsum(side.gaps)))
             magnitudes = np.abs(self.values[part])
-            errors[part] = magnitudes - scale * values[np.searchsorted(side.thresholds, magnitudes / scale)]
+            errors[part] = magnitudes - scale * side.values[np.searchsorted(side.thresholds, magnitudes / scale)]
         return float(np.sum(self.weights * self.objective.power(errors)))
 
     def _parts(self) -> list[NDArray[np.bool_] | slice]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from statqat_sim.errors import shown
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.options import check_count, check_flag
 from statqat_sim.quantizer.representable import Scales, scales_of
 from statqat_sim.quantizer.scan import best_first, scan_range
 from statqat_sim.quantizer.task import Task
@@ -20,7 +19,7 @@ from statqat_sim.spec.number import NumberFormat
 CANDIDATES = 2000
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class Search(Chooser):
     """The best of all scales that a format holds, or of a logarithmic grid; never worse than MinMax.
 
@@ -45,8 +44,8 @@ class Search(Chooser):
 
     def __post_init__(self) -> None:
         self._options()
-        if not isinstance(self.candidates, Integral) or self.candidates < 1:
-            raise ValueError(f"candidates is {shown(self.candidates)}; allowed: whole numbers, at least 1")
+        check_count("candidates", self.candidates)
+        check_flag("zero_point", self.zero_point)
 
     def _options(self) -> tuple[Objective, Scales]:
         return Objective(self.weights, self.norm), scales_of(self.scale_format)

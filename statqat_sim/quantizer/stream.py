@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.channels import choose_channels
 from statqat_sim.quantizer.newton import step
+from statqat_sim.quantizer.options import check_count, check_flag
 from statqat_sim.quantizer.representable import FLOAT32_SCALES
 from statqat_sim.quantizer.scan import scan
 from statqat_sim.quantizer.score import Score
@@ -53,6 +54,7 @@ class Stream:
     """
 
     format: NumberFormat
+    _: KW_ONLY
     rescan: int = 100
     scale: Scale | None = None
     seen: Histogram = Histogram.empty()
@@ -61,8 +63,8 @@ class Stream:
 
     def __post_init__(self) -> None:
         scaled_format(self.format)
-        if self.rescan < 1:
-            raise ValueError(f"rescan is {self.rescan}; allowed: at least 1")
+        check_count("rescan", self.rescan)
+        check_flag("zero_point", self.zero_point)
 
     def update(self, batch: Any) -> Stream:
         """The state after one more batch, an array as `Histogram.of` takes it; one scale serves all of it.

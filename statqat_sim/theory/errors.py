@@ -33,7 +33,7 @@ NEAR = 2.0**32
 """Formats that span more are not scaled further than this."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExpectedError:
     """The error of inputs of a prior that are divided by a scale, encoded, decoded, and multiplied by the scale.
 

@@ -13,7 +13,7 @@ from bench.block_peers import BLOCK
 from bench.cases import magic_add
 from bench.pairs import Call
 from bench.report import Section
-from statqat_sim.histogram import MANTISSA_BITS, Counter
+from statqat_sim.histogram import BIN_MANTISSA_BITS, Counter
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.reduction import amax_plan, histogram_plan
 from statqat_sim.runtime import backend_for, reduction_kernel
@@ -105,7 +105,7 @@ def blocks(data: GpuData) -> Iterator[GpuCase]:
 def reductions(data: GpuData) -> Iterator[GpuCase]:
     """What calibration counts, beside copies of as many bytes; `Counter` reads its data twice."""
     counter, backend = Counter(), backend_for(data.x)
-    for name, make in (("histogram", partial(histogram_plan, mantissa_bits=MANTISSA_BITS)), ("amax", amax_plan)):
+    for name, make in (("histogram", partial(histogram_plan, mantissa_bits=BIN_MANTISSA_BITS)), ("amax", amax_plan)):
         kernel = reduction_kernel(backend, make(Storage.FLOAT32))
         yield _beside_copy(data, name, 4, None, partial(kernel, data.x))
     yield _beside_copy(data, "count", 8, None, partial(counter.count, data.x))

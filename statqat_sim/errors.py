@@ -13,15 +13,15 @@ TOLD = 100
 """How many problems the text of an error lists; `SpecError.problems` has them all."""
 
 SHOWN = 60
-"""How much of a value an error quotes."""
+"""How many characters of a value an error quotes."""
 
 SHORTEST, SUGGESTED = 2, 3
-"""Letters of a word that names are looked for by, and how many names are told."""
+"""The minimum length of a word for suggestions, and how many names are suggested."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a spec file. Line and column count from 1, as editors do."""
+    """One thing that is wrong in a spec file. Line and column count from 1, as editors do; 0 where there is no text."""
 
     file: str
     line: int
@@ -30,8 +30,9 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         path = f"{self.path}: " if self.path else ""
-        return f"{self.file}:{self.line}:{self.column}: {path}{self.message}"
+        return f"{place}: {path}{self.message}"
 
 
 class SpecError(ValueError):
@@ -79,7 +80,7 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 
 def _completions(word: str, names: Sequence[str]) -> list[str]:
-    """The shortest names that begin with a word, or else have it among theirs; none that only goes on from another."""
+    """The shortest names that start with a word, or else contain it as a word; none that extends another result."""
     if not SHORTEST <= len(word) <= SHOWN:
         return []
     inside = re.compile(rf"(?<![a-z0-9]){re.escape(word)}(?![a-z0-9])")

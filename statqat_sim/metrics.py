@@ -1,4 +1,4 @@
-"""How far one array is from another. Sums are float64, over blocks: no array is converted as a whole."""
+"""Error metrics of two arrays. Sums are float64, over blocks: no array is converted as a whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import real_array
 
 BLOCK = 1 << 16
-"""Elements that are looked at together: their float64 copies fit a core's cache."""
+"""Elements processed together: their float64 copies fit a core's cache."""
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -24,7 +24,9 @@ def mse(x: Any, y: Any) -> float:
         x: an array or CPU tensor of real numbers.
         y: another of the same shape, of any real dtype.
 
-    NaN for empty arrays, and where x or y holds a NaN or both hold the same Inf; Inf where one of them is infinite.
+    Returns:
+        The mean of (x − y)². NaN for empty arrays, and if x or y has a NaN or both have the same Inf at one place; Inf
+        if otherwise one of them is infinite.
 
     Raises:
         TypeError: if an argument is not real numbers.
@@ -39,10 +41,11 @@ def sqnr_db(x: Any, y: Any) -> float:
 
     Args:
         x: the original, an array or CPU tensor of real numbers.
-        y: what became of it, of the same shape and any real dtype.
+        y: the quantized values, of the same shape and any real dtype.
 
-    Inf where y equals x, be it all zero; -Inf where only x is all zero, or where a finite x became infinite. NaN for
-    empty arrays, and where x is not finite or y holds a NaN.
+    Returns:
+        The ratio in dB. Inf if y equals x, even if all zero; -Inf if only x is all zero, or if y is infinite where x is
+        finite. NaN for empty arrays, and if x is not finite or y has a NaN.
 
     Raises:
         TypeError: if an argument is not real numbers.

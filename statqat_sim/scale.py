@@ -1,4 +1,4 @@
-"""The scales that quantizers give and codecs take, and the zero-points beside them."""
+"""Scales and zero-points, as quantizers return and codecs accept them."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import integers, with_zero_point
 
 FEW = 8
-"""Zero-points that a message lists."""
+"""The most zero-points that a message lists."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """What decoded values are multiplied by: float32, finite, above zero, in a shape that broadcasts against x.
+    """The factor of decoded values: float32, finite, above zero, in a shape that broadcasts against x.
 
-    Two are equal if their values, their shapes and their zero-points are; without zero-points is not with zeros.
+    Two scales are equal if values, shapes and zero-points are; no zero-points differ from zero-points of 0.
 
-    `np.asarray(scale)` reads the values as an array; `Codec.fake_quantize(x, scale=scale)` heeds the zero-points, too.
+    `np.asarray(scale)` returns the values; `Codec.fake_quantize(x, scale=scale)` also applies the zero-points.
 
-    A zero-point is the integer q of the format that stands for zero: q = saturate(round(x / scale) + zero_point), and
-    real numbers are (q - zero_point) · scale. That is what ONNX QuantizeLinear and torch mean by it.
+    A zero-point is the integer q that represents zero, as in ONNX QuantizeLinear and torch:
+    q = saturate(round(x / scale) + zero_point), and q represents (q - zero_point) · scale.
 
     Args:
         value: one scale or an array of scales, rounded to float32.
-        zero_point: integers in the same shape, or one for all scales, of a format of kind int; None: zero stands for
-            itself.
+        zero_point: integers in the shape of `value`, or one for all scales, for formats of kind int; None: no
+            zero-points.
 
     Raises:
-        TypeError: if zero-points are no integers.
+        TypeError: if zero-points are not integers.
         ValueError: unless every value is finite and above zero; if the shapes differ.
 
     >>> import numpy as np, statqat_sim as sqs
@@ -78,13 +78,13 @@ class Scale:
         return self.value.astype(dtype)
 
     def format_of(self, format: NumberFormat) -> NumberFormat:
-        """The format that x / scale is encoded in: the given one, its range shifted by the zero-point, if there is one.
+        """The format in which x / scale is encoded: the given one, with its range shifted by the zero-point, if any.
 
-        The codes of a shifted format count from the least integer of the given one: for unsigned integers they are what
-        ONNX and torch store, for two's complement the top bit of each is flipped.
+        Codes of a shifted format count from the least integer of the given one: for unsigned integers they equal those
+        of ONNX and torch, for two's complement their top bit is flipped.
 
         Raises:
-            UnsupportedError: if the format may have no zero-point.
+            UnsupportedError: if the format does not support zero-points.
             ValueError: if there are several zero-points, or the format does not have the integer.
 
         >>> import numpy as np, statqat_sim as sqs
@@ -102,11 +102,11 @@ class Scale:
         return with_zero_point(format, int(points[0]))
 
     def ends(self, format: NumberFormat) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What the least and the greatest code of a format stand for, in the scale's shape.
+        """The real numbers that a format's least and greatest integer represent, float32, in the scale's shape.
 
         Raises:
-            UnsupportedError: if the format may have no zero-point.
-            ValueError: if it does not have one of these integers.
+            UnsupportedError: if the format does not support zero-points.
+            ValueError: if a zero-point is not an integer of the format.
         """
         low, high = integers(format).range
         points = np.zeros((), np.int64) if self.zero_point is None else self.zero_point
@@ -118,7 +118,7 @@ class Scale:
 
 
 def _integers(given: Any, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Zero-points in the shape of the scales."""
+    """Zero-points broadcast to the shape of the scales, int64."""
     points = np.asarray(given)
     if points.dtype.kind not in "iu":
         raise TypeError(f"zero_point is {points.dtype}; allowed: integers")

@@ -25,7 +25,7 @@ def test_random_block_formats(case: BlockCase) -> None:
 
 @pytest.mark.parametrize("backend", COMPILED)
 @given(case=block_cases())
-@settings(max_examples=20)  # each is compiled
+@settings(max_examples=14)  # each is compiled
 def test_random_block_formats_compiled(backend: str, case: BlockCase) -> None:
     check(backend, case)
 

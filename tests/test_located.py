@@ -184,7 +184,7 @@ def test_a_float_in_python_spelling_is_read_or_advised(value: float) -> None:
     try:
         read = value_of(text)
     except SpecError as error:
-        advice = re.search(r"write ([^,]+),", str(error))
+        advice = re.search(r"write ([^;]+);", str(error))
         assert advice
         read = value_of(advice[1])
     assert (read, math.copysign(1, read)) == (value, math.copysign(1, value))

@@ -102,6 +102,24 @@ def test_a_format_may_stand_in_the_file(tmp_path: Path) -> None:
     assert (found.format.name, found.format.bits_per_element) == ("mine", 5.0)
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"name": "mine", "extends": "mxfp4", "scales": [{"format": "float8_e8m0fnu", "block": 16}]},
+        {"extends": "int4", "name": "mine"},
+        {"name": "mine", "scales": [{"format": "float32", "block": "channel"}], "element": "int8"},
+    ],
+    ids=["blocks that extend", "numbers that extend", "scales first"],
+)
+@pytest.mark.parametrize("role", ["weight", "grad_output"])
+def test_a_format_without_a_key_of_its_own_may_extend_another(role: str, keys: dict[str, Any]) -> None:
+    assert QATConfig([{role: keys}]) == QATConfig([{role: {"format": keys}}])
+    with pytest.raises(sqs.SpecError, match="^QATConfig: weight: required key 'element' is missing"):
+        QATConfig(
+            weight={key: value for key, value in keys.items() if key not in ("element", "extends")} | {"scales": []}
+        )
+
+
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_quantizers_by_name(name: str) -> None:
     assert tensor_config("weight", {"format": "int4", "quantizer": name}).quantizer == QUANTIZERS[name]()
@@ -114,7 +132,7 @@ def test_quantizers_by_name(name: str) -> None:
         ({"iterative": {"norm": 2.4}}, sqs.Iterative(norm=2.4)),
         (
             {"analytic": {"prior": "laplace", "scale_format": "float8_e8m0fnu"}},
-            sqs.Analytic("laplace", "float8_e8m0fnu"),
+            sqs.Analytic("laplace", scale_format="float8_e8m0fnu"),
         ),
         ({"aciq": {"prior": "normal"}}, ACIQ("normal")),
         ({"minmax": {}}, sqs.MinMax()),
@@ -178,6 +196,7 @@ def test_a_rule_without_a_module_is_told_with_what_it_may_mean() -> None:
 
 WRITTEN = [
     {"weight": "mxfp4", "input": "mxfp4"},
+    {"weight": {"format": "bfloat16", "quantizer": "none"}, "input": {"format": "tf32", "quantizer": "none"}},
     {"rules": [{"match": "a|b.*", "type": ["Linear", "Conv2d"], "weight": {"format": "int4", "per": "tensor"}}]},
     {"rules": [{"weight": "int4"}, {"match": "x", "type": "Linear", "skip": True}], "exact": False},
     {
@@ -348,11 +367,38 @@ BAD = {
         "input: {format: int4, quantizer: {minmax: {zero_point: true}}}",
         ["1:34: input.quantizer: zero-points are not for training; allowed: scales alone, zero_point=False"],
     ),
+    "of_data": (
+        "input: {format: int4, quantizer: {iterative: {norm: 1.5}}}\n"
+        "output: {format: int4, quantizer: {search: {norm: 1}}, gradient: lsq}\n"
+        "grad_output: {format: int4, quantizer: {iterative: {norm: 3}}, dynamic: false}",
+        [
+            "1:34: input.quantizer: norm of Iterative(norm=1.5) cannot be heeded for input, whose scale is for a "
+            "histogram; allowed: dynamic: true, or a quantizer without",
+            "2:35: output.quantizer: norm of Search(norm=1) cannot be heeded for output, whose scale is for a "
+            "histogram; allowed: dynamic: true, or a quantizer without",
+            "3:40: grad_output.quantizer: norm of Iterative(norm=3) cannot be heeded for grad_output, whose scale is "
+            "for a histogram; allowed: dynamic: true, or a quantizer without",
+        ],
+    ),
+    "wide": (
+        "weight: tf32\ninput: {format: float32, quantizer: search}",
+        [
+            "1:9: weight.quantizer: Analytic() lists a format's values, up to 16 bits; tf32 has 19; "
+            "allowed: none, which is a cast, or minmax",
+            "2:37: input.quantizer: Search() lists a format's values, up to 16 bits; float32 has 32; "
+            "allowed: none, which is a cast, or minmax",
+        ],
+    ),
+    "unscaled": (
+        "weight: {format: int4, quantizer: none, gradient: lsq}",
+        ["1:51: weight.gradient: 'lsq' learns a scale, and the quantizer none has none; allowed: clipped, ste"],
+    ),
     "spelling": (
         "weight: int4\nweight: int8\nexact: yes",
         [
             "2:1: weight: key written twice; first at 1:1",
-            "3:8: exact: 'yes' reads differently in YAML 1.1 and YAML 1.2; write true or false, or quote it: 'yes'",
+            "3:8: exact: 'yes' reads differently in YAML 1.1 and YAML 1.2; write true or false; where text is meant, "
+            "quote it: 'yes'",
         ],
     ),
 }
@@ -376,10 +422,12 @@ def test_what_is_wrong_with_a_format_file_is_told_in_that_file(tmp_path: Path) -
 
 
 def test_what_is_wrong_with_python_values_is_told_by_its_keys() -> None:
-    with pytest.raises(sqs.SpecError, match=r"^<dict>:1:1: rules\.0\.weight: no format is named 'int44'"):
+    with pytest.raises(sqs.SpecError, match=r"^QATConfig: weight: no format is named 'int44'"):
         QATConfig(weight="int44")
-    with pytest.raises(sqs.SpecError, match=r"^<dict>:1:1: rules\.0\.input\.quantizer: expected the name of"):
+    with pytest.raises(sqs.SpecError, match=r"^<dict>: rules\.0\.input\.quantizer: expected the name of"):
         QATConfig.from_dict({"rules": [{"input": {"format": "int4", "quantizer": 3}}]})
+    with pytest.raises(sqs.SpecError, match=r"^QATConfig: rules\.0\.output\.per: expected one of tensor, channel"):
+        QATConfig([{"output": {"format": "int4", "per": "row"}}], weight="int4")
     with pytest.raises(sqs.SpecError, match="expected a mapping of keys, got 3"):
         QATConfig([3])  # type: ignore[list-item]
 
@@ -397,9 +445,11 @@ INT4, MXFP4 = sqs.load_format("int4"), sqs.load_format("mxfp4")
         ),
         ({"format": INT4, "quantizer": sqs.MinMax(zero_point=True)}, "quantizer: zero-points are not for training"),
         ({"format": MXFP4, "gradient": "lsq"}, "gradient: 'lsq' learns a scale, and mxfp4 finds its own"),
+        ({"format": INT4, "quantizer": sqs.Unscaled(), "gradient": "lsq"}, "gradient: .* the quantizer none has none"),
+        ({"format": sqs.load_format("tf32"), "quantizer": sqs.Search()}, r"quantizer: Search\(\) lists .* tf32 has 19"),
         ({"format": MXFP4, "per": "row", "update_every": True}, "per: expected .*; update_every: expected an integer"),
     ],
-    ids=["no_quantizer", "useless_quantizer", "zero_point", "lsq", "values"],
+    ids=["no_quantizer", "useless_quantizer", "zero_point", "lsq", "lsq_unscaled", "wide", "values"],
 )
 def test_a_tensor_is_checked_when_it_is_made(keys: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=told):
@@ -411,6 +461,11 @@ def test_a_layer_is_checked_when_it_is_made() -> None:
         LayerConfig(weight=TensorConfig(format=INT4, quantizer=sqs.MinMax(), per="channel", dynamic=True))
     with pytest.raises(TypeError, match="format is a str; allowed"):
         TensorConfig(format="int4")  # type: ignore[arg-type]
+    weighted = TensorConfig(format=INT4, quantizer=sqs.Iterative(weights=[1.0, 2.0]))
+    with pytest.raises(ValueError, match=r"^input\.quantizer: weights of Iterative.* cannot be heeded for input"):
+        LayerConfig(input=weighted)
+    assert LayerConfig(input=dataclasses.replace(weighted, dynamic=True)).input is not None
+    assert LayerConfig(weight=dataclasses.replace(weighted, per="channel")).weight is not None
 
 
 def test_configurations_are_frozen_values() -> None:

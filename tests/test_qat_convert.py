@@ -13,13 +13,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
 
 import statqat_sim as sqs
 from statqat_sim import qat
 from statqat_sim.qat.conversion import packed_weights
 from statqat_sim.qat.dense import dense_bytes, from_dense, gathered, to_dense
 from statqat_sim.qat.modules import QuantizedLinear
+from statqat_sim.qat.stamps import without_stamps
 from statqat_sim.testing import assert_bit_exact
 from tests.qat_models import PACKED, Net, net, outputs, prepared, tokens
 
@@ -185,7 +189,7 @@ def test_memory_shrinks_to_the_bits_of_the_format(name: str) -> None:
     qat.convert(model)
     format = sqs.load_format(name)
     wanted = format.bits_per_element if isinstance(format, sqs.BlockFormat) else format.bits
-    held = 8 * sum(tensor.nbytes for tensor in model.state_dict().values()) / (1024 * 256)
+    held = 8 * sum(tensor.nbytes for tensor in without_stamps(model).values()) / (1024 * 256)
     assert held == pytest.approx(wanted, rel=0.01)
     assert before == held == model[0].packed_weight.bits_per_element
     assert weight() is None
@@ -220,7 +224,7 @@ def test_the_state_is_complete_and_has_no_floats_of_weights() -> None:
     assert state["attention.packed_in_proj_weight.codes"].numel() == 3 * 24 * 24 // 2
     assert state["linear.input_quantizer.scale"].shape == (1,)
     assert not {f"{name}.weight" for name in PACKED} & state.keys()
-    assert model.linear.weight is None
+    assert not {f"{name}.weight" for name in PACKED} & dict(model.named_parameters()).keys()
     other = qat.convert(prepared(qat.QATConfig(weight=INT4, input=INT8), torch.float32))
     for parameter in other.parameters():
         nn.init.zeros_(parameter)
@@ -228,6 +232,123 @@ def test_the_state_is_complete_and_has_no_floats_of_weights() -> None:
         packed.codes.zero_()
     other.load_state_dict(state)
     assert_bit_exact(outputs(other), outputs(model))
+
+
+PAIRS = [("float8_e4m3fn", "float8_e5m2"), ("int4", "float4_e2m1fn"), ("mxfp4", "mxfp4.mse")]
+
+
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_state_of_codes_of_another_format_is_refused(one: str, other: str, strict: bool) -> None:
+    source, model = (qat.convert(prepared(config(name))) for name in (one, other))
+    before = [packed().clone() for _, _, packed in packed_weights(model)]
+    with pytest.raises(RuntimeError) as caught:
+        model.load_state_dict(source.state_dict(), strict=strict)
+    told = f"the state is of the format {one} (24, 24); the model has {other} (24, 24)"
+    assert f"linear.packed_weight: {told}" in str(caught.value)
+    for (_, _, packed), weight in zip(packed_weights(model), before, strict=True):
+        assert_bit_exact(packed(), weight)
+
+
+def test_a_state_of_scales_of_another_format_is_refused() -> None:
+    source, model = (converted(input={**INT8, "format": name}) for name in ("int8", "int4"))
+    with pytest.raises(RuntimeError, match=r"linear.input_quantizer: the state is of the format int8; the model has i"):
+        model.load_state_dict(source.state_dict())
+
+
+def test_a_state_of_weights_of_another_shape_is_refused() -> None:
+    """Codes have no shape."""
+    source, model = (nn.Linear(*sizes, bias=False) for sizes in ((8, 4), (4, 8)))
+    for each in (source, model):
+        qat.convert(qat.prepare(each, config("int4", "tensor")))
+    with pytest.raises(RuntimeError, match=r"the format int4 \(4, 8\); the model has int4 \(8, 4\)"):
+        model.load_state_dict(source.state_dict())
+
+
+def test_a_state_that_names_no_formats_is_taken_with_a_warning() -> None:
+    """Of a version that did not write them."""
+    model, other = converted("int4", input=INT8), converted("int4", input=INT8)
+    for packed in (packed for _, _, packed in packed_weights(other)):
+        packed.codes.zero_()
+    with pytest.warns(UserWarning, match="the state does not say which formats it is of; its codes and scales are tak"):
+        other.load_state_dict(without_stamps(model))
+    assert_bit_exact(outputs(other), outputs(model))
+
+
+def test_converted_states_go_through_files(tmp_path: Path) -> None:
+    """safetensors, torch.distributed.checkpoint, and a model without memory."""
+    model, wanted = converted("int4", input=INT8), outputs(converted("int4", input=INT8))
+    save_model(model, str(tmp_path / "m.safetensors"))
+    first = converted("int4", input=INT8)
+    first.linear.packed_weight.codes.zero_()
+    load_model(first, str(tmp_path / "m.safetensors"))
+    second = converted("int4", input=INT8).to("meta").to_empty(device="cpu")
+    second.load_state_dict(model.state_dict())
+    for loaded in (first, second):
+        assert_bit_exact(outputs(loaded), wanted)
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")  # so it is meant
+def test_distributed_checkpoints_of_converted_models_know_their_formats(tmp_path: Path) -> None:
+    source, same, wrong = (qat.convert(prepared(config(name))) for name in ("int4", "int4", "float4_e2m1fn"))
+    same.linear.packed_weight.codes.zero_()
+    dcp.save({"model": get_model_state_dict(source)}, checkpoint_id=tmp_path)
+    state = {"model": get_model_state_dict(same)}
+    dcp.load(state, checkpoint_id=tmp_path)
+    set_model_state_dict(same, state["model"])
+    assert_bit_exact(outputs(same), outputs(source))
+    with pytest.raises(RuntimeError, match=r"the state is of the format int4 \(24, 24\); the model has float4_e2m1fn"):
+        set_model_state_dict(wrong, get_model_state_dict(source))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("again", [lambda model: model, copy.deepcopy], ids=["itself", "copied"])
+def test_weights_can_be_read_as_tensors(again: Any, dtype: torch.dtype) -> None:
+    """As models of others do: for a dtype, or to multiply with the embedding's."""
+    model = prepared(qat.QATConfig(weight=INT4), dtype)
+    wanted = {name: layer.quantized_weight().detach() for name, layer in qat.layers(model) if name != "attention"}
+    wanted["attention"] = model.attention.quantized_weight("in_proj_weight").detach()
+    model = again(qat.convert(model))
+    for name, weight in wanted.items():
+        own = getattr(model.get_submodule(name), "in_proj_weight" if name == "attention" else "weight")
+        assert_bit_exact(own, weight)
+        assert own.dtype == dtype
+        assert not own.requires_grad
+    assert model.attention.q_proj_weight is None
+    x = torch.randn(3, 24, dtype=dtype)
+    assert_bit_exact(nn.functional.linear(x, model.embedding.weight), model.head(x))
+    assert model.to("meta").linear.weight.device.type == "meta"
+
+
+class Borrowed(nn.Module):
+    """A head that multiplies with the embedding's weight, in its dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.embedding.weight
+        return nn.functional.linear(self.embedding(x).to(weight.dtype), weight)
+
+
+def test_weights_that_are_read_are_compiled_and_exported() -> None:
+    model, x = qat.convert(qat.prepare(Borrowed(), config("int4"))), torch.tensor([1, 5])
+    wanted = model(x)
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    exported = torch.export.export(model, (x,)).module()
+    for each in (compiled, exported):
+        assert_bit_exact(each(x), wanted)
+
+
+@pytest.mark.parametrize("value", [nn.Parameter(torch.ones(24, 24)), torch.ones(24, 24), None], ids=type)
+def test_weights_that_are_codes_are_not_written(value: Any) -> None:
+    model = converted()
+    before = model.linear.weight
+    with pytest.raises(AttributeError, match="weight: codes of mxfp4 stand for it; allowed: to read it"):
+        model.linear.weight = value
+    assert_bit_exact(model.linear.weight, before)
+    model.linear.bias = nn.Parameter(torch.ones(24))
 
 
 def test_weights_that_layers_share_stay_shared(tmp_path: Path) -> None:
@@ -298,7 +419,7 @@ def test_exported() -> None:
 @pytest.mark.parametrize("name", FEW)
 def test_decoding_passes_the_checks_of_operations(name: str) -> None:
     packed = converted(name).linear.packed_weight
-    codes, *scales = packed.buffers()
+    codes, *scales = packed.arrays()
     packing = packed.packing
     arguments = codes, scales, packed.format_key, list(packing.shape), packing.axis, torch.bfloat16
     torch.library.opcheck(torch.ops.statqat.decode_weight.default, arguments)
@@ -341,6 +462,58 @@ def test_weights_without_elements(name: str) -> None:
     model = nn.Sequential(nn.Linear(0, 3)) if name == "int4" else nn.Sequential(nn.Linear(3, 0))
     qat.convert(qat.prepare(model, config(name, "tensor")))
     assert model[0].packed_weight().shape == (model[0].out_features, model[0].in_features)
+
+
+@pytest.mark.parametrize("name", ["int4", "mxfp4"])
+def test_rows_that_a_lookup_would_shrink_are_shrunk(name: str) -> None:
+    torch.manual_seed(0)
+    model, rows = qat.prepare(nn.Embedding(9, 8, max_norm=1.0), config(name)), torch.arange(9)
+    converted = qat.convert(copy.deepcopy(model))
+    assert_bit_exact(converted(rows), model(rows).detach())
+    assert (model.weight.norm(dim=1) < 1.001).all()
+
+
+# --- parts of models ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_converted_in_part_is_converted_to_the_end(tmp_path: Path) -> None:
+    model = prepared(qat.QATConfig(weight=INT4, input=INT8))
+    expected = outputs(model)
+    first = qat.convert(model.linear).packed_weight
+    assert_bit_exact(outputs(model), expected)
+    with pytest.raises(ValueError, match="embedding, attention, attention.out_proj, down, up, image, head: not conv"):
+        qat.save(model, tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+    assert model.linear.packed_weight is first
+    assert_bit_exact(outputs(qat.load(qat.save(model, tmp_path), net(seed=5))), expected)
+    with pytest.raises(ValueError, match="the model is converted already"):
+        qat.convert(model)
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+def test_a_shared_weight_that_was_converted_in_one_layer_is_shared_if_it_is_the_same(is_trained: bool) -> None:
+    model = prepared(qat.QATConfig(weight=INT4))
+    qat.convert(model.embedding)
+    if is_trained:
+        with torch.no_grad():
+            model.head.weight.neg_()
+    expected = outputs(model)
+    qat.convert(model.head)
+    assert (model.head.packed_weight is model.embedding.packed_weight) is not is_trained
+    assert_bit_exact(outputs(qat.convert(model)), expected)
+
+
+# --- inference mode ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_converted_in_inference_mode_has_gradients() -> None:
+    model = prepared(qat.QATConfig(weight={**INT4, "gradient": "lsq"}, input={**INT8, "gradient": "lsq"}))
+    with torch.inference_mode():
+        qat.convert(model)
+    assert not any(tensor.is_inference() for tensor in model.state_dict().values())
+    model(tokens()).sum().backward()
+    assert model.norm.weight.grad is not None
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------
@@ -391,3 +564,14 @@ def test_weights_that_hooks_compute_are_refused_before_anything_changes() -> Non
     with pytest.raises(ValueError, match=r"1\.weight is no parameter: a hook, such as weight_norm's, computes it"):
         qat.convert(model)
     assert_bit_exact(model(x), y)
+
+
+def test_weights_that_parametrizations_compute_are_refused_with_what_removes_them() -> None:
+    model, x = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32)), torch.ones(2, 64)
+    nn.utils.parametrizations.weight_norm(qat.prepare(model, config("int8"))[1])
+    y = model(x)
+    with pytest.raises(ValueError, match=r"1\.weight is no parameter: a parametrization computes it") as caught:
+        qat.convert(model)
+    assert str(caught.value).endswith("call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') first")
+    nn.utils.parametrize.remove_parametrizations(model[1], "weight")
+    assert_bit_exact(qat.convert(model)(x), y)

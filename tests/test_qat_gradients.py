@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import statqat_sim as sqs
 from statqat_sim import qat
+from statqat_sim.qat.keys import format_key
 from statqat_sim.qat.ops import fake_quantize
 from statqat_sim.testing import assert_bit_exact
 
@@ -82,11 +83,24 @@ def test_learned_scales_have_the_gradient_of_lsq(name: str, per: str, exact: boo
     codes = sqs.Codec(format).fake_quantize(x, scale=steps.contiguous()).double() / steps.double()
     inside = (quotient >= format.min) & (quotient <= format.max)
     slopes = incoming.double() * torch.where(inside, codes - quotient, codes)
-    largest = max(format.max, -format.min)
     count = x.numel() / scale.numel()
-    wanted = (slopes.sum(1, keepdim=True) if per == "channel" else slopes.sum().reshape(1)) / math.sqrt(count * largest)
+    positive = {"int4_narrow": 7, "int4": 7, "uint8": 255, "float8_e4m3fn": 448, "nf4": 1}[name]  # Q_P of the paper
+    wanted = (slopes.sum(1, keepdim=True) if per == "channel" else slopes.sum().reshape(1)) / math.sqrt(
+        count * positive
+    )
     assert of_scale is not None
     torch.testing.assert_close(of_scale.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_a_learned_scale_of_no_positive_values_has_the_least_for_the_greatest() -> None:
+    format = sqs.parse_format("name: below\nelement: {kind: codebook, bits: 2, values: [-4, -2, -1, 0]}")
+    x, scale, incoming = -normal(4, 50).abs(), torch.tensor([0.5]), normal(4, 50, seed=1)
+    _, found = gradients(x, scale, incoming, format=format_key(format), gradient="lsq")
+    quotient = x / scale
+    codes = torch.tensor(sqs.Codec(format).fake_quantize(quotient.numpy()))
+    slopes = incoming * torch.where(quotient >= -4, codes - quotient, codes)
+    assert found is not None
+    torch.testing.assert_close(found, slopes.sum().reshape(1) / math.sqrt(200 * 4))
 
 
 def test_the_size_of_a_batch_does_not_matter_to_learned_scales() -> None:
@@ -179,6 +193,48 @@ def test_scales_of_gradients_can_be_calibrated() -> None:
     x = normal(4, 8).requires_grad_()
     layer(x).backward(incoming)
     assert x.grad is not None
+
+
+OF_OVERFLOWS = {
+    "MinMax": {"format": "float8_e5m2", "quantizer": "minmax"},
+    "Iterative": "float8_e4m3fn",
+    "without NaN": "int8",
+    "unscaled": {"format": "float8_e4m3fn", "quantizer": "none"},
+    "a block that is NaN": "mxfp8_e4m3",
+    "a block that saturates": "msfp12",
+}
+
+
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan], ids=str)
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("spelled", OF_OVERFLOWS.values(), ids=OF_OVERFLOWS.keys())
+def test_a_gradient_that_overflows_is_seen_by_gradscaler(spelled: object, exact: bool, bad: float) -> None:
+    """In a format it would be a finite number: the step would be taken, and the scale of the loss not be halved."""
+    layer = qat.prepare(nn.Linear(64, 32), qat.QATConfig(grad_output=spelled, exact=exact))  # type: ignore[arg-type]
+    before, incoming = layer.weight.detach().clone(), normal(4, 32, seed=1)
+    optimizer, scaler = torch.optim.SGD(layer.parameters()), torch.amp.GradScaler("cpu", init_scale=4.0)
+    incoming[1, 7] = bad
+    scaler.scale(layer(normal(4, 64))).backward(incoming)
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 2
+    assert_bit_exact(layer.weight.detach(), before)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("name", ["int8", "float8_e5m2", "msfp12"])
+def test_only_what_is_not_finite_stays_beside_a_quantized_gradient(name: str, exact: bool) -> None:
+    layer = qat.prepare(nn.Linear(8, 32), qat.QATConfig(grad_output=name, exact=exact))
+    incoming = normal(4, 32)
+    incoming[0, :3] = torch.tensor([math.inf, -math.inf, math.nan])
+    format, finite = sqs.load_format(name), incoming.isfinite()
+    scale = torch.tensor(sqs.Iterative().fit(incoming, format).value) if name != "msfp12" else None
+    rounded = sqs.Codec(format).fake_quantize(incoming, scale=scale)
+    layer(normal(4, 8)).backward(incoming)
+    assert layer.bias.grad is not None
+    wanted = torch.where(finite, rounded, incoming).sum(0)
+    torch.testing.assert_close(layer.bias.grad, wanted, equal_nan=True)
+    assert layer.bias.grad[0] == math.inf == -layer.bias.grad[1]
 
 
 @pytest.mark.parametrize("config", [{"format": "float8_e5m2", "quantizer": "minmax"}, "mxfp8_e4m3"])

@@ -265,6 +265,20 @@ def test_models_of_float64_go_all_the_way(kept: Any, tmp_path: Path) -> None:
     assert_bit_exact(qat.load(file, floats(dtype=torch.float64))(batch).detach(), y)
 
 
+@pytest.mark.parametrize("calibrated_in", [True, False])
+def test_models_that_are_prepared_in_inference_mode_train_outside_of_it(calibrated_in: bool) -> None:
+    model, batch = floats(), torch.randn(5, 16)
+    kept = {"weight": {**INT8, "update_every": 1 << 20}, "input": {**INT8, "per": "channel"}, "output": INT8}
+    with torch.inference_mode():
+        qat.prepare(model, qat.QATConfig(**kept))
+    with torch.inference_mode(calibrated_in), qat.calibrate(model):
+        model(batch)
+    model(batch).sum().backward()
+    qat.step(model)
+    qat.choose_weight_scales(model)
+    assert not any(one.scale.is_inference() for _, one in qat.quantizers(model) if one.scale is not None)
+
+
 class Sum(nn.Module):
     """A layer of a user's without parameters."""
 

@@ -97,6 +97,28 @@ def test_transposed_convolutions_take_an_output_size() -> None:
     assert_bit_exact(layer(x, output_size=[12, 12]).detach(), wanted.detach())
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own tracing does it
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("spelled", ["mxfp4", DYNAMIC, {**DYNAMIC, "per": "channel"}], ids=str)
+@pytest.mark.parametrize("rank", [2, 3])
+def test_channels_that_come_last_stay_there(rank: int, spelled: Any, exact: bool) -> None:
+    """Eager, compiled, and the same bits as of tensors that lie otherwise."""
+    torch.compiler.reset()
+    layer, form = ((nn.Conv2d, torch.channels_last), (nn.Conv3d, torch.channels_last_3d))[rank - 2]
+    model = qat.prepare(layer(6, 4, 3), qat.QATConfig(weight="mxfp4", input=spelled, exact=exact))
+    plain = torch.randn(2, 6, *[5] * rank)
+    x = plain.to(memory_format=form).requires_grad_()
+    quantizer = model.input_quantizer
+    compiled = torch.compile(quantizer, backend="aot_eager", fullgraph=True)
+    for result in (quantizer(x), compiled(x)):
+        assert result.is_contiguous(memory_format=form)
+        assert_bit_exact(result.detach().contiguous(), quantizer(plain))
+    assert quantizer(plain).is_contiguous()
+    quantizer(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.is_contiguous(memory_format=form)
+
+
 # --- embeddings --------------------------------------------------------------------------------------------------
 
 

@@ -124,6 +124,63 @@ def test_a_rule_that_matches_nothing_changes_nothing() -> None:
     assert not [*qat.quantizers(model)]
 
 
+CONVOLUTIONS = (
+    *(nn.Conv1d(16, 8, 2), nn.Conv2d(16, 8, 2), nn.Conv3d(16, 8, 2)),
+    *(nn.ConvTranspose1d(16, 8, 2), nn.ConvTranspose2d(16, 8, 2), nn.ConvTranspose3d(16, 8, 2)),
+)
+
+
+@pytest.mark.parametrize("layer", CONVOLUTIONS, ids=lambda layer: type(layer).__name__)
+def test_blocks_of_rows_and_columns_are_for_matrices(layer: nn.Module) -> None:
+    """Its input channels and its outputs are not the last two axes of a convolution's weight."""
+    model = nn.Sequential(nn.Linear(32, 32), layer)
+    told = (
+        r"^1 \(Conv\w+\): blocks of nvfp4_2d have rows and columns, .* its weight .*allowed: blocks along one axis, or"
+    )
+    with pytest.raises(ValueError, match=told):
+        qat.prepare(model, qat.QATConfig(weight="nvfp4_2d"))
+    assert type(model[0]) is nn.Linear
+    rules = [{"weight": "nvfp4_2d"}, {"match": "1", "weight": "nvfp4"}]
+    assert len([*qat.layers(qat.prepare(model, qat.QATConfig(rules)))]) == 2
+
+
+def test_blocks_of_rows_and_columns_quantize_matrices() -> None:
+    layers = nn.Linear(32, 32), nn.Embedding(20, 32), nn.MultiheadAttention(32, 2)
+    model = qat.prepare(nn.ModuleList(layers), qat.QATConfig(weight="nvfp4_2d"))
+    for layer, parameter in zip(model, ("weight", "weight", "in_proj_weight"), strict=True):
+        weight = getattr(layer, parameter).detach()
+        expected = sqs.Codec(sqs.load_format("nvfp4_2d")).fake_quantize(weight)
+        assert_bit_exact(layer.quantized_weight(parameter).detach(), expected)  # type: ignore[operator]
+    with pytest.raises(ValueError, match=r"^\(model\) \(Conv2d\): blocks of nvfp4_2d .* its input are no matrix"):
+        qat.prepare(nn.Conv2d(16, 8, 2), qat.QATConfig(input="nvfp4_2d"))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_scales_of_tokens_are_those_of_a_block_format(exact: bool) -> None:
+    token = {"name": "int8_token", "element": "int8", "scales": [{"format": "float32", "block": "channel"}]}
+    layer = qat.prepare(nn.Linear(64, 8), qat.QATConfig(input=token, exact=exact))
+    x = x_of(5, 3, 64) * torch.logspace(-3, 3, 5)[:, None, None]
+    scale = x.abs().amax(-1, keepdim=True) / 127
+    codes = (x / scale).round().to(torch.int8)
+    assert_bit_exact(layer.quantized_input(x), codes * scale)  # type: ignore[operator]
+
+
+def test_an_attention_of_several_widths_has_no_kept_scales_of_channels() -> None:
+    per = {"format": "int8", "quantizer": "minmax", "per": "channel"}
+    told = r"^0 \(MultiheadAttention\): query, key and value have 8, 6, 8 channels, .* allowed: per: tensor, or dynamic"
+    for keys in (per, {**per, "gradient": "lsq"}):
+        with pytest.raises(ValueError, match=told):
+            qat.prepare(nn.Sequential(nn.MultiheadAttention(8, 2, kdim=6)), qat.QATConfig(input=keys))
+    narrow = qat.prepare(nn.MultiheadAttention(8, 2, kdim=6), qat.QATConfig(input={**per, "dynamic": True}))
+    query, key = x_of(5, 3, 8), x_of(4, 3, 6)
+    value = x_of(4, 3, 8)
+    assert narrow(query, key, value)[0].shape == (5, 3, 8)
+    usual = qat.prepare(nn.MultiheadAttention(8, 2), qat.QATConfig(input=per))
+    with qat.calibrate(usual):
+        usual(query, value, value)
+    assert usual(query, value, value)[0].shape == (5, 3, 8)
+
+
 def test_a_model_is_prepared_once() -> None:
     model = prepared("blocks")
     with pytest.raises(ValueError, match="the model is prepared already; allowed: a float model"):
@@ -143,6 +200,41 @@ class QuantizedScaled(qat.Quantized, Scaled):
 
     def forward(self, input: Tensor) -> Tensor:
         return 2 * F.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+
+
+def parametrized() -> nn.Module:
+    return nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))
+
+
+def test_subclasses_that_a_rule_is_about_are_told_of() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Scaled(8, 8), parametrized(), nn.MultiheadAttention(8, 2))
+    told = r"only a subclass of what qat.prepare knows: 1 \(Scaled\), 2 \(ParametrizedLinear\); allowed: qat.register, "
+    with pytest.warns(UserWarning, match=told) as caught:
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+    assert [warning.filename for warning in caught] == [__file__]
+    assert [name for name, _ in qat.layers(model)] == ["0", "3", "3.out_proj"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [{"weight": "mxfp4"}, {"match": "1|2", "skip": True}],
+        [{"weight": "mxfp4"}, {"type": ["Scaled", "ParametrizedLinear"], "skip": True}],
+        [{"match": "0", "weight": "mxfp4"}],
+        [{"type": "Embedding", "weight": "mxfp4"}],
+    ],
+    ids=["skipped by name", "skipped by class", "not meant by name", "not meant by class"],
+)
+def test_subclasses_that_no_rule_is_about_are_not(rules: list[dict[str, Any]]) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), Scaled(8, 8), parametrized(), nn.Embedding(8, 8))
+    qat.prepare(model, qat.QATConfig(rules))  # a warning would be an error here
+    assert type(model[1]) is Scaled
+
+
+def test_many_subclasses_are_told_of_in_few_words() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), *(Scaled(8, 8) for _ in range(20)))
+    with pytest.warns(UserWarning, match=r"1 \(Scaled\), .*8 \(Scaled\) and 12 more; allowed"):
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
 
 
 def test_subclasses_are_touched_where_they_are_registered(monkeypatch: pytest.MonkeyPatch) -> None:

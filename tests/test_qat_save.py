@@ -12,9 +12,11 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import statqat_sim as sqs
 from statqat_sim import qat
+from statqat_sim.qat.stamps import without_stamps
 from statqat_sim.spec.text import format_hash, format_text
 from statqat_sim.testing import assert_bit_exact
 from tests.qat_models import Net, net, outputs, prepared
@@ -57,7 +59,7 @@ def test_the_file_has_every_tensor_once_and_the_text_of_every_format(saved: tupl
         names, description = set(opened.keys()), json.loads(opened.metadata()["statqat_sim"])
     aliases = {"head.packed_weight.codes", "head.packed_weight.scale"}
     assert set(description["aliases"]) == aliases
-    assert names == model.state_dict().keys() - aliases
+    assert names == without_stamps(model).keys() - aliases
     formats = [sqs.load_format(name) for name in ("mxfp4", "int8")]
     assert description["formats"] == {format_hash(format): format_text(format) for format in formats}
     assert description["layers"]["linear"] == {
@@ -143,6 +145,34 @@ def test_only_converted_models_are_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"not converted; call qat.convert\(model\) first"):
         qat.save(prepared(CONFIG), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+# --- models that are wrapped -------------------------------------------------------------------------------------
+
+WRAPPED: dict[str, Callable[[Any], nn.Module]] = {
+    "compiled": lambda model: torch.compile(model, backend="eager"),  # type: ignore[dict-item]
+    "data parallel": nn.DataParallel,
+    "averaged": AveragedModel,
+    "compiled, data parallel": lambda model: nn.DataParallel(torch.compile(model, backend="eager")),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+def test_files_do_not_know_of_torchs_wrappers(wrapped: str, tmp_path: Path) -> None:
+    wrap = WRAPPED[wrapped]
+    model = prepared(CONFIG)
+    file = qat.save(qat.convert(wrap(model)), tmp_path / "wrapped")
+    assert file.read_bytes() == qat.save(qat.convert(prepared(CONFIG)), tmp_path / "plain").read_bytes()
+    loaded = net(seed=3)
+    qat.load(file, wrap(loaded) if "averaged" not in wrapped else loaded)
+    assert_bit_exact(outputs(loaded), outputs(qat.convert(prepared(CONFIG))))
+
+
+def test_files_do_not_know_of_parts_that_are_compiled(tmp_path: Path) -> None:
+    model = prepared(CONFIG)
+    model.linear = torch.compile(model.linear, backend="eager")  # type: ignore[assignment]
+    file = qat.save(qat.convert(model), tmp_path)
+    assert_bit_exact(outputs(qat.load(file, net(seed=3))), outputs(model))
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 import statqat_sim as sqs
 from statqat_sim import qat
@@ -120,6 +121,35 @@ def test_the_table_and_the_picture(table: qat.Sensitivity, tmp_path: Path) -> No
     assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="not a picture's name; allowed: .png"):
         table.plot(tmp_path / "heat.txt")
+
+
+def test_batches_with_labels_need_a_loss() -> None:
+    pairs = DataLoader(TensorDataset(torch.randn(6, 48), torch.zeros(6)), batch_size=2)
+    model = nn.Sequential(nn.Linear(48, 7))
+    told = r"forward of Sequential does not take what is in batches: too many positional .* loss=lambda model, batch: "
+    with pytest.raises(TypeError, match=told):
+        qat.sensitivity(model, pairs, ["int4"])
+    with pytest.raises(TypeError, match="does not take what is in batches: got an unexpected keyword argument 'y'"):
+        qat.sensitivity(model, [{"input": torch.randn(2, 48), "y": 0}], ["int4"])
+    assert (
+        qat.sensitivity(model, pairs, ["int4"], lambda model, batch: model(batch[0]).square().mean()).loss is not None
+    )
+    assert qat.sensitivity(model, [{"input": torch.randn(2, 48)}, (torch.randn(2, 48),)], ["int4"]).loss == 0
+
+
+def test_errors_within_a_model_are_its_own() -> None:
+    class Broken(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match="^of its own$"):
+        qat.sensitivity(nn.Sequential(nn.Linear(4, 4), Broken(4, 4)), [torch.zeros(4)], ["int4"])
+
+
+def test_blocks_of_rows_and_columns_are_refused_by_layer() -> None:
+    told = "^down: blocks of nvfp4_2d have rows and columns, .*\nup: .*\nimage: blocks of nvfp4_2d .*one axis.*$"
+    with pytest.raises(ValueError, match=told):
+        qat.sensitivity(net(), None, ["int4", "nvfp4_2d"])
 
 
 def test_what_is_refused(table: qat.Sensitivity) -> None:

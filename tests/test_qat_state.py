@@ -13,6 +13,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from statqat_sim import qat
 from statqat_sim.testing import assert_bit_exact
@@ -200,6 +201,84 @@ def test_scales_that_were_on_meta_are_no_scales() -> None:
         model(x_of())
 
 
+# --- scales that would be lost in silence ------------------------------------------------------------------------
+
+LOST = "weights were loaded without the scales that were learned with them, and others were chosen in their place"
+
+
+def test_learned_scales_that_a_models_own_state_lacks_are_told_once_when_they_are_used() -> None:
+    model = trained(prepared(weight=KEPT["learned"]))
+    model.load_state_dict(copy.deepcopy(model.state_dict()))
+    with pytest.warns(UserWarning, match=LOST) as told:
+        model(x_of())
+    assert {str(each.message) for each in told} == {f"{LOST}; load what qat.state_dict gave, too"}
+    model(x_of())
+
+
+def test_learned_scales_that_come_after_their_weights_are_not_lost() -> None:
+    model = trained(prepared(weight=KEPT["learned"]))
+    weights, scales, y = copy.deepcopy(model.state_dict()), qat.state_dict(model), model(x_of()).detach()
+    trained(model)
+    model.load_state_dict(weights)
+    qat.load_state_dict(model, scales)
+    assert_bit_exact(model(x_of()).detach(), y)
+
+
+def test_learned_scales_that_are_chosen_anew_on_purpose_are_not_lost() -> None:
+    model = trained(prepared(weight=KEPT["learned"]))
+    model.load_state_dict(floats(1).state_dict())
+    qat.choose_weight_scales(model)
+    model(x_of())
+
+
+STALE = "0.weight_quantizer, 2.weight_quantizer: the scales are those of other weights, and qat.step was never called"
+
+
+def test_a_schedule_without_steps_is_told_where_its_scales_are_used() -> None:
+    for use in (qat.summary, qat.convert):
+        model = prepared(weight=KEPT["scheduled"])
+        optimizer = fused_adam(model.parameters())
+        model(x_of()).square().sum().backward()
+        optimizer.step()
+        with pytest.warns(UserWarning, match=STALE):
+            use(model)
+
+
+@pytest.mark.parametrize("kept", ["once", "scheduled"])
+def test_a_schedule_that_is_followed_is_not_told(kept: str) -> None:
+    untouched, model, averaged = prepared(weight=KEPT[kept]), prepared(weight=KEPT[kept]), prepared(weight=KEPT[kept])
+    average = AveragedModel(averaged)
+    for _ in range(3):
+        average.update_parameters(trained(averaged))
+    by_hand = prepared(weight=KEPT[kept])
+    with torch.no_grad():
+        by_hand[0].weight.neg_().add_(1)
+    qat.choose_weight_scales(by_hand)
+    cast = prepared(weight=KEPT[kept]).to(torch.bfloat16)
+    for each in (untouched, trained(model), copy.deepcopy(model), average.module, by_hand, cast):
+        qat.summary(each)
+        qat.convert(each)
+
+
+# --- models that are wrapped -------------------------------------------------------------------------------------
+
+WRAPPED: dict[str, Callable[[Any], Any]] = {
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "data parallel": nn.DataParallel,
+}
+
+
+@pytest.mark.parametrize("wrapped", WRAPPED)
+@pytest.mark.parametrize("is_source", [True, False])
+def test_states_do_not_know_of_torchs_wrappers(wrapped: str, is_source: bool) -> None:
+    source, model = trained(prepared(weight=KEPT["learned"])), prepared(1, weight=KEPT["learned"])
+    wrap = WRAPPED[wrapped]
+    state = qat.state_dict(wrap(source) if is_source else source)
+    assert_same(state, qat.state_dict(source))
+    qat.load_state_dict(model if is_source else wrap(model), state)
+    assert_same(weight_scales(model), weight_scales(source))
+
+
 # --- formats -----------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +317,7 @@ def test_a_state_without_formats_is_taken_with_a_warning() -> None:
 def test_a_damaged_format_is_refused() -> None:
     model = prepared(weight=KEPT["once"])
     state = {**qat.state_dict(model), "0.weight_quantizer.format": torch.zeros(3)}
-    with pytest.raises(ValueError, match="0.weight_quantizer: format is no hash and name; allowed: what qat.state_d"):
+    with pytest.raises(ValueError, match="0.weight_quantizer: format is no hash and name; allowed: what state_dict"):
         qat.load_state_dict(model, state)
 
 

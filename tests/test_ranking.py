@@ -229,7 +229,7 @@ def test_users_errors() -> None:
 def test_a_quantizer_shows_what_differs_from_its_defaults() -> None:
     shown = {
         sqs.MinMax(): "MinMax()",
-        sqs.MinMax("float8_e4m3fn"): "MinMax(scale_format='float8_e4m3fn')",
+        sqs.MinMax(scale_format="float8_e4m3fn"): "MinMax(scale_format='float8_e4m3fn')",
         sqs.Iterative(): "Iterative()",
         sqs.Iterative(norm=2.5): "Iterative(norm=2.5)",
         sqs.Analytic("laplace"): "Analytic(prior='laplace')",

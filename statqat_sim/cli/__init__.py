@@ -41,7 +41,7 @@ app = typer.Typer(
 
 
 def _help(command: Callable[..., Any]) -> str:
-    """A docstring as help; a line of backslash and b keeps the paragraph below it as it is written."""
+    r"""A command's docstring as help text; a line with \b keeps the line breaks of the paragraph below it."""
     return (inspect.getdoc(command) or "").replace(r"\b", "\b")
 
 
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments, prog_name=PROGRAM)
     except (KeyError, IndexError):
-        raise  # these are lookup errors too, but of our making
+        raise  # lookup errors too, but bugs rather than mistakes of the user
     except USER_ERRORS as error:
         typer.echo(error_text(error), err=True)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`statqat-sim accelerators`: which matrix units there are."""
+"""`statqat-sim accelerators`: the known matrix units."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def accelerators(
 
 
 def show_accelerator(name: str, json: str | None, search: Search) -> None:
-    """Tell the instructions and conversions of one."""
+    """Print the instructions and conversions of one accelerator, or write them as JSON."""
     from statqat_sim.report.accelerators import conversion_table, instruction_table, item
     from statqat_sim.spec.accelerator_catalog import load_spec
 

@@ -1,4 +1,4 @@
-"""`statqat-sim backends`: where plans can run."""
+"""`statqat-sim backends`: the backends on which plans can run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a new block format file: what its model says, and every key that it leaves to its default."""
+"""The text of a new block format file: its model's keys, with those at their defaults in comments."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from statqat_sim.spec.scale import ScaleLevel
 ENTRY = INDENT + "- "
 INSIDE = INDENT + "  "
 EXPLAINED = ("target", "clamp", "candidates")
-"""Keys whose meaning says what they may be."""
+"""Keys whose description already lists the allowed values."""
 
 EXAMPLES = {"clamp": "[0.5, 2.0]", "candidates": "[0, 1]"}
-"""Of keys that have no default of their own."""
+"""Example values of keys without a default."""
 
 
 def block_template(name: str, model: BlockFormat) -> str:
-    """A block format file named `name`, with all that `model` says; its defaults stand in comments."""
+    """A block format file named `name` with the keys of `model`; keys left at their defaults are comments."""
     return "\n".join(_lines(name, model)) + "\n"
 
 
@@ -47,7 +47,7 @@ def _lines(name: str, model: BlockFormat) -> Iterator[str]:
 
 
 def _levels(levels: Sequence[ScaleLevel], indent: str) -> Iterator[str]:
-    """The entries of a list of scales; the first of them with what each key means."""
+    """The entries of a list of scales; comments explain the keys of the first."""
     for index, level in enumerate(levels):
         if index == 0:
             yield from _comment("format", indent + INDENT)
@@ -73,7 +73,7 @@ def _offset(offset: Offset) -> Iterator[str]:
 
 
 def _pack(model: BlockFormat) -> Iterator[str]:
-    """Every key; but for the layout, those with their defaults in comments: some layouts have no use for them."""
+    """Every key of `pack`; defaults, except the layout, are comments, since some layouts do not accept them."""
     for key, field in type(model.pack).model_fields.items():
         value = getattr(model.pack, key)
         yield from _comment(key, INDENT, None if key == "fields" else allowed(key, field))
@@ -112,7 +112,7 @@ def _inline(value: Any) -> str:
 
 
 def _described(format: Format) -> str:
-    """A format that has no name of its own, in the place of one."""
+    """An inline description of a format without a name of its own."""
     element = format.element if isinstance(format, BlockFormat) else format
     parts = {"element": _inline(element.element), "encode": _inline(element.encode)}
     if isinstance(format, BlockFormat):
@@ -121,7 +121,7 @@ def _described(format: Format) -> str:
 
 
 def _level(level: ScaleLevel) -> str:
-    """What is written of a level."""
+    """A level on one line: its format and the keys that were set."""
     written = ["format", *(key for key in ScaleLevel.model_fields if key in level.model_fields_set - {"format"})]
     return _braces({key: _inline(getattr(level, key)) for key in written})
 
@@ -131,7 +131,7 @@ def _braces(entries: dict[str, str]) -> str:
 
 
 def _is_named(format: Format, *, elements_alone: bool = False) -> bool:
-    """Whether the built-in format of this name is the same; `elements_alone`: has the same element."""
+    """Whether the catalog's format of this name is equal; `elements_alone`: whether its element is."""
     try:
         known = load_format(format.name)
     except (LookupError, SpecError, OSError):

@@ -1,4 +1,4 @@
-"""`statqat-sim check`: are these files formats?"""
+"""`statqat-sim check`: the validation of format and accelerator files."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check(
 
 
 def _lower(fmt: Format) -> None:
-    """Raises UnsupportedError for what no program can be made of."""
+    """Raises UnsupportedError for a format that cannot be lowered to a plan."""
     from statqat_sim.plan.lower import Purpose, lower
     from statqat_sim.plan.lower_block import lower_block
     from statqat_sim.spec.block import BlockFormat
@@ -62,7 +62,7 @@ def _lower(fmt: Format) -> None:
 
 
 def _lower_instructions(spec: AcceleratorSpec) -> None:
-    """Raises UnsupportedError for what no kernel computes."""
+    """Raises UnsupportedError for an instruction that no kernel computes."""
     from statqat_sim.plan.mma import lower_mma
 
     for instruction in spec.instructions:
@@ -83,5 +83,5 @@ def _expanded(files: list[str]) -> Iterator[str]:
 
 
 def _as_path(file: str) -> str:
-    """A file as `load_format` tells it from a name."""
+    """The file, written so that `load_format` takes it for a path and not for a name."""
     return file if file.endswith((".yaml", ".yml")) or os.sep in file else os.path.join(os.curdir, file)  # noqa: PTH118

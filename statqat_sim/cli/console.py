@@ -1,4 +1,4 @@
-"""What goes to the standard output and to the standard error, on terminals and in pipes."""
+"""Standard output and standard error, on terminals and in pipes."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 USER_ERRORS = (SpecError, UnsupportedError, LookupError, OSError, ValueError)
-"""What a user can put right: told without a traceback."""
+"""Errors that the user can correct: reported without a traceback."""
 
 STDOUT = "-"
-"""What stands for the standard output in the place of a file."""
+"""The file name that stands for standard output."""
 
 PIPE_WIDTH = 1 << 14
-"""Columns where there is no terminal: wider than any table, so that nothing is folded."""
+"""Width in characters without a terminal: wider than any table, so that nothing is folded."""
 
 
 def console(*, error: bool = False) -> Console:
-    """The standard output or the standard error; names in square brackets are no markup."""
+    """A console on standard output or standard error, without markup in square brackets."""
     from rich.console import Console
 
     stream = Console(stderr=error, markup=False, highlight=False, emoji=False)
@@ -37,7 +37,7 @@ def console(*, error: bool = False) -> Console:
 
 
 def show_table(table: RenderableType) -> None:
-    """Print a table: folded to the terminal's width, or as wide as it is."""
+    """Print a table, folded to the terminal's width; unfolded without a terminal."""
     screen = console()
     with screen.capture() as captured:
         screen.print(table)
@@ -47,7 +47,7 @@ def show_table(table: RenderableType) -> None:
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A bar on the standard error that leaves no trace; nothing where that is no terminal."""
+    """A transient progress bar on standard error; none if that is not a terminal."""
     from rich.progress import Progress
 
     screen = console(error=True)
@@ -56,12 +56,12 @@ def progress() -> Iterator[Progress]:
 
 
 def note(text: str) -> None:
-    """Tell something beside the result."""
+    """Print a note to standard error."""
     typer.echo(f"note: {text}", err=True)
 
 
 def error_text(error: BaseException) -> str:
-    """What is wrong: spec problems one to a line, as compilers tell them."""
+    """The message of an error; a SpecError has one line per problem, in the style of compilers."""
     if isinstance(error, SpecError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
@@ -70,18 +70,22 @@ def error_text(error: BaseException) -> str:
 
 
 def json_text(items: Iterable[Mapping[str, Any]]) -> str:
-    """A JSON list, one item to a line. NaN and Inf do not occur."""
+    """A JSON list, one item per line.
+
+    Raises:
+        ValueError: if an item has NaN or Inf.
+    """
     lines = [json.dumps(item, allow_nan=False) for item in items]
     return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
 
 
 def write_json(items: Iterable[Mapping[str, Any]], target: str) -> None:
-    """A JSON list to a file or to the standard output."""
+    """Write a JSON list to a file or to standard output."""
     write_text(json_text(items), target)
 
 
 def write_text(text: str, target: str) -> None:
-    """Text to a file or, for STDOUT, to the standard output."""
+    """Write text to a file, or to standard output if `target` is STDOUT."""
     if target == STDOUT:
         typer.echo(text)
         return

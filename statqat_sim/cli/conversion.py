@@ -1,4 +1,4 @@
-"""Files of numbers to files of codes, and back."""
+"""Conversion of files of numbers to files of codes, and back."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
 
 Told: TypeAlias = Mapping[str, Any]
-"""What became of one tensor, for JSON."""
+"""The summary of one converted tensor, for JSON."""
 
 COLUMNS = ("tensor", "dtype", "shape", "result_dtype", "result_shape")
 
 
 def refuse_options(values: Sequence[str]) -> None:
-    """Raises BadParameter for a misspelt option: what begins with a minus sign may be a number, and is let through."""
+    """Raises BadParameter for unknown options, which click passes on as values since numbers may begin with a minus."""
     for value in values:
         if value.startswith("--"):
             raise typer.BadParameter(f"No such option: {value}")
 
 
 def check_sources(values: Sequence[str], data: Sequence[Path], output: Path | None, what: str) -> None:
-    """Raises LookupError unless there is either something typed or files, and for files a place for the result."""
+    """Raises LookupError unless either values or files are given, and with files an output."""
     if values and data:
         raise LookupError(f"{values[0]} stands beside --data; allowed: {what} or files, with --data before each")
     if not values and not data:
@@ -38,11 +38,11 @@ def check_sources(values: Sequence[str], data: Sequence[Path], output: Path | No
 
 
 def convert(tensors: Sequence[Tensor], function: Callable[[Any], Any], output: Path) -> list[Told]:
-    """Write what a function makes of each tensor; of several tensors, those of other dtypes are left out with a note.
+    """Write the function's result for each tensor; of several, those with unsupported dtypes are skipped with a note.
 
     Raises:
         OSError: if a file cannot be read or written.
-        ValueError: if a tensor cannot be read, or is not what the function takes.
+        ValueError: if a tensor cannot be read, or the function does not accept it.
     """
     told: list[Told] = []
     notes: list[str] = []
@@ -56,7 +56,7 @@ def convert(tensors: Sequence[Tensor], function: Callable[[Any], Any], output: P
 
 
 def _single(results: Iterable[Named], output: Path) -> Iterator[Named]:
-    """The result, for a file that holds one."""
+    """The single result, for a file that holds one."""
     first = None
     for name, array in results:
         if first is not None:
@@ -66,7 +66,7 @@ def _single(results: Iterable[Named], output: Path) -> Iterator[Named]:
 
 
 def _distinct(results: Iterable[Named], output: Path) -> Iterator[Named]:
-    """The results, each under the name that an archive has for it."""
+    """The results under their member names in an archive; raises ValueError for duplicates."""
     taken: dict[str, str] = {}
     for name, array in results:
         member = member_name(name)
@@ -103,7 +103,7 @@ def _results(
 
 
 def _named(function: Callable[[Any], Any], array: Any, name: str) -> Any:
-    """The function's result; its errors with the tensor's name."""
+    """The function's result; the tensor's name is added to its errors."""
     from statqat_sim.cli.tensors import NotRead
 
     try:

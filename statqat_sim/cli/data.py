@@ -1,4 +1,4 @@
-"""What commands that look at many tensors share: which words are files, and one tensor after the other."""
+"""Shared by commands on many tensors: which arguments are files, and the loop over tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from statqat_sim.spec.format import Format
 
 RowT = TypeVar("RowT", "Row", "RankRow")
-"""What rows have that say how many values were left out."""
+"""Rows that count the values left out."""
 
 Data: TypeAlias = Annotated[
     list[Path] | None,
@@ -31,12 +31,12 @@ Data: TypeAlias = Annotated[
 
 
 def sorted_out(words: Sequence[str], data: Sequence[Path], known: Container[str]) -> tuple[list[str], list[Path]]:
-    """Names of formats, and files of data: `--data` takes one word, the files after it come among the formats.
+    """Names of formats, and files of data: `--data` takes one argument, further files arrive among the formats.
 
-    A folder that has a format's name is that format; `./name` is the folder.
+    A folder with a format's name counts as that format; `./name` is the folder.
 
     Raises:
-        LookupError: if there are data without `--data`.
+        LookupError: if there are data files without `--data`.
     """
     from statqat_sim.cli.tensors import READERS
 
@@ -58,12 +58,12 @@ def rows_of(tensors: Sequence[Tensor], verb: str, rows: Callable[[str, Any, list
     """The rows of all tensors, with a progress bar and notes on the standard error.
 
     Args:
-        tensors: what is read, one after the other.
-        verb: what is done with them.
-        rows: those of a name and an array; appends notes to the list.
+        tensors: the tensors, read one at a time.
+        verb: the name of the operation, for messages.
+        rows: returns the rows of a name and an array, and appends notes to a list.
 
     Raises:
-        ValueError: if a file is broken, the only tensor of another kind, or there is no row.
+        ValueError: if a file is broken, the only tensor has an unsupported dtype, or there is no row.
     """
     found: list[RowT] = []
     notes: list[str] = []
@@ -80,10 +80,10 @@ def rows_of(tensors: Sequence[Tensor], verb: str, rows: Callable[[str, Any, list
 
 
 def _arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator[tuple[str, Any]]:
-    """Names and arrays of floats, under a progress bar; a note for each of several that is none.
+    """Names and arrays of floats, under a progress bar; other tensors are skipped with a note.
 
     Raises:
-        ValueError: if a file is broken, or the only tensor of another kind.
+        ValueError: if a file is broken, or the only tensor has an unsupported dtype.
     """
     from statqat_sim.cli.tensors import NotRead, holds_integers
 
@@ -103,7 +103,7 @@ def _arrays(tensors: Sequence[Tensor], notes: list[str], doing: str) -> Iterator
 
 
 def check_blocks(formats: Sequence[Format], given: Mapping[str, bool]) -> None:
-    """Raises ValueError for options about blocks, where no format has any."""
+    """Raises ValueError for options about blocks if no format has blocks."""
     from statqat_sim.spec.block import BlockFormat
 
     idle = [option for option, is_given in given.items() if is_given]
@@ -113,7 +113,7 @@ def check_blocks(formats: Sequence[Format], given: Mapping[str, bool]) -> None:
 
 
 def fitting(formats: Iterable[Format], name: str, array: Any, axis: int, notes: list[str]) -> Iterator[Format]:
-    """The formats whose blocks such a tensor can have; a note for each of the others."""
+    """The formats whose blocks fit the tensor's shape; a note for each of the others."""
     from statqat_sim.geometry import Geometry
     from statqat_sim.spec.block import BlockFormat
 

@@ -22,7 +22,7 @@ BYTE = 8
 
 
 class Dtype(StrEnum):
-    """What values are rounded to; float64 holds every one."""
+    """The dtype of decoded values; float64 holds every value."""
 
     FLOAT64 = "float64"
     FLOAT32 = "float32"
@@ -114,7 +114,7 @@ def _decode_files(fmt: NumberFormat, data: Sequence[Path], output: Path, how: di
 
 
 def _tensors(data: Sequence[Path], fmt: NumberFormat, packed: bool) -> list[Tensor]:
-    """Every tensor; with several files or folders, its name starts with its file."""
+    """Every tensor; with several files or folders, names begin with that of the file."""
     from statqat_sim.cli.tensors import Kind, Tensor, tensors
 
     found = []
@@ -146,11 +146,11 @@ def _word(fmt: NumberFormat, packed: bool) -> str:
 
 
 def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
-    """Integers of any dtype as the one that the codec takes.
+    """Integers converted to the dtype that the codec takes.
 
     Raises:
-        TypeError: if they are no integers.
-        ValueError: for the first that is no code of the format.
+        TypeError: if they are not integers.
+        ValueError: if one is not a code of the format; the message names the first.
     """
     import numpy as np
 
@@ -168,7 +168,7 @@ def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
 
 
 def _check_rows(array: Any, fmt: NumberFormat, how: Mapping[str, Any]) -> None:
-    """Raises ValueError for dense codes of which only --shape can tell how many there are."""
+    """Raises ValueError for dense codes whose number is ambiguous without --shape."""
     if not how["packed"] or how["shape"] is not None or fmt.bits > BYTE or not array.shape:
         return
     bits = BYTE * array.shape[-1]
@@ -206,7 +206,7 @@ def _decode_typed(
 
 
 def _unpacked(words: Any, fmt: NumberFormat, shape: tuple[int, ...]) -> Any:
-    """The codes of values of this shape in dense bytes."""
+    """The codes, unpacked from dense bytes, for values of this shape."""
     from statqat_sim.packing import array_shape
     from statqat_sim.plan.lower import packed_storage
     from statqat_sim.plan.program import Packed

@@ -1,4 +1,4 @@
-"""`statqat-sim diff`: what two formats do differently."""
+"""`statqat-sim diff`: the differences of two formats."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NAMES = ("A", "B")
 DIGITS = 9
-"""Of values beside their codes."""
+"""Significant digits of the values shown with codes."""
 
 
 def diff(
@@ -188,7 +188,7 @@ def _show_decoded(found: Difference, first: int) -> None:
 
 
 def _refuse_kinds(*formats: Format) -> None:
-    """Raises ValueError for a block format beside a number format."""
+    """Raises ValueError for a block format compared with a number format."""
     from statqat_sim.spec.block import BlockFormat
 
     block, number = sorted(formats, key=lambda fmt: not isinstance(fmt, BlockFormat))
@@ -262,7 +262,7 @@ def _item(found: Difference) -> dict[str, Any]:
 
 
 def _range_item(each: Range) -> dict[str, Any]:
-    """A range; bits as integers, and the codes of refused inputs as None."""
+    """A range for JSON: bits are integers, codes of refused inputs are None."""
     from statqat_sim.report.pieces import REFUSED
 
     a, b = (None if code == REFUSED else code for code in each.codes)

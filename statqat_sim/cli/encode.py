@@ -76,7 +76,7 @@ def encode(
 def _encode_files(
     codec: Codec, data: Sequence[Path], output: Path, packed: bool, seed: int | None, json: str | None
 ) -> None:
-    """Random bits go on from tensor to tensor."""
+    """Encode files; the sequence of random bits continues from tensor to tensor."""
     from statqat_sim.cli.conversion import convert, show_conversion
     from statqat_sim.cli.tensors import tensors
 
@@ -122,7 +122,7 @@ def _encode_typed(
 
 
 def _rows(inputs: Sequence[float], codes: Sequence[int], values: Sequence[float]) -> Iterator[dict[str, Any]]:
-    """JSON-ready: NaN and Inf are texts, an error that is undefined is None."""
+    """One JSON-ready row per input: NaN and Inf are strings, undefined errors are None."""
     from statqat_sim.report.facts import json_value
 
     for x, code, y in zip(inputs, codes, values, strict=True):
@@ -137,7 +137,7 @@ def _rows(inputs: Sequence[float], codes: Sequence[int], values: Sequence[float]
 
 
 def _error(x: float, y: float) -> float | None:
-    """The difference y - x; None where one of them, but not both, is not finite."""
+    """The error y - x; None if exactly one of them is not finite."""
     if math.isfinite(x) and math.isfinite(y):
         return y - x
     return 0.0 if x == y or (math.isnan(x) and math.isnan(y)) else None

@@ -1,4 +1,4 @@
-"""`statqat-sim formats`: which formats there are."""
+"""`statqat-sim formats`: the known formats."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def formats(
 
 
 def loaded(search: Sequence[Path]) -> tuple[list[Format], list[Exception]]:
-    """Every format, and what is wrong with those that are none."""
+    """Every valid format, and the errors of the others."""
     from statqat_sim.errors import SpecError
     from statqat_sim.spec.catalog import formats, load_format
 
@@ -68,7 +68,7 @@ def loaded(search: Sequence[Path]) -> tuple[list[Format], list[Exception]]:
 
 
 def matches(fmt: Format, part: str) -> bool:
-    """Whether this is part of the format's name, of an alias, of its title or of its kind, in any case."""
+    """Whether `part` occurs in the format's name, an alias, its title or its kind, ignoring case."""
     from statqat_sim.report.listing import kind_of
 
     return any(part.lower() in text.lower() for text in (fmt.name, *fmt.aliases, fmt.title, kind_of(fmt)))

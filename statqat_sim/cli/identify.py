@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RAW = ".bin"
 NAMED = 6
-"""As many formats, or keys, are told in one line."""
+"""The most formats, or keys, listed on one line."""
 
 
 def identify(
@@ -92,7 +92,7 @@ def identify(
 
 
 def _read(name: str, text: str) -> Any:
-    """What stands behind one of the options."""
+    """The array or tensor that an option names."""
     from statqat_sim.cli.members import read_member
 
     if name == "packed" and Path(text).suffix == RAW:
@@ -101,7 +101,7 @@ def _read(name: str, text: str) -> Any:
 
 
 def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[Candidate], list[Exception]]:
-    """What fits, with a progress bar; and what is wrong with files that are no formats."""
+    """The candidates, searched under a progress bar; and the errors of invalid format files."""
     from statqat_sim.cli.formats import loaded
     from statqat_sim.identification import identify
 
@@ -116,7 +116,7 @@ def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[
 
 
 def _tell(found: Sequence[Candidate], first: int, shape: tuple[int, ...], *, quiet: bool) -> None:
-    """Print what was found; exits with 1 unless a format reproduces it."""
+    """Print the candidates; exits with 1 unless one is exact."""
     if not found:
         told = f"no format fits an original of shape {shape}: none has such sizes, or gives half of its values"
         raise LookupError(f"{told} (`statqat-sim formats` lists them all; --axis says where blocks run)")
@@ -148,20 +148,20 @@ def _show(found: Sequence[Candidate]) -> None:
 
 
 def _share(compared: Compared) -> str:
-    """In percent; 100 for all elements alone."""
+    """The share of identical elements in percent; 100 only if all are identical."""
     if compared.identical == compared.total:
         return "100"
     return f"{min(100 * compared.share, 99.999):.3f}"
 
 
 def _first(candidate: Candidate) -> str:
-    """The first difference of the array that is made of the others: bytes are told as the fields that they hold."""
+    """The first difference; bytes are described by the fields that they hold."""
     wrong = [each for each in candidate.compared if each.first and each.name != "bytes"]
     return f"{wrong[0].name} {wrong[0].first}" if wrong else "none"
 
 
 def _summary(found: Sequence[Candidate], first: int) -> Iterator[str]:
-    """What more there is to tell: how many formats were left out, and what those that tie differ in."""
+    """Closing lines: how many formats were left out, and the keys in which tied formats differ."""
     if len(found) > first:
         yield f"... and {len(found) - first} more formats (--first N)"
     best = [each for each in found if (each.exact, each.shares) == (found[0].exact, found[0].shares)]

@@ -1,4 +1,4 @@
-"""`statqat-sim matmul`: a product with the bits of an accelerator, and how far it is from another."""
+"""`statqat-sim matmul`: a product bit-exact to an accelerator, and its difference from another."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _read(path: Path) -> Any:
 
 
 def _same_operands(other: Accelerator, instruction: Instruction, a_format: str | None) -> str:
-    """The other accelerator's instruction that takes the same operands and gives the same type.
+    """The other accelerator's instruction with the same operand and result formats.
 
     Raises:
         LookupError: if there is none.
@@ -141,7 +141,7 @@ def _show(found: Comparison) -> None:
 
 
 def _item(found: Comparison, other: str) -> dict[str, Any]:
-    """For JSON, which knows no Inf."""
+    """The comparison for JSON, which has no Inf."""
     import math
 
     from statqat_sim.report.matmul import histogram

@@ -1,4 +1,4 @@
-"""`statqat-sim measure`: what formats make of data."""
+"""`statqat-sim measure`: the error of formats on data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Per(StrEnum):
-    """What shares a scale."""
+    """The elements that share a scale."""
 
     TENSOR = "tensor"
     CHANNEL = "channel"
@@ -119,7 +119,7 @@ def measure(
 
 
 def _check_numbers(formats: Sequence[Format], given: Mapping[str, bool]) -> None:
-    """Raises ValueError for options that say how scales are chosen, where every format finds its own."""
+    """Raises ValueError for options on the choice of scales if every format finds its own."""
     from statqat_sim.spec.block import BlockFormat
 
     idle = [option for option, is_given in given.items() if is_given]
@@ -129,7 +129,7 @@ def _check_numbers(formats: Sequence[Format], given: Mapping[str, bool]) -> None
 
 
 def _quantizers(names: str | None, scale: float | None) -> list[str]:
-    """The words of `--quantizer`, checked before anything is read."""
+    """The names in `--quantizer`, checked before any file is read."""
     from statqat_sim.quantizer import quantizer_named
 
     if names is None:
@@ -143,7 +143,7 @@ def _quantizers(names: str | None, scale: float | None) -> list[str]:
 
 
 def _priors(names: str, per: Per) -> list[Prior]:
-    """The words of `--prior`."""
+    """The priors named by `--prior`."""
     from statqat_sim.prior import prior_named
 
     if names and per is Per.CHANNEL:
@@ -152,7 +152,7 @@ def _priors(names: str, per: Per) -> list[Prior]:
 
 
 def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any]) -> list[Row]:
-    """The rows of all tensors: of several in the formats that fit them."""
+    """The rows of all tensors; several tensors are measured only in the formats that fit them."""
     from statqat_sim.measurement import measure
 
     def measured(name: str, array: Any, notes: list[str]) -> list[Row]:

@@ -1,4 +1,4 @@
-"""One tensor of a file: `FILE`, or `FILE:MEMBER` where it holds several."""
+"""One tensor of a file: `FILE`, or `FILE:MEMBER` if it holds several."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def read_member(text: str, *, codes: bool = False) -> Any:
-    """The array or tensor that a text names; `codes`: elements that are no numbers, such as float8, as integers.
+    """The array or tensor that `text` names; `codes`: elements such as float8 are read as unsigned integers.
 
     Raises:
         OSError: if the file cannot be read.
-        LookupError: if it has no such member, or several where none is named.
-        ValueError: if it is of another type, or broken.
+        LookupError: if it has no such member, or several and none is named.
+        ValueError: if its type is not supported, or it is broken.
         UnsupportedError: for torch files without torch.
     """
     from statqat_sim.cli.tensors import Kind, NotRead
@@ -29,12 +29,12 @@ def read_member(text: str, *, codes: bool = False) -> Any:
 
 
 def file_of(text: str) -> Path:
-    """The file of which a text names a member."""
+    """The file part of `FILE:MEMBER`."""
     return _split(text)[0]
 
 
 def _split(text: str) -> tuple[Path, str | None]:
-    """A file, and what stands behind the colon that follows its suffix."""
+    """The file and the member after the colon that follows its suffix; None without a colon."""
     if Path(text).exists():
         return Path(text), None
     for end in _colons(text):

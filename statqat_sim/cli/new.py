@@ -39,13 +39,13 @@ def new(
     text = block_template(name, model) if isinstance(model, BlockFormat) else template(name, model)
     parse_format(text, file=str(path), search=search or ())
     output.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as stream:  # an existing file stays
+    with path.open("x", encoding="utf-8") as stream:  # never overwrites a file
         stream.write(text)
     typer.echo(f"{path}: written; change it, then: statqat-sim check {path}")
 
 
 def _refuse_taken(name: str, search: Sequence[Path]) -> None:
-    """Raises ValueError for what is no name, or is another format's."""
+    """Raises ValueError for an invalid name, or the name of an existing format."""
     from statqat_sim.errors import shown
     from statqat_sim.spec.catalog import catalog
     from statqat_sim.spec.reader import name_problem

@@ -1,4 +1,4 @@
-"""Commands that take number formats alone."""
+"""Loading formats for commands that accept only number formats."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def load_number_format(name: str, search: Sequence[Path], command: str) -> Numbe
     """A number format by name, by alias, or from a file, for a command.
 
     Raises:
-        UnsupportedError: for a block format: what to do instead.
-        LookupError, SpecError, OSError: as `load_format`.
+        UnsupportedError: for a block format; the message suggests an alternative.
+        LookupError, SpecError, OSError: as for `load_format`.
     """
     from statqat_sim.errors import UnsupportedError
     from statqat_sim.spec.block import BlockFormat

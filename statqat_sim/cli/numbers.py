@@ -14,10 +14,10 @@ NUMBERS = "allowed: 1.5, -2e-3, 1/3, 0x1.8p-3, inf, nan"
 
 
 def read_number(text: str) -> float:
-    """The float64 nearest to a number in decimals, as a fraction of integers, or in hex as C writes it; inf and nan.
+    """The float64 nearest to a decimal, a fraction of integers, a C hexadecimal float, inf or nan.
 
     Raises:
-        ValueError: if it is none of these, or beyond float64.
+        ValueError: if the text is none of these, or the number is beyond float64.
     """
     try:
         number = _nearest(text)
@@ -39,10 +39,10 @@ def _nearest(text: str) -> float:
 
 
 def read_code(text: str, bits: int) -> int:
-    """A code of so many bits: 126, 0x7e or 0b1111110.
+    """A code written as 126, 0x7e or 0b1111110.
 
     Raises:
-        ValueError: if it is none, or has more bits.
+        ValueError: if the text is not an integer, or the code does not fit `bits` bits.
     """
     try:
         code = int(text, 0)
@@ -54,16 +54,16 @@ def read_code(text: str, bits: int) -> int:
 
 
 def code_refusal(code: int, bits: int) -> str:
-    """Why a number is no code of so many bits."""
+    """The message for a number that is not a code of `bits` bits."""
     most = (1 << bits) - 1
     return f"code {code} does not have {bits} bits; allowed: 0 to {most} ({most:#x})"
 
 
 def hex_code(code: int, bits: int) -> str:
-    """With all its digits, as in 0x0f."""
+    """The code in hexadecimal with leading zeros, as in 0x0f."""
     return f"{code:#0{2 + -(-bits // 4)}x}"
 
 
 def binary_code(code: int, bits: int) -> str:
-    """With all its digits."""
+    """The code in binary with leading zeros."""
     return f"{code:0{bits}b}"

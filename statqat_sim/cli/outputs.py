@@ -1,4 +1,4 @@
-"""Files of results: .npy, .npz, .bin. Each appears whole or not at all, in the place of an older one."""
+"""Files of results: .npy, .npz, .bin. Each is written atomically and replaces an older one."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     """Raises ValueError or OSError, before anything is computed, unless results can be written to a file of this name.
 
     Args:
-        path: where they shall go.
+        path: the file of results.
         inputs: files that are read, and folders of them.
 
     Raises:
         OSError: if its folder does not exist.
-        ValueError: if its suffix is another, or if it is one of the inputs.
+        ValueError: if its suffix is not supported, or if it is one of the inputs.
     """
     if path.suffix not in WRITERS:
         raise ValueError(f"{path}: not a file of results; allowed: {', '.join(WRITERS)}")
@@ -36,20 +36,20 @@ def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Raises OSError unless a file can lie there."""
+    """Raises OSError unless the path's folder exists."""
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
 
 
 def check_json(target: str | None, inputs: Iterable[Path] = ()) -> None:
-    """Raises OSError unless JSON can go there, if it shall; ValueError if that is one of the inputs."""
+    """Raises OSError unless JSON can be written to `target`, ValueError if that is an input; None and `-` are fine."""
     if target and target != STDOUT:
         check_folder(Path(target))
         _check_is_no_input(Path(target), inputs)
 
 
 def _check_is_no_input(path: Path, inputs: Iterable[Path]) -> None:
-    """Raises ValueError for a result that would take the place of what is read, by whatever name it goes."""
+    """Raises ValueError for a result that would overwrite an input, even under another name."""
     if not path.is_file():
         return
     for given in inputs:
@@ -59,10 +59,10 @@ def _check_is_no_input(path: Path, inputs: Iterable[Path]) -> None:
 
 
 def write_arrays(arrays: Iterable[Named], path: Path) -> None:
-    """Write numpy arrays; an .npz file takes them one after the other, the others take one.
+    """Write numpy arrays: any number to an .npz file, one at a time; exactly one to other files.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if the file cannot be written.
     """
     from statqat_sim.atomic import replacing
 
@@ -78,7 +78,7 @@ def _write_npy(arrays: Iterable[Named], path: Path) -> None:
 
 
 def _write_npz(arrays: Iterable[Named], path: Path) -> None:
-    """As numpy's `savez` does, but with one array in memory at a time; the names are those of `member_name`."""
+    """Like numpy's `savez`, but with one array in memory at a time; names are those of `member_name`."""
     import numpy as np
 
     with zipfile.ZipFile(path, "w") as archive:
@@ -88,7 +88,7 @@ def _write_npz(arrays: Iterable[Named], path: Path) -> None:
 
 
 def member_name(name: str) -> str:
-    """What a tensor is called in an archive, in which names are paths: relative ones, that stay below its folder."""
+    """A tensor's member name in an archive: a relative path that stays below the folder of extraction."""
     parts = [part for part in SEPARATORS.split(name) if part not in ("", ".", "..") and not DRIVE.fullmatch(part)]
     return "/".join(parts) or "tensor"
 

@@ -1,4 +1,4 @@
-"""`statqat-sim rank`: which formats keep data best for their bits."""
+"""`statqat-sim rank`: formats ordered by their SQNR on data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What formats describe."""
+    """The kinds of formats."""
 
     NUMBER = "number"
     BLOCK = "block"
@@ -101,7 +101,7 @@ def rank(
 
 
 def _total(rows: list[RankRow], front: bool) -> list[RankRow]:
-    """All tensors together, below the others."""
+    """The rows followed by the ranking of all tensors together."""
     from statqat_sim.report.ranking import on_front, together
 
     return on_front(together(rows)) if front else together(rows)
@@ -112,7 +112,7 @@ def _names(rows: list[RankRow]) -> set[str]:
 
 
 def _weights(path: Path) -> Any:
-    """A mapping of names to weights, or the array of a file that has only one."""
+    """A mapping of names to weights, or the array of a file with only one."""
     from statqat_sim.cli.tensors import tensors
 
     found = tensors([path])
@@ -120,7 +120,7 @@ def _weights(path: Path) -> Any:
 
 
 def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any], least_axes: int) -> list[RankRow]:
-    """The rows of all tensors with enough axes: of the catalog's formats, or of several, in those that fit them."""
+    """The rows of all tensors with enough axes; several tensors are ranked only in the formats that fit them."""
     from statqat_sim.ranking import catalog_formats, fits, rank
 
     chosen = formats or catalog_formats(how["kind"], how["search"])

@@ -67,7 +67,7 @@ def show(
 
 
 def _tell(fmt: AnyFormat, plan: bool, json: str | None) -> None:
-    """Facts, the values of its elements' codes, and programs."""
+    """Print the format's facts, the values of its elements' codes, and its plans, or write them as JSON."""
     from statqat_sim.report import facts
     from statqat_sim.report.listing import fact_table, facts_of
 
@@ -91,14 +91,14 @@ def _tell(fmt: AnyFormat, plan: bool, json: str | None) -> None:
 
 
 def _element(fmt: AnyFormat) -> NumberFormat:
-    """What the elements of a block format are; a number format itself."""
+    """The element format of a block format; a number format itself."""
     from statqat_sim.spec.block import BlockFormat
 
     return fmt.element if isinstance(fmt, BlockFormat) else fmt
 
 
 def _plans(fmt: AnyFormat) -> dict[str, CodecPlan]:
-    """The programs of a number format; of a block format those of each step, by its statistics and its results."""
+    """The plans of a number format, or those of a block format's steps, named after their statistics and results."""
     from statqat_sim.plan.lower import Purpose, lower
     from statqat_sim.spec.block import BlockFormat
 

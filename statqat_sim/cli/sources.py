@@ -1,4 +1,4 @@
-"""The data that `measure` takes when it is given none."""
+"""The standard sources: the data of `measure` and `rank` without `--data`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Draw: TypeAlias = Callable[[np.random.Generator], NDArray[np.float64]]
 
 
 def _outliers(random: np.random.Generator) -> NDArray[np.float64]:
-    """Normal values, one in a thousand of them 30 times as large."""
+    """Normal values, each multiplied by 30 with probability 1/1000."""
     values = random.standard_normal(COUNT)
     values[random.random(COUNT) < OUTLIERS] *= OUTLIER_FACTOR
     return values
@@ -33,11 +33,11 @@ SOURCES: Mapping[str, Draw] = {
     "lognormal": lambda random: random.lognormal(0, 1, COUNT),
     "outliers": _outliers,
 }
-"""Mean 0 and variance 1, but for `lognormal`, exp of a normal, and `outliers`."""
+"""Distributions with mean 0 and variance 1, except `lognormal`, exp of a normal, and `outliers`."""
 
 
 def standard_sources() -> list[Tensor]:
-    """2^20 float32 values of each source: the same in every run with the same numpy, whichever are asked for."""
+    """2^20 float32 values of each source, drawn from fixed seeds: equal in every run with the same numpy."""
     return [Tensor(name, partial(_draw, name, index)) for index, name in enumerate(SOURCES)]
 
 

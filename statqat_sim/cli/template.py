@@ -1,4 +1,4 @@
-"""The text of a new format file: every key of the language, what it means, what it may be."""
+"""The text of a new format file: every key, with its meaning and allowed values."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ INDENT = "  "
 VALUES_PER_LINE = 4
 
 CODE_TOO = {"nan_input"}
-"""Keys that take a code beside their words."""
+"""Keys that take words or a code."""
 
 
 def template(name: str, model: NumberFormat) -> str:
-    """A format file named `name`, with all that `model` says and its defaults written out."""
+    """A format file named `name` with the keys of `model`, defaults included."""
     return "\n".join(_lines(name, model)) + "\n"
 
 
 def heading(what: str, name: str, model: str, defaults: str) -> Iterator[str]:
-    """The first lines of a file: how to use it, and the keys that describe it."""
+    """The first lines of a file: usage, and the keys of identification."""
     yield from comment(
         f"{what}. `statqat-sim check {name}.yaml` tells what is wrong with this file, `statqat-sim show "
         f"{name}.yaml` what the format is. Each key has the value that it has in {model}, or its default. {defaults}"
@@ -54,7 +54,7 @@ def _lines(name: str, model: NumberFormat) -> Iterator[str]:
 
 
 def mapping(spec: Spec) -> Iterator[str]:
-    """Each key of a part below its meaning; a key that has no value is itself a comment."""
+    """Each key of a part below its meaning; keys without a value are comments."""
     fields = type(spec).model_fields
     for key in sorted(fields, key=lambda key: key != "kind"):
         value, field = getattr(spec, key), fields[key]
@@ -68,7 +68,7 @@ def mapping(spec: Spec) -> Iterator[str]:
 
 
 def _list(values: tuple[Any, ...]) -> Iterator[str]:
-    """The lines of a list: numbers several to a line, mappings one."""
+    """The lines of a list: several numbers per line, or one mapping."""
     texts = [_flow(value) if isinstance(value, Spec) else number(value) for value in values]
     across = 1 if any(isinstance(value, Spec) for value in values) else VALUES_PER_LINE
     for start in range(0, len(texts), across):
@@ -76,7 +76,7 @@ def _list(values: tuple[Any, ...]) -> Iterator[str]:
 
 
 def _flow(spec: Spec) -> str:
-    """A mapping on one line, without the keys that have no value; texts such as "01" are quoted."""
+    """A mapping on one line, without keys that have no value; strings such as "01" are quoted."""
     entries = ((key, getattr(spec, key)) for key in type(spec).model_fields)
     texts = (
         f'{key}: "{value}"' if isinstance(value, str) else f"{key}: {value}"
@@ -87,7 +87,7 @@ def _flow(spec: Spec) -> str:
 
 
 def comment(text: str, indent: str = "") -> list[str]:
-    """Lines of comment."""
+    """The text as wrapped comment lines."""
     return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
 
 
@@ -98,14 +98,14 @@ def _word(value: Any) -> str:
 
 
 def number(value: float) -> str:
-    """A float with a fraction, and in scientific notation with a sign: YAML reads nothing else as a float."""
+    """A float with a fraction, and with a sign in its exponent: YAML reads nothing else as a float."""
     mantissa, e, exponent = repr(value).partition("e")
     mantissa += "" if "." in mantissa else ".0"
     return f"{mantissa}{e}{int(exponent):+d}" if e else mantissa
 
 
 def allowed(key: str, field: FieldInfo) -> str:
-    """What a key may be, in words."""
+    """The allowed values of a key, in words."""
     if key == "kind":
         return " | ".join(KINDS)
     words = [member.value for kind in _kinds(field.annotation) if issubclass(kind, Enum) for member in kind]
@@ -120,7 +120,7 @@ def allowed(key: str, field: FieldInfo) -> str:
 
 
 def _kinds(annotation: Any) -> Iterator[type]:
-    """The types that an annotation is made of."""
+    """The types within an annotation."""
     parts = get_args(annotation)
     if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
         yield annotation

@@ -17,37 +17,37 @@ from statqat_sim.arrays import FLOATS, INTEGERS, READ, dtype_name
 from statqat_sim.errors import UnsupportedError, to_install
 
 WHOLE = (*INTEGERS, "bool")
-"""The other dtypes of numbers."""
+"""Dtypes of integers and booleans."""
 
 UNKNOWN_FLOATS = ("float8", "void8", "void16", "void32", "F8")
-"""How dtypes are called whose elements are codes: numpy saves those that it does not know as bytes."""
+"""Prefixes of dtypes whose elements are read as codes; numpy saves dtypes unknown to it as void."""
 
 SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"} | {
     f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
 }
 
 UNSAFE_ADVICE = ("allow_pickle", "weights_only")
-"""Words of libraries that advise to load pickled objects."""
+"""Words in messages of libraries that advise loading pickled objects."""
 
 ZIP, PICKLE = b"PK", b"\x80"
-"""What files of torch begin with; the second are those of old versions."""
+"""The first bytes of torch files: zip archives, and pickles of old versions."""
 
 Load: TypeAlias = Callable[[], Any]
-"""Reads one tensor: an array or a torch tensor."""
+"""A function that reads one tensor: an array or a torch tensor."""
 
 
 class NotRead(ValueError):
-    """A tensor of a kind that is not asked for: float8 or complex where numbers are, sparse."""
+    """A tensor of an unwanted kind: float8 or complex where numbers are expected, or sparse."""
 
 
 class Kind(Enum):
-    """What is read: numbers as they are, or codes, as unsigned integers."""
+    """The elements to read: numbers, or codes as unsigned integers."""
 
     NUMBERS = "numbers"
     CODES = "codes"
 
     def check(self, dtype: str) -> None:
-        """Raises NotRead for other dtypes."""
+        """Raises NotRead for a dtype that this kind does not include."""
         if dtype in WHOLE:
             return
         if self is Kind.CODES:
@@ -59,7 +59,7 @@ class Kind(Enum):
 
 
 def holds_integers(array: Any) -> bool:
-    """Whether an array or torch tensor holds integers or truth values."""
+    """Whether an array or torch tensor holds integers or booleans."""
     return dtype_name(array) in WHOLE
 
 
@@ -67,7 +67,7 @@ def holds_integers(array: Any) -> bool:
 class Tensor:
     """One named tensor, read when needed.
 
-    `load` raises ValueError, with file and tensor, if it cannot be read; NotRead, if it is of another kind.
+    `load` raises ValueError, naming file and tensor, if it cannot be read; NotRead if it is of an unwanted kind.
     """
 
     name: str
@@ -75,11 +75,11 @@ class Tensor:
 
 
 def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS, *, with_files: bool = False) -> list[Tensor]:
-    """Every tensor of files, and of folders' files; `with_files`, or with several, its name starts with its file.
+    """Every tensor of files and folders; with several files, or `with_files`, names begin with that of the file.
 
     Raises:
         OSError: if a file or folder cannot be read.
-        ValueError: if a file is of another type, or broken; if a folder holds none.
+        ValueError: if a file is broken or its type is not supported; if a folder holds no files of tensors.
         UnsupportedError: for torch files without torch.
     """
     files = [file for path in paths for file in _files(path)]
@@ -108,7 +108,7 @@ def _files(path: Path) -> list[Path]:
 
 @contextmanager
 def _told(where: str) -> Iterator[None]:
-    """Errors of the libraries that read files: each has kinds of its own, which become ValueError here."""
+    """Turns the various errors of the libraries that read files into ValueError."""
     try:
         yield
     except (ImportError, MemoryError):
@@ -185,7 +185,7 @@ def _load_safetensors(archive: Any, file: Path, key: str, kind: Kind) -> Any:
 
 
 def _safetensors_bytes(file: Path, key: str) -> Any:
-    """A tensor of one byte to an element, of a type that the library does not give to numpy."""
+    """The bytes of a tensor with one-byte elements of a dtype that safetensors cannot return as numpy."""
     import numpy as np
 
     with file.open("rb") as stream:
@@ -216,7 +216,7 @@ def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
 
 
 def _flat(key: str, content: Any, kind: type) -> Iterator[tuple[str, Any]]:
-    """The tensors in nested mappings and lists; other values are settings, not data."""
+    """The tensors in nested mappings and lists, with dotted names; other values are ignored."""
     if isinstance(content, kind):
         yield key, content
         return

@@ -1,4 +1,4 @@
-"""`statqat-sim verify`: the proof over every input."""
+"""`statqat-sim verify`: the exhaustive proof of a format."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 COLUMNS = (("inputs", 10), ("changes", 9), ("wrong inputs", 12), ("codes", 6), ("wrong codes", 11), ("seconds", 7))
-"""Heads and widths."""
+"""Names and widths of the columns."""
 
 Result: TypeAlias = "Verification | str"
-"""What was found, or why nothing was."""
+"""A verification, or the reason why there is none."""
 
 
 def verify(
@@ -83,7 +83,7 @@ def verify(
 
 
 def _all_hold(chosen: Sequence[NumberFormat], results: Sequence[Result]) -> bool:
-    """Whether nothing is wrong; else it is told."""
+    """Whether no result is wrong; otherwise prints the failures."""
     wrong = [
         fmt.name for fmt, result in zip(chosen, results, strict=True) if not (isinstance(result, str) or result.holds)
     ]
@@ -93,7 +93,7 @@ def _all_hold(chosen: Sequence[NumberFormat], results: Sequence[Result]) -> bool
 
 
 def _chosen(words: Sequence[str], every: bool, search: Sequence[Path]) -> tuple[list[NumberFormat], list[Exception]]:
-    """The formats asked for, and what is wrong with files that are none."""
+    """The requested formats, and the errors of invalid files."""
     from statqat_sim.cli.formats import loaded, matches
     from statqat_sim.cli.number_formats import load_number_format
     from statqat_sim.spec.number import NumberFormat
@@ -109,7 +109,7 @@ def _chosen(words: Sequence[str], every: bool, search: Sequence[Path]) -> tuple[
 
 
 def _rounded(chosen: Iterable[NumberFormat], every: bool, roundings: bool) -> Iterator[NumberFormat]:
-    """The formats, each before its other roundings where these are asked for."""
+    """The formats, each followed by its other roundings if requested."""
     from statqat_sim.report.verification import ROUNDED, other_roundings
 
     for fmt in chosen:
@@ -119,7 +119,7 @@ def _rounded(chosen: Iterable[NumberFormat], every: bool, roundings: bool) -> It
 
 
 def _verified(chosen: Sequence[NumberFormat], backend: str, *, quiet: bool) -> list[Result]:
-    """Each format's result, printed as soon as it is known."""
+    """Each format's result, printed as soon as it is available."""
     from statqat_sim.report.verification import INPUTS, verify, why_not
 
     width = max(len("format"), *(len(fmt.name) for fmt in chosen))
@@ -155,7 +155,7 @@ def _total(results: Sequence[Result]) -> str:
 
 
 def _progress() -> Progress:
-    """A bar with the time left on the standard error, erased whenever it stops; nothing where that is no terminal."""
+    """A progress bar with the time left on standard error, erased when it stops; none if that is not a terminal."""
     from rich.progress import Progress
 
     screen = console(error=True)
@@ -178,7 +178,7 @@ def _line(name: str, cells: Iterable[str], width: int) -> str:
 
 
 def _item(fmt: NumberFormat, result: Result) -> dict[str, Any]:
-    """One format for JSON; `skipped` says why nothing was found."""
+    """One format's result for JSON; `skipped` is the reason why there is none."""
     item: dict[str, Any] = {"format": fmt.name, "bits": fmt.bits, "skipped": None, "holds": None}
     if isinstance(result, str):
         return item | {"skipped": result}

@@ -1,4 +1,4 @@
-"""The bins of rows that are not empty."""
+"""The nonempty bins of rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from statqat_sim.plan.reduction import ReductionPlan
 
 Integers: TypeAlias = NDArray[np.int64]
 Occupied: TypeAlias = tuple[Integers, Integers, Integers]
-"""Keys, counts and sums; keys, row · bins + bin, ascend."""
+"""Keys (row · bins + bin, ascending), counts and sums: int64, one entry per nonempty bin."""
 
 
 def occupied(counts: Any, sums: Any, first: int = 0) -> Occupied:
-    """The bins of tables that are not empty, on the CPU; `first`: the channel of their first row."""
+    """The nonempty bins of tables, copied to the CPU; `first`: the channel of row 0."""
     bins, flat = counts.shape[1], counts.reshape(-1)
     places = flat.nonzero()
     places = places[:, 0] if is_tensor(flat) else places[0]
@@ -26,7 +26,7 @@ def occupied(counts: Any, sums: Any, first: int = 0) -> Occupied:
 
 
 def by_sorting(first: int, words: NDArray[np.uint32], plan: ReductionPlan) -> Occupied:
-    """The bins of short rows, from the words of their elements."""
+    """The nonempty bins of short rows, found by sorting the float32 bits of their elements."""
     words = np.sort(words, axis=1)
     bins = words >> np.uint32(plan.shift)
     begins = np.ones(words.shape, bool)

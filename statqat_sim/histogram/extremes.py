@@ -1,4 +1,4 @@
-"""How far data reach to either side of zero."""
+"""The range of data on either side of zero."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 
 def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """The least and the greatest of zero and all finite values, float64, without `axes`."""
+    """The minimum and maximum of zero and all finite values, reduced over `axes`, float64."""
     if x.dtype not in (np.float16, np.float32, np.float64):
         x = x.astype(np.float64)
     low, high = x.min(axes, initial=0), x.max(axes, initial=0)

@@ -1,4 +1,4 @@
-"""The channels of an array as rows, counted where the array lies."""
+"""The channels of an array as rows, counted on the array's device."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from statqat_sim.plan.reduction import ReductionPlan, extremes_plan, histogram_p
 from statqat_sim.runtime import Backend, ReductionKernel, backend_for, backend_named, library_of, reduction_kernel
 
 DENSE_ROWS: Final = 16
-"""Rows that are counted together, in tables with all bins, which lie in a CPU's caches."""
+"""Rows counted together on a CPU, so that their tables of all bins fit its caches."""
 
 DEVICE_BINS: Final = 1 << 22
-"""The same of a device, whose launches take longer: bins, 64 MiB."""
+"""Bins counted together on a device, where launches cost more: 64 MiB of counts and sums."""
 
 SORTED_BINS: Final = 4
-"""Rows with fewer than a bin for so many bins are sorted: their tables would be empty for the most part."""
+"""Rows with fewer than one element per this many bins are sorted: most bins of their tables would be empty."""
 
 SORTED_ELEMENTS: Final = 1 << 20
+"""Elements sorted together."""
 
 
 class Compiled(NamedTuple):
@@ -38,12 +39,12 @@ class Compiled(NamedTuple):
 
     backend: Backend
     library: ArrayLibrary
-    """What knows such arrays."""
+    """The operations on such arrays."""
 
     plan: ReductionPlan
     histogram: ReductionKernel
     extremes: ReductionKernel | None
-    """None where numpy finds them."""
+    """None on the CPU, where numpy finds them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ class Rows:
     """An array, ready to be counted.
 
     Args:
-        array: the channels as rows, or of one channel the array as it is.
-        channels: how many there are.
-        length: elements of each.
-        kernels: what counts them.
+        array: the channels as rows, shape (channels, length); or an array of any shape as a single row.
+        channels: the number of channels.
+        length: elements per channel.
+        kernels: the kernels that count them.
     """
 
     array: Any
@@ -63,12 +64,12 @@ class Rows:
     kernels: Compiled
 
     def tables(self) -> tuple[Any, Any]:
-        """Counts and sums, with all bins: int64, where the array lies."""
+        """Counts and sums of all bins: int64, shape (channels, bins), on the array's device."""
         counts, sums = self.kernels.histogram(self.array, rows=self.channels)
         return counts, sums
 
     def extremes(self) -> tuple[Any, Any]:
-        """The least and the greatest of zero and all finite elements of each row: float64, where the array lies."""
+        """Minimum and maximum of zero and the finite elements of each row: float64, on the array's device."""
         if self.kernels.extremes is None:
             return extremes(self.array.reshape(self.channels, self.length), (1,))
         values = _as_float64(self.kernels.extremes(self.array, rows=self.channels)[0])
@@ -76,7 +77,7 @@ class Rows:
             return 0.0 - values[:, 0], values[:, 1]
 
     def occupied(self) -> Occupied:
-        """What is not empty, on the CPU; keys: row · 2^(9 + mantissa_bits) + bin, ascending."""
+        """The nonempty bins, on the CPU; keys: row · 2^(9 + mantissa_bits) + bin, ascending."""
         with self.kernels.library.on_device_of(self.array):
             parts = [occupied(*self.tables())] if self.channels == 1 else list(self._parts())
         if not parts:
@@ -96,16 +97,16 @@ class Rows:
                 yield occupied(counts, sums, first)
 
     def _each(self, count: int) -> Iterator[tuple[int, Any]]:
-        """So many rows at a time, and the first one's number."""
+        """`count` rows at a time, each time with the index of the first."""
         for first in range(0, self.channels, count):
             yield first, self.array[first : first + count]
 
 
 class Kernels:
-    """What counts arrays of any kind. torch's compiler traces `rows` of tensors.
+    """The kernels that count arrays of any library, compiled at first use. torch.compile traces `rows` of tensors.
 
     Args:
-        mantissa_bits: of bins.
+        mantissa_bits: leading mantissa bits that select a bin.
         backend: a backend's name, or "auto".
 
     Raises:
@@ -116,15 +117,15 @@ class Kernels:
     def __init__(self, mantissa_bits: int, backend: str = "auto") -> None:
         self._mantissa_bits = mantissa_bits
         self._backend = None if backend == "auto" else backend_named(backend)
-        self._compiled = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
+        self._compiled = SimpleNamespace()  # torch.compile supports attributes added while tracing
 
     def rows(self, x: Any, channel_axis: int | None) -> Rows:
-        """Of an array of real numbers, on a device or not; of a sequence, on the CPU.
+        """The channels of x as rows; x: an array of real numbers on any device, or a sequence.
 
         Raises:
-            TypeError: if x is not real numbers, or nothing here can count it where it lies.
+            TypeError: if x is not real numbers, or no backend can count it on its device.
             UnsupportedError: if the backend that owns x cannot run here.
-            ValueError: if there is no such axis, or there cannot be so many mantissa bits.
+            ValueError: if there is no such axis, or the number of mantissa bits is out of range.
         """
         seen = x if is_tensor(x) or lies_elsewhere(x) or is_cpu_array(x) else real_array(x, "x")
         backend = backend_for(seen) if self._backend is None else self._backend
@@ -143,7 +144,7 @@ class Kernels:
             return Rows(with_first(seen, axis).reshape(shape[axis], length), shape[axis], length, kernels)
 
     def _prepared(self, backend: Backend, storage: Storage, library: ArrayLibrary) -> str:
-        """The name of the backend's kernels among those that are compiled."""
+        """The attribute that holds the backend's kernels; compiles them first if needed."""
         name = f"{backend.name} {storage} {type(library).__name__}"
         if not hasattr(self._compiled, name):
             plan = histogram_plan(storage, self._mantissa_bits)
@@ -151,23 +152,23 @@ class Kernels:
             setattr(self._compiled, name, Compiled(backend, library, plan, reduction_kernel(backend, plan), ends))
         return name
 
-    _prepared._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces
+    _prepared._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch.compile runs it while tracing
 
 
 def extremes_elsewhere(x: Any, channel_axis: int | None) -> tuple[Floats, Floats]:
-    """The least and the greatest of zero and all finite values, for each channel of an array on a device."""
+    """The minimum and maximum of zero and all finite values of each channel of an array on a device."""
     low, high = Kernels(0).rows(x, channel_axis).extremes()
     return on_cpu(low), on_cpu(high)
 
 
 def checked_channel_axis(channel_axis: Any, rank: int, what: str = "channel_axis") -> int:
-    """The axis of channels, counted from 0.
+    """The channel axis as a nonnegative index.
 
     Raises:
         TypeError: if it is not an integer.
         ValueError: if there is no such axis.
     """
-    if type(channel_axis) is not int:  # torch's compiler traces this
+    if type(channel_axis) is not int:  # torch.compile traces this function
         if isinstance(channel_axis, bool) or not isinstance(channel_axis, SupportsIndex):
             raise TypeError(f"{what} is {channel_axis!r}; allowed: one axis, as an integer")
         channel_axis = index(channel_axis)
@@ -178,5 +179,5 @@ def checked_channel_axis(channel_axis: Any, rank: int, what: str = "channel_axis
 
 
 def _as_float64(words: Any) -> Any:
-    """The floats whose bits these are."""
+    """64-bit words reinterpreted as float64."""
     return words.view(sys.modules["torch"].float64) if is_tensor(words) else words.view(np.float64)

@@ -1,4 +1,4 @@
-"""The signed log-histogram: counts and sums of significands are integers, so that merging is exact in any order."""
+"""The signed log-histogram: counts and sums of mantissas are integers, so merging is exact in any order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from statqat_sim.histogram.tails import Floats, Tails
 from statqat_sim.plan.layout import FLOAT32
 from statqat_sim.plan.reduction import MOST_MANTISSA_BITS, SIGN_AND_EXPONENT
 
-MANTISSA_BITS = 6
-"""Of bins: 64 to an octave."""
+BIN_MANTISSA_BITS = 6
+"""Leading mantissa bits that select a bin: 64 bins per octave."""
 
-BEYOND_FLOAT32 = 2.0**128
+TWO_128 = 2.0**128
+"""The upper edge of the last finite bin: the first power of two beyond float32."""
 
 
 class Moments(NamedTuple):
-    """Of cells between edges: how many elements, their sum, and how far each of these can be off."""
+    """Counts (m0) and sums (m1) of the elements between neighbouring edges, with bounds of their absolute errors."""
 
     m0: Floats
     m1: Floats
@@ -35,19 +36,19 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """How often float32 values with a certain sign, exponent and first mantissa bits occur, and their exact sums.
+    """Counts and exact sums of float32 values, binned by sign, exponent and leading mantissa bits.
 
-    Of one tensor, or of the channels of one. `a.merge(b)`, or a + b, is the histogram of both data together, bit for
-    bit and in any order: parts may come from threads, from machines, or one after the other.
+    It covers one tensor, or each channel of one. `a.merge(b)`, or a + b, is bit for bit the histogram of both data
+    together, in any order: parts may come from threads, from machines, or one after the other.
 
     Args:
-        channels: how many there are.
-        mantissa_bits: first bits of the mantissa that tell bins apart.
-        keys: of the bins that are not empty, ascending: channel · 2^(9 + mantissa_bits) + the top bits of the float32.
-        counts: elements of each.
-        sums: of the other bits of these elements, as integers; 0 for Inf and NaN.
-        low: the least of zero and all finite elements, for each channel.
-        high: the greatest.
+        channels: the number of channels.
+        mantissa_bits: leading mantissa bits that select a bin.
+        keys: nonempty bins, ascending: channel · 2^(9 + mantissa_bits) + the top bits of the float32.
+        counts: elements in each bin.
+        sums: sums of the remaining mantissa bits of these elements, as integers; 0 for Inf and NaN.
+        low: the minimum of zero and all finite elements of each channel.
+        high: the maximum.
     """
 
     channels: int
@@ -64,22 +65,22 @@ class Histogram:
 
     @classmethod
     def of(
-        cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = MANTISSA_BITS, backend: str = "auto"
+        cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = BIN_MANTISSA_BITS, backend: str = "auto"
     ) -> Histogram:
-        """Of an array of real numbers; of each slice along `channel_axis`.
+        """The histogram of an array of real numbers, or of each slice along `channel_axis`.
 
-        An array on a GPU is counted there: the bins that are not empty are copied to the CPU, and never the data. That
-        copy waits for the device; a `Counter`'s do not. What is neither float16, bfloat16 nor float32 becomes
-        float32: float64 rounded to odd, and what lies beyond float32 its largest number.
+        An array on a GPU is counted there: only the nonempty bins are copied to the CPU, never the data. The copy
+        synchronizes with the device; a `Counter` does not. Dtypes other than float16, bfloat16 and float32 are
+        converted to float32: float64 is rounded to odd, and values beyond float32 saturate.
 
         Args:
-            x: numpy's array, a tensor, an array on a GPU, or a sequence.
-            channel_axis: the axis that keeps its own histograms.
-            mantissa_bits: first bits of the mantissa that tell bins apart.
-            backend: a backend's name; "auto": the one that owns x, numba for what lies in the CPU's memory.
+            x: a numpy array, a tensor, an array on a GPU, or a sequence.
+            channel_axis: the axis whose indices each get a histogram; None: one histogram of all elements.
+            mantissa_bits: leading mantissa bits that select a bin.
+            backend: a backend's name; "auto": the one that owns x, numba in CPU memory.
 
         Raises:
-            TypeError: if x is not real numbers, or nothing here can count it where it lies; if the axis is no integer.
+            TypeError: if x is not real numbers, no backend can count it on its device, or the axis is no integer.
             LookupError: if no backend has this name.
             UnsupportedError: if the backend cannot run here.
             ValueError: if there is no such axis.
@@ -91,10 +92,10 @@ class Histogram:
 
     @classmethod
     def from_tables(cls, counts: Any, sums: Any, low: Any, high: Any) -> Histogram:
-        """From all bins of channels, as `Tables` has them, on any device; this waits for it.
+        """The histogram of dense tables, arrays as in `Tables`, on any device; this synchronizes with it.
 
         Raises:
-            ValueError: if they do not belong together.
+            ValueError: if the shapes do not match.
         """
         channels, mantissa_bits = _table_size(tuple(counts.shape))
         shapes = [tuple(each.shape) for each in (sums, low, high)]
@@ -106,8 +107,8 @@ class Histogram:
             return cls(channels, mantissa_bits, *occupied(counts, sums), *ends)
 
     @classmethod
-    def empty(cls, channels: int = 1, mantissa_bits: int = MANTISSA_BITS) -> Histogram:
-        """Of no elements: what merging begins with."""
+    def empty(cls, channels: int = 1, mantissa_bits: int = BIN_MANTISSA_BITS) -> Histogram:
+        """The histogram of no elements: the neutral element of `merge`."""
         low, high = np.zeros((2, channels))
         return cls(channels, mantissa_bits, *_nothing(), low, high)
 
@@ -153,16 +154,16 @@ class Histogram:
 
     @property
     def elements(self) -> int:
-        """How many elements, those that are not finite among them."""
+        """The number of elements, including NaN and Inf."""
         return int(self.counts.sum())
 
     @property
     def nonfinite(self) -> int:
-        """How many elements are NaN or Inf."""
+        """The number of elements that are NaN or Inf."""
         return int(self.counts[self._exponents() == FLOAT32.infinity >> FLOAT32.mantissa_bits].sum())
 
     def sides(self) -> tuple[Tails, Tails]:
-        """What lies at and above zero, and the magnitudes of what lies below; of all channels together."""
+        """The elements at and above zero, and the magnitudes of those below; all channels together."""
         keys, counts, sums = self._merged()
         half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
         return tuple(
@@ -170,27 +171,27 @@ class Histogram:
         )  # type: ignore[return-value]
 
     def folded(self) -> Tails:
-        """All magnitudes, of all channels together."""
+        """The magnitudes of all elements; all channels together."""
         keys, counts, sums = self._merged()
         half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
         magnitudes, places = np.unique(keys & (half - 1), return_inverse=True)
         return self._tails(magnitudes, *_added(places, len(magnitudes), counts, sums))
 
     def cell_moments(self, edges: Any) -> Moments:
-        """Counts and sums of the elements between neighbouring edges, of all channels together.
+        """Counts and sums of the elements between neighbouring edges; all channels together.
 
         Args:
             edges: ascending, may be infinite.
 
         Returns:
-            Bins that an edge cuts are interpolated; the errors are proven bounds of what that can be off.
+            Estimates that interpolate the bins cut by an edge, with rigorous bounds of the interpolation error.
         """
         at = np.asarray(edges, np.float64)
         beyond = [_beyond(tails, at * sign) for sign, tails in zip((1, -1), self.sides(), strict=True)]
         (up, up_error), (down, down_error) = beyond
         is_up = at >= 0
         whole = np.array([[tails.count, tails.total] for tails in self.sides()])
-        # what lies above an edge
+        # moments of the elements above each edge
         m0 = np.where(is_up, up[0], whole[0, 0] + whole[1, 0] - down[0])
         m1 = np.where(is_up, up[1], whole[0, 1] - whole[1, 1] + down[1])
         errors = np.where(is_up, up_error, down_error)
@@ -204,7 +205,7 @@ class Histogram:
         return (self.keys >> self.mantissa_bits) & ((1 << FLOAT32.exponent_bits) - 1)
 
     def _merged(self) -> tuple[Integers, Integers, Integers]:
-        """Keys, counts and sums of the finite bins of all channels together."""
+        """Bins, counts and sums of the finite elements; all channels together."""
         finite = self._exponents() < FLOAT32.infinity >> FLOAT32.mantissa_bits
         bins, counts, sums = self.keys[finite], self.counts[finite], self.sums[finite]
         if self.channels == 1:
@@ -213,23 +214,23 @@ class Histogram:
         return bins, *_added(places, len(bins), counts, sums)
 
     def _tails(self, magnitudes: Integers, counts: Integers, sums: Integers) -> Tails:
-        """From the bins of magnitudes."""
+        """One side of zero from its bins of magnitudes."""
         lower, upper = bin_ends(magnitudes, self.mantissa_bits)
         exponents = np.maximum(magnitudes >> self.mantissa_bits, 1)
         totals = counts * lower + np.ldexp(sums.astype(np.float64), exponents - FLOAT32.bias - FLOAT32.mantissa_bits)
-        # one element, or elements at the lower edge, need no interpolation
+        # a single element, or elements all at the lower edge, are known exactly
         return Tails.of(lower, upper, counts.astype(np.float64), totals, (counts == 1) | (sums == 0))
 
 
 def bin_ends(magnitudes: Integers, mantissa_bits: int) -> tuple[Floats, Floats]:
-    """Where bins of magnitudes, by their top bits as integers, begin and end."""
+    """Lower and upper edges of bins of magnitudes, given by their top bits as integers."""
     ends = (magnitudes + np.arange(2)[:, None]) << (FLOAT32.mantissa_bits - mantissa_bits)
     lower, upper = ends.astype(np.uint32).view(np.float32).astype(np.float64)
-    return lower, np.minimum(upper, BEYOND_FLOAT32)
+    return lower, np.minimum(upper, TWO_128)
 
 
 def _beyond(tails: Tails, at: Floats) -> tuple[Floats, Floats]:
-    """Counts and sums beyond points, and how far each can be off: shape `(2, points)` both."""
+    """Counts and sums beyond points, and bounds of their errors: two arrays of shape `(2, points)`."""
     at = np.maximum(at, 0)
     bounded = np.where(np.isinf(at), tails.largest, at)
     count, total = tails.beyond(bounded)
@@ -241,7 +242,7 @@ def _beyond(tails: Tails, at: Floats) -> tuple[Floats, Floats]:
 
 
 def _added(places: NDArray[np.intp], size: int, *numbers: Integers) -> list[Integers]:
-    """The sums of the numbers that go to each place."""
+    """For each array of `numbers`, int64 sums of its entries by place."""
     sums = [np.zeros(size, np.int64) for _ in numbers]
     for each, total in zip(numbers, sums, strict=True):
         np.add.at(total, places, each)
@@ -253,7 +254,7 @@ def _nothing() -> Occupied:
 
 
 def _table_size(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Channels and mantissa bits of tables of this shape."""
+    """The channels and mantissa bits of tables of this shape."""
     bits = shape[-1].bit_length() - 1 - SIGN_AND_EXPONENT if len(shape) == 2 else -1
     if not 0 <= bits <= MOST_MANTISSA_BITS or shape[-1] != 1 << (SIGN_AND_EXPONENT + bits):
         raise ValueError(f"counts have shape {shape}; allowed: (channels, 2^(9 + mantissa_bits))")

@@ -1,4 +1,4 @@
-"""Histograms that accumulate on the device where the data lie, without waiting for it."""
+"""Histograms that accumulate on the data's device without synchronizing with it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ import numpy as np
 from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.histogram.devices import where_it_lies
 from statqat_sim.histogram.rows import Kernels
-from statqat_sim.histogram.state import MANTISSA_BITS, Histogram
+from statqat_sim.histogram.state import BIN_MANTISSA_BITS, Histogram
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tables:
     """A histogram with all its bins, as arrays of the data's library on the data's device.
 
-    `a + b` is the tables of both data together; of parts on several machines, add counts and sums, and take the least
-    of `low` and the greatest of `high`. That waits for nothing; `histogram()` does, and copies the bins that are not
-    empty to the CPU.
+    `a + b` holds both data together. To reduce over machines, add `counts` and `sums`, and take the minimum of `low`
+    and the maximum of `high`. None of this synchronizes; `histogram()` does, and copies the nonempty bins to the CPU.
 
     Args:
-        counts: int64, one row of 2^(9 + mantissa_bits) bins for each channel: how many float32 values begin with these
-            bits.
-        sums: of their other bits, in the same shape; 0 for Inf and NaN.
-        low: float64, the least of zero and all finite elements, for each channel.
-        high: the greatest.
+        counts: int64, shape (channels, 2^(9 + mantissa_bits)): the float32 values whose top bits equal the bin's index.
+        sums: sums of their remaining bits, int64, same shape; 0 for Inf and NaN.
+        low: the minimum of zero and all finite elements of each channel, float64, shape (channels,).
+        high: the maximum.
     """
 
     counts: Any
@@ -46,7 +44,7 @@ class Tables:
             return Tables(self.counts + other.counts, self.sums + other.sums, low, high)
 
     def histogram(self) -> Histogram:
-        """What was counted. This waits for the device."""
+        """The histogram of the counted data. This synchronizes with the device."""
         return Histogram.from_tables(self.counts, self.sums, self.low, self.high)
 
 
@@ -56,13 +54,13 @@ def _described(tables: Tables) -> str:
 
 
 class Counter:
-    """Counts arrays where they lie, and waits for no device: in every step of a training, or captured in a graph.
+    """Counts arrays on their device without synchronizing: in every training step, or captured in a CUDA graph.
 
-    torch's compiler traces it, for tensors on backend "torch".
+    torch.compile traces it, for tensors on backend "torch".
 
     Args:
-        channel_axis: the axis that keeps its own histograms: 512 KiB for each, with 6 mantissa bits.
-        mantissa_bits: first bits of the mantissa that tell bins apart.
+        channel_axis: the axis whose indices each get a histogram: 512 KiB each, with 6 mantissa bits.
+        mantissa_bits: leading mantissa bits that select a bin.
         backend: a backend's name; "auto": the one that owns each array.
 
     Raises:
@@ -77,18 +75,18 @@ class Counter:
     """
 
     def __init__(
-        self, *, channel_axis: int | None = None, mantissa_bits: int = MANTISSA_BITS, backend: str = "auto"
+        self, *, channel_axis: int | None = None, mantissa_bits: int = BIN_MANTISSA_BITS, backend: str = "auto"
     ) -> None:
         self._channel_axis = channel_axis
         self._kernels = Kernels(mantissa_bits, backend)
 
     def count(self, x: Any) -> Tables:
-        """The tables of an array, of its kind.
+        """The tables of an array, as arrays of its library on its device.
 
         Raises:
-            TypeError: if x is not real numbers, or nothing here can count it where it lies.
+            TypeError: if x is not real numbers, or no backend can count it on its device.
             UnsupportedError: if the backend that owns x cannot run here.
-            ValueError: if there is no such axis, or there cannot be so many mantissa bits.
+            ValueError: if there is no such axis, or the number of mantissa bits is out of range.
         """
         rows = self._kernels.rows(x, self._channel_axis)
         library = rows.kernels.library

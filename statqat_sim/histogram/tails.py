@@ -1,7 +1,7 @@
-"""One side of zero, outward: how many elements lie beyond a point, and their sum, from prefix sums.
+"""One side of zero: the number and the sum of the elements beyond a point, from prefix sums.
 
-`beyond` estimates, `excess_bounds` proves. A bin of a histogram holds n elements of known mean μ between its edges; the
-estimate takes them for uniform on the widest interval around μ that the bin holds.
+`beyond` is an estimate, `excess_bounds` are rigorous. A bin of a histogram holds n elements of known mean μ between its
+edges; the estimate assumes them uniform on the widest interval centred at μ within the bin.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Tail(Protocol):
 
     @property
     def count(self) -> float:
-        """How many there are."""
+        """The number of elements, or the sum of their weights."""
 
     @property
     def total(self) -> float:
@@ -32,27 +32,27 @@ class Tail(Protocol):
 
     @property
     def largest(self) -> float:
-        """None is larger; 0 without any."""
+        """An upper bound of all elements; 0 if there are none."""
 
     def beyond(self, at: Floats) -> tuple[Floats, Floats]:
-        """Of the elements above each point, at least 0: how many there are, and their sum."""
+        """Count and sum of the elements above each point; points are at least 0."""
 
     def excess_bounds(self, at: Floats) -> tuple[Floats, Floats]:
-        """Between what Σ max(x - at, 0) lies, proven."""
+        """Rigorous lower and upper bounds of Σ max(x - at, 0) for each point."""
 
     def count_bounds(self, at: Floats) -> tuple[Floats, Floats]:
-        """Between what the number of elements above each point lies."""
+        """Rigorous lower and upper bounds of the number of elements above each point."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Elements that are all known: every answer is exact.
+    """Elements that are known individually: every answer is exact.
 
     Args:
         values: ascending.
-        counts: how many there are from each on, or the sum of their weights; one more than values.
-        sums: of the values from each on, times their weights.
-        power: the sum of their squares.
+        counts: suffix sums of the weights (1 each without weights): entry i sums values[i:]; one more than values.
+        sums: suffix sums of the weighted values, likewise.
+        power: the weighted sum of squares.
     """
 
     values: Floats
@@ -62,7 +62,7 @@ class Sample:
 
     @classmethod
     def of(cls, values: Floats, weights: Floats | None = None) -> Sample:
-        """Of magnitudes in any order; `weights`: one for each."""
+        """The sample of magnitudes in any order; `weights`: one for each, None: 1."""
         if weights is None:
             ascending, counts = np.sort(values), np.arange(len(values), -1, -1, dtype=np.float64)
             return cls(ascending, counts, _from_each(ascending), float(ascending @ ascending))
@@ -101,7 +101,7 @@ class Sample:
 
 
 def _from_each(numbers: Floats) -> Floats:
-    """The sums of what stands at and after each place; one more than numbers."""
+    """Suffix sums: entry i is the sum of numbers[i:]; one more than numbers."""
     sums = np.zeros(len(numbers) + 1)
     sums[:-1] = np.cumsum(numbers[::-1])[::-1]
     return sums
@@ -109,17 +109,18 @@ def _from_each(numbers: Floats) -> Floats:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tails:
-    """Elements of which only the bins are known. Arrays have one entry for each bin that holds any, ascending.
+    """Elements known only by their bins. Arrays have one entry for each nonempty bin, ascending.
 
-    Before them stands an empty bin below zero, so that every point has a bin at or below it.
+    An empty bin below zero precedes them, so that every point has a bin at or below it.
 
     Args:
-        lower: edges.
-        upper: edges.
-        counts: how many elements; or the sum of their weights.
-        means: of the elements.
-        outer_counts: in all bins beyond.
-        outer_sums: of the elements in all bins beyond.
+        lower: lower edges.
+        upper: upper edges.
+        counts: elements in each bin, or the sum of their weights.
+        means: mean of each bin's elements.
+        radii: half widths of the intervals centred at the means on which elements are assumed uniform.
+        outer_counts: count of all bins beyond each.
+        outer_sums: sum of the elements of all bins beyond each.
     """
 
     lower: Floats
@@ -132,14 +133,14 @@ class Tails:
 
     @classmethod
     def of(cls, lower: Floats, upper: Floats, counts: Floats, sums: Floats, exact: NDArray[np.bool_]) -> Tails:
-        """Of bins, ascending, none of them empty.
+        """From nonempty bins, ascending.
 
         Args:
-            lower: edges.
-            upper: edges.
-            counts: in each bin.
-            sums: of the elements of each bin.
-            exact: bins whose elements are all equal to their mean.
+            lower: lower edges.
+            upper: upper edges.
+            counts: count of each bin.
+            sums: sum of the elements of each bin.
+            exact: whether a bin's elements all equal their mean.
         """
         lower, upper = np.concatenate(([-1.0], lower)), np.concatenate(([-1.0], upper))
         counts, sums = np.concatenate(([0.0], counts)), np.concatenate(([0.0], sums))
@@ -176,7 +177,7 @@ class Tails:
         return self.outer_counts[bin] + inner, self.outer_sums[bin] + inner * (end - share * radius)
 
     def excess_bounds(self, at: Floats) -> tuple[Floats, Floats]:
-        """See `Tail`. Σ max(x - at, 0) is convex in x: least with all at the mean, greatest with all at the edges."""
+        """See `Tail`. Σ max(x - at, 0) is convex in x: least with all x at the mean, greatest with all at the edges."""
         bin = self._bin(at)
         outer = self.outer_sums[bin] - self.outer_counts[bin] * at
         lower, upper, mean, count = self.lower[bin], self.upper[bin], self.means[bin], self.counts[bin]
@@ -195,5 +196,5 @@ class Tails:
         return outer + inner * (known & above), outer + inner * np.where(known, above, ~below)
 
     def _bin(self, at: Floats) -> NDArray[np.intp]:
-        """The last bin that begins at or below each point."""
+        """The index of the last bin whose lower edge is at or below each point."""
         return np.searchsorted(self.lower, at, side="right") - 1

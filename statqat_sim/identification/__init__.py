@@ -1,4 +1,4 @@
-"""Which format made a quantized tensor: every one that fits its size is tried on the original."""
+"""Which format produced a quantized tensor: every format that fits its size is tried on the original."""
 
 from statqat_sim.identification.result import BLOCK_RULES, Candidate, Compared
 from statqat_sim.identification.search import Progress, identify

@@ -1,4 +1,4 @@
-"""Block formats, which find their own scales: values, bytes, or codes and scales beside those of a format."""
+"""Block formats, which find their own scales: given values, bytes, or codes and scales compared with a format's."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_scale(scale: Any, formats: Iterable[Format], shape: tuple[int, ...], a
     """Refuse a scale that none of the formats takes.
 
     Raises:
-        TypeError: if it is an array of another dtype than float32.
-        ValueError: if no format has such outermost scales, with what the first one says.
+        TypeError: if it is an array of a dtype other than float32.
+        ValueError: if no format takes it as outermost scale; the message is that of the first format.
     """
     refusal: Exception | None = None
     for format in formats:
@@ -45,7 +45,7 @@ def check_scale(scale: Any, formats: Iterable[Format], shape: tuple[int, ...], a
 
 
 def _geometry(format: Format, shape: tuple[int, ...], axis: int) -> Geometry | None:
-    """Where blocks lie; None where they cannot, or there are none."""
+    """The geometry of the blocks; None for number formats, and if the shape does not fit."""
     try:
         return Geometry.of(shape, axis, format) if isinstance(format, BlockFormat) else None
     except ValueError:
@@ -53,7 +53,7 @@ def _geometry(format: Format, shape: tuple[int, ...], axis: int) -> Geometry | N
 
 
 def tried(given: Given, format: BlockFormat, axis: int, scale: Any) -> tuple[Compared, ...] | None:
-    """What is alike in a block format; None if the format does not fit."""
+    """Comparisons of the given arrays with those of a block format; None if the format does not fit."""
     geometry = _geometry(format, given.x.shape, axis)
     if geometry is None or format.element.encode.rounding.is_stochastic or (format.needs_scale and scale is None):
         return None
@@ -65,7 +65,7 @@ def tried(given: Given, format: BlockFormat, axis: int, scale: Any) -> tuple[Com
         if given.packed is None and not _sizes_fit(given, format, geometry):
             return None
         q = Codec(format).quantize(given.x, axis=axis, scale=scale)
-    except (ValueError, UnsupportedError):  # NaN, or a scale, that the format refuses
+    except (ValueError, UnsupportedError):  # the format refuses NaN, or the scale
         return None
     return _packed_beside(given.packed, q) if given.packed is not None else _arrays_beside(given, q)
 
@@ -76,14 +76,14 @@ def tried(given: Given, format: BlockFormat, axis: int, scale: Any) -> tuple[Com
 def _values_beside(
     given: Given, values: Values, format: BlockFormat, geometry: Geometry, scale: Any
 ) -> tuple[Compared, ...] | None:
-    """All values; None if the first ones tell that the format does not fit."""
+    """The comparison of all values; None if a sample shows that the format does not fit."""
     if _are_too_many(values, format, geometry) or not _promises(given, values, format, geometry, scale):
         return None
     return (values.beside(Codec(format).fake_quantize(given.x, axis=geometry.axis, scale=scale)),)
 
 
 def _are_too_many(values: Values, format: BlockFormat, geometry: Geometry) -> bool:
-    """Whether the first block has more values than there are codes."""
+    """Whether the first block has more distinct values than the format has codes."""
     rows, columns = geometry.extent(format.anchor.block)
     matrices = values.array.reshape(geometry.batch, geometry.rows, geometry.columns)
     block = matrices[:1, : min(rows, SAMPLE), : min(columns, SAMPLE)]
@@ -91,7 +91,7 @@ def _are_too_many(values: Values, format: BlockFormat, geometry: Geometry) -> bo
 
 
 def _promises(given: Given, values: Values, format: BlockFormat, geometry: Geometry, scale: Any) -> bool:
-    """Whether it gives enough of a sample; what cannot be told without the rest is promising."""
+    """Whether the format reproduces enough of a sample; True if that depends on elements outside the sample."""
     are_whole = geometry.axis > 0 and all(isinstance(level.block, int) for level in format.scales)
     if not are_whole or scale is not None:
         return True
@@ -102,7 +102,7 @@ def _promises(given: Given, values: Values, format: BlockFormat, geometry: Geome
 
 
 def _packed_beside(packed: NDArray[np.uint8], q: QuantizedTensor) -> tuple[Compared, ...]:
-    """The bytes, and the arrays that they hold."""
+    """Comparisons of the bytes, and of the arrays unpacked from them."""
     octets = Compared.of("bytes", packed, np.frombuffer(q.pack(), np.uint8))
     theirs, ours = unpack(packed, q.format, q.shape, q.axis).arrays(), q.arrays()
     names = [layouts.ELEMENTS, *(name for name in ours if name != layouts.ELEMENTS)]
@@ -113,7 +113,7 @@ def _packed_beside(packed: NDArray[np.uint8], q: QuantizedTensor) -> tuple[Compa
 
 
 def _sizes_fit(given: Given, format: BlockFormat, geometry: Geometry) -> bool:
-    """Whether codes and scales have as many elements as the format's."""
+    """Whether codes and scales have the sizes of the format's arrays."""
     fields = layouts.fields_of(format, geometry)
     names = _names_of_scales(len(given.scales), list(fields))
     if names is None or not all(_fits(array, fields[name]) for array, name in zip(given.scales, names, strict=True)):
@@ -126,7 +126,7 @@ def _sizes_fit(given: Given, format: BlockFormat, geometry: Geometry) -> bool:
 
 
 def _fits(array: Array, field: layouts.Field) -> bool:
-    """Whether it has the field's size: words of as many bits, or values."""
+    """Whether an array has the field's size, and holds words of the field's width, or float values."""
     is_value = array.dtype.kind == "f"
     if is_value and not field.is_float and not field.name.startswith(layouts.SCALE):
         return False
@@ -135,7 +135,7 @@ def _fits(array: Array, field: layouts.Field) -> bool:
 
 
 def _names_of_scales(count: int, fields: Sequence[str]) -> Sequence[str] | None:
-    """Which fields so many arrays are; None if there are not so many."""
+    """The fields that `count` arrays hold: all but the elements, or the innermost scales; None if too many."""
     scales = [name for name in fields if name.startswith(layouts.SCALE)]
     others = [name for name in fields if name != layouts.ELEMENTS]
     if count == len(others):
@@ -159,7 +159,7 @@ def _arrays_beside(given: Given, q: QuantizedTensor) -> tuple[Compared, ...]:
 
 
 def _codes_beside(codes: Array, q: QuantizedTensor) -> Compared:
-    """One code for each element, or dense bytes; signs of integers may be extended."""
+    """The comparison of codes, one for each element (maybe sign-extended) or packed into dense bytes."""
     if codes.size == math.prod(q.shape):
         return Compared.of(layouts.ELEMENTS, without_signs(codes, q.format.bits), q.codes)
     dense = q.fields()[layouts.ELEMENTS]
@@ -167,5 +167,5 @@ def _codes_beside(codes: Array, q: QuantizedTensor) -> Compared:
 
 
 def _as_codes(array: Array, like: Array) -> Array:
-    """Signed integers as the words that they are."""
+    """Signed integers reinterpreted as unsigned words of the same width; other arrays unchanged."""
     return array.view(like.dtype) if array.dtype.kind == "i" and array.itemsize == like.itemsize else array

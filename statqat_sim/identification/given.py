@@ -1,4 +1,4 @@
-"""What is given: the original, and values, bytes, or codes and scales of the quantized tensor."""
+"""The inputs of `identify`: the original, and values, bytes, or codes and scales of the quantized tensor."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.number import checked_format
 
 SAMPLE = 1 << 12
-"""Values that a format is tried on first."""
+"""The approximate number of elements on which a format is tried first."""
 
 ENOUGH = 0.5
-"""The share of them that it must give."""
+"""The share of the sample that a format must reproduce to be tried on all."""
 
 BYTE = 8
 
 SAMPLER = "reference"
-"""The backend that tries: it compiles nothing."""
+"""The backend that quantizes samples: it compiles nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the quantized tensor stands for, and the type that it was rounded to."""
+    """The values of the quantized tensor as float32, and the dtype they were given in."""
 
     array: NDArray[np.float32]
     storage: Storage
 
     @classmethod
     def of(cls, values: Any, shape: tuple[int, ...]) -> Values:
-        """Those of a tensor of this shape.
+        """The values of a tensor of this shape.
 
         Raises:
-            TypeError: if they are no real numbers.
-            ValueError: if their shape is another.
+            TypeError: if they are not real numbers.
+            ValueError: if their shape differs.
         """
         array = np.atleast_1d(as_float32(values, "values"))
         if array.shape != shape:
@@ -50,7 +50,7 @@ class Values:
         return cls(array, float_storage(values, "values"))
 
     def rounded(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Values as the tensor's type has them."""
+        """Values rounded to the tensor's dtype, as float32."""
         if self.storage is Storage.BFLOAT16:
             rounded: NDArray[np.float32] = Codec(checked_format(load_format("bfloat16"))).fake_quantize(y)
             return rounded
@@ -58,17 +58,17 @@ class Values:
             return y.astype(np.float16).astype(np.float32) if self.storage is Storage.FLOAT16 else y
 
     def beside(self, y: NDArray[np.float32]) -> Compared:
-        """The values beside those of a format."""
+        """The comparison of the values with those of a format."""
         return Compared.of("values", self.array, self.rounded(y))
 
     def begin_like(self, y: NDArray[np.float32]) -> bool:
-        """Whether a format gives enough of the first ones: `y`, those of the first indices of axis 0."""
+        """Whether enough of the first values equal `y`, a format's values of the first indices of axis 0."""
         return Values(self.array[: len(y)], self.storage).beside(y).share >= ENOUGH
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The original, and what is known of the quantized tensor."""
+    """The original, and one representation of the quantized tensor."""
 
     x: NDArray[np.float32]
     values: Values | None = None
@@ -78,11 +78,11 @@ class Given:
 
     @classmethod
     def of(cls, x: NDArray[np.float32], values: Any, packed: Any, codes: Any, scales: Sequence[Any]) -> Given:
-        """What `identify` is given.
+        """The checked arguments of `identify`.
 
         Raises:
             TypeError: if an array has the wrong dtype.
-            ValueError: unless one thing is given, or if x is empty.
+            ValueError: unless exactly one representation is given, or if x is empty.
         """
         if not isinstance(scales, tuple | list):
             raise TypeError(f"scales is a {type(scales).__name__}; allowed: a list of arrays, outermost first")
@@ -101,12 +101,12 @@ class Given:
 
     @property
     def sample(self) -> NDArray[np.float32]:
-        """The first indices of axis 0 of the original: one at least."""
+        """The first indices of axis 0 of the original: about `SAMPLE` elements, at least one index."""
         return self.x[: max(SAMPLE * len(self.x) // self.x.size, 1)]
 
 
 def without_signs(codes: Array, bits: int) -> Array:
-    """Integers as unsigned ones; of those that are negative in so many bits these bits alone."""
+    """Codes as unsigned integers, with sign extension beyond `bits` removed."""
     words = codes.view(f"u{codes.itemsize}")
     if bits >= BYTE * codes.itemsize:
         return words
@@ -123,7 +123,7 @@ def _integers(codes: Any) -> Array:
 
 
 def _scales(scales: Any, index: int) -> Array:
-    """Codes as integers, values as float32."""
+    """Integer arrays as codes; other arrays as float32 values."""
     name = f"scales[{index}]"
     array = np.asarray(scales) if np.ndim(scales) == 0 else scales
     if is_cpu_array(array) and str(array.dtype).rpartition(".")[2].lstrip("u").startswith("int"):

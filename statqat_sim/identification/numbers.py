@@ -1,4 +1,4 @@
-"""Number formats, which have no scales of their own: each is tried with the usual ones."""
+"""Number formats, which have no scales of their own: each is tried with common scales."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.number import NumberFormat
 
 MAX_BITS = 8
-"""Of the formats that are tried: those of more bits take seconds."""
+"""The largest code size, in bits, of the formats that are tried: larger ones take seconds."""
 
 Scales: TypeAlias = NDArray[np.float32] | None
-"""Of a shape that broadcasts against the original; None: none."""
+"""Scales in a shape that broadcasts against the original; None: unscaled."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
 
 def number_candidates(given: Given, format: NumberFormat, extremes: Extremes) -> Iterator[Candidate]:
-    """A number format under each scale with which it gives enough of the first values or codes."""
+    """A number format with each scale under which it reproduces enough of a sample of the values or codes."""
     if format.bits > MAX_BITS or format.encode.rounding.is_stochastic:
         return
     for name, scale in _given_scales(given) if given.scales else extremes.scales_for(format):
@@ -37,7 +37,7 @@ def number_candidates(given: Given, format: NumberFormat, extremes: Extremes) ->
                 compared = _values_beside(given, given.values, format, scale)
             else:
                 compared = None if given.codes is None else _codes_beside(given, given.codes, format, scale)
-        except ValueError:  # it refuses NaN
+        except ValueError:  # the format refuses NaN
             continue
         if compared is not None:
             yield Candidate(format, name, (compared,))
@@ -52,7 +52,7 @@ def _first(scale: Scales, count: int) -> Scales:
 
 
 def _values_beside(given: Given, values: Values, format: NumberFormat, scale: Scales) -> Compared | None:
-    """All values; None if the first ones tell that the format does not fit."""
+    """The comparison of all values; None if a sample shows that the format does not fit."""
     if not _are_among(format, values, scale):
         return None
     sample = given.sample
@@ -62,7 +62,7 @@ def _values_beside(given: Given, values: Values, format: NumberFormat, scale: Sc
 
 
 def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
-    """Whether the first values are on the format's grid times the scale; of many scales, those of the first."""
+    """Whether the first values lie on the scaled grid of the format; with several scales, those under the first."""
     length = values.array[0].size if scale is not None and scale.size > 1 else values.array.size
     sample = np.unique(values.array.reshape(-1)[: min(length, SAMPLE)])
     with np.errstate(over="ignore", under="ignore"):
@@ -75,7 +75,7 @@ def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
 
 
 def _given_scales(given: Given) -> Iterator[tuple[str, Scales]]:
-    """The scales beside codes: one value for the tensor, or for each index of axis 0."""
+    """The scales given with codes: one value for the tensor, or one for each index of axis 0."""
     scales, shape = given.scales[0], given.x.shape
     if len(given.scales) == 1 and scales.size in (1, shape[0]):
         for name, values in _values_of(scales):
@@ -83,19 +83,19 @@ def _given_scales(given: Given) -> Iterator[tuple[str, Scales]]:
 
 
 def _values_of(scales: Array) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Floats; of words of 16 bits, as which numpy saves bfloat16, what they are as either half."""
+    """Named values of scales: floats as given; 16-bit words, as numpy saves bfloat16, as bfloat16 and as float16."""
     if scales.dtype.kind == "f":
         yield "given", scales
     elif scales.dtype.itemsize == 2:
         words = scales.view(np.uint16)
         yield "given, as bfloat16", (words.astype(np.uint32) << 16).view(np.float32)
-        with np.errstate(invalid="ignore"):  # other words may be signalling NaN
+        with np.errstate(invalid="ignore"):  # the word may be a signalling NaN
             as_float16 = words.view(np.float16).astype(np.float32)
         yield "given, as float16", as_float16
 
 
 def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scales) -> Compared | None:
-    """All codes; None if their number or the first ones tell that the format does not fit."""
+    """The comparison of all codes; None if their number or a sample shows that the format does not fit."""
     *rows, length = given.x.shape
     if codes.size not in (given.x.size, math.prod(rows) * -(-length * format.bits // BYTE)):
         return None
@@ -113,21 +113,23 @@ def _encoded(codec: Codec, x: NDArray[np.float32], scale: Scales, is_dense: bool
 
 
 def _elements(codes: Array, ours: Array, format: NumberFormat, is_dense: bool) -> Compared:
-    """As many of the first codes, or dense bytes, as the format's."""
+    """The comparison of the format's codes (or dense bytes) `ours` with as many of the first given ones."""
     first = codes.reshape(-1)[: ours.size]
     return Compared.of(ELEMENTS, without_signs(first, BYTE if is_dense else format.bits), ours)
 
 
 @dataclass(frozen=True, slots=True)
 class Extremes:
-    """The least and the greatest finite value of the original, which scales are chosen from."""
+    """The minimum and maximum of zero and the original's finite values, from which scales are chosen."""
 
     rank: int
+    """The number of axes of the original."""
+
     tensor: NDArray[np.float32]
-    """Of all of it: (1, 2)."""
+    """Minimum and maximum of the whole tensor, shape (1, 2)."""
 
     channels: NDArray[np.float32] | None
-    """Of each index of axis 0, if there are more axes: (n, 2)."""
+    """Minimum and maximum of each of the n indices of axis 0, shape (n, 2); None for one axis."""
 
     @classmethod
     def of(cls, x: NDArray[np.float32]) -> Extremes:
@@ -139,7 +141,7 @@ class Extremes:
         return cls(x.ndim, whole, each if x.ndim > 1 else None)
 
     def scales_for(self, format: NumberFormat) -> Iterator[tuple[str, Scales]]:
-        """The scales that are tried, with their names: of shapes that broadcast against x."""
+        """The scales to try, each after its name, in shapes that broadcast against the original."""
         yield "1", None
         for extent, ends in (("tensor", self.tensor), ("channel", self.channels)):
             if ends is None:

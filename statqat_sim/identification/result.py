@@ -1,4 +1,4 @@
-"""How near a format comes: each array of a quantized tensor, beside what the format makes of the original."""
+"""How well a format reproduces a quantized tensor: each given array compared with the format's result."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from statqat_sim.arrays import Array
 from statqat_sim.spec.format import Format
 
 BLOCK_RULES = "own"
-"""The scales of block formats."""
+"""`Candidate.scale` of block formats, which find their own scales."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One array of a quantized tensor, beside what a format makes of the original."""
+    """One array of a quantized tensor, compared with the one a format produces from the original."""
 
     name: str
     """`values`, `bytes`, or the array's name among the format's fields: `elements`, `scale`, `scale0`, ..."""
     identical: int
     total: int
     first: str | None
-    """The first difference: where, what is there, and what the format gives; None without any."""
+    """The first difference: its index, the given element, and the format's element; None if all are identical."""
 
     @classmethod
     def of(cls, name: str, theirs: Array, ours: Any) -> Compared:
-        """Two arrays of one size, in the shape of the format's; every NaN is like another."""
+        """The comparison of two arrays of one size, in the shape of `ours`; all NaN are equal."""
         expected = np.asarray(ours)
         found = np.asarray(theirs).reshape(expected.shape)
         same = found == expected
@@ -42,13 +42,13 @@ class Compared:
 
     @property
     def share(self) -> float:
-        """Of elements that are identical; 1 where there are none."""
+        """The share of identical elements; 1 if the array is empty."""
         return self.identical / self.total if self.total else 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A format, and how near it comes: `scale` says where the scales of a number format come from."""
+    """A format, the origin of its scales, and the comparisons of its arrays with the given ones."""
 
     format: Format
     scale: str
@@ -56,10 +56,10 @@ class Candidate:
 
     @property
     def exact(self) -> bool:
-        """Whether it reproduces the tensor."""
+        """Whether the format reproduces the tensor exactly."""
         return all(each.identical == each.total for each in self.compared)
 
     @property
     def shares(self) -> tuple[float, ...]:
-        """Of each array, in the order of importance."""
+        """The share of identical elements of each array, most important array first."""
         return tuple(each.share for each in self.compared)

@@ -33,34 +33,34 @@ def identify(
     formats: Iterable[Format] | None = None,
     progress: Progress | None = None,
 ) -> list[Candidate]:
-    """Tell which formats make a quantized tensor of its original.
+    """Find the formats that produce a quantized tensor from its original.
 
-    Of the quantized tensor one thing is given: its values, its packed bytes, or its codes and scales.
+    The quantized tensor is given in one representation: its values, its packed bytes, or its codes and scales.
 
     Args:
         x: the original, an array or CPU tensor of real numbers.
-        values: what the quantized tensor stands for, in x's shape. Halves are compared with values rounded to halves;
-            zeros of either sign, and all NaN, count as equal.
-        packed: its bytes: bytes, or an array of uint8.
-        codes: one code for each element, or dense bytes as `QuantizedTensor.fields` gives them.
-        scales: its scales, outermost first, then its offsets; or only the innermost scales. Integers are codes, floats
-            what they stand for. Beside codes of number formats, floats, or words of bfloat16 or float16.
-        scale: the outermost scale, where the caller of the format gave it; see `Codec.quantize`.
-        axis: along which blocks run.
-        formats: what is tried; None: all formats that `formats()` lists. Number formats of up to 8 bits are tried on
-            `values` and on `codes`, unless there is a `scale`: with the values in `scales`, or else with scales 1,
-            MinMax and largest magnitude / largest value, of the tensor and of each index of axis 0.
-        progress: told how many formats of how many are done.
+        values: the dequantized values, in x's shape. float16 and bfloat16 values are compared with values rounded to
+            that dtype; zeros of either sign are equal, and so are all NaN.
+        packed: the packed tensor: bytes, or an array of uint8.
+        codes: one code for each element, or dense bytes as `QuantizedTensor.fields` returns them.
+        scales: the scales, outermost first, then the offsets; or only the innermost scales. Integers are codes, floats
+            are values. With codes of number formats: floats, or words of bfloat16 or float16.
+        scale: the outermost scale, if the caller of the format chose it; see `Codec.quantize`.
+        axis: the axis along which blocks run.
+        formats: the formats to try; None: all that `formats()` lists. Number formats of up to 8 bits are tried on
+            `values` and on `codes`, unless `scale` is given: with the values in `scales`, or else with scale 1,
+            MinMax's, and largest magnitude / largest value, each of the tensor and of each index of axis 0.
+        progress: called with the number of formats done and the number of all.
 
     Returns:
-        The formats that fit, best first: their sizes are the tensor's; of values, they give half of the first ones or
-        more, where these can be told without the rest; so do number formats of codes. Stochastic rounding has no one
-        result; it does not fit.
+        The formats that fit, best first. The sizes of their arrays are the tensor's, and they reproduce at least half
+        of a sample, if the sample can be quantized without the rest. Formats with stochastic rounding never fit: their
+        result is not unique.
 
     Raises:
         TypeError: if an array has the wrong dtype.
-        ValueError: unless one thing is given, if its shape is not x's, if x is empty, or has no such axis; if no format
-            takes the scale.
+        ValueError: unless exactly one representation is given; if its shape is not x's, if x is empty or has no such
+            axis, or if no format takes the scale.
     """
     listed = [load_format(name) for name in known_formats()] if formats is None else list(formats)
     given = Given.of(np.atleast_1d(as_float32(real_array(x, "x"), "x")), values, packed, codes, scales)
@@ -82,6 +82,6 @@ def identify(
 
 
 def _rank(candidate: Candidate) -> tuple[object, ...]:
-    """Best first; of equals, plain names before those of special profiles."""
+    """Sort key: best first; among equals shorter names first, so that a format precedes its profiles."""
     name = candidate.format.name
     return not candidate.exact, [-share for share in candidate.shares], len(name), name

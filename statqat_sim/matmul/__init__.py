@@ -1,4 +1,4 @@
-"""Matrix products with the bits of an accelerator."""
+"""Matrix products bit-exact to an accelerator."""
 
 from statqat_sim.matmul.accelerator import Accelerator, load_accelerator, parse_accelerator
 from statqat_sim.spec.accelerator import GemmPlan

@@ -1,4 +1,4 @@
-"""An accelerator: what it multiplies and converts, with its bits."""
+"""An accelerator: its matrix products and conversions, bit-exact."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from statqat_sim.spec.number import NumberFormat
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """What one file says of a device, ready to compute.
+    """A device described by one file, ready to compute.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> h100 = sqs.load_accelerator("nvidia_h100")
@@ -47,17 +47,17 @@ class Accelerator:
 
     @property
     def evidence(self) -> Evidence:
-        """How the arithmetic is known; each instruction has its own, which may differ."""
+        """How the device's arithmetic is known; each instruction has evidence of its own, which may differ."""
         return self.spec.evidence
 
     @property
     def instructions(self) -> Mapping[str, Instruction]:
-        """By name."""
+        """The instructions by name."""
         return {each.name: each for each in self.spec.instructions}
 
     @property
     def conversions(self) -> Mapping[str, Conversion]:
-        """By name."""
+        """The conversions by name."""
         return {each.name: each for each in self.spec.conversions}
 
     def __repr__(self) -> str:
@@ -76,33 +76,33 @@ class Accelerator:
         b_scale: Any = None,
         plan: GemmPlan | Mapping[str, Any] | None = None,
     ) -> Any:
-        """D = A·B + C with the bits that an instruction gives, of any shape.
+        """D = A·B + C of any shape, with the bits of an instruction.
 
-        K is filled with zeros up to a multiple of the instruction's; of K = 0, D is C. M and N do not matter: an
-        element of D depends on one row and one column. Arrays on a GPU are computed on there.
+        K is padded with zeros to a multiple of the instruction's K; if K = 0, D is C. The instruction's M and N do not
+        matter: an element of D depends on one row of A and one column of B. Arrays on a GPU are multiplied there.
 
         Args:
-            a: `(..., M, K)`. Floats are encoded into the operand's format, by its own rounding, and of several formats
-                into the first; unsigned integers as wide as a code are codes; signed integers and integer formats are
-                values. Arrays of a float8 dtype are codes of that format. A QuantizedTensor has block scales.
-            b: `(..., K, N)`, as `a`; of a QuantizedTensor blocks run along axis -2. Leading axes are broadcast.
-            c: what is accumulated on: it broadcasts to D's shape. None: +0.
-            instruction: its name; it may be left out where `plan`, or the accelerator's own plan, names it.
-            a_format: the format of A's codes, where the operand may have several.
-            b_format: likewise of B's.
-            a_scale: codes of block scales, `(..., M, K / block)`, rounded up; None: 1. Floats are encoded.
-            b_scale: likewise `(..., K / block, N)`.
-            plan: how a long K is cut: see `GemmPlan`, whose keys a mapping may have. None: the accelerator's own, or
-                none: D of an instruction's run is C of its next.
+            a: shape `(..., M, K)`. Floats are encoded into the operand's format (the first, if there are several) by
+                its own rounding; unsigned integers of a code's width are codes; for integer formats, signed integers
+                are values. Arrays of a float8 dtype are codes of that format. A QuantizedTensor has block scales.
+            b: shape `(..., K, N)`, as `a`; blocks of a QuantizedTensor run along axis -2. Leading axes are broadcast.
+            c: the accumulator's initial value, which broadcasts to D's shape. None: +0.
+            instruction: the instruction's name; optional if `plan`, or the accelerator's own plan, names it.
+            a_format: the format of A's codes, if the operand may have several.
+            b_format: likewise for B.
+            a_scale: codes of block scales, shape `(..., M, ceil(K / block))`; None: 1. Floats are encoded.
+            b_scale: likewise, shape `(..., ceil(K / block), N)`.
+            plan: how a long K is cut: a `GemmPlan`, or a mapping with its keys. None: the accelerator's own plan, or
+                without one no cuts: each run of the instruction takes the previous D as C.
 
         Returns:
-            D as the instruction's format: float32, float16, float64 or int32; of A's kind, on its device. What
-            numpy has no dtype for comes as float32.
+            D in the dtype of the instruction's D: float32, float16, float64 or int32; formats without a numpy dtype
+            are returned as float32. It is an array of A's library, on A's device.
 
         Raises:
             LookupError: if there is no such instruction, or the operand does not take the format.
-            TypeError: if an array has the wrong dtype or kind.
-            ValueError: if shapes do not fit, codes may have several formats, or `plan` names another instruction.
+            TypeError: if an array has the wrong dtype, library or device.
+            ValueError: if shapes do not fit, the format of codes is ambiguous, or `plan` names another instruction.
             SpecError: if `plan` has wrong keys or values.
             UnsupportedError: if no kernel computes the instruction.
         """
@@ -123,15 +123,15 @@ class Accelerator:
             return place.library.in_kind(stored(chosen, d), given)
 
     def convert(self, x: Any, conversion: str) -> Any:
-        """Codes of the numbers in x, one each, as a conversion instruction makes them.
+        """The codes that a conversion instruction produces from the numbers in x, one code each.
 
         Args:
             x: numbers, as `Codec.encode` takes them.
-            conversion: its name, such as `cvt.rn.satfinite.e4m3x2.f32`.
+            conversion: the conversion's name, such as `cvt.rn.satfinite.e4m3x2.f32`.
 
         Raises:
             LookupError: if there is no such conversion.
-            TypeError: if x has the wrong dtype or kind.
+            TypeError: if x has the wrong dtype, or no backend owns it.
         """
         found = self.spec.conversion(conversion)
         codec, library = Codec(found.format), Place.of(x, "x").library
@@ -166,10 +166,10 @@ def load_accelerator(name: str | os.PathLike[str], search: Search = ()) -> Accel
 
     Args:
         name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`.
-        search: directories of further formats; accelerators lie in folders of them called `accelerator`.
+        search: directories of further formats; their subdirectories `accelerator` hold accelerators.
 
     Raises:
-        TypeError: if `name` is no text and no path.
+        TypeError: if `name` is neither text nor a path.
         LookupError: if no accelerator has this name; the message suggests the nearest.
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
@@ -181,14 +181,14 @@ def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Sear
     """An accelerator from YAML text.
 
     Raises:
-        TypeError: if `text` is no text.
-        SpecError: with every problem of the text.
+        TypeError: if `text` is not text.
+        SpecError: if the text is wrong; it lists every problem.
     """
     return Accelerator(parse_spec(text, file=file, search=search))
 
 
 def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:
-    """Of D."""
+    """The shape of D."""
     if a.values.shape[-1] != b.values.shape[-2]:
         told = f"a has shape {tuple(a.values.shape)} and b {tuple(b.values.shape)}"
         raise ValueError(f"{instruction}: {told}; allowed: (..., M, K) and (..., K, N)")
@@ -201,7 +201,7 @@ def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:
 
 
 def _refuse_devices(arrays: Mapping[str, Any]) -> None:
-    """Raises TypeError for arrays that do not lie on the device of the first."""
+    """Raises TypeError for arrays on a device other than that of `a`."""
     devices = {what: str(getattr(array, "device", "cpu")) for what, array in arrays.items() if array is not None}
     for what, device in devices.items():
         if device != devices["a"]:

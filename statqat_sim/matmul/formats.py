@@ -1,4 +1,4 @@
-"""What formats have in common: operands whose codes mean the same, scales, and the dtype that kernels compute in."""
+"""Formats compared: operands and scales with the same codes, and the dtype in which kernels compute."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SINGLE: Final = Precision(exponent_bits=8, mantissa_bits=23)
 
 
 def have_same_codes(a: OperandFormat, b: OperandFormat) -> bool:
-    """Whether codes mean the same, and numbers become the same codes, in two formats."""
+    """Whether two formats decode codes to the same values, and encode numbers to the same codes."""
     if isinstance(a, Float64) or isinstance(b, Float64):
         return a == b
     return (a.element, a.encode) == (b.element, b.encode)
 
 
 def operand_of(operands: Sequence[OperandFormat], format: Format) -> NumberFormat | None:
-    """The operand whose codes mean what those of a format, or of a block format's elements, do."""
+    """The operand that decodes codes like a number format, or like a block format's elements; None without one."""
     number = format.element if isinstance(format, BlockFormat) else format
     numbers = [each for each in operands if not isinstance(each, Float64)]
     return next((each for each in numbers if each.element == number.element), None)
 
 
 def means_scales(format: Format, scaling: Scaling) -> bool:
-    """Whether codes of a format, without a sign, mean what those of an instruction's scales do."""
+    """Whether a format, taken as unsigned, decodes codes like an instruction's scale format."""
     if not isinstance(format, NumberFormat):
         return False
     wanted = scaling.format.element
@@ -40,7 +40,7 @@ def means_scales(format: Format, scaling: Scaling) -> bool:
 
 
 def value_dtype(instruction: Instruction) -> str:
-    """Of values of A, B, C and D."""
+    """The dtype in which the values of A, B, C and D are stored."""
     if isinstance(instruction.d, Float64):
         return "float64"
     return "int32" if isinstance(instruction.d.element, IntElement) else "float32"

@@ -1,4 +1,4 @@
-"""A whole product: batches, and a long K that is cut as a plan says."""
+"""A whole product: batched matrices, with K cut as a plan says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statqat_sim.spec.accelerator import GemmPlan, ReduceOrder
 
 
 def product(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, shape: tuple[int, ...]) -> Any:
-    """D of stacks of matrices, in `shape`."""
+    """D of batched matrices, in `shape`."""
     _check(runner, plan)
     factor = _factor(runner, a, b)
     if factor is not None and c is not None:
@@ -30,7 +30,7 @@ def product(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, shape: tup
 
 
 def _factor(runner: Runner, a: Side, b: Side) -> Any:
-    """The product of the scales of whole tensors; None where there are none, or where a look says that it is 1."""
+    """The product of the per-tensor scales, shape (1,); None without any, or if it is 1 and may be read."""
     factors = [side.factor for side in (a, b) if side.factor is not None]
     if not factors:
         return None
@@ -39,7 +39,7 @@ def _factor(runner: Runner, a: Side, b: Side) -> Any:
 
 
 def _check(runner: Runner, plan: GemmPlan) -> None:
-    """Cuts lie between blocks of scales."""
+    """Raises ValueError if the plan would cut K within a scale's block."""
     scale = runner.instruction.scale
     for key in ("k_slab", "promote_every"):
         length = getattr(plan, key)
@@ -50,7 +50,7 @@ def _check(runner: Runner, plan: GemmPlan) -> None:
 
 
 def _at(side: Side, at: tuple[int, ...]) -> Side:
-    """The matrix at a place of the stack; axes of 1 are the same everywhere."""
+    """The matrix at an index of the batch axes; axes of size 1 are broadcast."""
     scale = None if side.scale is None else side.scale[_index(side.scale, at)]
     return Side(side.values[_index(side.values, at)], side.format, scale)
 
@@ -73,7 +73,7 @@ def _matrix(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, *, has_c: 
 
 
 def _parts(runner: Runner, size: int, plan: GemmPlan) -> Iterator[tuple[int, int]]:
-    """Where the parts of K begin and end: whole slabs, or whole instructions and blocks; the longer parts first."""
+    """Begin and end of each part of K: a multiple of slabs, else of instructions and blocks; longer parts first."""
     scale = runner.instruction.scale
     slab = plan.k_slab or lcm(runner.k, scale.block if scale else 1)
     count = -(-size // slab)
@@ -84,7 +84,7 @@ def _parts(runner: Runner, size: int, plan: GemmPlan) -> Iterator[tuple[int, int
 
 
 def _part(runner: Runner, a: Side, b: Side, first: int, last: int, plan: GemmPlan, like: Any) -> Any:
-    """The result of one part, from zero."""
+    """The result of one part of K, accumulated from zero."""
     every = plan.promote_every or last - first
     so_far: Any = None
     for k0 in range(first, last, every):
@@ -96,7 +96,7 @@ def _part(runner: Runner, a: Side, b: Side, first: int, last: int, plan: GemmPla
 
 
 def _cut(runner: Runner, side: Side, first: int, last: int, axis: int, plan: GemmPlan) -> Side:
-    """Some of K, filled with zeros up to a whole slab where the plan has slabs and K ends here."""
+    """K from `first` to `last`; at the end of K it is padded with zeros to a whole slab if the plan has slabs."""
     size, scale, place = side.values.shape[axis], runner.instruction.scale, runner.place
     places = slice(first, last)
     values = side.values[:, places] if axis else side.values[places]
@@ -111,7 +111,7 @@ def _cut(runner: Runner, side: Side, first: int, last: int, axis: int, plan: Gem
 
 
 def _reduced(runner: Runner, parts: list[Any], order: ReduceOrder) -> Any:
-    """The sum of parts."""
+    """The sum of the parts in the given order."""
     if order is ReduceOrder.DESCENDING:
         parts = parts[::-1]
     if order is not ReduceOrder.PAIRWISE:

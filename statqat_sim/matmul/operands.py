@@ -1,4 +1,4 @@
-"""What callers give as A, B and C, as the values that kernels read."""
+"""Callers' A, B and C, converted to the values that kernels read."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from statqat_sim.spec.scale import Block, Rule
 CODES = ("uint8", "uint16", "uint32", "uint64")
 SIGNED = ("int8", "int16", "int32", "int64")
 EXACT_FLOAT64 = -EXACT_INTEGERS, EXACT_INTEGERS
-"""Integers that float64 all holds."""
+"""The range in which float64 holds every integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A or B: float32 values (float64, or int32), their format, the values of block scales, and one factor of all.
+    """A or B: values, float32, float64 or int32; their format; float32 block scales; and a per-tensor scale.
 
-    Arrays are those of the library that computes.
+    Arrays belong to the library that computes.
     """
 
     values: Any
@@ -47,12 +47,12 @@ class Side:
 
 
 def left(instruction: Instruction, a: Any, format: str | NumberFormat | None, scale: Any, place: Place) -> Side:
-    """A."""
+    """A as values."""
     return _side(instruction, a, format, scale, "a", instruction.a, -1, place)
 
 
 def right(instruction: Instruction, b: Any, format: str | NumberFormat | None, scale: Any, place: Place) -> Side:
-    """B."""
+    """B as values."""
     return _side(instruction, b, format, scale, "b", instruction.b, -2, place)
 
 
@@ -83,7 +83,7 @@ def _side(
 def _chosen(
     instruction: Instruction, array: Any, format: str | NumberFormat | None, what: str, formats: Sequence[OperandFormat]
 ) -> OperandFormat:
-    """The operand's format: the one that is named, that of the array's dtype, the only one, or of floats the first."""
+    """The operand's format: the named one, that of the array's dtype, the only one, or for floats the first."""
     if format is not None:
         return _named(instruction, format, what, formats)
     name = dtype_name(array)
@@ -115,7 +115,7 @@ def _named(
 
 
 def _values(instruction: Instruction, array: Any, format: OperandFormat, what: str, place: Place) -> Any:
-    """What an array's elements mean in a format."""
+    """The values of an array's elements in a format: codes are decoded, numbers rounded."""
     if isinstance(format, Float64):
         return _float64(array, what, place)
     name, codec = dtype_name(array), Codec(format)
@@ -126,7 +126,7 @@ def _values(instruction: Instruction, array: Any, format: OperandFormat, what: s
         told = f"{what} is {name}"
         raise TypeError(f"{instruction}: {told}; allowed: floats, or codes of {format.name} as {code_dtype(format)}")
     if not is_code:
-        float_storage(array, what)  # raises under this name
+        float_storage(array, what)  # raises for unsupported dtypes, naming the argument
     if isinstance(format.element, IntElement) and (format.bits > FLOAT32_BITS or format.element.fraction_bits):
         codes = _code_array(array, format, what) if is_code else codec.encode(array)
         return _integers_of(codes, format, what, place)
@@ -145,18 +145,17 @@ def _float64(array: Any, what: str, place: Place) -> Any:
         return library.as_native(array, Storage.FLOAT64, what)
     if name in INTEGERS:
         return _within(array, EXACT_FLOAT64, what, "float64", place)
-    values = library.as_float32(array, what)
-    return library.as_weights(values, values)
+    return place.as_float64(library.as_float32(array, what))
 
 
 def _integers(array: Any, format: NumberFormat, what: str, place: Place) -> Any:
-    """Integers that the format has."""
+    """Integers as int32, checked to be in the format's range."""
     assert isinstance(format.element, IntElement)
     return _int32(_within(array, format.element.full_range, what, format.name, place))
 
 
 def _integers_of(codes: Any, format: NumberFormat, what: str, place: Place) -> Any:
-    """The integers that codes mean, whatever a fixed point makes of them."""
+    """The integers of codes as int32, without the scaling of fixed-point formats."""
     assert isinstance(format.element, IntElement)
     values = place.library.as_native(Codec(format).decode(codes, dtype="float64"), Storage.FLOAT64, what)
     return _int32(values * 2.0**format.element.fraction_bits if format.element.fraction_bits else values)
@@ -167,7 +166,7 @@ def _int32(floats: Any) -> Any:
 
 
 def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: Place) -> Any:
-    """Integers as floats that hold them. Where their dtype has others, look, and wait for the device.
+    """Integers as exact floats. If their dtype exceeds the allowed range, this reads them, which synchronizes.
 
     Raises:
         ValueError: if one is out of range.
@@ -182,7 +181,7 @@ def _within(array: Any, allowed: tuple[int, int], what: str, name: str, place: P
 
 
 def code_dtype(format: NumberFormat) -> str:
-    """Of arrays of codes."""
+    """The dtype of a format's codes."""
     return code_storage(format).value
 
 
@@ -194,7 +193,7 @@ def _code_array(array: Any, format: NumberFormat, what: str) -> Any:
 
 
 def _bits(array: Any) -> Any:
-    """Codes as they are; of another dtype, unsigned integers of its size."""
+    """Codes as they are; arrays of another dtype reinterpreted as unsigned integers of the same width."""
     if dtype_name(array) in CODES:
         return array
     return viewed(array.detach() if is_tensor(array) else array, f"uint{8 * array.itemsize}")
@@ -204,7 +203,7 @@ def _bits(array: Any) -> Any:
 
 
 def _scales(instruction: Instruction, scale: Any, values: Any, what: str, axis: int, place: Place) -> Any:
-    """Values of block scales: those of codes, of floats, or 1."""
+    """Block scales as float32: decoded codes, rounded floats, or 1 if none are given."""
     scaling = instruction.scale
     if scaling is None:
         if scale is not None:
@@ -235,7 +234,7 @@ def _scale_values(scaling: Scaling, scale: Any, what: str, place: Place) -> Any:
 
 
 def _refuse_negative(scaling: Scaling, scale: Any, what: str, place: Place) -> None:
-    """Raises ValueError for negative scales where the instruction's have no sign; arrays on devices are not read."""
+    """Raises ValueError for negative scales if the instruction's are unsigned; arrays on devices are not read."""
     if place.library.looks and scaling.format.min == 0:
         wrong = place.library.as_float32(scale, what) < 0
         refuse_first(
@@ -244,7 +243,7 @@ def _refuse_negative(scaling: Scaling, scale: Any, what: str, place: Place) -> N
 
 
 def _is_dtype_of_scales(name: str, scaling: Scaling) -> bool:
-    """Whether elements of a float8 dtype are what the instruction takes as scales."""
+    """Whether elements of this float8 dtype are codes of the instruction's scale format."""
     try:
         return name.startswith("float8") and means_scales(load_format(name), scaling)
     except LookupError:
@@ -260,7 +259,7 @@ def _quantized(
     axis: int,
     place: Place,
 ) -> Side:
-    """A tensor of a block format, whose elements and innermost scales the instruction takes."""
+    """The side of a tensor in a block format, whose elements and innermost scales the instruction takes."""
     scaling, format = instruction.scale, q.format
     if scaling is None:
         raise ValueError(
@@ -288,7 +287,7 @@ def _quantized(
 
 
 def _block_along(block: Block, axis: int) -> tuple[int, int] | None:
-    """How many elements a block holds along an axis, -1 or -2, and across it; None where the array decides."""
+    """A block's size along an axis (-1 or -2) and across it; None if it depends on the array's shape."""
     if isinstance(block, int):
         return block, 1
     if isinstance(block, tuple):
@@ -300,7 +299,7 @@ def _block_along(block: Block, axis: int) -> tuple[int, int] | None:
 def _parts(
     instruction: Instruction, q: QuantizedTensor, scaling: Scaling, what: str, place: Place
 ) -> tuple[Any, Any, Any]:
-    """Values of the elements and of the innermost scales, and the outer scale, which the whole tensor shares."""
+    """Values of the elements and of the innermost scales, and the per-tensor outer scale, shape (1,), or None."""
     if q.format.offset is not None or len(q.format.scales) > 2:
         raise UnsupportedError(
             f"{instruction}: {what} ({q.format.name}) has offsets or many scales; allowed: MX, NVFP4"
@@ -322,7 +321,7 @@ def _parts(
 
 
 def accumulator(instruction: Instruction, c: Any, shape: tuple[int, ...], place: Place) -> Any:
-    """C in D's shape: values of its format."""
+    """C as values in D's shape; None if C is None."""
     if c is None:
         return None
     if instruction.dot is not None and instruction.dot.c == "none":

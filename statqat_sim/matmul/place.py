@@ -1,4 +1,4 @@
-"""Where a product is computed, and what is done with the arrays there: those of any library, by what all have alike."""
+"""Where a product is computed, and operations on arrays of any library there."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A backend, and what knows its arrays. `kind`: the type of the array that lies there."""
+    """A backend and the operations on its arrays. `kind`: A's type, for error messages."""
 
     backend: Backend
     library: ArrayLibrary
@@ -26,11 +26,11 @@ class Place:
 
     @classmethod
     def of(cls, array: Any, what: str) -> Place:
-        """Where an array lies.
+        """The place of an array.
 
         Raises:
-            TypeError: if no backend computes there.
-            UnsupportedError: if the one that does cannot run here.
+            TypeError: if no backend owns it.
+            UnsupportedError: if the backend that owns it cannot run here.
         """
         try:
             backend = backend_for(array)
@@ -40,7 +40,7 @@ class Place:
         return cls(backend, library_of(backend, array), _kind(array))
 
     def require(self, array: Any, what: str) -> None:
-        """Raises TypeError for an array that lies elsewhere, or is computed on as another library's."""
+        """Raises TypeError for an array that the backend does not own, or that belongs to another library."""
         if not self.backend.owns(array):
             told = f"{what} is a {type(array).__name__}"
             where = f" on {array.device}" if hasattr(array, "device") else ""
@@ -58,11 +58,11 @@ class Place:
         return array
 
     def in_order(self, array: Any) -> Any:
-        """The elements in C order."""
+        """The array in C order, copied if necessary."""
         return array if self.library.is_plain(array) else self.library.broadcast(array, tuple(array.shape))
 
     def padded(self, array: Any, count: int, axis: int, dtype: str, value: float = 0) -> Any:
-        """So many more rows (axis 0) or columns (axis 1) of a matrix."""
+        """A matrix with `count` more rows (axis 0) or columns (axis 1), filled with `value`."""
         if not count:
             return array
         rows, columns = array.shape
@@ -71,7 +71,7 @@ class Place:
         return target
 
     def repeated(self, array: Any, times: int, axis: int) -> Any:
-        """Each float32 row (axis -2) or column (axis -1) so many times."""
+        """A float32 array with each row (axis -2) or column (axis -1) repeated, like numpy.repeat."""
         if times == 1:
             return array
         shape = list(array.shape)
@@ -82,7 +82,7 @@ class Place:
         return target
 
     def picked(self, array: Any, places: Sequence[range], axis: int, dtype: str) -> Any:
-        """Some rows (axis 0) or columns (axis 1) of a matrix: from equal steps, taken in turn."""
+        """Some rows (axis 0) or columns (axis 1) of a matrix: the ranges `places`, of equal length, interleaved."""
         shape = list(array.shape)
         shape[axis] = sum(map(len, places))
         target = self.filled(tuple(shape), dtype, array)
@@ -94,34 +94,38 @@ class Place:
     # --- arithmetic ----------------------------------------------------------------------------------------------
 
     def plus(self, x: Any, y: Any, dtype: str) -> Any:
-        """Sums; integers wrap."""
+        """The sums x + y; integers wrap."""
         if dtype == Storage.FLOAT32 and self.library is not CPU:
             return _arithmetic(self.backend, Op.FADD)(x, scale=y)
         with np.errstate(all="ignore"):
             return x + y
 
     def times(self, x: Any, factor: Any) -> Any:
-        """Products of float32 with a factor for all, in an array of its own."""
+        """float32 values times one factor, which is an array too; returns a new array."""
         if self.library is not CPU:
             return _arithmetic(self.backend, Op.FMUL)(x, scale=factor)
         with np.errstate(all="ignore"):
             return x * factor
 
+    def as_float64(self, x: Any) -> Any:
+        """float32 values as float64."""
+        return self.library.as_weights(x, x)
+
 
 def along(places: slice, axis: int) -> tuple[Any, ...]:
-    """An index of the last axis (-1) or the one before (-2)."""
+    """The index that applies a slice to the last axis (-1) or the one before (-2)."""
     return (..., places) if axis == -1 else (..., places, slice(None))
 
 
 def _kind(array: Any) -> str:
-    """An array's type, under the name of the package that it comes from."""
+    """An array's type, qualified with its top-level package."""
     package = type(array).__module__.partition(".")[0]
     return f"{package}.{type(array).__name__}"
 
 
 @lru_cache(maxsize=64)
 def _arithmetic(backend: Backend, op: Op) -> Kernel:
-    """A backend's kernel of one operation of float32: libraries' own may lose subnormals."""
+    """A backend's kernel of one float32 operation; the libraries' own operations may flush subnormals."""
     builder = Builder()
     x, y = (builder.input(name, Storage.FLOAT32) for name in ("x", "scale"))
     return backend.compile(builder.finish(x.fadd(y) if op is Op.FADD else x.fmul(y), Storage.FLOAT32))

@@ -1,4 +1,4 @@
-"""One instruction, or the recipe that a compiler makes of it, run over all of K."""
+"""One instruction, or the recipe that a compiler expands it to, run over all of K."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statqat_sim.spec.accelerator_recipe import recipe_k
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """`known`: the instructions that recipes are made of; `place`: where it runs."""
+    """Runs one instruction. `known`: the instructions that recipes refer to, by name; `place`: where it runs."""
 
     instruction: Instruction
     known: Mapping[str, Instruction]
@@ -27,38 +27,38 @@ class Runner:
 
     @property
     def k(self) -> int:
-        """How many products one run takes; 1 if any number."""
+        """The number of products per run of the instruction; 1 if any number is possible."""
         return recipe_k(self.instruction, self.known)[0] or 1
 
     @property
     def dtype(self) -> str:
-        """Of values of A, B, C and D."""
+        """The dtype of the values of A, B, C and D."""
         return value_dtype(self.instruction)
 
     def zeros(self, like: Any) -> Any:
-        """An accumulator of the shape of another."""
+        """An accumulator of zeros, in the shape and on the device of `like`."""
         return self.place.filled(tuple(like.shape), self.dtype, like)
 
     def run(self, a: Side, b: Side, c: Any) -> Any:
-        """D of two matrices; K is filled with zeros."""
+        """D = A·B + C of two matrices; K is padded with zeros."""
         size = a.values.shape[1]
         if size == 0:
             return c
         padding = -size % self.k
         a, b = self._padded(a, padding, 1), self._padded(b, padding, 0)
         if self.instruction.recipe:
-            return self._cooked(a, b, c)
+            return self._run_recipe(a, b, c)
         kernel = _kernel(self.place.backend, self.instruction, a.format, b.format)
         x, y, c = (self.place.in_order(values) for values in (a.values, b.values, c))
         scales = [None if side.scale is None else self.place.in_order(side.scale) for side in (a, b)]
         return kernel(x, y, c, a_scale=scales[0], b_scale=scales[1])
 
     def added(self, x: Any, y: Any) -> Any:
-        """Sums of C and D, as `sums.added` has them."""
+        """The sums x + y, rounded to D's format; see `sums.added`."""
         return added(self.instruction, x, y, self.place)
 
-    def _cooked(self, a: Side, b: Side, c: Any) -> Any:
-        """The steps of the recipe, for one instruction's K after the other."""
+    def _run_recipe(self, a: Side, b: Side, c: Any) -> Any:
+        """D of the recipe's steps, run for each of the instruction's K in turn."""
         for first in range(0, a.values.shape[1], self.k):
             so_far = self.zeros(c)
             for step in self.instruction.recipe:
@@ -80,7 +80,7 @@ class Runner:
         return inner.run(left, right, start)
 
     def _padded(self, side: Side, padding: int, axis: int) -> Side:
-        """K filled with zeros, and with scales of 1."""
+        """The side with `padding` more zeros along K, and with scales of 1 for new blocks."""
         scale, place = side.scale, self.place
         if padding and scale is not None and self.instruction.scale is not None:
             count = -(-(side.values.shape[axis] + padding) // self.instruction.scale.block)

@@ -1,4 +1,4 @@
-"""Sums of results outside an instruction: of parts of K, and those that recipes say."""
+"""Sums outside an instruction: those of parts of K, and those of recipes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from statqat_sim.spec.number import NumberFormat
 
 
 def added(instruction: Instruction, x: Any, y: Any, place: Place) -> Any:
-    """Sums rounded to D, to nearest even; integers wrap.
+    """The sums x + y rounded to D's format, to nearest even; integers wrap.
 
     Raises:
-        UnsupportedError: if D is not laid out as IEEE 754's formats are.
+        UnsupportedError: if D is neither an integer nor a float in IEEE 754's layout.
     """
     d, dtype, precision = instruction.d, value_dtype(instruction), precision_of(instruction.d)
     if dtype == "int32":
@@ -37,13 +37,13 @@ def added(instruction: Instruction, x: Any, y: Any, place: Place) -> Any:
 
 
 def _wrapped(x: Any, bits: int) -> Any:
-    """Int32 as integers of so many bits."""
+    """Int32 wrapped to signed integers of `bits` bits."""
     return x << 32 - bits >> 32 - bits
 
 
 def _odd_sum(x: Any, y: Any, place: Place) -> Any:
-    """Sums of float32 as float64, rounded to odd: rounded once more, to less, they are as if rounded once."""
-    x, y = (place.library.as_weights(each, each) for each in (x, y))
+    """The sums x + y of float32 as float64, rounded to odd, so that a second rounding to fewer bits is correct."""
+    x, y = place.as_float64(x), place.as_float64(y)
     with np.errstate(invalid="ignore"):
         total = x + y
         of_y = total - x
@@ -56,6 +56,6 @@ def _odd_sum(x: Any, y: Any, place: Place) -> Any:
 
 @lru_cache(maxsize=64)
 def _rounding(to: Precision) -> Codec:
-    """Rounds to nearest even, and to Inf beyond the largest."""
+    """The codec that rounds to nearest even, and overflows to Inf."""
     element = FloatElement(kind="float", **to.model_dump(), nan=NanCodes.IEEE, inf=InfCodes.IEEE)
     return Codec(NumberFormat(name="d", element=element, encode=EncodePolicy(overflow=Overflow.INF).resolved(element)))

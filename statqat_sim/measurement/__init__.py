@@ -1,4 +1,4 @@
-"""What formats make of data: one row of numbers for each tensor, format and quantizer."""
+"""Measured quantization error: one row of numbers for each tensor, format and quantizer."""
 
 from statqat_sim.measurement.numbers import CHUNK
 from statqat_sim.measurement.row import Row

@@ -20,7 +20,7 @@ from statqat_sim.spec.scale import Block, Nonfinite, ScaleLevel
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """How block formats are measured. The fields are arguments of `measure`."""
+    """How block formats are measured; the fields are arguments of `measure`."""
 
     axis: int
     scale: Any
@@ -29,11 +29,11 @@ class Blocks:
 
 
 def block_row(tensor: str, x: Float32s, format: BlockFormat, name: str, how: Blocks) -> Row:
-    """The row of a tensor in a block format; `name`: what it calls the rule that finds the scales.
+    """The row of a tensor in a block format; `name`: the row's `quantizer`.
 
     Raises:
         ValueError: if there is no such axis, or the scale does not fit.
-        UnsupportedError: for a scale beside offsets.
+        UnsupportedError: if a scale is given for a format with offsets.
     """
     sums = Sums(format.bits)
     try:
@@ -48,7 +48,7 @@ def block_row(tensor: str, x: Float32s, format: BlockFormat, name: str, how: Blo
 
 
 def _told(scale: Any) -> float | list[float]:
-    """The caller's scale, as rows have it."""
+    """The caller's scale as the row's `scale`."""
     given = np.asarray(scale, np.float32)
     if not np.isfinite(given).all():
         raise ValueError("scale has infinite values; allowed: finite ones")
@@ -72,12 +72,15 @@ def _parts(size: int) -> Iterator[slice]:
 
 
 def _flat(array: Any, part: slice) -> NDArray[Any]:
-    """Some elements, in C order."""
+    """A range of the elements in C order."""
     return np.asarray(array).reshape(-1)[part]
 
 
 def _ends(codec: Codec, q: QuantizedTensor, format: BlockFormat) -> tuple[Float32s, Float32s]:
-    """What the least and the greatest element would be at every place; a negative scale swaps them."""
+    """Every element's value if its code were that of the least, or of the greatest element value.
+
+    A negative scale swaps the two.
+    """
     element = format.element
     codes = Codec(element).encode(np.array([element.min, element.max]))
     least, greatest = (codec.dequantize(replace(q, codes=np.full(q.shape, code, q.codes.dtype))) for code in codes)
@@ -85,7 +88,7 @@ def _ends(codec: Codec, q: QuantizedTensor, format: BlockFormat) -> tuple[Float3
 
 
 def _without_nan_blocks(format: BlockFormat) -> BlockFormat:
-    """The format in which NaN and Inf do not touch the other elements of their block."""
+    """The format with a saturating scale, so that NaN and Inf do not affect the other elements of their block."""
     anchor = format.anchor
     scales = tuple(_saturating(level) if level is anchor else level for level in format.scales)
     return format.model_copy(update={"scales": scales})
@@ -99,7 +102,7 @@ def _saturating(level: ScaleLevel) -> ScaleLevel:
 
 
 def _phases(x: Float32s, format: BlockFormat, how: Blocks) -> Float32s:
-    """For each element its block's 2^u, u uniform in [0, 1), as float32."""
+    """2^u of each element's block, u uniform in [0, 1): float32, in x's shape."""
     if not 0 <= how.seed < SEEDS:
         raise ValueError(f"seed is {how.seed}; allowed: 0 to 2^{SEED_BITS} - 1")
     geometry = Geometry.of(x.shape, how.axis, format)
@@ -109,7 +112,7 @@ def _phases(x: Float32s, format: BlockFormat, how: Blocks) -> Float32s:
 
 
 def _spread(scales: Float32s, block: Block, geometry: Geometry) -> Float32s:
-    """One value for each block as one for each element."""
+    """Block values repeated for each element of their block."""
     match block:
         case int():
             sizes = {geometry.axis: block}

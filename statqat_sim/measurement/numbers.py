@@ -1,4 +1,4 @@
-"""Rows of number formats: data as rows that have a scale each, quantized in chunks."""
+"""Rows of number formats: data as a matrix with one scale per row, quantized in chunks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import with_zero_point
 
 CHUNK = 1 << 17
-"""Elements that are quantized together: all of a chunk's buffers fit a core's cache."""
+"""Elements quantized together: all buffers of a chunk fit a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """Data as rows that have a scale each; one row, if all of it shares one."""
+    """Data as a matrix with one scale per row; a single row if all data share one scale."""
 
     data: Float32s
     per_channel: bool
 
     @classmethod
     def of(cls, x: Float32s, axis: int | None, tensor: str) -> Channels:
-        """A row for each index of the axis; None: one row.
+        """One row for each index of the axis; None: one row.
 
         Raises:
             TypeError: if the axis is no integer.
@@ -44,7 +44,7 @@ class Channels:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The quantizer that gives what it was given."""
+    """A quantizer that returns the scale the caller gave."""
 
     scale: Scale
 
@@ -62,7 +62,7 @@ class Given:
 def number_row(
     tensor: str, channels: Channels, codec: Codec, format: NumberFormat, chooser: tuple[str, Quantizer], seed: int
 ) -> Row:
-    """The row of a tensor in a number format; `chooser`: what chooses the scale, after what the row calls it."""
+    """The row of a tensor in a number format; `chooser`: the row's name of the quantizer, and the quantizer."""
     x, (name, quantizer) = channels.data, chooser
     scale = quantizer.fit(x, format, channel_axis=0 if channels.per_channel else None)
     sums = Sums(format.bits)
@@ -76,14 +76,14 @@ def number_row(
 
 
 def _told(numbers: NDArray[Any] | None, per_channel: bool) -> Any:
-    """Scales or zero-points, as rows have them."""
+    """Scales or zero-points as the row's `scale` or `zero_point`."""
     if numbers is None:
         return None
     return numbers.ravel().tolist() if per_channel else numbers.item()
 
 
 def _by_zero_point(scale: Scale, format: NumberFormat) -> Iterator[tuple[NumberFormat, slice | NDArray[np.intp]]]:
-    """The rows of each zero-point, and the format that it makes."""
+    """For each distinct zero-point: the format with it, and the rows that have it."""
     if scale.zero_point is None:
         yield format, slice(None)
         return
@@ -93,7 +93,7 @@ def _by_zero_point(scale: Scale, format: NumberFormat) -> Iterator[tuple[NumberF
 
 
 def _chunks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces of at most `CHUNK` elements that cover a matrix."""
+    """Submatrices of at most `CHUNK` elements that cover a matrix."""
     height = max(CHUNK // max(columns, 1), 1)
     for top in range(0, rows, height):
         for left in range(0, columns, CHUNK):
@@ -101,7 +101,7 @@ def _chunks(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _add(sums: Sums, x: Float32s, scale: Float32s, codec: Codec, format: NumberFormat, seed: int) -> None:
-    """Quantize a chunk; `scale` broadcasts against it."""
+    """Quantize a chunk and add it to the sums; `scale` broadcasts against it."""
     finite = np.isfinite(x)
     if not finite.all():
         scale = np.broadcast_to(scale, x.shape)[finite]
@@ -117,6 +117,6 @@ def _add(sums: Sums, x: Float32s, scale: Float32s, codec: Codec, format: NumberF
 
 
 def _rounded_up(bounds: NDArray[np.float64]) -> Float32s:
-    """The least float32 that is not below each bound: no float32 lies between them."""
+    """Each bound rounded up to float32: comparisons of float32 numbers with it are unchanged."""
     nearest = bounds.astype(np.float32)
     return np.where(nearest < bounds, np.nextafter(nearest, np.float32(np.inf)), nearest)

@@ -1,4 +1,4 @@
-"""One row of `measure`, and the sums that it is made of."""
+"""One row of `measure`, and the sums it is computed from."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ Float32s: TypeAlias = NDArray[np.float32]
 
 
 class Row(TypedDict):
-    """One tensor in one format. JSON-ready: None stands for every number that is undefined, or not finite.
+    """One tensor in one format. JSON-ready: None stands for a number that is undefined or not finite.
 
-    All but `elements` and `nonfinite` are about the finite inputs.
+    All but `elements` and `nonfinite` describe the finite inputs.
     """
 
     tensor: str
     format: str
     quantizer: str
-    """The quantizer's name; of a block format its own rule, that of the innermost scale that is a factor; `given`,
-    where the caller gave the scale."""
+    """The quantizer's name; for a block format the rule of its innermost scale that is a factor; `given`, if the
+    caller gave the scale."""
     scale: float | list[float] | None
-    """What decoded values are multiplied by; per channel a list, in the order of the channels. Of block formats, which
-    keep scales of their own, what the caller gave for the outermost level; else None."""
+    """The factor of decoded values; per channel a list, in the order of the channels. For block formats, which store
+    their own scales, the caller's scale of the outermost level, or None."""
     zero_point: int | list[int] | None
-    """In the same way the integers that stand for zero, where a quantizer chooses them; else None."""
+    """The integer that represents zero, likewise; None unless the quantizer chooses one."""
     sqnr_db: float | None
-    """10·log10(Σx² / Σ(x − y)²), in dB; None without any error (then `mse` is 0)."""
+    """10·log10(Σx² / Σ(x − y)²), in dB; None if the error is zero (then `mse` is 0)."""
     mse: float | None
     """Mean of (x − y)²."""
     max_error: float | None
     """Largest |x − y|."""
     bits_per_element: float
-    """Bits of the codes, and of the scales and offsets of whole blocks. A scale for a tensor or channel is not counted.
+    """Bits of the code and a full block's share of its scales and offsets; scales of a tensor or channel not counted.
     """
     clipped_fraction: float | None
-    """Share of inputs outside scale · [min, max] of the format; in a block format outside of what the least and the
-    greatest element of their block stand for."""
+    """Share of inputs outside scale · [min, max] of the format; in a block format, outside the range that their
+    block's scales give the element format."""
     flushed_fraction: float | None
-    """Share of inputs that became zero without being zero."""
+    """Share of nonzero inputs that became zero, among all inputs."""
     entropy_bits: float | None
-    """Entropy of the elements' codes, of their histogram, in bits per element; None above 16 bits."""
+    """Empirical entropy of the elements' codes, in bits per element; None for codes of more than 16 bits."""
     power: float | None
     """Mean of x²."""
     elements: int
     nonfinite: int
-    """How many inputs are NaN or Inf."""
+    """The number of inputs that are NaN or Inf."""
 
 
 class Sums:
-    """What is counted and summed over the finite inputs of one row; sums in float64."""
+    """Counts and float64 sums over the finite inputs of one row."""
 
     def __init__(self, bits: int) -> None:
         self.count = self._clipped = self._flushed = 0
@@ -63,13 +63,13 @@ class Sums:
         self._histogram = np.zeros(1 << bits, np.int64) if bits <= MAX_TABLE_BITS else None
 
     def add(self, x: Float32s, y: Float32s, codes: NDArray[Any], divisor: Float32s | None = None) -> None:
-        """Compare finite inputs with what became of them.
+        """Compare finite inputs with their quantized values.
 
         Args:
-            x: the inputs, times `divisor` where there is one.
-            y: what became of these.
-            codes: the codes.
-            divisor: what inputs and errors are divided by.
+            x: the inputs, multiplied by `divisor` if there is one.
+            y: their quantized values.
+            codes: their codes.
+            divisor: what inputs and errors are divided by before they are squared.
         """
         self.count += x.size
         if x.size == 0:
@@ -77,7 +77,7 @@ class Sums:
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             squares = np.subtract(x, y, dtype=np.float64)
             self._noise += _sum_of_squares(squares, divisor)
-            # the root of a rounded square is the number itself, unless the square over- or underflows
+            # the square root of a rounded square is exact unless the square overflows or underflows
             self._max_error = float(np.maximum(self._max_error, np.sqrt(squares.max())))
             np.copyto(squares, x)
             self._power += _sum_of_squares(squares, divisor)
@@ -98,7 +98,7 @@ class Sums:
         elements: int,
         zero_point: int | list[int] | None = None,
     ) -> Row:
-        """The row of a tensor of so many elements."""
+        """The row of a tensor with this number of `elements`."""
         return {
             "tensor": tensor,
             "format": format.name,
@@ -118,7 +118,7 @@ class Sums:
         }
 
     def _share(self, total: float) -> float | None:
-        """A total per finite input."""
+        """A total divided by the number of finite inputs."""
         return _finite(total / self.count) if self.count else None
 
     def _entropy_bits(self) -> float | None:
@@ -130,7 +130,7 @@ class Sums:
 
 
 def _sum_of_squares(numbers: NDArray[np.float64], divisor: Float32s | None) -> float:
-    """In place: the numbers become their squares."""
+    """Σ (number / divisor)²; overwrites `numbers` with the squares."""
     if divisor is not None:
         numbers /= divisor
     np.square(numbers, out=numbers)

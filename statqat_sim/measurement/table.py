@@ -1,4 +1,4 @@
-"""`measure`: a row for each tensor, format and quantizer."""
+"""`measure`: one row for each tensor, format and quantizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 
 GIVEN = "given"
-"""The quantizer of rows whose scale the caller gave."""
+"""`quantizer` of rows whose scale the caller gave."""
 
 AnyFormat: TypeAlias = str | os.PathLike[str] | Format
 Per: TypeAlias = Literal["tensor", "channel"]
@@ -41,28 +41,28 @@ def measure(
     name: str = "x",
     search: Search = (),
 ) -> list[Row]:
-    """Quantize data, and tell how far the result y is from it.
+    """Quantize data, and measure the error of the result y.
 
-    In a number format y = decode(encode(x / scale)) · scale, with the scales of a quantizer. A block format finds its
-    scales by its own rules; it has one row, whatever the quantizers.
+    In a number format, y = decode(encode(x / scale)) · scale with the scale that a quantizer chooses. A block format
+    finds its scales by its own rules and has one row, independent of the quantizers.
 
     Args:
-        x: an array or CPU tensor of real numbers, or a mapping of names to them. What is not float32 is converted to
-            float32 first, to nearest even: the error of that is not measured; beyond float32 is non-finite. In blocks,
-            what is not finite counts as missing.
+        x: an array or CPU tensor of real numbers, or a mapping of names to them. Other dtypes are first converted to
+            float32, to nearest even, with an error that is not measured; numbers beyond float32 become non-finite. In
+            blocks, non-finite elements count as missing.
         formats: number formats and block formats: names, paths of `.yaml` files, or values.
-        quantizers: what chooses the scales of number formats: names, or values (their rows are named by their `repr`).
-        scale: the scale, instead of quantizers': a number, or one number for each channel. In a block format that of
-            the outermost level, as `Codec.quantize` takes it.
-        per: `"tensor"`, or `"channel"`: a scale for each slice along `channel_axis`, for tensors of two or more axes;
-            for number formats.
+        quantizers: quantizers of number formats: names, or values (whose rows are named by their `repr`).
+        scale: the scale, used instead of quantizers: a number, or one number for each channel. For a block format, the
+            scale of the outermost level, as in `Codec.quantize`.
+        per: `"tensor"`, or `"channel"`: number formats get one scale for each slice along `channel_axis` of tensors
+            with two or more axes.
         channel_axis: see `per`.
-        axis: along which blocks run.
-        random_phase: multiply each block by 2^u, u uniform in [0, 1), and divide its values and errors by it again.
-            Scales that are powers of two fit some magnitudes better than others; this is the mean over them. Blocks
-            are those of the innermost scale that is a factor; number formats have none, and are measured as ever.
-        seed: of the random bits of stochastic rounding, and of u; each row begins with the first of them.
-        name: what the rows call x, if it is not a mapping.
+        axis: the axis along which blocks run.
+        random_phase: multiply each block by 2^u, u uniform in [0, 1), and divide its values and errors by 2^u again.
+            Power-of-two scales fit some magnitudes better than others; this averages over them. Blocks are those of
+            the innermost scale that is a factor; number formats are not affected.
+        seed: the seed of stochastic rounding and of u; every row starts its random sequence anew.
+        name: the rows' `tensor`, if x is not a mapping.
         search: directories of further formats.
 
     Returns:
@@ -71,9 +71,9 @@ def measure(
     Raises:
         LookupError: if a format or quantizer is unknown.
         SpecError: if a format's file is wrong.
-        TypeError: if x or a scale is not real numbers, or an argument is of another kind.
+        TypeError: if x or a scale is not real numbers, or an argument has the wrong type.
         ValueError: if a scale or an axis does not fit, or an option has no such value.
-        UnsupportedError: for a scale beside the offsets of a block format.
+        UnsupportedError: if a scale is given for a block format with offsets.
 
     >>> import numpy as np
     >>> rows = measure(np.linspace(-1, 1, 101, dtype=np.float32), ["int4", "int8"])
@@ -98,7 +98,7 @@ def measure(
 
 
 def loaded_formats(formats: AnyFormat | Iterable[AnyFormat], search: Search) -> list[Format]:
-    """One format or several, as values; see `measure`."""
+    """One or more formats, loaded; see `measure`."""
     search = directories_of(search)
     kinds = (str, os.PathLike, NumberFormat, BlockFormat)
     listed = _listed(formats, "formats", kinds)
@@ -106,7 +106,7 @@ def loaded_formats(formats: AnyFormat | Iterable[AnyFormat], search: Search) -> 
 
 
 def as_float32s(x: Any, tensor: str) -> Float32s:
-    """Numbers as what is measured; `tensor`: what errors call them."""
+    """Numbers as float32, to nearest even; `tensor`: their name in error messages."""
     with np.errstate(all="ignore"):
         return real_array(x, tensor).astype(np.float32, copy=False)
 
@@ -121,7 +121,7 @@ def _listed(one_or_more: Any, what: str, kinds: tuple[type, ...]) -> list[Any]:
 
 
 def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tuple[str, Quantizer]]:
-    """Quantizers for number formats, and what their rows call them."""
+    """The quantizers for number formats, each after its name in rows."""
     if scale is not None:
         if not isinstance(scale, Scale):
             refuse_flag(real_array(scale, "scale"), "scale")
@@ -133,7 +133,7 @@ def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tu
 
 
 def _fits(quantizer: Any) -> Quantizer:
-    """A quantizer itself, not its class or something else."""
+    """The quantizer, checked to be an instance and not a class."""
     if isinstance(quantizer, type) or not hasattr(quantizer, "fit"):
         raise TypeError(f"{shown(quantizer)} is no quantizer; allowed: names, or values such as MinMax()")
     found: Quantizer = quantizer
@@ -141,5 +141,5 @@ def _fits(quantizer: Any) -> Quantizer:
 
 
 def _rule(format: BlockFormat, scale: Any) -> str:
-    """What the rows of a block format call its quantizer."""
+    """The `quantizer` of a block format's rows."""
     return GIVEN if scale is not None else format.anchor.rule.value

@@ -1,4 +1,4 @@
-"""Distributions of inputs: densities and partial moments. One file for each, and its line in `PRIORS`."""
+"""Distributions of inputs: densities and partial moments. One file each; those created by name are in `PRIORS`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PRIORS: Mapping[str, Callable[..., Prior]] = {
     "half_normal": HalfNormal,
     "gelu": Gelu,
 }
-"""The priors that a name describes, and those that a name and a number in parentheses do."""
+"""Priors by name; those in `PARAMETERS` also take a number in parentheses."""
 
 ALIASES: Mapping[str, str] = {
     "gaussian": "normal",
@@ -58,15 +58,15 @@ ALIASES: Mapping[str, str] = {
 }
 
 PARAMETERS: Mapping[str, str] = {"student_t": "5", "generalised_normal": "1.5"}
-"""The priors that have one, each with an example."""
+"""The priors with a parameter, each with an example of it."""
 
 
 def prior_named(name: str) -> Prior:
-    """The prior of this name, as `laplace` or `student_t(5)`.
+    """The prior of this name, such as `laplace` or `student_t(5)`.
 
     Raises:
         LookupError: if there is none; the message suggests the nearest.
-        ValueError: if its parameter is missing, of no use, or out of range.
+        ValueError: if its parameter is missing, unexpected, not a number, or out of range.
     """
     parts = re.fullmatch(r"\s*([^()\s]*)\s*(?:\(([^()]*)\))?\s*", name)
     word = parts[1].lower() if parts else name
@@ -83,7 +83,8 @@ def checked_prior(prior: Prior | str) -> Prior:
 
     Raises:
         TypeError: if it is neither.
-        LookupError: as `prior_named`; so does `ValueError`.
+        LookupError: see `prior_named`.
+        ValueError: see `prior_named`.
     """
     if isinstance(prior, str):
         return prior_named(prior)
@@ -93,7 +94,7 @@ def checked_prior(prior: Prior | str) -> Prior:
 
 
 def _parameters(word: str, written: str | None) -> list[float]:
-    """What stands in parentheses, as the arguments of a prior."""
+    """The text in parentheses as the arguments of a prior."""
     if word not in PARAMETERS:
         if written is None:
             return []

@@ -1,4 +1,4 @@
-"""What every distribution of inputs is: a density, perhaps with a mass at 0, and its partial moments."""
+"""The base of distributions of inputs: a density, a probability mass at 0, and partial moments."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from numpy.typing import NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
 Order: TypeAlias = Literal[0, 1, 2]
-"""Of a moment: ∫ t^order p(t) dt."""
+"""The order of a moment ∫ t^order p(t) dt."""
 
 
 class Prior(ABC):
     """A distribution of real inputs, a frozen value. Named ones have mean 0 and variance 1, unless they say otherwise.
 
-    Subclasses integrate from the side of the tail, so that what is small far out is not a difference of ones.
-    All arrays are float64, of any shape; ±Inf is allowed where a point is asked for.
+    Subclasses integrate from the nearer tail, so that small probabilities are not differences of numbers near 1.
+    All arrays are float64, of any shape; points may be ±Inf.
     """
 
     breaks: tuple[float, ...] = ()
-    """Where the density is not smooth: between them it has all derivatives, up to these points."""
+    """Points where the density is not smooth; between them it has all derivatives, one-sided ones at the points."""
     smooth_length: float = 0.25
-    """Over cells of at most this width, without a break inside, 10 samples of the density integrate it to 1e-12."""
+    """In cells up to this width without a break inside, 10 samples integrate the density to 1e-12; 0 if none do."""
     reach: float = math.inf
-    """Beyond ±this lies less than 1e-24 of the second moment."""
+    """Inputs beyond ±reach have less than 1e-24 of the second moment."""
     middle: float = 0.0
-    """Integrals over cells above it are taken from the upper side, the others from the lower one."""
+    """Integrals over cells above it are differences of `upper`, the others of `lower`."""
     mass_at_zero: float = 0.0
-    """The probability of the input 0 itself; the density has the rest."""
+    """The probability of the input 0 itself; the density integrates to the rest."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """As `prior_named` reads it, where it does."""
+        """The name, which `prior_named` accepts for named priors."""
 
     @property
     @abstractmethod
     def second_moment(self) -> float:
-        """Mean of x², the signal's power."""
+        """E[x²], the signal's power."""
 
     @abstractmethod
     def pdf(self, x: Any) -> Floats:
@@ -48,19 +48,19 @@ class Prior(ABC):
 
     @abstractmethod
     def upper(self, order: Order, x: Any) -> Floats:
-        """∫ t^order p(t) dt from x on, without the mass at 0; of full relative accuracy for x >= `middle`."""
+        """∫ t^order p(t) dt from x to ∞, without the mass at 0; to full relative accuracy for x >= `middle`."""
 
     @abstractmethod
     def lower(self, order: Order, x: Any) -> Floats:
-        """∫ t^order p(t) dt up to x, without the mass at 0; of full relative accuracy for x <= `middle`."""
+        """∫ t^order p(t) dt from −∞ to x, without the mass at 0; to full relative accuracy for x <= `middle`."""
 
     def cdf(self, x: Any) -> Floats:
-        """The probability of inputs up to x, with the mass at 0."""
+        """The probability of inputs <= x, including the mass at 0."""
         x = np.asarray(x, np.float64)
         return np.asarray(self.lower(0, x) + self.mass_at_zero * (x >= 0))
 
     def partial_moment(self, order: Literal[1, 2], x: Any) -> Floats:
-        """∫ t^order p(t) dt up to x."""
+        """∫ t^order p(t) dt from −∞ to x."""
         return self.lower(order, x)
 
     def cell_moments(self, edges: Floats, orders: tuple[Order, ...] = (0, 1, 2)) -> tuple[Floats, ...]:
@@ -68,7 +68,10 @@ class Prior(ABC):
 
         Args:
             edges: ascending along the last axis, shape `(…, cells + 1)`; may begin and end with ±Inf.
-            orders: which moments; one array of shape `(…, cells)` each.
+            orders: the orders of the moments.
+
+        Returns:
+            One array of shape `(…, cells)` for each order.
         """
         return tuple(self._between(order, edges) for order in orders)
 
@@ -89,11 +92,11 @@ class Prior(ABC):
 
 
 class SymmetricPrior(Prior):
-    """A density that -x has as x has it."""
+    """A density with p(−x) = p(x)."""
 
     @abstractmethod
     def tail(self, order: Order, x: Floats) -> Floats:
-        """∫ t^order p(t) dt from x >= 0 on."""
+        """∫ t^order p(t) dt from x to ∞, for x >= 0."""
 
     def upper(self, order: Order, x: Any) -> Floats:
         x = np.asarray(x, np.float64)
@@ -111,10 +114,10 @@ class SymmetricPrior(Prior):
 
 
 def finite(data: Any) -> Floats:
-    """The finite numbers of an array, float64, flat.
+    """The finite numbers of an array, float64, 1-D.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there are none.
     """
     x = np.asarray(data, np.float64).ravel()
     x = x[np.isfinite(x)]

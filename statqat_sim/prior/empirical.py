@@ -11,7 +11,7 @@ from statqat_sim.prior.base import Floats, Order, Prior, finite
 
 PER_OCTAVE = 64
 OCTAVES = 40
-"""Below max |x|; what is smaller lies in one bin with 0 as its end."""
+"""Octaves of bins below max |x|; smaller magnitudes share one bin that ends at 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +20,12 @@ class Empirical(Prior):
 
     Args:
         edges: ascending, shape `(bins + 1,)`.
-        masses: the probability of each bin, shape `(bins,)`; those and `mass_at_zero` add up to 1.
+        masses: the probability of each bin, shape `(bins,)`; they and `mass_at_zero` add up to 1.
         mass_at_zero: the probability of 0 itself.
-        name: what tables call it.
+        name: the name in tables.
 
     Raises:
-        ValueError: if the shapes do not fit, edges do not ascend, or the masses are no probabilities.
+        ValueError: if the shapes do not fit, edges do not ascend, or the masses are not probabilities.
     """
 
     edges: Floats
@@ -53,7 +53,7 @@ class Empirical(Prior):
 
     @classmethod
     def of(cls, data: Any, name: str = "empirical") -> Empirical:
-        """The logarithmic histogram of the finite numbers in data: 64 bins to an octave, the signs apart.
+        """The logarithmic histogram of the finite numbers in data: 64 bins per octave on either side of zero.
 
         Raises:
             ValueError: if none is finite, or all are zero.
@@ -96,13 +96,13 @@ class Empirical(Prior):
         return np.asarray(self._below[order][index] + share * self.masses[index] * _mean_power(order, start, x))
 
     def _place(self, x: Any) -> tuple[Floats, Any]:
-        """Points within the histogram, and the bins that they lie in."""
+        """Points clipped to the histogram's range, and the indices of their bins."""
         x = np.clip(np.asarray(x, np.float64), self.edges[0], self.edges[-1])
         return x, np.clip(np.searchsorted(self.edges, x, "right") - 1, 0, self.masses.size - 1)
 
 
 def _mean_power(order: int, a: Floats, b: Floats) -> Floats:
-    """Mean of t^order over a … b."""
+    """The mean of t^order over [a, b]."""
     match order:
         case 0:
             return np.ones(np.broadcast(a, b).shape)

@@ -1,7 +1,7 @@
-"""What GELU makes of a normal distribution.
+"""The distribution of GELU of a normal input.
 
-y = x·Φ(x) falls to its least value at x ≈ -0.75 and rises from there: each y below 0 comes from two x. An integral
-over y > Y is one over the x beyond Y's, where (x·Φ)^k·φ has antiderivatives in closed form.
+y = x·Φ(x) falls to its minimum at x ≈ -0.75 and rises from there: each y < 0 has two preimages x. An integral over
+y > Y is one over the x beyond the preimages of Y, and (x·Φ)^k·φ has antiderivatives in closed form.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from statqat_sim.prior.normal import Normal
 from statqat_sim.prior.scaled import Scaled
 
 TURN = -0.7517915246935645
-"""The x of the least y: φ(x)·x = -Φ(x)."""
+"""The x of the minimal y: φ(x)·x = -Φ(x)."""
 LEAST = -0.16997120747990363
-"""That y."""
+"""The minimal y."""
 FAR = 38.0
-"""Beyond this x, φ is below the least float64."""
+"""Beyond this |x|, φ underflows in float64."""
 STEPS = 6
-"""Of Newton's method, from a table of 4096 points."""
+"""Steps of Newton's method, from a table of 4096 points."""
 
 
 @dataclass(frozen=True)
 class Gelu(Prior):
-    """x·Φ(x) of a standard normal x, as it is: mean 0.282, mean square 0.425."""
+    """x·Φ(x) of a standard normal x, not normalised: mean 0.282, mean square 0.425."""
 
     name = "gelu"
     breaks = (LEAST,)
@@ -48,7 +48,7 @@ class Gelu(Prior):
         return np.where(inside, density, 0.0)
 
     def upper(self, order: Order, x: Any) -> Floats:
-        """From the right of Y's larger x, and for Y < 0 all to the left of the smaller one too."""
+        """See `Prior.upper`: the integral right of the larger preimage and, for Y < 0, left of the smaller one."""
         y = np.maximum(np.asarray(x, np.float64), LEAST)
         left, right = _preimages(y)
         return np.asarray(_beyond(order, right) + np.where(y < 0, _up_to(order, left), 0))
@@ -60,13 +60,13 @@ class Gelu(Prior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """By the mean of x²."""
+        """Fit the scale by the mean of x²."""
         root = float(np.sqrt(np.mean(np.square(finite(data)))))
         return Scaled.to(cls(), root / math.sqrt(cls().second_moment))
 
 
 def _gelu(x: Floats) -> tuple[Floats, Floats]:
-    """y, and dy/dx."""
+    """The value y, and dy/dx."""
     from scipy.special import ndtr
 
     below, x = ndtr(x), np.where(np.isinf(x), np.sign(x) * FAR, x)
@@ -74,21 +74,21 @@ def _gelu(x: Floats) -> tuple[Floats, Floats]:
 
 
 def _share(x: Floats) -> Floats:
-    """φ / |dy/dx|: what an x adds to the density at its y."""
+    """φ / |dy/dx|: the contribution of a preimage x to the density at y."""
     slope = np.abs(_gelu(x)[1])
     return Normal().pdf(x) / np.where(slope > 0, slope, math.inf)
 
 
 @cache
 def _table() -> tuple[Floats, Floats, Floats, Floats]:
-    """On both sides of the turn: x, ascending in y for the right one, in -log(-y) for the left one."""
+    """Tables of x right of the turn, with y, and of x left of the turn, with -log(-y); both ordinates ascend."""
     right = TURN + np.linspace(0, 3.2, 4096) ** 2
     left = TURN - np.linspace(0, 6.0, 4096) ** 2
     return right, _gelu(right)[0], left, -np.log(-_gelu(left)[0])
 
 
 def _preimages(y: Floats) -> tuple[Floats, Floats]:
-    """The x left of the turn, of y < 0 only, and the x right of it."""
+    """The preimages left of the turn, -Inf for y >= 0, and right of it."""
     right_x, right_y, left_x, left_y = _table()
     clipped = np.minimum(y, right_y[-1])
     right = _polished(np.interp(clipped, right_y, right_x), clipped, TURN, math.inf)
@@ -101,7 +101,7 @@ def _preimages(y: Floats) -> tuple[Floats, Floats]:
 
 
 def _polished(x: Floats, y: Floats, low: float, high: float) -> Floats:
-    """Newton's steps towards gelu(x) = y; at the turn, where the slope is 0, x stays."""
+    """Newton's steps towards gelu(x) = y; x is unchanged at the turn, where the slope is 0."""
     for _ in range(STEPS):
         value, slope = _gelu(x)
         step = np.divide(y - value, slope, out=np.zeros_like(x), where=np.abs(slope) > 1e-300)
@@ -110,7 +110,7 @@ def _polished(x: Floats, y: Floats, low: float, high: float) -> Floats:
 
 
 def _up_to(order: Order, a: Floats) -> Floats:
-    """∫ (x·Φ)^order·φ dx up to a."""
+    """∫ (x·Φ)^order·φ dx from −∞ to a."""
     from scipy.special import ndtr
 
     below, density = ndtr(a), Normal().pdf(a)
@@ -127,7 +127,7 @@ def _up_to(order: Order, a: Floats) -> Floats:
 
 
 def _beyond(order: Order, a: Floats) -> Floats:
-    """∫ (x·Φ)^order·φ dx from a on."""
+    """∫ (x·Φ)^order·φ dx from a to ∞."""
     from scipy.special import ndtr
 
     below, above, density = ndtr(a), ndtr(-a), Normal().pdf(a)
@@ -139,6 +139,6 @@ def _beyond(order: Order, a: Floats) -> Floats:
             return np.asarray(ndtr(-math.sqrt(2) * a) / (2 * math.sqrt(math.pi)) + density * below)
         case 2:
             cubes = ndtr(-math.sqrt(3) * a) / (2 * math.pi * math.sqrt(3))
-            # 1 - Φ³, without a difference of ones
+            # (1 - Φ³) / 3 without cancellation
             rest = above * (1 + below + below**2) / 3
             return np.asarray(rest + bounded * below**2 * density + density**2 * below + cubes)

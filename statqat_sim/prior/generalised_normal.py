@@ -12,7 +12,7 @@ from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
 from statqat_sim.prior.scaled import Scaled
 
 LEAST, MOST = 0.2, 20.0
-"""The shapes that `fit` chooses from."""
+"""The range of shapes that `fit` chooses from."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class GeneralisedNormal(SymmetricPrior):
 
     @property
     def mean_magnitude(self) -> float:
-        """Mean of |x|, which rises with `beta`."""
+        """E|x|, which increases with `beta`."""
         first, second, third = (math.lgamma(k / self.beta) for k in (1, 2, 3))
         return math.exp(second - (first + third) / 2)
 
@@ -64,7 +64,7 @@ class GeneralisedNormal(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """By two moments about 0: the mean of |x| and the mean of x² choose β within 0.2 … 20."""
+        """Fit by two moments about 0: the means of |x| and of x² determine β in [0.2, 20]."""
         from scipy.optimize import brentq
 
         x = finite(data)

@@ -1,4 +1,4 @@
-"""What ReLU makes of a normal distribution."""
+"""The distribution of ReLU of a normal input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statqat_sim.prior.scaled import Scaled
 
 @dataclass(frozen=True)
 class HalfNormal(Prior):
-    """max(x, 0) of a standard normal x: half of all inputs are 0. Mean 0.399, mean square ½."""
+    """max(x, 0) of a standard normal x, not normalised: half of all inputs are 0; mean 0.399, mean square ½."""
 
     name = "half_normal"
     second_moment = 0.5
@@ -34,6 +34,6 @@ class HalfNormal(Prior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood of the inputs above 0: their root mean square."""
+        """Fit the scale by maximum likelihood of the inputs above 0: their RMS."""
         x = finite(data)
         return Scaled.to(cls(), float(np.sqrt(np.mean(np.square(x[x > 0])))) if (x > 0).any() else 0.0)

@@ -12,9 +12,9 @@ from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
 from statqat_sim.prior.scaled import Scaled
 
 B = math.sqrt(0.5)
-"""Mean of |x|."""
+"""The scale b = E|x| at variance 1."""
 FAR = 1e4
-"""Beyond it the density is 0 in float64."""
+"""Beyond this the density underflows to 0 in float64."""
 
 
 @dataclass(frozen=True)
@@ -43,5 +43,5 @@ class Laplace(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood about 0: by the mean of |x|."""
+        """Fit the scale by maximum likelihood about 0: the mean of |x|."""
         return Scaled.to(cls(), float(np.mean(np.abs(finite(data)))) / B)

@@ -12,10 +12,10 @@ from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
 from statqat_sim.prior.scaled import Scaled
 
 UNIT = math.sqrt(3) / math.pi
-"""What the variable of the textbook is multiplied by, for variance 1."""
+"""The factor of the standard logistic variable that gives variance 1."""
 
 FAR = 1e4
-"""Beyond it the density is 0 in float64."""
+"""Beyond this the density underflows to 0 in float64."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Logistic(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood about 0, of the scale."""
+        """Fit the scale by maximum likelihood about 0."""
         from scipy.optimize import minimize_scalar
 
         x = finite(data)
@@ -64,7 +64,7 @@ class Logistic(SymmetricPrior):
 
 
 def _dilogarithm(w: Floats) -> Floats:
-    """-Li2(-w) for 0 <= w <= 1; below 0.05 by its series, which has no 1 + w to round."""
+    """-Li2(-w) for 0 <= w <= 1; below 0.05 by its series, which avoids rounding 1 + w."""
     from scipy.special import spence
 
     terms = [(-1) ** (k + 1) / k**2 for k in range(1, 14)]

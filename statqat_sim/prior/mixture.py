@@ -14,7 +14,7 @@ from statqat_sim.prior.base import Floats, Order, Prior
 
 @dataclass(frozen=True)
 class Mixture(Prior):
-    """Each input comes from one of `parts`, with the probability in `weights`; neither mean nor variance is adjusted.
+    """A mixture: inputs come from `parts` with probabilities `weights`; neither mean nor variance is normalised.
 
     >>> from statqat_sim.prior import Mixture, Normal, Scaled
     >>> Mixture((0.999, 0.001), (Normal(), Scaled(Normal(), 30))).second_moment
@@ -70,7 +70,7 @@ class Mixture(Prior):
         return np.asarray(self._mean(lambda part: part.lower(order, x)))
 
     def cell_moments(self, edges: Floats, orders: tuple[Order, ...] = (0, 1, 2)) -> tuple[Floats, ...]:
-        """See `Prior.cell_moments`; each part has a middle of its own."""
+        """See `Prior.cell_moments`; delegated to the parts, since each has its own `middle`."""
         cells = [part.cell_moments(edges, orders) for part in self.parts]
         return tuple(
             np.asarray(sum(weight * moments[i] for weight, moments in zip(self.weights, cells, strict=True)))

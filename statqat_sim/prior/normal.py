@@ -37,5 +37,5 @@ class Normal(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood about 0: the root mean square."""
+        """Fit the scale by maximum likelihood about 0: the RMS."""
         return Scaled.to(cls(), float(np.sqrt(np.mean(np.square(finite(data))))))

@@ -1,4 +1,4 @@
-"""A distribution, stretched."""
+"""A distribution with another scale."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Scaled(Prior):
 
     @classmethod
     def to(cls, prior: Prior, factor: float) -> Scaled:
-        """What a fit found.
+        """The prior with a fitted factor.
 
         Raises:
-            ValueError: if the data has no width, as where all of it is zero.
+            ValueError: if the factor is not finite and above zero, as for data of zeros.
         """
         if not (math.isfinite(factor) and factor > 0):
             raise ValueError(f"data of scale {factor}: no {prior.name} prior fits; allowed: data that is not all zero")

@@ -33,12 +33,12 @@ class StudentT(SymmetricPrior):
 
     @property
     def _unit(self) -> float:
-        """What the variable of the textbook is multiplied by."""
+        """The factor of the standard t variable that gives variance 1."""
         return math.sqrt((self.nu - 2) / self.nu)
 
     @property
     def _peak(self) -> float:
-        """Density of the textbook's variable at 0."""
+        """The density of the standard t variable at 0."""
         nu = self.nu
         return math.exp(math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2)) / math.sqrt(nu * math.pi)
 
@@ -68,7 +68,7 @@ class StudentT(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood about 0, of ν in 2.05 … 100 and of the scale together."""
+        """Fit ν in [2.05, 100] and the scale together by maximum likelihood about 0."""
         from scipy.optimize import minimize
 
         x = finite(data)

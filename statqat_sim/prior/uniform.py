@@ -16,7 +16,7 @@ END = math.sqrt(3)
 
 @dataclass(frozen=True)
 class Uniform(SymmetricPrior):
-    """All of -√3 … √3 alike: mean 0, variance 1."""
+    """Uniform on [-√3, √3]: mean 0, variance 1."""
 
     name = "uniform"
     second_moment = 1.0
@@ -32,5 +32,5 @@ class Uniform(SymmetricPrior):
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
-        """Maximum likelihood about 0: by the largest |x|."""
+        """Fit the scale by maximum likelihood about 0: the largest |x|."""
         return Scaled.to(cls(), float(np.max(np.abs(finite(data)))) / END)

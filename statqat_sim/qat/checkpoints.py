@@ -23,7 +23,7 @@ class Checkpointed:
     processes, which all of them come together for, the whole.
 
     Args:
-        model: a prepared model, not `DistributedDataParallel` around it, which has other names.
+        model: a prepared model, or what torch wraps around it.
 
     Raises:
         TypeError: if `model` is none.

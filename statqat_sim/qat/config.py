@@ -62,7 +62,7 @@ class QATConfig:
         everything: dict[str, Any] = {"weight": weight, "input": input, "output": output, "grad_output": grad_output}
         everything["matmul"] = matmul
         said = {key: value for key, value in everything.items() if value is not None}
-        object.__setattr__(self, "rules", rules_of([*([said] if said else []), *rules]))
+        object.__setattr__(self, "rules", rules_of(said, rules))
         object.__setattr__(self, "exact", exact)
 
     @classmethod
@@ -119,16 +119,22 @@ class QATConfig:
         """The last rule that matches."""
         return next((rule for rule in reversed(self.rules) if rule.matches(name, type_name)), None)
 
-    def require_matches(self, modules: Mapping[str, str]) -> None:
+    def require_matches(self, modules: Mapping[str, str], others: Iterable[tuple[str, str]] = ()) -> None:
         """Check that every rule is about some module.
 
         Args:
             modules: the class of every module that can be quantized, by its qualified name.
+            others: names and classes of modules that rules may skip, and cannot quantize.
 
         Raises:
             ValueError: with every rule that matches none, and the nearest names.
         """
-        idle = [rule for rule in self.rules if not any(rule.matches(*module) for module in modules.items())]
+        skippable = [*modules.items(), *others]
+        idle = [
+            rule
+            for rule in self.rules
+            if not any(rule.matches(*module) for module in (skippable if rule.skip else modules.items()))
+        ]
         if idle:
             lines = (
                 f"no module that can be quantized is meant by the rule {rule}{_nearest(rule, modules)}" for rule in idle

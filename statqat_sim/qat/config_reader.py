@@ -12,6 +12,7 @@ from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.qat.config_rules import (
     ROLES,
     Role,
+    calibration_problems,
     default_quantizer,
     format_problems,
     lsq_problems,
@@ -39,6 +40,8 @@ MATMUL = "matmul"
 CONFIG_KEYS = ("exact", "rules", *ROLES, MATMUL)
 RULE_KEYS = ("match", "type", "skip", *ROLES, MATMUL)
 TENSOR_KEYS = ("format", "quantizer", "per", "dynamic", "update_every", "gradient")
+FORMAT_KEYS = ("element", "scales", "extends")
+"""Of formats: one of them stands in each, and none in a tensor's mapping."""
 
 Value = TypeVar("Value")
 
@@ -56,15 +59,17 @@ def read_mapping(values: Mapping[str, Any]) -> tuple[tuple[Rule, ...], bool]:
     return _config(Located.of(values), Reader())
 
 
-def rules_of(rules: Iterable[Any]) -> tuple[Rule, ...]:
-    """Rules that are objects or mappings.
+def rules_of(everything: Mapping[str, Any], rules: Iterable[Any]) -> tuple[Rule, ...]:
+    """The rule that keywords make for every module, if there are any, and others: objects or mappings.
 
     Raises:
         SpecError: with every problem found.
     """
-    reader = Reader()
-    read = reader.rules(Located.of(list(rules), ("rules",)))
-    return reader.sound(read)
+    reader, file = Reader(), "QATConfig"
+    first = [reader.rule(Located.of(everything, file=file))] if everything else []
+    listed = reader.rules(Located.of(list(rules), ("rules",), file))
+    read = reader.sound((*first, *(listed or ())))
+    return tuple(rule for rule in read if rule is not None)
 
 
 def tensor_config(role: Role, spelled: Any) -> TensorConfig:
@@ -88,6 +93,11 @@ def _config(root: Located, reader: Reader) -> tuple[tuple[Rule, ...], bool]:
         reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(ROLES)}"))
     rules = reader.sound((*everything, *(listed or ())))
     return tuple(rule for rule in rules if rule is not None), exact
+
+
+def _is_format(keys: Collection[str]) -> bool:
+    """Whether a mapping is a format itself, not a tensor's that names one."""
+    return "format" not in keys and any(key in keys for key in FORMAT_KEYS)
 
 
 def _of_everything(root: Located) -> Located:
@@ -152,7 +162,7 @@ class Reader:
         """One tensor: null, a format, or a mapping."""
         if node.value is None or isinstance(node.value, TensorConfig):
             return node.value
-        if not isinstance(node.value, dict) or "element" in node.value:
+        if not isinstance(node.value, dict) or _is_format(node.value):
             node = Located({"format": node}, node.file, node.line, node.column, node.path)
         if not self.is_mapping(node, TENSOR_KEYS):
             return None
@@ -209,7 +219,8 @@ class Reader:
         self.problems.extend(placed(node, found, node))
         quantizer, format = self._quantizer(node, role, format)
         keys = {**role_defaults(role, format), **said}
-        self.problems.extend(placed(node, lsq_problems(format, keys), node))
+        found = [*lsq_problems(format, quantizer, keys), *calibration_problems(role, quantizer, keys)]
+        self.problems.extend(placed(node, found, node))
         return TensorConfig(format=format, quantizer=quantizer, **keys) if len(self.problems) == known else None
 
     def _quantizer(self, node: Located, role: Role, format: Format) -> tuple[StateQuantizer | None, Format]:
@@ -217,10 +228,8 @@ class Reader:
         child = node.value.get("quantizer")
         if isinstance(format, BlockFormat):
             return None, self._searched(child, format) if child else format
-        if child is None:
-            return default_quantizer(role), format
-        quantizer = read_quantizer(child, self.problems)
-        self.problems.extend(placed(node, quantizer_problems(quantizer), node))
+        quantizer = read_quantizer(child, self.problems) if child else default_quantizer(role)
+        self.problems.extend(placed(node, quantizer_problems(quantizer, format), node))
         return quantizer, format
 
     def _searched(self, node: Located, format: BlockFormat) -> Format:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.quantizer import Analytic, Iterative, StateQuantizer
-from statqat_sim.spec.base import KeyProblem
+from statqat_sim.quantizer import Analytic, Iterative, StateQuantizer, Unscaled
+from statqat_sim.quantizer.chooser import Chooser
+from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
@@ -17,6 +18,8 @@ Per: TypeAlias = Literal["tensor", "channel"]
 Gradient: TypeAlias = Literal["clipped", "ste", "lsq"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
+OF_DATA: Mapping[str, float | None] = {"weights": None, "norm": 2.0}
+"""Options of quantizers that need the data themselves, and what they are where nobody gave them."""
 WORDS: Mapping[str, tuple[str, ...]] = {"per": get_args(Per), "gradient": get_args(Gradient)}
 
 
@@ -58,18 +61,41 @@ def is_quantizer(value: object) -> bool:
     return hasattr(value, "choose") and not isinstance(value, type)
 
 
-def quantizer_problems(quantizer: StateQuantizer | None) -> Iterator[KeyProblem]:
-    """Why a quantizer is none that tensors can be quantized with."""
+def quantizer_problems(quantizer: StateQuantizer | None, format: Format) -> Iterator[KeyProblem]:
+    """Why a quantizer is none that tensors can be quantized with in a format."""
     if getattr(quantizer, "zero_point", False):
         yield "quantizer", "zero-points are not for training; allowed: scales alone, zero_point=False"
+    is_wide = isinstance(format, NumberFormat) and format.bits > MAX_TABLE_BITS
+    if is_wide and isinstance(quantizer, Chooser):
+        what = f"{quantizer!r} lists a format's values, up to {MAX_TABLE_BITS} bits; {format.name} has {format.bits}"
+        yield "quantizer", f"{what}; allowed: none, which is a cast, or minmax"
 
 
-def lsq_problems(format: Format, values: Mapping[str, Any]) -> Iterator[KeyProblem]:
+def calibration_problems(
+    role: Role, quantizer: StateQuantizer | None, values: Mapping[str, Any]
+) -> Iterator[KeyProblem]:
+    """Why calibration, which keeps no data but their histogram, cannot choose as a quantizer's options want it."""
+    if role == "weight" or values["dynamic"] is True or not isinstance(quantizer, Chooser):
+        return
+    options = [name for name, usual in OF_DATA.items() if _is_other(getattr(quantizer, name, usual), usual)]
+    if options:
+        told = f"{' and '.join(options)} of {quantizer!r} cannot be heeded for {role}, whose scale is for a histogram"
+        yield "quantizer", f"{told}; allowed: dynamic: true, or a quantizer without"
+
+
+def _is_other(value: Any, usual: float | None) -> bool:
+    """Whether an option was given; arrays have no one answer to ==."""
+    return value is not None if usual is None else value != usual
+
+
+def lsq_problems(format: Format, quantizer: StateQuantizer | None, values: Mapping[str, Any]) -> Iterator[KeyProblem]:
     """Why no scale can be learned, where one is to be."""
     if values["gradient"] != "lsq":
         return
     if isinstance(format, BlockFormat):
         yield "gradient", f"'lsq' learns a scale, and {format.name} finds its own; allowed: clipped, ste"
+    elif isinstance(quantizer, Unscaled):
+        yield "gradient", "'lsq' learns a scale, and the quantizer none has none; allowed: clipped, ste"
     elif values["dynamic"] is True:
         yield "gradient", "'lsq' learns a scale, and a dynamic one is found anew each time; allowed: clipped, ste"
 

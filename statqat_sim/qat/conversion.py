@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
+from torch.nn.utils.parametrize import is_parametrized
 
 from statqat_sim.errors import shown
 from statqat_sim.qat.keys import is_stochastic
@@ -15,6 +16,7 @@ from statqat_sim.qat.modes import layers, quantizers, require_quantizers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import require_values
+from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,34 +48,43 @@ def convert(model: Model) -> Model:
     Forward gives what it gave before, bit for bit: each weight is decoded and compared before anything is changed.
     Formats that round at random do so once, here. Parameters that layers share become codes that they share. There is
     no training afterwards: quantizers of gradients go, and so do statistics. Weights that no format was given stay
-    what they are.
+    what they are. A model of which a part is converted is converted to the end.
 
     Args:
         model: a prepared model.
 
     Returns:
         The same model. Its `state_dict` has `packed_weight.codes` and `.scale` (of blocks: what the format stores)
-        where `weight` was, and the scales of inputs and outputs.
+        where `weight` was, and the scales of inputs and outputs; each beside the name and the hash of its format, so
+        that `load_state_dict` refuses those of another. `weight` can still be read: each time it is decoded anew.
 
     Raises:
         TypeError: if `model` is none.
         ValueError: if the model is not prepared, quantizes gradients alone, is converted already, is spread over
             processes or has no values, has quantizers in mode "float", or weights that are no parameters.
         RuntimeError: if scales are missing: every one is named. Nothing was changed then.
+
+    Warns:
+        UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.
     """
     _require_prepared(model)
-    jobs = list(_jobs(model))
-    for job in jobs:
-        put(job.layer, job.parameter, job.packed)
-    for _, layer in layers(model):
-        freeze(layer)
+    warn_of_stale_scales(model)
+    with torch.inference_mode(False), torch.no_grad():
+        for layer in unconverted(model).values():
+            layer.settle()
+        for job in list(_jobs(model)):
+            put(job.layer, job.parameter, job.packed)
+        for layer in unconverted(model).values():
+            freeze(layer)
     return model
 
 
 def put(layer: Quantized, parameter: str, packed: PackedWeight) -> None:
     """Let a layer compute with codes in place of a parameter."""
-    layer.register_parameter(parameter, None)
-    layer._modules.pop(f"{parameter}_quantizer", None)
+    del layer._parameters[parameter]
+    quantizer = layer._modules.pop(f"{parameter}_quantizer")
+    assert isinstance(quantizer, TensorQuantizer)
+    quantizer.became = (packed,)
     layer.add_module(f"packed_{parameter}", packed)
 
 
@@ -86,10 +97,16 @@ def freeze(layer: Quantized) -> None:
         if scale is not None:
             del quantizer.scale
             quantizer.register_buffer("scale", scale.detach().clone())
+        quantizer.stamp(quantizer.config.format, quantizer.device)
+
+
+def unconverted(model: nn.Module) -> dict[str, Quantized]:
+    """The layers that `convert` has yet to change, by their qualified names."""
+    return {name: layer for name, layer in layers(model) if any(not one.is_persistent for _, one in layer.quantizers())}
 
 
 def is_converted(model: nn.Module) -> bool:
-    """Whether `convert` has been here."""
+    """Whether `convert` has been here, or in a part of the model."""
     frozen = any(quantizer.is_persistent for _, quantizer in quantizers(model))
     return frozen or any(True for _ in packed_weights(model))
 
@@ -110,9 +127,9 @@ def packed_weights(model: nn.Module) -> Iterator[tuple[str, str, PackedWeight]]:
 
 
 def _require_prepared(model: nn.Module) -> None:
-    if is_converted(model):
+    if is_converted(model) and not unconverted(model):
         raise ValueError("the model is converted already")
-    found = require_quantizers(model)
+    found = {name: each for name, each in require_quantizers(model).items() if not each.is_persistent}
     if quantizes_gradients_alone(model):
         raise ValueError(NOTHING)
     if spread := [name for name, parameter in model.named_parameters() if isinstance(parameter, DTensor)]:
@@ -130,24 +147,24 @@ def _require_prepared(model: nn.Module) -> None:
 def _jobs(model: nn.Module) -> Iterator[_Job]:
     """All parameters that become codes; those that are shared, and quantized alike, once."""
     known: dict[int, list[PackedWeight]] = {}
-    with torch.inference_mode(False), torch.no_grad():
-        for name, layer in layers(model):
-            for parameter in layer.weights:
-                weight, quantizer = getattr(layer, parameter), layer._modules.get(f"{parameter}_quantizer")
-                if not isinstance(quantizer, TensorQuantizer):
-                    continue
-                if parameter not in layer._parameters:
-                    raise ValueError(_computed(f"{name}.{parameter}".removeprefix(".")))
-                packed = _packed(f"{name}.{parameter}", weight, quantizer)
-                alike = known.setdefault(id(weight), [])
-                packed = next((other for other in alike if _is_same(packed, other)), packed)
-                alike.append(packed)
-                yield _Job(name, layer, parameter, packed)
+    for name, layer in layers(model):
+        for parameter, quantizer in layer.weight_quantizers():
+            if parameter not in layer._parameters:
+                raise ValueError(_computed(f"{name}.{parameter}".removeprefix("."), layer, parameter))
+            weight = getattr(layer, parameter)
+            packed = _packed(f"{name}.{parameter}", weight, quantizer)
+            alike = known.setdefault(id(weight), [codes for other in quantizer.sharers for codes in other.became])
+            packed = next((other for other in alike if _is_same(packed, other)), packed)
+            alike.append(packed)
+            yield _Job(name, layer, parameter, packed)
 
 
-def _computed(name: str) -> str:
-    what = f"{name} is no parameter: a hook, such as weight_norm's, computes it"
-    return f"{what}; allowed: parameters; call torch.nn.utils.remove_weight_norm or its like first"
+def _computed(name: str, layer: nn.Module, parameter: str) -> str:
+    if is_parametrized(layer, parameter):
+        by, call = "a parametrization", f"torch.nn.utils.parametrize.remove_parametrizations(layer, {parameter!r})"
+    else:
+        by, call = "a hook, such as weight_norm's,", "torch.nn.utils.remove_weight_norm or its like"
+    return f"{name} is no parameter: {by} computes it; allowed: parameters; call {call} first"
 
 
 def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
@@ -161,7 +178,7 @@ def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeig
 def _is_same(one: PackedWeight, other: PackedWeight) -> bool:
     if one.packing != other.packing:
         return False
-    return all(_same_bits(*pair) for pair in zip(one.buffers(), other.buffers(), strict=True))
+    return all(_same_bits(*pair) for pair in zip(one.arrays(), other.arrays(), strict=True))
 
 
 def _same_bits(one: Tensor, other: Tensor) -> bool:

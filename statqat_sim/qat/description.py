@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 import torch
 
 from statqat_sim.errors import Problem
-from statqat_sim.qat.config_rules import Role, default_quantizer
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.matmul_keys import matmul_hash, matmul_of, matmul_text
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.quantizer_keys import quantizer_keys, read_quantizer
 from statqat_sim.qat.rules import TensorConfig
+from statqat_sim.quantizer import MinMax, StateQuantizer
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.format import Format
@@ -119,9 +120,10 @@ def _weight_keys(weight: SavedWeight, formats: dict[str, str]) -> dict[str, Any]
 
 
 def _activation_keys(tensor: TensorConfig, formats: dict[str, str]) -> dict[str, Any]:
-    """Only a dynamic scale still has a use for its quantizer."""
+    """A scale that is kept has no more use for its quantizer."""
     keys = {"format": _known(tensor.format, formats), "per": tensor.per, "dynamic": tensor.dynamic}
-    return {**keys, "quantizer": quantizer_keys(tensor.quantizer)} if tensor.dynamic and tensor.quantizer else keys
+    is_kept = tensor.is_scaled and not tensor.dynamic
+    return keys if is_kept or tensor.quantizer is None else {**keys, "quantizer": quantizer_keys(tensor.quantizer)}
 
 
 def _known(format: Format, formats: dict[str, str]) -> str:
@@ -174,7 +176,7 @@ def _weight(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> S
 def _activation(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> TensorConfig:
     format = _known_of(name, keys["format"], "its format", formats)
     problems: list[Problem] = []
-    quantizer = None if isinstance(format, BlockFormat) else default_quantizer("input")
+    quantizer: StateQuantizer | None = None if isinstance(format, BlockFormat) else MinMax()
     if "quantizer" in keys:
         quantizer = read_quantizer(Located.of(keys["quantizer"], (name,)), problems)
     if problems:

@@ -12,11 +12,11 @@ from torch import Tensor, distributed
 from torch.distributed import ProcessGroup, ReduceOp
 
 from statqat_sim.errors import shown
-from statqat_sim.histogram import MANTISSA_BITS, Histogram
+from statqat_sim.histogram import BIN_MANTISSA_BITS, Histogram
 from statqat_sim.histogram.bins import Occupied, occupied
 from statqat_sim.plan.reduction import SIGN_AND_EXPONENT
 
-BINS = 1 << (SIGN_AND_EXPONENT + MANTISSA_BITS)
+BINS = 1 << (SIGN_AND_EXPONENT + BIN_MANTISSA_BITS)
 ROWS = 16
 """Channels whose tables go over the wire together: 8 MiB of counts and sums."""
 

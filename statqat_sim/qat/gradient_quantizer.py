@@ -1,4 +1,8 @@
-"""A tensor whose gradient is quantized on its way back."""
+"""A tensor whose gradient is quantized on its way back.
+
+What is not finite in it stays what it is, in every format: a format that saturates would make a finite number of an
+overflow, which torch's GradScaler is to see.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +41,8 @@ class _QuantizedGradient(torch.autograd.Function):
             quantizer, channel_axis = ctx.choice
             scale = choose_scale(gradient, format=ctx.format, quantizer=quantizer, channel_axis=channel_axis)
         options = {"format": ctx.format, "axis": ctx.axis, "exact": ctx.exact}
-        result = fake_quantize(gradient, scale, seed, gradient="ste", **options)
+        quantized = fake_quantize(gradient, scale, seed, gradient="ste", **options)
+        result = torch.where(torch.isfinite(gradient), quantized, gradient)
         return result, None, None, None, None, None, None
 
 

@@ -37,7 +37,7 @@ def elements(shape: Sequence[int], gradient: str, axis: int) -> int:
 
 
 def gradient_of_scale(gradient: Tensor, x: Tensor, scale: Tensor, codes: Tensor, format: str, count: int) -> Tensor:
-    """Σ gradient · (q - x / scale), or · q where x is clipped; divided by √(elements of a scale · largest value).
+    """Σ gradient · (q - x / scale), or · q where x is clipped; divided by √(elements of a scale · Q_P).
 
     Source: Esser et al., Learned Step Size Quantization, ICLR 2020, equation 3 and section 2.2.
 
@@ -53,8 +53,7 @@ def gradient_of_scale(gradient: Tensor, x: Tensor, scale: Tensor, codes: Tensor,
     inside = _is_inside(quotient, format)
     slopes = gradient.to(torch.float32) * torch.where(inside, codes - quotient, codes)
     each = count / max(scale.numel(), 1)
-    largest = max(abs(limit) for limit in _limits(format))
-    return slopes.sum_to_size(scale.shape) / math.sqrt(max(each, 1) * largest)
+    return slopes.sum_to_size(scale.shape) / math.sqrt(max(each, 1) * _positive_limit(format))
 
 
 def _quotient(x: Tensor, scale: Tensor | None) -> Tensor:
@@ -71,6 +70,12 @@ def _limits(format: str) -> tuple[float, float]:
     spec = format_of(format)
     assert isinstance(spec, NumberFormat)  # `is_clipped` asks
     return spec.min, spec.max
+
+
+def _positive_limit(format: str) -> float:
+    """Q_P: the greatest value; of a format without any above zero the magnitude of the least."""
+    least, greatest = _limits(format)
+    return greatest if greatest > 0 else -least
 
 
 _limits._dynamo_marked_constant = True  # type: ignore[attr-defined]

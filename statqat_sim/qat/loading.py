@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from statqat_sim.errors import did_you_mean
 from statqat_sim.qat.config import QATConfig
-from statqat_sim.qat.config_rules import Role, default_quantizer
+from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
 from statqat_sim.qat.modes import layers
@@ -26,6 +26,8 @@ from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
 from statqat_sim.qat.saving import SUFFIX, file_of
 from statqat_sim.qat.sums import changed
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.qat.wrappers import unwrapped
+from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.block import BlockFormat
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -55,11 +57,13 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     file = file_of(path)
     require_module(model)
     description, tensors = _read(file)
-    problems = list(_problems(model, description, tensors))
+    inner = unwrapped(model)
+    problems = list(_problems(inner, description, tensors))
     if problems:
         raise ValueError("\n".join(f"{file}: {problem}" for problem in problems))
-    _rebuild(model, description, tensors)
-    _fill(model, tensors)
+    with torch.inference_mode(False):
+        _rebuild(inner, description, tensors)
+        _fill(inner, tensors)
     return model
 
 
@@ -139,7 +143,7 @@ def _expected(
             for buffer, kind in weight.packing.buffers.items():
                 known[f"{prefix}packed_{parameter}.{buffer}"] = kind
         for role, tensor in layer.activations.items():
-            if not (tensor.dynamic or isinstance(tensor.format, BlockFormat)):
+            if tensor.is_scaled and not tensor.dynamic:
                 key = f"{prefix}{role}_quantizer.scale"
                 saved = tensors[key].numel() if key in tensors else 1
                 shape = _channel_shape(name, role, modules, saved) if tensor.per == "channel" else (1,)
@@ -211,7 +215,7 @@ def _rule(name: str, layer: SavedLayer, description: Description) -> Rule:
     config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in {**below, **layer.activations}.items()}
     if layer.weights:
         format = next(iter(layer.weights.values())).packing.format
-        quantizer = None if isinstance(format, BlockFormat) else default_quantizer("weight")
+        quantizer = None if isinstance(format, BlockFormat) else MinMax()
         config["weight"] = TensorConfig(format=format, quantizer=quantizer)
     return Rule(match=glob.escape(name), layer=LayerConfig(**config, matmul=layer.matmul))
 
@@ -233,7 +237,7 @@ def _take_scale(quantizer: TensorQuantizer, scale: Tensor | None) -> None:
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy every tensor to its place; what was on the meta device gets memory, shared where it was shared."""
-    state = model.state_dict(keep_vars=True)
+    state = {name: own for name, own in model.state_dict(keep_vars=True).items() if name in tensors}  # stamps are there
     made: dict[int, Any] = {}
     for name, own in state.items():
         if not own.is_meta:

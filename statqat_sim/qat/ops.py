@@ -44,7 +44,7 @@ def fake_quantize(
     gradient: str = "clipped",
     exact: bool = True,
 ) -> Tensor:
-    """What x decodes to when it was encoded: in float32, cast once to x's dtype; contiguous.
+    """What x decodes to when it was encoded: in float32, cast once to x's dtype; contiguous, or channels last as x is.
 
     Args:
         x: floats.
@@ -99,9 +99,22 @@ def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format:
     codec = codec_for(format, x)
     is_wide = x.dtype == torch.float64 and not isinstance(codec.format, BlockFormat)
     # in torch's own memory, which may be resized
-    out = torch.empty(x.shape, dtype=torch.float64 if is_wide else torch.float32, device=x.device)
+    out = _room(x, torch.float64 if is_wide else torch.float32)
     codec.fake_quantize(x, scale=scale, axis=axis, out=out, seed=word(seed))
     return out.to(x.dtype)
+
+
+def _room(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor of x's shape."""
+    return torch.empty(x.shape, dtype=dtype, device=x.device, memory_format=_memory_format(x))
+
+
+def _memory_format(x: Tensor) -> torch.memory_format:
+    """Channels last where x has them so, and convolutions want them so; whatever else has strides comes out without."""
+    known = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if x.ndim in known and not x.is_contiguous() and x.is_contiguous(memory_format=known[x.ndim]):
+        return known[x.ndim]
+    return torch.contiguous_format
 
 
 def word(seed: Tensor | None) -> int | None:
@@ -118,7 +131,7 @@ def _choose_scale(x: Tensor, format: str, quantizer: str, channel_axis: int | No
 
 
 def _fake_of_quantized(x: Tensor, *_: Any) -> Tensor:
-    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    return _room(x, x.dtype)
 
 
 def _fake_of_scale(x: Tensor, format: str, quantizer: str, channel_axis: int | None) -> Tensor:
@@ -172,7 +185,7 @@ class _FakeQuantize(torch.autograd.Function):
         if exact:
             return OPERATION(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
         values = traced_codec(format).fake_quantize(x, scale=scale, axis=axis, seed=word(seed))
-        return values.to(x.dtype)  # type: ignore[no-any-return]
+        return values.to(x.dtype, memory_format=_memory_format(x))  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:

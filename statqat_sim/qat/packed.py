@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from statqat_sim import layouts
 from statqat_sim.geometry import Geometry
@@ -16,6 +16,7 @@ from statqat_sim.layouts.bits import BYTE
 from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
 from statqat_sim.qat.keys import codec_for, format_key, format_of
 from statqat_sim.qat.ops import word
+from statqat_sim.qat.stamps import Stamped
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
@@ -81,8 +82,8 @@ class Packing:
         return BYTE * self.nbytes / count if count else math.nan
 
 
-class PackedWeight(nn.Module):
-    """Buffers of codes and scales; `forward` gives the weight that they stand for.
+class PackedWeight(Stamped):
+    """Buffers of codes and scales, and of what format they are; `forward` gives the weight that they stand for.
 
     Args:
         packing: what the buffers hold.
@@ -96,6 +97,7 @@ class PackedWeight(nn.Module):
         self.format_key = format_key(packing.format)
         for name in packing.buffers:
             self.register_buffer(name, buffers[name])
+        self.stamp(packing.format, buffers[CODES].device, packing.shape)
 
     @classmethod
     def of(cls, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
@@ -103,12 +105,13 @@ class PackedWeight(nn.Module):
         format, axis = quantizer.config.format, quantizer.layout.axis
         scale = quantizer.scale_for(weight)
         seed = quantizer.draw_seed()
-        if scale is None:
+        if isinstance(format, BlockFormat):
             packing = Packing(format=format, shape=tuple(weight.shape), axis=axis)
             buffers = _of_blocks(weight, packing, seed)
         else:
-            packing = Packing(format=format, shape=tuple(weight.shape), axis=axis, channels=tuple(scale.shape))
-            buffers = _of_numbers(weight, scale.detach(), format, seed)
+            channels = (1,) if scale is None else tuple(scale.shape)
+            packing = Packing(format=format, shape=tuple(weight.shape), axis=axis, channels=channels)
+            buffers = _of_numbers(weight, scale, format, seed)
         return cls(packing, weight.dtype, buffers)
 
     @classmethod
@@ -119,17 +122,20 @@ class PackedWeight(nn.Module):
             packing, dtype, {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in known}
         )
 
+    def arrays(self) -> list[Tensor]:
+        """Codes, then scales."""
+        return [getattr(self, name) for name in self.packing.names]
+
     def forward(self) -> Tensor:
-        packing = self.packing
-        codes, *scales = (getattr(self, name) for name in packing.names)
+        packing, (codes, *scales) = self.packing, self.arrays()
         return torch.ops.statqat.decode_weight(  # type: ignore[no-any-return]
             codes, scales, self.format_key, packing.shape, packing.axis, self.dtype
         )
 
     @property
     def nbytes(self) -> int:
-        """Of the buffers, as they are."""
-        return sum(buffer.nbytes for buffer in self.buffers())
+        """Of codes and scales, as they are."""
+        return sum(array.nbytes for array in self.arrays())
 
     @property
     def bits_per_element(self) -> float:
@@ -159,14 +165,15 @@ class PackedWeight(nn.Module):
 
 def encoded(x: Tensor, scale: Tensor | None, seed: Tensor | None, key: str) -> Tensor:
     """The codes of a number format: of quotients in float32, of float64 too, as `Codec.fake_quantize` has it."""
-    wide = x.to(torch.float32)
-    codes: Tensor = codec_for(key, x).encode(wide if scale is None else wide / scale, seed=word(seed))
+    codes: Tensor = codec_for(key, x).encode(x if scale is None else x.to(torch.float32) / scale, seed=word(seed))
     return codes
 
 
-def _of_numbers(weight: Tensor, scale: Tensor, format: Format, seed: Tensor | None) -> dict[str, Tensor]:
-    codes = encoded(weight.detach(), scale, seed, format_key(format))
-    return {CODES: to_dense(codes, format.bits), SCALE: scale.to(torch.float32, copy=True)}
+def _of_numbers(weight: Tensor, scale: Tensor | None, format: Format, seed: Tensor | None) -> dict[str, Tensor]:
+    """Codes, and the scales; of what has none, 1."""
+    kept = torch.ones(1, device=weight.device) if scale is None else scale.detach()
+    codes = encoded(weight.detach(), None if scale is None else kept, seed, format_key(format))
+    return {CODES: to_dense(codes, format.bits), SCALE: kept.to(torch.float32, copy=True)}
 
 
 def _of_blocks(weight: Tensor, packing: Packing, seed: Tensor | None) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -11,12 +12,14 @@ from torch import nn
 
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_rules import Role
+from statqat_sim.qat.layer_check import require_layers_fit
 from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
 from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
+from statqat_sim.qat.subclasses import told_of, unknown_subclasses
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -49,22 +52,31 @@ def prepare(model: Model, config: QATConfig) -> Model:
     Raises:
         TypeError: if `config` is no `QATConfig`, or `model` no module.
         ValueError: if the model is prepared already, a rule matches no module that can be quantized, all rules skip, no
-            layer has the tensors that they are about, or layers cannot multiply by the accelerator that their rule
-            names; then nothing was changed.
+            layer has the tensors that they are about, a layer has not the axes or channels of its formats, or cannot
+            multiply by the accelerator that its rule names; then nothing was changed.
+
+    Warns:
+        UserWarning: with the layers that a rule would be about, were their class not a subclass of a known one.
     """
     if not isinstance(config, QATConfig):
         allowed = "a QATConfig, such as QATConfig(weight='mxfp4') or QATConfig.from_dict(...)"
         raise TypeError(f"config is a {type(config).__name__}; allowed: {allowed}")
     require_floats(model)
     candidates = {name: module for name, module in model.named_modules() if type(module) in REGISTERED}
-    config.require_matches({name: type(module).__name__ for name, module in candidates.items()})
+    others = unknown_subclasses(model)
+    known = {name: type(module).__name__ for name, module in candidates.items()}
+    config.require_matches(known, [(name, kind) for name, kinds in others.items() for kind in kinds])
     jobs = [job for name, module in candidates.items() for job in _jobs(name, module, config)]
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
     _require_tensors(jobs)
+    require_layers_fit(jobs)
     require_products(jobs, config)
-    for job in jobs:
-        _quantize(job, exact=config.exact)
+    if told := told_of(others, config):
+        warnings.warn(told, UserWarning, stacklevel=2)
+    with torch.inference_mode(False):  # scales stay, and are written to later
+        for job in jobs:
+            _quantize(job, exact=config.exact)
     _introduce_sharers(model)
     _leave_fused_paths(model)
     return model

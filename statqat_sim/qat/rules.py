@@ -14,6 +14,7 @@ from statqat_sim.qat.config_rules import (
     Gradient,
     Per,
     Role,
+    calibration_problems,
     format_problems,
     is_quantizer,
     lsq_problems,
@@ -23,7 +24,7 @@ from statqat_sim.qat.config_rules import (
     value_problems,
 )
 from statqat_sim.qat.matmul_config import MatmulConfig, config_problems
-from statqat_sim.quantizer import StateQuantizer
+from statqat_sim.quantizer import StateQuantizer, Unscaled
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
@@ -35,7 +36,7 @@ class TensorConfig:
 
     Args:
         format: a number format, or a block format that finds its own scales.
-        quantizer: what chooses the scales of a number format; None for block formats.
+        quantizer: what chooses the scales of a number format, `Unscaled()` none; None for block formats.
         per: whether each channel has its own scale, or the tensor one. Number formats only.
         dynamic: a scale for each call, instead of one that calibration finds. Number formats only; not for weights.
         update_every: of weights: 1: the scale is a function of the weight in every forward; n: chosen anew by
@@ -62,15 +63,21 @@ class TensorConfig:
         if not isinstance(self.format, NumberFormat | BlockFormat):
             raise TypeError(f"format is a {type(self.format).__name__}; allowed: a NumberFormat or a BlockFormat")
         values = {key: getattr(self, key) for key in ("per", "dynamic", "update_every", "gradient")}
-        found = [*value_problems(values), *format_problems(self.format), *lsq_problems(self.format, values)]
+        found = [*value_problems(values), *format_problems(self.format)]
+        found += lsq_problems(self.format, self.quantizer, values)
         if isinstance(self.format, BlockFormat) and self.quantizer is not None:
             found.append(("quantizer", f"{self.format.name} is a block format, which finds its own scales"))
         if isinstance(self.format, NumberFormat) and not is_quantizer(self.quantizer):
             allowed = "such as statqat_sim.Iterative()"
             found.append(("quantizer", f"{self.format.name} needs one, {allowed}, got {shown(self.quantizer)}"))
-        found += quantizer_problems(self.quantizer)
+        found += quantizer_problems(self.quantizer, self.format)
         if found:
             raise ValueError("; ".join(f"{key}: {message}" for key, message in found))
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a scale is chosen for the tensor: block formats find theirs."""
+        return isinstance(self.format, NumberFormat) and not isinstance(self.quantizer, Unscaled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +104,7 @@ class LayerConfig:
             default = role_defaults(role, tensor.format)
             said = {key for key, value in default.items() if getattr(tensor, key) != value}
             found = list(role_problems(role, tensor.format, said))
+            found += calibration_problems(role, tensor.quantizer, {"dynamic": tensor.dynamic})
             if found:
                 raise ValueError("; ".join(f"{role}.{key}: {message}" for key, message in found))
         if self.matmul is None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from statqat_sim.atomic import replacing
 from statqat_sim.errors import shown
-from statqat_sim.qat.conversion import NOTHING, is_converted, quantizes_gradients_alone
+from statqat_sim.qat.conversion import NOTHING, is_converted, quantizes_gradients_alone, unconverted
 from statqat_sim.qat.description import KEY, Description, SavedLayer, saved_weight
 from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.modes import layers
@@ -18,6 +18,7 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import require_module, require_values, told_value
 from statqat_sim.qat.stamps import without_stamps
 from statqat_sim.qat.sums import sums_of
+from statqat_sim.qat.wrappers import plain_name, unwrapped
 
 SUFFIX, FILE = ".safetensors", "model.safetensors"
 OTHERS = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".onnx", ".json", ".yaml")
@@ -28,14 +29,16 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     """Write a converted model to one file, whole or not at all.
 
     Args:
-        model: what `convert` gave.
+        model: what `convert` gave; of torch's wrappers around it or its parts (`torch.compile`, `DataParallel`,
+            `DistributedDataParallel`, `AveragedModel`) nothing is written.
         path: a `.safetensors` file; or a directory, which is made, for `model.safetensors`.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: if the model is not converted, or has no values; if `path` is that of another kind of file.
+        ValueError: if the model, or a layer of it, is not converted, or has no values; if `path` is that of another
+            kind of file.
         TypeError: if `model` is none; if its state has more than tensors, or a dynamic scale's quantizer has no name.
         OSError: if it cannot be written.
     """
@@ -43,14 +46,17 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     from safetensors.torch import save_file
 
     require_module(model)
+    model = unwrapped(model)
     if quantizes_gradients_alone(model):
         raise ValueError(NOTHING)
     if not is_converted(model):
         raise ValueError("the model is not converted; call qat.convert(model) first")
+    if left := unconverted(model):
+        raise ValueError(f"{', '.join(left)}: not converted, other layers are; call qat.convert(model) first")
     require_values(model)
     file = file_of(path)
     tensors, aliases = _tensors(model)
-    found = {name: _saved(layer) for name, layer in layers(model)}
+    found = {plain_name(name): _saved(layer) for name, layer in layers(model)}
     facts = Description(layers=found, aliases=aliases, exact=_is_exact(model), sums=sums_of(tensors))
     description = facts.to_json()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +90,8 @@ def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}
     known: dict[tuple[object, ...], str] = {}
-    for name, tensor in without_stamps(model).items():
+    for key, tensor in without_stamps(model).items():
+        name = plain_name(key)
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{shown(name)} of the state is a {type(tensor).__name__}; allowed: tensors")
         place = tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()

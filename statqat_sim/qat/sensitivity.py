@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import escape
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.config_rules import role_defaults
+from statqat_sim.qat.layer_check import weight_problems
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.modes import require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
@@ -132,9 +134,10 @@ def sensitivity(
         progress: whether a terminal shows how far it is.
 
     Raises:
-        TypeError: if `model` is none, `formats` or `batches` no list, or `loss` no function that gives a number.
+        TypeError: if `model` is none, `formats` or `batches` no list, or `loss` no function that gives a number; if
+            there is no loss, and the model does not take a batch.
         ValueError: if the model is prepared, or on torch's meta device; if no layer can be quantized; if there are no
-            formats, or no batches for a loss.
+            formats, or no batches for a loss; if a format's blocks are of axes that a weight has not.
         SpecError: if a format is wrong.
     """
     require_floats(model)
@@ -144,6 +147,7 @@ def sensitivity(
     groups = list(_groups(model))
     if not groups:
         raise ValueError("the model has no layer whose weights can be quantized")
+    _require_axes(groups, configs.values())
     with _evaluating(model), torch.no_grad():
         measure = _Loss.of(model, [] if batches is None else list(batches), loss)
         jobs = [(group, *pair) for group in groups for pair in configs.items()]
@@ -164,6 +168,19 @@ def _require_lists(formats: object, batches: object, loss: object) -> None:
         raise TypeError(f"loss is {told_value(loss)}; allowed: a function of the model and a batch")
     if loss is not None and batches is None:
         raise ValueError("a loss, and no batches; allowed: both, or neither")
+
+
+def _require_axes(groups: Iterable[_Group], configs: Collection[TensorConfig]) -> None:
+    """Check that every weight has the axes that the formats are about."""
+    lines = [
+        f"{group.name or '(model)'}: {told}"
+        for group in groups
+        for config in configs
+        for weight, layout in group.weights
+        for told in weight_problems(config.format, layout, weight.ndim)
+    ]
+    if lines:
+        raise ValueError("\n".join(dict.fromkeys(lines)))
 
 
 def _shown(jobs: Sequence[Any], progress: bool) -> Iterable[Any]:
@@ -323,13 +340,9 @@ def _copy(weights: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
 
 
 def _output(model: nn.Module, batch: Any) -> Tensor:
-    match batch:
-        case Mapping():
-            output = model(**batch)
-        case tuple() | list():
-            output = model(*batch)
-        case _:
-            output = model(batch)
+    arguments, options = _arguments(batch)
+    _require_bindable(model, arguments, options)
+    output = model(*arguments, **options)
     if isinstance(output, tuple):
         output = output[0]
     if not isinstance(output, Tensor):
@@ -337,6 +350,30 @@ def _output(model: nn.Module, batch: Any) -> Tensor:
     if not isinstance(output, Tensor):
         raise TypeError(f"the model gives a {type(output).__name__}; allowed without a loss: a tensor")
     return output
+
+
+def _arguments(batch: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """What a model is called with, without a loss."""
+    match batch:
+        case Mapping():
+            return (), batch
+        case tuple() | list():
+            return batch, {}
+    return (batch,), {}
+
+
+def _require_bindable(model: nn.Module, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Check that the model takes a batch; batches of a DataLoader often have labels, too."""
+    try:
+        call = signature(model.forward)
+    except (TypeError, ValueError):  # of what is not written in Python
+        return
+    try:
+        call.bind(*arguments, **options)
+    except TypeError as error:
+        what = f"forward of {type(model).__name__} does not take what is in batches: {error}"
+        allowed = "what the model takes, or for batches such as (x, y) loss=lambda model, batch: ..."
+        raise TypeError(f"{what}; allowed: {allowed}") from None
 
 
 def _distance(output: Tensor, reference: Tensor) -> float:

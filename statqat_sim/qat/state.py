@@ -12,30 +12,29 @@ from statqat_sim.errors import did_you_mean
 from statqat_sim.histogram import Histogram
 from statqat_sim.qat.modes import layers, require_quantizers
 from statqat_sim.qat.require import require_values
+from statqat_sim.qat.stamps import FORMAT, stamp_of, stamp_problem
 from statqat_sim.qat.statistics import ARRAYS, as_tensors, from_tensors
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
 from statqat_sim.qat.weights import mark_of
-from statqat_sim.spec.format import Format
-from statqat_sim.spec.text import format_hash
+from statqat_sim.qat.wrappers import plain_name, unwrapped
 
-FORMAT, STEPS, SCALE, STATISTICS = "format", "steps", "scale", "statistics"
+STEPS, SCALE, STATISTICS = "steps", "scale", "statistics"
 HISTOGRAM = tuple(f"{STATISTICS}.{name}" for name in ("facts", *ARRAYS))
 PARTS = (FORMAT, STEPS, SCALE, *HISTOGRAM)
-HASH_BYTES = 32
-"""Of SHA-256; the name follows."""
 
 
 def state_dict(model: nn.Module) -> dict[str, Tensor]:
     """Scales, learned ones among them, statistics and steps of all quantizers: a flat dictionary of tensors.
 
-    Each has its format's hash and name with it, as bytes. Together with the model's and the optimizer's own it lets
-    training go on to the same bits.
+    Each has its format's hash and name with it, as bytes. Names do not show what torch wraps around a model
+    (`torch.compile`, `DataParallel`, `DistributedDataParallel`, `AveragedModel`). Together with the model's and the
+    optimizer's own it lets training go on to the same bits.
 
     Raises:
         TypeError: if `model` is none.
         ValueError: if the model has no quantizer.
     """
-    return {f"{name}.{key}": tensor for name, one in require_quantizers(model).items() for key, tensor in _tensors(one)}
+    return {f"{name}.{key}": tensor for name, one in _quantizers(model).items() for key, tensor in _tensors(one)}
 
 
 def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
@@ -51,7 +50,7 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
         ValueError: if the model has no quantizer, or parameters on the meta device; if a quantizer has another format;
             if a scale has another shape, or is no finite number. In all cases nothing was changed.
     """
-    known = require_quantizers(model)
+    known = _quantizers(model)
     if not isinstance(state, Mapping):
         raise TypeError(f"state is a {type(state).__name__}; allowed: what qat.state_dict gave")
     require_values(model)
@@ -67,11 +66,16 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     _remember_weights(model)
 
 
+def _quantizers(model: nn.Module) -> dict[str, TensorQuantizer]:
+    """The quantizers of a model, by names that are the same in torch's wrappers around it."""
+    return {plain_name(name): one for name, one in require_quantizers(unwrapped(model)).items()}
+
+
 def _parts(known: Mapping[str, TensorQuantizer], state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """The tensors of each quantizer."""
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in known}
     for key, tensor in state.items():
-        name, what = _split(str(key))
+        name, what = _split(plain_name(str(key)))
         if name not in parts:
             hint = did_you_mean(name, known) or "; allowed: what qat.state_dict gave"
             raise KeyError(f"{key}: the model has no such quantizer{hint}")
@@ -85,7 +89,7 @@ def _parts(known: Mapping[str, TensorQuantizer], state: Mapping[str, Tensor]) ->
 
 def _tensors(quantizer: TensorQuantizer) -> Iterator[tuple[str, Tensor]]:
     yield STEPS, torch.tensor(quantizer.steps)
-    yield FORMAT, _format_tensor(quantizer.config.format)
+    yield FORMAT, stamp_of(quantizer.config.format)
     if quantizer.is_ready and quantizer.scale is not None:
         yield SCALE, whole(quantizer.scale.detach()).clone()
     if quantizer.statistics is not None:
@@ -93,25 +97,10 @@ def _tensors(quantizer: TensorQuantizer) -> Iterator[tuple[str, Tensor]]:
             yield f"{STATISTICS}.{name}", tensor
 
 
-def _format_tensor(format: Format) -> Tensor:
-    """The hash of a format, then its name."""
-    return torch.tensor([*bytes.fromhex(format_hash(format)), *format.name.encode()], dtype=torch.uint8)
-
-
 def _format_problems(name: str, quantizer: TensorQuantizer, part: Mapping[str, Tensor]) -> Iterator[str]:
     """Why a state's scales are not of the quantizer's format."""
-    if FORMAT not in part:
-        return
-    octets, format = part[FORMAT], quantizer.config.format
-    if octets.dtype != torch.uint8 or octets.ndim != 1 or len(octets) <= HASH_BYTES:
-        yield f"{name}: {FORMAT} is no hash and name; allowed: what qat.state_dict gave"
-        return
-    found, saved = bytes(octets.tolist()), format_hash(format)
-    theirs, hash = found[HASH_BYTES:].decode(errors="replace"), found[:HASH_BYTES].hex()
-    if hash != saved:
-        both = [(theirs, hash), (format.name, saved)]
-        one, other = (f"{each} ({digits[:12]})" if theirs == format.name else each for each, digits in both)
-        yield f"{name}: the state is of the format {one}; the model has {other}"
+    if FORMAT in part and (problem := stamp_problem(name, part[FORMAT], quantizer.config.format)):
+        yield problem
 
 
 def _checked(name: str, quantizer: TensorQuantizer, part: Mapping[str, Tensor]) -> Histogram | None:

@@ -23,6 +23,7 @@ from statqat_sim.qat.modes import require_layers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.registry import REGISTERED
+from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import Mode, TensorQuantizer, whole
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.score import Score
@@ -119,8 +120,12 @@ def summary(model: nn.Module) -> Summary:
     Raises:
         TypeError: if `model` is none.
         ValueError: if the model is neither.
+
+    Warns:
+        UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.
     """
     found = list(require_layers(model).items())
+    warn_of_stale_scales(model)
     seen: set[int] = set()
     with torch.no_grad():
         rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +16,19 @@ from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantiz
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.ops import choose_scale, fake_quantize
 from statqat_sim.qat.rules import TensorConfig
+from statqat_sim.qat.stamps import Stamped
 from statqat_sim.qat.statistics import with_batch
 from statqat_sim.qat.updates import updated
-from statqat_sim.spec.block import BlockFormat
+from statqat_sim.qat.weights import Chosen, chosen, warn_of_loss
+
+if TYPE_CHECKING:
+    from statqat_sim.qat.packed import PackedWeight
 
 Mode: TypeAlias = Literal["float", "quantize", "calibrate"]
 """Float: tensors pass as they are. Calibrate: so too, and what is to be calibrated is counted."""
 
 
-class TensorQuantizer(nn.Module):
+class TensorQuantizer(Stamped):
     """Quantizes a tensor: `forward` gives what its codes decode to, of the tensor's dtype.
 
     Args:
@@ -41,12 +45,18 @@ class TensorQuantizer(nn.Module):
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
         sharers: of a weight that several layers share: all of its quantizers.
+        became: the codes that `convert` left of the weight, if it was here.
+        chosen: what the scale of a weight was chosen for.
+        is_lost: whether a scale that was learned has been replaced, as the weight came without it.
         loaded_beside: the mark of the weight when the scale was loaded; None if it was not, or weights came since.
         came_with: the mark of a shared weight that came by another layer's name.
     """
 
     scale: Tensor | None
     sharers: tuple[TensorQuantizer, ...] = ()
+    became: tuple[PackedWeight, ...] = ()
+    chosen: Chosen = Chosen()
+    is_lost: bool = False
     loaded_beside: int | None = None
     came_with: int | None = None
 
@@ -80,8 +90,8 @@ class TensorQuantizer(nn.Module):
 
     @property
     def has_scale(self) -> bool:
-        """Whether a scale is chosen for it: block formats find theirs."""
-        return not isinstance(self.config.format, BlockFormat)
+        """Whether a scale is chosen for it."""
+        return self.config.is_scaled
 
     @property
     def is_learned(self) -> bool:
@@ -135,7 +145,7 @@ class TensorQuantizer(nn.Module):
         return x
 
     def scale_for(self, x: Tensor) -> Tensor | None:
-        """The scale that x gets; None in block formats.
+        """The scale that x gets; None where none is chosen.
 
         Raises:
             RuntimeError: if there is none yet.
@@ -149,6 +159,8 @@ class TensorQuantizer(nn.Module):
             raise RuntimeError(self._unready())
         if self.scale.dtype != torch.float32:
             raise TypeError(self._cast(self.scale.dtype))
+        if self.is_lost and not torch.compiler.is_compiling():
+            warn_of_loss(self)
         return self.kept_scale
 
     @property
@@ -165,16 +177,22 @@ class TensorQuantizer(nn.Module):
             self._hold(torch.ones(self._chosen(x).shape, device=x.device))
         else:
             self.keep(self._chosen(x))
+            self.chosen = chosen(self, x)
 
     def update(self, x: Tensor) -> None:
         """Choose the scale for x anew, as the schedule wants it; what is nearly as good stays: see `updated`."""
-        x, held = whole(x), self.kept_scale
-        if held is None or not self.is_ready or x.is_meta:
+        x = whole(x)
+        if self.scale is None or not self.is_ready or x.is_meta:
             self.choose(x)
         else:
-            seed = self.fixed_seed()
-            with torch.no_grad():
-                self.keep(updated(x, held, self._chosen(x), lambda x, scale: self.quantized(x, scale, seed)))
+            self.keep(self.scale_now(x))
+
+    def scale_now(self, x: Tensor) -> Tensor:
+        """What `update` would keep."""
+        held, seed = self.kept_scale, self.fixed_seed()
+        assert held is not None
+        with torch.no_grad():
+            return updated(x, held, self._chosen(x), lambda x, scale: self.quantized(x, scale, seed))
 
     def _chosen(self, x: Tensor) -> Tensor:
         assert self.quantizer_key is not None
@@ -201,7 +219,7 @@ class TensorQuantizer(nn.Module):
                 self._resize(held, scale)
             else:
                 self._hold(scale.to(held.device, copy=True))
-        self.is_ready = True
+        self.is_ready, self.is_lost = True, False
 
     def make_room(self, channels: int) -> None:
         """Have room for the scales of so many channels, before they are chosen."""
@@ -299,8 +317,8 @@ class TensorQuantizer(nn.Module):
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         """Only what `convert` froze is part of the model's `state_dict`; `qat.state_dict` has the rest."""
-        if self.is_persistent and self.scale is not None:
-            destination[f"{prefix}scale"] = self.scale if keep_vars else self.scale.detach()
+        if self.is_persistent:
+            super()._save_to_state_dict(destination, prefix, keep_vars)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         if self.is_persistent:

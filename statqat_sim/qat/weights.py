@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 from torch.distributed.tensor import DTensor
@@ -24,6 +25,42 @@ def mark_of(weight: Tensor | None) -> int | None:
     if isinstance(weight, DTensor):
         return None if weight.is_inference() else weight._version
     return sum_of(weight.detach().cpu())
+
+
+class Chosen(NamedTuple):
+    """The marks of a weight, and of the scale that was chosen for it; None where nobody asks."""
+
+    weight: int | None = None
+    scale: int | None = None
+
+
+def chosen(quantizer: TensorQuantizer, weight: Tensor) -> Chosen:
+    """What is remembered of a choice that was just made."""
+    is_scheduled = quantizer.config.update_every > 1 and not quantizer.is_learned
+    if quantizer.role != "weight" or not (is_scheduled or quantizer.is_learned):
+        return Chosen()
+    return Chosen(mark_of(weight) if is_scheduled else None, mark_of(quantizer.scale))
+
+
+def is_unattended(quantizer: TensorQuantizer, weight: Tensor) -> bool:
+    """Whether a weight has changed beside a scale with a schedule that nobody followed."""
+    was = quantizer.chosen
+    if quantizer.steps or was.weight is None or was.scale != mark_of(quantizer.scale):
+        return False
+    return was.weight != mark_of(weight)
+
+
+def _is_trained(quantizer: TensorQuantizer) -> bool:
+    """Whether a learned scale is another one than was chosen for the weight."""
+    was = quantizer.chosen.scale
+    return quantizer.is_learned and quantizer.is_ready and was is not None and was != mark_of(quantizer.scale)
+
+
+def warn_of_loss(quantizer: TensorQuantizer) -> None:
+    """Tell, once, that a learned scale was trained and is no more."""
+    quantizer.is_lost = False
+    what = "weights were loaded without the scales that were learned with them, and others were chosen in their place"
+    warnings.warn(f"{what}; load what qat.state_dict gave, too", UserWarning, stacklevel=2)
 
 
 def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None:
@@ -66,4 +103,6 @@ def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> N
     if isinstance(weight, DTensor):
         quantizer.is_ready = False
     else:
+        is_lost = quantizer.is_lost or _is_trained(quantizer)
         quantizer.choose(weight)
+        quantizer.is_lost = is_lost  # which a qat state that comes after the weights makes good

@@ -52,10 +52,10 @@ QUANTIZERS: Mapping[str, Callable[[], StateQuantizer]] = {
     "paper_iterative": PaperIterative,
     "none": Unscaled,
 }
-"""The quantizers that a name alone describes, each with its defaults."""
+"""Quantizers by name, each with its defaults."""
 
 BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "paper_analytic", "paper_iterative", "none"))
-"""Of these the ones that may give a larger error than MinMax."""
+"""The quantizers without a guard: their error may be larger than MinMax's."""
 
 
 def quantizer_named(name: str) -> StateQuantizer:

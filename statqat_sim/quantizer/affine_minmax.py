@@ -16,19 +16,19 @@ from statqat_sim.spec.zero_point import integers
 Integers: TypeAlias = NDArray[np.int64]
 
 NEAR = (-1, 0, 1, 2)
-"""Around the number of steps below zero, rounded down: the best integer is one of its two neighbours, and float64 may
-have rounded it over the next one."""
+"""Candidates relative to the ideal number of steps below zero, rounded down: the best integer is one of the ideal
+number's two neighbours, and float64 may have rounded it past an integer."""
 
 
 def affine_minmax(low: Floats, high: Floats, format: NumberFormat, scales: Scales) -> Scale:
-    """Scales and zero-points for data between these extremes, of which zero is one.
+    """Scales and zero-points for data between these extremes; low <= 0 <= high.
 
     Raises:
-        UnsupportedError: if the format may have no zero-point.
+        UnsupportedError: if the format does not support zero-points.
     """
     least, greatest = integers(format).range
     steps = greatest - least
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # no steps of Inf
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # Inf · 0 steps
         needed = _least_scale(low, high, steps)
     is_zero = needed == 0
     scale = scales.at_least(np.where(is_zero, np.float32(1), needed))
@@ -38,13 +38,13 @@ def affine_minmax(low: Floats, high: Floats, format: NumberFormat, scales: Scale
 
 
 def middle(first: Integers, last: Integers) -> Integers:
-    """The middle of all integers from the first to the last; of two middle ones the even one."""
+    """The middle integer from first to last; of two middle ones the even one."""
     total = first + last
     return np.asarray((total >> 1) + (total & (total >> 1) & 1))
 
 
 def _least_scale(low: Floats, high: Floats, steps: int) -> NDArray[np.float32]:
-    """The smallest float32 with which some zero-point leaves nothing outside; 0 for nothing but zeros."""
+    """The smallest float32 scale at which some zero-point avoids clipping; 0 if both extremes are zero."""
     width = high / 2 - low / 2
     share = np.divide(-low / 2, width, out=np.zeros_like(low), where=width > 0)
     near = np.floor(share * steps)[..., None] + np.array(NEAR)
@@ -54,9 +54,9 @@ def _least_scale(low: Floats, high: Floats, steps: int) -> NDArray[np.float32]:
 
 
 def _smallest(extreme: Floats, steps: Floats) -> NDArray[np.float32]:
-    """The smallest float32 s with s · steps >= extreme exactly; Inf where there are no steps but an extreme.
+    """The smallest float32 s with s · steps >= extreme exactly; Inf if there are no steps but a nonzero extreme.
 
-    The quotient rounds to s, or to the float32 below it (see `minmax`), and products of 24 and 17 bits are exact.
+    The quotient rounds to s or to the float32 below it (see `minmax`); products of 24 and 17 bits are exact.
     """
     quotient = np.divide(extreme, steps, out=np.where(extreme > 0, np.inf, 0.0) + 0 * steps, where=steps > 0)
     scale = quotient.astype(np.float32)
@@ -64,7 +64,7 @@ def _smallest(extreme: Floats, steps: Floats) -> NDArray[np.float32]:
 
 
 def _steps(extreme: Floats, scale: NDArray[np.float32]) -> Integers:
-    """The least number of steps of this scale, at least 0, that reach as far."""
+    """The least number of steps of this scale, at least 0, that reach the extreme."""
     wide = scale.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         count = np.ceil(np.minimum(extreme / wide, 2.0**32))

@@ -1,8 +1,8 @@
-"""The error at any scale with the best zero-point for it: zero-points are a matter of prefix sums, too.
+"""Error of every (scale, zero-point) pair from prefix sums.
 
-A zero-point leaves k of a format's n steps below zero and n - k above. Which integer an input becomes depends on it for
-what is clipped alone, so that the error is Σx², less what the first n - k steps upward save, less what the first k
-downward do (see `score`): two cumulative sums tell it for all zero-points.
+A zero-point leaves k of a format's n steps below zero and n - k above. It changes the integer only of inputs that are
+clipped, so the error is Σx² minus the savings of the first n - k steps upward and of the first k steps downward (see
+`score`): two cumulative sums give it for all zero-points.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from statqat_sim.spec.zero_point import with_any_zero_point
 Integers: TypeAlias = NDArray[np.int64]
 
 LARGEST_TABLE = 1 << 18
-"""Scales times zero-points that are looked up together."""
+"""The most pairs of scale and zero-point in one table."""
 
 
 @lru_cache(maxsize=64)
 def affine_levels(format: NumberFormat) -> Levels:
-    """All steps that a format can have on either side of zero, whatever the zero-point.
+    """All steps that a format can have on either side of zero with any zero-point.
 
     Raises:
-        UnsupportedError: if the format may have no zero-point.
+        UnsupportedError: if the format does not support zero-points.
     """
     found = levels(with_any_zero_point(format))
     return replace(found, sides=(found.sides[0], found.sides[-1]))
@@ -42,12 +42,12 @@ class ZeroPoints(Protocol):
     """A score that chooses zero-points."""
 
     def serving(self, scales: Floats) -> tuple[Integers, Integers]:
-        """Of the zero-points of least error at each scale the first and the last, as their numbers of steps below."""
+        """First and last optimal zero-point at each scale, as numbers of levels below zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffineScore(Score):
-    """Data beside the steps of a format, with the best zero-point at each scale."""
+    """The score of data in a format with the best zero-point at each scale."""
 
     def errors(self, scales: Floats) -> Floats:
         """Σ(x − Q(x))² at each scale, float64."""
@@ -65,16 +65,16 @@ class AffineScore(Score):
         return low, high
 
     def slopes(self, scales: Floats) -> Slopes:
-        """See `Score`. The derivative is that with the zero-point held, as its error is least."""
+        """See `Score`. The zero-point is held fixed: it minimizes the error, so its change does not contribute."""
         return Slopes(*np.hstack([score.slopes(scale) for score, scale in self._each(scales)]))
 
     def _each(self, scales: Floats) -> Iterator[tuple[Score, Floats]]:
-        """Each scale alone, and the score with its zero-point."""
+        """For each scale: the score with its best zero-point, and the scale as an array of one."""
         for below, scale in zip(self.serving(scales)[0].tolist(), scales[:, None], strict=True):
             yield Score(self.tails, _with_steps_below(self.levels, below)), scale
 
     def _tables(self, scales: Floats) -> Iterator[Floats]:
-        """The error for some scales, as rows, by steps below zero."""
+        """Tables of the error for some scales (rows) by the number of steps below zero (columns)."""
         part = max(LARGEST_TABLE // self.levels.count, 1)
         for first in range(0, len(scales), part):
             s = scales[first : first + part, None]
@@ -84,11 +84,11 @@ class AffineScore(Score):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffinePowerScore(PowerScore):
-    """The same for other norms than 2: convex in the zero-point, whose best one bisection finds."""
+    """The same for norms other than 2: the error is convex in the zero-point, so bisection finds the best."""
 
     def serving(self, scales: Floats) -> tuple[Integers, Integers]:
         """See `ZeroPoints`."""
-        ends = [[self._first(scale, is_last) for scale in scales.tolist()] for is_last in (False, True)]
+        ends = [[self._bisect(scale, is_last) for scale in scales.tolist()] for is_last in (False, True)]
         return np.array(ends[0], np.int64), np.array(ends[1], np.int64)
 
     def errors(self, scales: Floats) -> Floats:
@@ -100,8 +100,8 @@ class AffinePowerScore(PowerScore):
         held = _with_steps_below(self.levels, below)
         return PowerScore(self.tails, held, self.values, self.weights, self.objective)
 
-    def _first(self, scale: float, beyond_equals: bool) -> int:
-        """The first number of steps below from which on more of them do not help; or from which on they harm."""
+    def _bisect(self, scale: float, beyond_equals: bool) -> int:
+        """The least number of steps below zero with minimal error; with `beyond_equals` the greatest."""
         low, high = 0, self.levels.sides[0].count
         while low < high:
             below = (low + high) // 2
@@ -110,7 +110,7 @@ class AffinePowerScore(PowerScore):
         return low
 
     def _saved(self, index: int, step: int, scale: float) -> float:
-        """What a step of a side saves; the first is 1."""
+        """The decrease of the error due to one step of a side; steps count from 1."""
         side, tail = self.levels.sides[index], self.tails[index]
         if not isinstance(tail, Sample):
             raise TypeError("a norm other than 2 needs the data")
@@ -121,7 +121,7 @@ class AffinePowerScore(PowerScore):
 
 
 def _with_steps_below(levels: Levels, below: int) -> Levels:
-    """The steps that one zero-point leaves."""
+    """The levels of one zero-point: `below` steps below zero, the others above."""
     up, down = levels.sides
     return replace(levels, sides=(_shortened(up, up.count - below), _shortened(down, below)))
 
@@ -131,7 +131,7 @@ def _shortened(side: Side, count: int) -> Side:
 
 
 def _saved(tail: Tail, side: Side, s: Floats) -> Floats:
-    """What the first steps save of the error, from none to all of them: one column more than steps."""
+    """The decrease of the error due to the first 0, 1, …, n steps of a side: shape (scales, n + 1)."""
     count, total = tail.beyond(s * side.thresholds)
     saved = np.zeros((len(s), side.count + 1))
     np.cumsum((total - count * s * side.middles) * side.gaps, axis=1, out=saved[:, 1:])

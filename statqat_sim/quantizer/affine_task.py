@@ -21,10 +21,10 @@ from statqat_sim.spec.zero_point import integers, with_any_zero_point, with_zero
 
 @dataclass(frozen=True)
 class AffineTask(Task):
-    """What a quantizer chooses one scale and one zero-point for.
+    """The task of choosing one scale and one zero-point.
 
     Args:
-        zero_point: MinMax's.
+        zero_point: MinMax's zero-point.
     """
 
     zero_point: int = 0
@@ -33,12 +33,12 @@ class AffineTask(Task):
 
     @cached_property
     def levels(self) -> Levels:
-        """The steps on both sides that any zero-point leaves."""
+        """All steps that the format can have on either side of zero with any zero-point."""
         return affine_levels(self.format)
 
     @cached_property
     def parts(self) -> tuple[Tail, ...]:
-        """The finite data on either side of zero, without weights."""
+        """The magnitudes of the finite data at and above zero, and below; without weights."""
         if self.values is None or self.is_large:
             return self.histogram.sides()
         wide = self.values.astype(np.float64)
@@ -50,7 +50,7 @@ class AffineTask(Task):
         return with_zero_point(self.format, sum(integers(self.format).range) // 2)
 
     def zero_point_of(self, scale: float) -> int:
-        """The zero-point of least error; of several the middle one, and at MinMax's scale MinMax's."""
+        """The zero-point of least error: the middle one of several; MinMax's at MinMax's scale."""
         if scale == self.minmax:
             return self.zero_point
         low, _ = integers(self.format).range
@@ -58,7 +58,7 @@ class AffineTask(Task):
         return int(middle(low + first, low + last)[0])
 
     def measured(self, scale: float) -> Measured:
-        """See `Task`; with the zero-point of the scale."""
+        """See `Task`; with the best zero-point at the scale."""
         if self.values is None:
             return Measured(float(self.coarse.errors(np.array([scale]))[0]), 0.0, 0.0)
         point, wide = self.zero_point_of(scale), with_any_zero_point(self.format)

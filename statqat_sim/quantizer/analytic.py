@@ -1,4 +1,4 @@
-"""Analytic: the best scale of a distribution that has the data's moments."""
+"""Analytic: the best scale of a distribution with the data's moments."""
 
 from __future__ import annotations
 
@@ -29,22 +29,21 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Analytic(Chooser):
-    """The scale of least expected error, were the data of a prior with their mean of x²; never worse than MinMax.
+    """The scale of least expected error under a prior with the data's mean of x²; never worse than MinMax.
 
-    The optimum is solved exactly for each format and prior, and kept: what is left is one pass over the data, for
-    their moments and for the proof that the scale is no worse than MinMax's.
+    The optimum is solved exactly for each format and prior, and cached: fitting is one pass over the data, for
+    moments and for the proof that the scale is no worse than MinMax's.
 
     Args:
-        prior: a prior or its name; "auto": the generalised normal distribution with the data's ratio of E|x| to the
-            root of E[x²].
+        prior: a prior or its name; "auto": the generalised normal distribution with the data's ratio E|x| / √E[x²].
         scale_format: a number format, or its name, that holds the scale; None: float32.
-        zero_point: whether to choose zero-points, too: see `Iterative`. The prior is then moved to the data's mean, and
-            has their variance.
+        zero_point: whether to choose zero-points, too: see `Iterative`. The prior then has the data's mean and
+            variance.
 
     Raises:
         LookupError: for an unknown prior or scale format.
-        TypeError: if it is neither a prior nor a name.
-        ValueError: if an option means nothing.
+        TypeError: if an option has the wrong type.
+        ValueError: if an option has an invalid value.
     """
 
     prior: Prior | str = AUTO
@@ -82,12 +81,12 @@ class Analytic(Chooser):
         return guarded(task, best_first(task, np.array([scale])))
 
     def _prior(self) -> Prior | None:
-        """None: whichever is like the data."""
+        """The prior; None if it is chosen by the data's moments."""
         return None if self.prior == AUTO else checked_prior(self.prior)
 
 
 def _deviations(parts: tuple[Tail, ...]) -> tuple[float, float]:
-    """The mean of |x - m| and the root of that of (x - m)²: m is 0, or of both sides of zero the mean."""
+    """E|x − m| and √E[(x − m)²], where m is the data's mean if `parts` are two sides of zero, else 0."""
     count, power = sum(part.count for part in parts), sum(part.power for part in parts)
     mean = (parts[0].total - parts[-1].total) / count
     if mean == 0:

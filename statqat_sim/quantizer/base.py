@@ -1,4 +1,4 @@
-"""What every quantizer is."""
+"""The protocols of quantizers, and checks of their arguments."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ class Quantizer(Protocol):
         """The scale of x: one for all of it, or one for each slice along `channel_axis`.
 
         Args:
-            x: an array or CPU tensor of real numbers, any shape; for what lies on a device there is
-                `StateQuantizer.choose`, and MinMax takes it.
-            format: the format that x / scale is to be encoded in.
-            channel_axis: the axis that keeps its own scales; negative counts from the end.
+            x: an array or CPU tensor of real numbers, any shape. MinMax also takes arrays on devices; the others have
+                `StateQuantizer.choose` for them.
+            format: the format in which x / scale is to be encoded.
+            channel_axis: the axis whose indices each get a scale; negative counts from the end.
 
         Returns:
-            Scales of x's rank, with size 1 along every axis but `channel_axis`. NaN and Inf in x are ignored; where
-            nothing else is left, or nothing but zeros, the scale is 1. Zero-points, in the same shape, where the
-            quantizer has an option `zero_point` that is set; there 0.
+            Scales of x's rank, with size 1 along every axis but `channel_axis`. NaN and Inf in x are ignored; without
+            any other nonzero elements the scale is 1 and the zero-point 0. Zero-points, in the same shape, are chosen
+            if the quantizer has an option `zero_point` that is set.
 
         Raises:
             TypeError: if x is not an array of real numbers in the CPU's memory, the format is a block format, or the
-                axis is no integer.
+                axis is not an integer.
             ValueError: if x has no such axis.
         """
 
 
 class StateQuantizer(Quantizer, Protocol):
-    """A quantizer that needs no more than the data's histogram: of parts that were merged, or of what came by."""
+    """A quantizer that needs only the data's histogram, which may be merged from parts or from a stream."""
 
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
-        """The scale of the data that a histogram is of.
+        """The scale of the data in a histogram.
 
         Args:
-            histogram: of one tensor, or of its channels.
-            format: the format that x / scale is to be encoded in.
+            histogram: the histogram of one tensor, or of its channels.
+            format: the format in which x / scale is to be encoded.
 
         Returns:
-            One scale for each channel, shape `(channels,)`, by the errors that the histogram lets expect: where its
-            bounds leave open which of two scales is better, there are no data to measure.
+            One scale for each channel, shape `(channels,)`. If the histogram's bounds do not decide which of two scales
+            is better, its estimates do, since there are no data to measure.
 
         Raises:
-            TypeError: if the format is a block format, or `histogram` none.
+            TypeError: if the format is a block format, or `histogram` is not a Histogram.
         """
 
 
 def scaled_format(format: object) -> NumberFormat:
-    """A format whose scales a quantizer can choose.
+    """The format, checked to be a number format, whose scales a quantizer can choose.
 
     Raises:
-        TypeError: if it is a block format, or none.
+        TypeError: if it is a block format, or not a format.
     """
     if isinstance(format, BlockFormat):
         raise TypeError(f"{format.name} is a block format, which finds its own scales; allowed: a NumberFormat")
@@ -65,7 +65,7 @@ def scaled_format(format: object) -> NumberFormat:
 
 
 def checked_histogram(histogram: object) -> Histogram:
-    """What `choose` takes.
+    """The argument of `choose`, checked to be a Histogram.
 
     Raises:
         TypeError: if it is something else.
@@ -80,7 +80,7 @@ def reduced_axes(rank: int, channel_axis: int | None) -> tuple[int, ...]:
     """The axes that share a scale.
 
     Raises:
-        TypeError: if `channel_axis` is no integer.
+        TypeError: if `channel_axis` is not an integer.
         ValueError: if there is no such axis.
     """
     if channel_axis is None:

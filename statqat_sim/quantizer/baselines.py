@@ -1,4 +1,4 @@
-"""Published rules for scales, as they are: nothing guards them, and they may be worse than MinMax."""
+"""Published rules for scales, unguarded: their error may be larger than MinMax's."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from statqat_sim.spec.number import NumberFormat
 
 
 def _representable(task: Task, scale: float) -> float:
-    """The nearest float32, or MinMax's scale where a rule gives none above zero."""
+    """The nearest float32, or MinMax's scale if a rule's scale is not finite and above zero."""
     return float(task.scales.near(np.array([scale]))[0]) if 0 < scale < math.inf else task.minmax
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class OCTAV(Chooser):
-    """Optimally clipped tensors: Newton's iteration for the clipping point, of a uniform grid of B bits.
+    """Optimally clipped tensors: Newton's iteration for the clipping point of a uniform grid of B bits.
 
-    c ← E[|x|; |x| > c] / (4^-B / 3 · P(0 < |x| <= c) + P(|x| > c)), from c = E|x| over the elements that are not zero;
-    4^-B / 12 without a sign. The largest magnitude of the format stands for c.
+    c ← E[|x|; |x| > c] / (4^-B / 3 · P(0 < |x| <= c) + P(|x| > c)), from c = E|x| over nonzero elements; unsigned
+    formats have 4^-B / 12. The largest magnitude of the format represents c.
 
     Source: Sakr et al., Optimal Clipping and Magnitude-aware Differentiation for Improved Quantization-aware Training,
     ICML 2022, equation 6 and section 3.
@@ -58,7 +58,7 @@ class ACIQ(Chooser):
 
     For Laplace with b = E|x| the error is 2·b²·exp(-α/b) + α²/(3·4^B), for a normal distribution with σ² = E[x²] it is
     (α² + σ²)·(1 - erf(α/√2σ)) + α²/(3·4^B) - √2·α·σ·exp(-α²/2σ²)/√π. The mean, which the source subtracts first, is
-    taken to be zero. The largest magnitude of the format stands for α.
+    assumed to be zero. The largest magnitude of the format represents α.
 
     Source: Banner et al., Post-training 4-bit quantization of convolution networks for rapid-deployment, NeurIPS 2019,
     sections 3 and 4.
@@ -100,7 +100,7 @@ SAWB_COEFFICIENTS = {2: (3.12, 2.064), 3: (7.509, 6.892), 4: (12.68, 12.80), 5: 
 class SAWB(Chooser):
     """Statistics-aware weight binning: α = c1·√E[x²] - c2·E|x|, with coefficients fitted to six distributions.
 
-    The largest magnitude of the format stands for α.
+    The largest magnitude of the format represents α.
 
     Source: Choi et al., Accurate and Efficient 2-bit Quantized Neural Networks, SysML 2019, section 3; the
     coefficients for 2, 3, 4, 5 and 8 bits as its authors' company publishes them (FMS Model Optimizer, sawb_params).
@@ -121,7 +121,7 @@ class SAWB(Chooser):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LSQInit(Chooser):
-    """Where learned step sizes begin: 2·E|x| / √Q_P, with the largest value of the format for Q_P.
+    """The initial value of learned step sizes: 2·E|x| / √Q_P, with the largest value of the format as Q_P.
 
     Source: Esser et al., Learned Step Size Quantization, ICLR 2020, section 2.1.
     """
@@ -135,8 +135,8 @@ class LSQInit(Chooser):
 class PaperAnalytic(Chooser):
     """StatQAT's analytic scale: the standard deviation times a constant of the format, for normal data.
 
-    The constant minimizes, by search, Σ Δ²/12 over the intervals of the grid, by the probability that x lies in each,
-    and the error of what is clipped: not the error itself, which `Analytic` solves.
+    The constant minimizes, by search, a model of the error: Σ P·Δ²/12 over the intervals of the grid, with P the
+    probability of each, plus the error of clipped inputs. `Analytic` minimizes the error itself.
 
     Source: StatQAT, arXiv:2605.17745.
     """
@@ -162,7 +162,7 @@ def paper_constant(format: NumberFormat, steps: Levels) -> float:
 
 
 def _modelled(values: Floats, scale: float) -> float:
-    """Σ Δ²/12·P + the error of what is clipped."""
+    """The modelled error Σ P·Δ²/12 plus the error of clipped inputs."""
     at = values * scale
     m0, m1, m2 = Normal().cell_moments(np.concatenate(([-np.inf], at, [np.inf])))
     clipped = sum(m2[i] - 2 * at[i] * m1[i] + at[i] ** 2 * m0[i] for i in (0, -1))
@@ -171,12 +171,12 @@ def _modelled(values: Floats, scale: float) -> float:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PaperIterative(Chooser):
-    """StatQAT's iterative scale: least squares given the codes, s ← Σ x·c / Σ c², so many steps from MinMax's scale.
+    """StatQAT's iterative scale: least squares given the codes, s ← Σ x·c / Σ c², `steps` times from MinMax's scale.
 
-    Each is a step of descent with a safe but far too large curvature (see `newton`): one step a call stalls, and falls
-    behind while the scale of the data drifts.
+    Each is a descent step with a safe but far too large curvature (see `newton`): a single step per call stalls, and
+    lags behind while the scale of the data drifts.
 
-    Source: StatQAT, arXiv:2605.17745, as its first author's code does it: one step for each step of training.
+    Source: StatQAT, arXiv:2605.17745, as in its first author's code: one step for each step of training.
     """
 
     steps: int = 1

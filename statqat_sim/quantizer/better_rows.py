@@ -1,4 +1,4 @@
-"""The promise of every quantizer, for many channels at once: what is measured to be worse than MinMax is put right."""
+"""Replace the scales of rows whose measured error is not below MinMax's by MinMax's scales."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from statqat_sim.runtime import RowSumsKernel, backend_for, row_sums_kernel
 from statqat_sim.spec.number import NumberFormat
 
 TOGETHER = 1 << 20
-"""Elements that are measured together: enough for threads, and buffers still fit most last-level caches."""
+"""Elements measured together: enough for threads, while buffers still fit most last-level caches."""
 
-NEIGHBOURS: Final = np.float32([1 + step / 400 for step in sorted(range(-8, 9), key=abs)])
-"""Factors of a scale, itself first: as close as the valleys of 8-bit formats are wide, and as far as bins blur."""
+NEIGHBOURS: Final = np.array([1 + step / 400 for step in sorted(range(-8, 9), key=abs)], np.float32)
+"""Factors of a scale, 1 first: spaced as the valleys of 8-bit formats are wide, up to the resolution of bins."""
 
 
 @cache
 def row_sums() -> RowSumsKernel | None:
-    """Of arrays in the CPU's memory; None where the backend that owns them has none."""
+    """The kernel for arrays in the CPU's memory; None if the backend that owns them has none."""
     return row_sums_kernel(backend_for(np.zeros(0, np.float32)))
 
 
@@ -33,15 +33,15 @@ def keep_better(
     format: NumberFormat,
     sums: RowSumsKernel,
 ) -> None:
-    """Put MinMax's scales in place of those whose squared error is measured to be no smaller.
+    """Replace, in place, scales whose measured squared error is not below MinMax's by MinMax's.
 
     Args:
-        rows: what the scales are of; elements that are not finite are passed over.
+        rows: the data, one row for each scale; non-finite elements are ignored.
         minmax: MinMax's scale of each row.
-        scales: others; changed.
-        places: the rows that are looked at.
-        format: one that rounds without random bits.
-        sums: what adds up the errors.
+        scales: the scale of each row; modified.
+        places: the indices of the rows to measure.
+        format: a format without stochastic rounding.
+        sums: the kernel that sums errors.
     """
     step = max(TOGETHER // max(rows.shape[1], 1), 1)
     for first in range(0, len(places), step):
@@ -54,7 +54,7 @@ def keep_better(
 def take_better_neighbours(
     rows: NDArray[np.float32], scales: NDArray[np.float32], format: NumberFormat, sums: RowSumsKernel
 ) -> None:
-    """Put the scale of least measured error among `NEIGHBOURS` in place of each; the arguments are `keep_better`'s."""
+    """Replace, in place, each scale by the one of least measured error among `NEIGHBOURS`; see `keep_better`."""
     step = max(TOGETHER // max(rows.shape[1], 1), 1)
     for first in range(0, len(rows), step):
         part = slice(first, first + step)

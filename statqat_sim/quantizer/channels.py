@@ -1,4 +1,4 @@
-"""Granularity: one choice for all of an array, or one for each of its channels."""
+"""Granularity: one scale for a whole array, or one for each of its channels."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from statqat_sim.spec.number import NumberFormat
 
 @dataclass(frozen=True, slots=True)
 class Channels:
-    """An array as rows that have a scale each.
+    """An array as rows with one scale each.
 
     Args:
-        rows: float32, not all of them finite.
-        weights: in the same shape.
-        minmax: MinMax's scales, one for each row, and zero-points where these are chosen, too.
+        rows: the data, float32, shape (channels, length); may have NaN and Inf.
+        weights: the weights, in the same shape, or None.
+        minmax: MinMax's scale of each row, and its zero-points if these are chosen, too.
     """
 
     rows: NDArray[np.float32]
@@ -45,12 +45,12 @@ class Channels:
         scales: Scales,
         zero_point: bool = False,
     ) -> Channels:
-        """Of data as a quantizer is given them.
+        """The channels of a quantizer's arguments.
 
         Raises:
-            TypeError: if x is not real numbers or lies on a device, or the format is a block format.
+            TypeError: if x is not real numbers or is on a device, or the format is a block format.
             ValueError: if x has no such axis, or the weights do not fit.
-            UnsupportedError: for zero-points where the format takes none.
+            UnsupportedError: for zero-points if the format does not support them.
         """
         x, format = cpu_data(x), scaled_format(format)
         axes = reduced_axes(x.ndim, channel_axis)
@@ -63,7 +63,7 @@ class Channels:
         return cls(rows, weight_rows, minmax)
 
     def choose(self, choice: Choice, format: NumberFormat, objective: Objective, scales: Scales) -> Scale:
-        """One scale for each row; MinMax's where nothing but zeros is finite."""
+        """One scale for each row; MinMax's for rows without finite nonzero elements."""
         chosen = Chosen(self.minmax)
         for index, row in enumerate(self.rows):
             finite = np.isfinite(row)

@@ -1,4 +1,4 @@
-"""What quantizers share that choose a scale for one task at a time: both methods of the protocol."""
+"""The base of quantizers that choose the scale of one task at a time: both methods of the protocol."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from statqat_sim.spec.number import NumberFormat
 
 
 class Chooser(Described, ABC):
-    """A quantizer whose channels have nothing to do with each other."""
+    """A quantizer that fits each channel independently."""
 
     zero_point: bool = False
-    """Whether zero-points are chosen, too; an option of some."""
+    """Whether zero-points are chosen, too; some quantizers have it as an option."""
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
@@ -28,13 +28,13 @@ class Chooser(Described, ABC):
         return channels.choose(self._choice, format, objective, scales)
 
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
-        """See `StateQuantizer.choose`. Weights and norm are not a histogram's, and play no part."""
+        """See `StateQuantizer.choose`. Weights and norm are ignored: histograms do not support them."""
         return choose_channels(self._choice, histogram, format, self._options()[1], self.zero_point)
 
     @abstractmethod
     def _choice(self, task: Task) -> float:
-        """The scale for one task, one of its `scales`."""
+        """The scale of one task, one of `task.scales`."""
 
     def _options(self) -> tuple[Objective, Scales]:
-        """What the scale is to be best at, and what it is chosen among."""
+        """The objective, and the scales to choose from."""
         return SQUARED, FLOAT32_SCALES

@@ -1,4 +1,4 @@
-"""The scales of channels while they are chosen, one after the other."""
+"""The scales of channels while they are chosen one by one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 Choice: TypeAlias = Callable[[Task], float]
-"""Chooses one scale."""
+"""A function that chooses the scale of one task."""
 
 
 class Chosen:
-    """Scales, and zero-points where MinMax's have them: MinMax's, until others are chosen."""
+    """Scales and optional zero-points: MinMax's, until others are chosen."""
 
     def __init__(self, minmax: Scale) -> None:
         self._shape = minmax.value.shape
@@ -23,7 +23,7 @@ class Chosen:
         self._points = None if minmax.zero_point is None else minmax.zero_point.reshape(-1).copy()
 
     def choose(self, index: int, choice: Choice, format: NumberFormat, **data: Any) -> None:
-        """Choose for one channel; `data`: all else that its task has."""
+        """Choose the scale of one channel; `data`: further fields of its task."""
         minmax = float(self._values[index])
         if self._points is None:
             self._values[index] = choice(Task(format, minmax, **data))
@@ -33,6 +33,6 @@ class Chosen:
         self._points[index] = task.zero_point_of(scale)
 
     def scale(self) -> Scale:
-        """All of them."""
+        """The scales of all channels."""
         points = None if self._points is None else self._points.reshape(self._shape)
         return Scale(self._values.reshape(self._shape), points)

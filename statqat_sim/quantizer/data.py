@@ -1,4 +1,4 @@
-"""What quantizers read."""
+"""The data that quantizers read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from statqat_sim.histogram import lies_elsewhere
 
 
 def cpu_data(x: Any) -> Array:
-    """Data that are looked at element by element, as numpy's array; nothing is copied from a device.
+    """Data as a numpy array; nothing is copied from a device.
 
     Raises:
-        TypeError: if x is not real numbers, or does not lie in the CPU's memory.
+        TypeError: if x is not real numbers, or not in the CPU's memory.
     """
     if lies_elsewhere(x):
         where = getattr(x, "device", "a device")

@@ -1,8 +1,8 @@
-"""Scales that data were dequantized with: those at which every element lies on a level of the format.
+"""The scale that data were dequantized with: one at which every element lies on a level of the format.
 
-There the error is a needle, as narrow as the format is precise, which a scan of scales passes by. But the element of
-largest magnitude lies on a level, too, so that few scales are to be tried: one for each level. Data that were never
-quantized fail all of them within a few elements.
+The error has a minimum there as narrow as the format is precise, which a scan of scales misses. But the element of
+largest magnitude lies on a level, too, so one candidate scale per level is enough. Data that were never quantized
+reject all candidates within a few elements.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from statqat_sim.quantizer.representable import LARGEST, nearest_float32
 from statqat_sim.quantizer.task import Task
 
 TOLERANCE = 2.0**-6
-"""Of the distance between levels: float32 rounds two elements by 2^-24 of 2^16 levels each."""
+"""The largest distance from a level, in spacings: float32 rounds two elements by 2^-24 of up to 2^16 levels each."""
 
 ELEMENTS = 64, 1 << 12
-"""That are looked at, at most; the second number where more than `CANDIDATES` scales pass the first."""
+"""The most elements to test; the second number if more than `CANDIDATES` scales pass the first."""
 
 CANDIDATES = 4
-"""Scales that are measured."""
+"""The most scales to measure."""
 
 GOLDEN = (5**0.5 - 1) / 2
 
 SLACK = 2.0**-22
-"""Of a scale: what rounding may have moved it by."""
+"""The relative error of a scale due to rounding."""
 
 
 class Dequantized(NamedTuple):
@@ -46,12 +46,12 @@ class Dequantized(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """The values of one side of zero, ascending magnitudes.
+    """The values of one side of zero as magnitudes.
 
     Args:
-        values: all of them.
-        middles: between them.
-        spacings: from each value to the nearest other.
+        values: all magnitudes, ascending.
+        middles: the midpoints between them.
+        spacings: the distance from each to its nearest neighbour.
     """
 
     values: Floats
@@ -66,22 +66,23 @@ class Grid:
         return cls(values, (values[1:] + values[:-1]) / 2, np.minimum(gaps[1:], gaps[:-1]))
 
     def distances(self, at: Floats) -> tuple[Floats, Floats]:
-        """From each point to the nearest value, and the spacing there."""
+        """The distance from each point to the nearest value, and the spacing there."""
         place = np.searchsorted(self.middles, at)
         return np.abs(at - self.values[place]), self.spacings[place]
 
 
 @lru_cache(maxsize=64)
 def grids(levels: Levels) -> tuple[Grid, Grid]:
-    """Of inputs at and above zero, and of the magnitudes below."""
+    """The grids of inputs at and above zero, and of the magnitudes of those below."""
     return Grid.of(levels.sides[0]), Grid.of(levels.sides[-1])
 
 
 def dequantized(task: Task) -> Dequantized | None:
-    """The best of the scales that the data may have been dequantized with; None where there is none.
+    """The best of the scales that the data may have been dequantized with; None if there is none.
 
-    With codes k, elements x = k·s that float32 rounded, and least squares s' = Σ x·k / Σ k², |s' − s| <= 2^-24·s: s is
-    one of the float32 numbers around s', and all of these are measured. That is why no error is above that at s.
+    With codes k, elements x = k·s rounded to float32, and the least-squares scale s' = Σ x·k / Σ k²,
+    |s' − s| <= 2^-24·s: s is one of the float32 numbers around s'. All of these are measured, so that the error is
+    never above that at s.
     """
     best, least = None, math.inf
     for start in [] if task.values is None else _passing(task, task.values).tolist():
@@ -95,7 +96,7 @@ def dequantized(task: Task) -> Dequantized | None:
 
 
 def _around(task: Task, scale: float) -> Iterator[float]:
-    """The scales that least squares, given the codes at a scale, may have been rounded from."""
+    """The representable scales around the least-squares scale given the codes at `scale`."""
     sums = task.measured(scale)
     if sums.yy > 0 and np.isfinite(sums.xy):
         allowed = task.scales.around(scale * sums.xy / sums.yy)
@@ -103,7 +104,7 @@ def _around(task: Task, scale: float) -> Iterator[float]:
 
 
 def _passing(task: Task, values: NDArray[np.float32]) -> Floats:
-    """Scales at which a sample of the data lies on levels; the best of them."""
+    """The best scales at which a sample of the data lies on levels."""
     scales, sample = _tried(task, values), np.zeros(0)
     for count in ELEMENTS:
         sample = _sample(values, count)
@@ -122,9 +123,9 @@ def _passing(task: Task, values: NDArray[np.float32]) -> Floats:
 
 
 def _tried(task: Task, values: NDArray[np.float32]) -> Floats:
-    """Those at which the element of largest magnitude lies on a level, ascending.
+    """The scales at which the element of largest magnitude lies on a level, ascending.
 
-    None far above MinMax's scale: what values of integers or of floating point become when they are doubled are values.
+    None is far above MinMax's scale: doubled values of integer or floating-point formats are values again.
     """
     ends = zip((float(values.max()), -float(values.min())), grids(task.levels), strict=True)
     largest, grid = max(((end, grid) for end, grid in ends if grid.values[-1] > 0), key=itemgetter(0))
@@ -136,11 +137,11 @@ def _tried(task: Task, values: NDArray[np.float32]) -> Floats:
 
 
 def _sample(values: NDArray[np.float32], count: int) -> Floats:
-    """Different elements from all over the data: multiples of the golden ratio are spread evenly."""
+    """Distinct elements spread over the data: multiples of the golden ratio modulo 1 are evenly distributed."""
     places = (np.arange(count) * GOLDEN % 1 * values.size).astype(np.intp)
     return np.array(list(dict.fromkeys(values[places].tolist())))
 
 
 def _distances(levels: Levels, x: float, scales: Floats) -> tuple[Floats, Floats]:
-    """From an element to the nearest level at each scale, and the spacing of levels there; both over the scale."""
+    """The distance of x / scale to the nearest level for each scale, and the spacing of levels there."""
     return grids(levels)[0 if x >= 0 else 1].distances(abs(x) / scales)

@@ -1,4 +1,4 @@
-"""How quantizers are shown, which is what rows of measurements call them."""
+"""The `repr` of quantizers, which names them in rows of measurements."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Described:
-    """A dataclass whose `repr` has only the options that differ from their defaults: `MinMax()`."""
+    """A dataclass whose `repr` shows only options that differ from their defaults, as in `MinMax()`."""
 
     def __repr__(self) -> str:
         options = ((field, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
@@ -16,6 +16,6 @@ class Described:
 
 
 def _is_default(field: Field[Any], value: Any) -> bool:
-    """Arrays, which have no one answer to ==, are never defaults."""
+    """Whether an option has its default; never True for arrays, whose == is elementwise."""
     default = field.default
     return default is not MISSING and type(value) is type(default) and bool(value == default)

@@ -1,4 +1,4 @@
-"""The promise of every quantizer but the named baselines: no scale that it returns has a larger error than MinMax's."""
+"""The guarantee of every quantizer but the baselines: no returned scale has a larger error than MinMax's."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.task import Task
 
 ROUNDINGS = 2.0**-22
-"""Of float32, relative to an element: of the quotient, of the product, and twice as much to be sure."""
+"""A bound of float32's rounding errors relative to an element: quotient and product, doubled to be safe."""
 
 MOST_TRIED = 3
 
 SMALLEST_SAFE, LARGEST_SAFE = 2.0**-60, 2.0**60
-"""Root mean squares, and largest magnitudes: between these nothing comes near the ends of float32."""
+"""The range of the RMS, or largest magnitude, in which float32 neither overflows nor underflows."""
 
 
 def guarded(task: Task, candidates: Floats) -> float:
-    """The first of a few candidates that is proven, or else measured, to be no worse than MinMax; or MinMax's scale.
+    """The first of a few candidates that is proven or measured to be better than MinMax; else MinMax's scale.
 
-    Data are measured only where the bounds of the error leave it open. From a histogram alone its estimate decides.
+    Data are measured only if bounds of the error do not decide. Without data, the histogram's estimate decides.
     """
     candidates = candidates[:MOST_TRIED]
     if task.minmax in candidates[:1]:
@@ -38,9 +38,10 @@ def guarded(task: Task, candidates: Floats) -> float:
 
 
 def is_proven(task: Task, candidates: Floats) -> list[bool]:
-    """Whether the squared error at each candidate lies below that of MinMax, whatever float32 rounds.
+    """Whether the squared error at each candidate is proven below MinMax's, rounding in float32 included.
 
-    Where a threshold is no midpoint nothing is: the error jumps there, and a rounded quotient may lie beyond.
+    False for formats with a threshold that is not a midpoint: the error jumps there, and a quotient may be rounded
+    across it.
     """
     score = task.score if task.score.is_exact else task.coarse
     rms = np.sqrt(score.power / max(score.count, 1e-300))

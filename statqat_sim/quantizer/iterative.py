@@ -1,4 +1,4 @@
-"""Iterative: the scale of least error, from a scan of the data's distribution and quasi-Newton steps."""
+"""Iterative: the scale of least error, by a scan of the data's distribution and quasi-Newton steps."""
 
 from __future__ import annotations
 
@@ -28,31 +28,30 @@ STEPS = 3
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)
 class Iterative(Chooser):
-    """The scale of least mean squared error, whatever the distribution and the format.
+    """The scale of least mean squared error for any distribution and format; never worse than MinMax.
 
-    The data's log-histogram, or the sorted data where they are few, tell the error at every scale from prefix sums: a
-    scan finds the valleys, quasi-Newton steps on measured data the bottom (see `newton`). Never worse than MinMax.
-    Formats whose overflow is not saturated get no smaller scale than MinMax's; rounding at random is taken for
-    rounding to nearest, and measured.
+    Prefix sums of the data's log-histogram, or of few data sorted, give the error at every scale: a scan finds the
+    local minima, and quasi-Newton steps on measured data refine the best (see `newton`). Formats that do not saturate
+    get no smaller scale than MinMax's; stochastic rounding is modelled as rounding to nearest, and measured.
 
     Channels of 256 elements and more, in float16 or float32, are scanned together, by their histograms. That is some
     hundred times as fast; on normal data the errors are on average within 0.2 dB of the least in formats of 8 bits,
     0.04 dB in 6 bits and 0.003 dB in 4. No channel's scale depends on another channel.
 
-    Data that lie on the format's levels already, as weights that were dequantized do, get no larger error than at the
-    scale that they were made with (see `dequantized`). A histogram alone does not tell it, and where many channels are
-    scanned at once it is looked for in formats of up to 8 bits.
+    Data that already lie on the format's levels, such as dequantized weights, get no larger error than at the scale
+    that they were dequantized with (see `dequantized`). A histogram does not reveal that scale; when many channels are
+    scanned together, it is searched for in formats of up to 8 bits.
 
     Args:
-        weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
-        norm: of the errors, in place of 2.
+        weights: weights of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
+        norm: the norm of the errors.
         scale_format: a number format, or its name, that holds the scale; None: float32.
-        zero_point: whether to choose zero-points, too, for formats of integers: at any scale the prefix sums tell the
-            error with each of them, and the best one goes with it. Never worse than `MinMax(zero_point=True)`.
+        zero_point: whether to choose zero-points, too, for integer formats: each scale gets the zero-point of least
+            error. Never worse than `MinMax(zero_point=True)`.
 
     Raises:
         LookupError: for an unknown scale format.
-        ValueError: if an option means nothing.
+        ValueError: if an option has an invalid value.
     """
 
     weights: Any = None
@@ -86,7 +85,7 @@ class Iterative(Chooser):
 
 
 def _scanned(task: Task) -> float:
-    """The best scale of the valleys."""
+    """The best scale among the local minima of the error."""
     found = scan(task.score, task.minmax)
     if len(found):
         is_coarse = task.values is not None and not task.score.is_exact
@@ -95,7 +94,7 @@ def _scanned(task: Task) -> float:
 
 
 def _polished(task: Task, scales: Floats) -> Floats:
-    """The best of a histogram's scales, then better ones by measured steps."""
+    """The scales with the first, the best by the histogram, improved by measured steps and put in front."""
     best = scales[0]
     errors: dict[float, float] = {}
 
@@ -116,7 +115,7 @@ def _polished(task: Task, scales: Floats) -> Floats:
 
 
 def _least_squares(task: Task, scales: Floats) -> Floats:
-    """The best scales for the codes that the data have at these."""
+    """The least-squares scales given the codes at these scales."""
     slopes = task.score.slopes(scales)
     cautious = np.where(slopes.cautious > 0, slopes.cautious, np.inf)
     moved = scales - slopes.slope / cautious

@@ -1,4 +1,4 @@
-"""A format as the quantizers see it: steps outward from zero, each a threshold and a gap between values."""
+"""A format as quantizers use it: steps outward from zero, each with a threshold and a gap between values."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """One side of zero, outward; magnitudes at scale 1.
+    """One side of zero as magnitudes at scale 1, outward.
 
     Args:
-        zero: what inputs next to zero become.
-        thresholds: where inputs begin to become the next value, ascending.
-        gaps: between that value and the one before.
-        middles: half way between the two; the threshold itself, where rounding is to nearest.
+        zero: the value of inputs next to zero.
+        thresholds: the inputs at which the value changes to the next, ascending.
+        gaps: the difference of the values after and before each threshold.
+        middles: the midpoints of these values; equal to the thresholds if rounding is to nearest.
     """
 
     zero: float
@@ -37,12 +37,12 @@ class Side:
 
     @property
     def count(self) -> int:
-        """How many thresholds there are."""
+        """The number of thresholds."""
         return len(self.thresholds)
 
     @cached_property
     def values(self) -> Floats:
-        """What inputs become, outward: one more than thresholds."""
+        """The values, outward: one more than thresholds."""
         return self.zero + np.concatenate(([0.0], np.cumsum(self.gaps)))
 
     def cumulative(self, at: Floats) -> Floats:
@@ -52,14 +52,14 @@ class Side:
 
     @cached_property
     def _from(self) -> Floats:
-        """The cubes that the cells' integrals begin with."""
+        """(u − Q(u))³ at the start of each cell, where its integral begins."""
         starts = np.concatenate(([0.0], np.maximum(self.thresholds, 0)))
-        with np.errstate(over="ignore"):  # far beyond all data
+        with np.errstate(over="ignore"):  # only far beyond all data
             return np.asarray((starts - self.values) ** 3)
 
     @cached_property
     def _before(self) -> Floats:
-        """The integral up to each cell."""
+        """The integral up to the start of each cell."""
         with np.errstate(over="ignore", invalid="ignore"):
             whole = (np.maximum(self.thresholds, 0) - self.values[:-1]) ** 3 - self._from[:-1]
             return np.concatenate(([0.0], np.cumsum(whole / 3)))
@@ -75,12 +75,13 @@ class Levels:
     """All steps of a format.
 
     Args:
-        sides: of inputs at and above zero, and of the magnitudes below; only one, where both are the same.
-        largest: of all magnitudes of values.
-        saturates: whether inputs beyond the last values become these; if not, nothing may lie there.
-        is_tapered: whether precision is best in the middle of the range and not at its end, so that the best scale
-            may lie far above the least one without overflow.
-        is_measured: whether data are rounded so: not where that is random, or zero becomes NaN.
+        sides: the steps for inputs at and above zero, and for the magnitudes below; a single one if both are equal.
+        largest: the largest magnitude of a value.
+        saturates: whether inputs beyond the last values become these; if not, no input may lie there.
+        is_tapered: whether precision is best in the middle of the range, so that the best scale may lie far above the
+            smallest one without overflow.
+        is_measured: whether these thresholds are exactly the codec's; False for stochastic rounding and where zero
+            becomes NaN.
     """
 
     sides: tuple[Side, ...]
@@ -91,32 +92,32 @@ class Levels:
 
     @property
     def is_folded(self) -> bool:
-        """Whether signs do not matter."""
+        """Whether both sides of zero are equal."""
         return len(self.sides) == 1
 
     @property
     def is_nearest(self) -> bool:
-        """Whether every threshold is a midpoint: the error has no jumps there."""
+        """Whether every threshold is a midpoint, so that the error is continuous."""
         return all(side.is_nearest for side in self.sides)
 
     @property
     def count(self) -> int:
-        """How many steps there are."""
+        """The number of steps on all sides."""
         return sum(len(side.thresholds) for side in self.sides)
 
     @property
     def first(self) -> float:
-        """The first threshold above zero; infinite without any."""
+        """The smallest threshold above zero; Inf if there is none."""
         above = [side.thresholds[side.thresholds > 0] for side in self.sides]
         return min((float(each[0]) for each in above if len(each)), default=math.inf)
 
 
 @lru_cache(maxsize=512)
 def ends(format: NumberFormat) -> tuple[float, float]:
-    """The least and the greatest value that float32 holds: what lies beyond would be decoded to Inf.
+    """The least and the greatest value that float32 holds: values beyond would be decoded to Inf.
 
     Raises:
-        UnsupportedError: for formats of more than 16 bits that have values beyond, or if none but zero lies within.
+        UnsupportedError: for formats of more than 16 bits with values beyond, or without nonzero values within.
     """
     if max(format.max, -format.min) <= LARGEST:
         return format.min, format.max
@@ -129,7 +130,7 @@ def ends(format: NumberFormat) -> tuple[float, float]:
 
 @lru_cache(maxsize=512)
 def levels(format: NumberFormat) -> Levels:
-    """The steps of a format between values that float32 holds; where its rounding is stochastic, those to nearest.
+    """The steps of a format between values that float32 holds; stochastic rounding is replaced by nearest-even.
 
     Raises:
         UnsupportedError: for formats of more than 16 bits, or without such values.
@@ -150,7 +151,7 @@ def levels(format: NumberFormat) -> Levels:
 
 
 def _held(found: Cells) -> Cells:
-    """The cells whose values float32 holds; nothing may lie beyond."""
+    """The cells whose values float32 holds; inputs beyond are outside the limits."""
     held = np.flatnonzero(np.abs(found.values) <= LARGEST)
     first, last = int(held[0]), int(held[-1])
     bounds = np.concatenate((found.limits[:1], found.thresholds, found.limits[1:]))
@@ -166,5 +167,5 @@ def _side(found: Cells) -> Side:
 
 
 def _mirrored(found: Cells) -> Cells:
-    """The cells of -x and minus its value."""
+    """The cells reflected at zero: those of −Q(−x)."""
     return Cells(-found.values[::-1], -found.thresholds[::-1], len(found.values) - 1 - found.zero)

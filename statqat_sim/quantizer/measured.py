@@ -1,4 +1,4 @@
-"""What a scale makes of the data itself: encoded, decoded, compared."""
+"""The measured error of data at a scale: encoded, decoded, compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statqat_sim.quantizer.objective import Objective
 from statqat_sim.spec.number import NumberFormat
 
 CHUNK = 1 << 17
-"""Elements that are quantized together: all buffers fit a core's cache."""
+"""Elements quantized together: all buffers fit a core's cache."""
 
 
 class Measured(NamedTuple):
@@ -36,15 +36,15 @@ def measured(
     weights: Any = None,
     ends: tuple[float, float] | None = None,
 ) -> Measured:
-    """Of finite values.
+    """The sums of finite data quantized at a scale.
 
     Args:
-        x: flat.
-        format: what they are encoded in; random bits begin with seed 0.
-        scale: what decoded values are multiplied by.
-        objective: what is summed.
-        weights: flat, one for each value; None: all 1.
-        ends: what decoded values are held between; None: the format's own.
+        x: the data, 1-D.
+        format: the format; stochastic rounding uses seed 0.
+        scale: the factor of decoded values.
+        objective: the error to sum.
+        weights: one for each element, 1-D; None: all 1.
+        ends: bounds to which decoded values are clipped; None: no clipping.
     """
     codec, sums = codec_of(format), np.zeros(3)
     with np.errstate(all="ignore"):
@@ -60,7 +60,7 @@ def measured(
 
 @lru_cache(maxsize=64)
 def codec_of(format: NumberFormat) -> Codec:
-    """A codec that keeps its kernels for all that is measured in a format."""
+    """The codec of a format, cached with its kernels."""
     return Codec(format)
 
 

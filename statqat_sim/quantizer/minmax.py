@@ -28,17 +28,17 @@ LARGEST = np.float32(np.finfo(np.float32).max)
 class MinMax(Described):
     """The smallest float32 scale that puts every finite value inside the range of the format's grid.
 
-    That is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
+    It is max(max x / c_max, min x / c_min), rounded up to float32, so that scale · c_max >= max x and
     scale · c_min <= min x hold exactly; c_max and c_min are `format.max` and `format.min`, or the last values that
-    float32 holds, where the format goes further. A side that the format lacks is ignored: values below zero where
-    `format.min >= 0`, unless `negative_input: abs` reflects them. Where float32 has no scale large enough (max x /
-    c_max above 3.4e38), it is float32's largest and the extremes are clipped.
+    float32 holds if the format exceeds it. A side that the format lacks is ignored: values below zero if
+    `format.min >= 0`, unless `negative_input: abs` reflects them. If no float32 scale is large enough (max x / c_max
+    above 3.4e38), it is the largest float32, and the extremes are clipped.
 
     With `scale_format` it is the smallest scale of this number format that is as large.
 
-    With `zero_point` it is the smallest scale with which some zero-point leaves nothing outside: for integers from a to
-    b the smallest s with s·(z - a) >= -min x and s·(b - z) >= max x, where zero counts as an element. Of the z
-    that serve it is the middle one, of two the even one. Nothing but zeros have scale 1 and zero-point 0.
+    With `zero_point` it is the smallest scale at which some zero-point avoids clipping: for integers from a to b the
+    smallest s with s·(z - a) >= -min x and s·(b - z) >= max x, where zero counts as an element. Among the possible z
+    it takes the middle one, of two the even one. Data of zeros have scale 1 and zero-point 0.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
@@ -57,7 +57,7 @@ class MinMax(Described):
         scales_of(self.scale_format)
 
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
-        """See `Quantizer.fit`. Of an array on a device only its extremes are copied to the CPU."""
+        """See `Quantizer.fit`. Arrays on devices are supported: only their extremes are copied to the CPU."""
         if lies_elsewhere(x):
             return self._fit_elsewhere(x, scaled_format(format), channel_axis)
         x, format = real_array(x, "x"), scaled_format(format)
@@ -70,7 +70,7 @@ class MinMax(Described):
         return chosen_minmax(low, high, scaled_format(format), scales_of(self.scale_format), self.zero_point)
 
     def _fit_elsewhere(self, x: Any, format: NumberFormat, channel_axis: int | None) -> Scale:
-        """`fit`, where x lies on a device."""
+        """`fit` for x on a device."""
         axes = reduced_axes(len(x.shape), channel_axis)
         shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
         low, high = (each.reshape(shape) for each in extremes_elsewhere(x, channel_axis))
@@ -78,7 +78,7 @@ class MinMax(Described):
 
 
 def fitted_minmax(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales, zero_point: bool) -> Scale:
-    """Of data, with `axes` kept at size 1."""
+    """MinMax's scales of data, with `axes` kept at size 1."""
     low, high = (np.expand_dims(each, axes) for each in extremes(x, axes))
     return chosen_minmax(low, high, format, scales, zero_point)
 
@@ -86,19 +86,19 @@ def fitted_minmax(x: Array, format: NumberFormat, axes: tuple[int, ...], scales:
 def chosen_minmax(
     low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat, scales: Scales, zero_point: bool
 ) -> Scale:
-    """Of data between these extremes."""
+    """MinMax's scales of data between these extremes."""
     if zero_point:
         return affine_minmax(low, high, format, scales)
     return Scale(scales.at_least(least_scales(low, high, format)))
 
 
 def minmax_scales(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales) -> NDArray[np.float32]:
-    """The least of these scales at which nothing overflows, with `axes` kept at size 1."""
+    """The smallest of `scales` at which nothing overflows, float32, with `axes` kept at size 1."""
     return fitted_minmax(x, format, axes, scales, zero_point=False).value
 
 
 def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat) -> NDArray[np.float32]:
-    """The smallest float32 scales for data between these extremes; 1 for nothing but zeros."""
+    """The smallest float32 scales for data between these extremes; 1 if both are zero."""
     if format.min >= 0 and format.encode.negative_input is NegativeInput.ABS:
         high = np.maximum(high, -low)
     needed = np.zeros(high.shape, np.float32)
@@ -111,10 +111,10 @@ def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: Nu
 
 
 def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.float32]:
-    """The smallest float32 s with s · limit >= extreme exactly; 0 for extreme 0, at most float32's largest.
+    """The smallest float32 s with s · limit >= extreme exactly; 0 for extreme 0, at most the largest float32.
 
-    Every float32 is a float64, so that none lies between the quotient and its rounding to float64: rounding that to
-    the nearest float32 gives s, or the float32 below it, whose product with the limit is then too small.
+    No float32 lies between the exact quotient and its rounding to float64, so rounding that to the nearest float32
+    gives s, or the float32 below it, whose product with the limit is too small.
     """
     with np.errstate(over="ignore", under="ignore"):
         scale = np.minimum((extreme / limit).astype(np.float32), LARGEST)
@@ -123,7 +123,7 @@ def _smallest_scale(extreme: NDArray[np.float64], limit: float) -> NDArray[np.fl
 
 
 def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether scale · limit < extreme, exactly where they are close.
+    """Whether scale · limit < extreme; exact where the two are close.
 
     Both products are exact, and so is the difference of numbers within a factor of two (Sterbenz).
     """
@@ -133,7 +133,7 @@ def _product_is_below(scale: NDArray[np.float32], limit: float, extreme: NDArray
 
 
 def parts(limit: float) -> tuple[float, float]:
-    """Numbers of 26 and of 27 bits whose sum `limit` is: a float64 holds their products with a float32, of 24 bits."""
+    """`limit` as a sum of numbers with 26 and 27 bits, whose products with a float32 (24 bits) are exact in float64."""
     mantissa, exponent = math.frexp(limit)
     upper = math.ldexp(math.floor(mantissa * (1 << 26)), exponent - 26)
     return upper, limit - upper

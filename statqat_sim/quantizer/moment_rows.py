@@ -1,4 +1,4 @@
-"""Many channels at once: scales from moments of rows, and two measurements of each row beside MinMax's."""
+"""Many channels at once: scales from moments of rows, each row then measured against MinMax."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from statqat_sim.theory import nearest
 
 
 def scales_by_moments(channels: Channels, format: NumberFormat, prior: Prior | None) -> Scale | None:
-    """`Analytic`'s float32 scale of each channel; None where a task for each channel has to find it.
+    """`Analytic`'s float32 scale of each channel; None if channels must be fitted one by one.
 
     Args:
-        channels: without weights and zero-points.
+        channels: the channels, without weights and zero-points.
         format: the format.
         prior: the prior; None: the generalised normal distribution with the channel's ratio of moments.
     """
@@ -44,6 +44,6 @@ def scales_by_moments(channels: Channels, format: NumberFormat, prior: Prior | N
 
 
 def _scales(format: NumberFormat, prior: Prior | None, ratios: Floats, rms: Floats) -> NDArray[np.float32]:
-    """The best, were the rows of their prior."""
+    """The best scales if rows had exactly the prior's distribution, scaled to their RMS."""
     like = nearest(format)
     return nearest_float32(rms * (best_scales(like, ratios) if prior is None else best_scale(like, prior)))

@@ -1,4 +1,4 @@
-"""What the best scale is best at."""
+"""The error a quantizer minimizes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from statqat_sim.quantizer.options import check_between
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Objective:
-    """Σ w·|x − Q(x)|^norm.
+    """The error Σ w·|x − Q(x)|^norm.
 
     Args:
-        weights: w, one number for each element, or an array that broadcasts against x, such as E[a²] of each input
-            channel; at least 0. None: all 1.
+        weights: w, at least 0: an array that broadcasts to x's shape, such as E[a²] of each input channel. None: all 1.
         norm: 2 for squared errors.
 
     Raises:
@@ -43,15 +42,15 @@ class Objective:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is Σ(x − Q(x))²."""
+        """Whether it is the unweighted squared error Σ(x − Q(x))²."""
         return self.is_squared and self.weights is None
 
     def power(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """|error|^norm."""
+        """|error|^norm of each error."""
         return np.square(errors) if self.is_squared else np.abs(errors) ** self.norm
 
     def weights_of(self, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
-        """One for each element of an array.
+        """The weights broadcast to an array's shape; None: all 1.
 
         Raises:
             ValueError: if they do not broadcast.

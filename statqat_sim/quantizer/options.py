@@ -1,4 +1,4 @@
-"""What options of quantizers may be, told when one is made."""
+"""Checks of quantizers' options, made in their constructors."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from statqat_sim.errors import shown
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse what is neither true nor false.
+    """Check that an option is a boolean.
 
     Raises:
-        TypeError: if it is something else.
+        TypeError: if it is not.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {shown(value)}; allowed: True or False")
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse what is no number of things.
+    """Check that an option is a positive integer.
 
     Raises:
-        ValueError: unless it is a whole number of at least 1.
+        ValueError: if it is not.
     """
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} is {shown(value)}; allowed: whole numbers, at least 1")
 
 
 def check_between(name: str, value: object, low: float, high: float, allowed: str) -> None:
-    """Refuse what is no number between two others.
+    """Check that an option is a real number strictly between two others.
 
     Raises:
-        ValueError: if it is something else, or one of them.
+        ValueError: if it is not; `allowed` describes the range.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low < float(value) < high:
         raise ValueError(f"{name} is {shown(value)}; allowed: {allowed}")

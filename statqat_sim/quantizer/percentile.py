@@ -21,18 +21,18 @@ HALVINGS = 60
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Percentile(Chooser):
-    """The largest value of the format stands for this percentile of the magnitudes; never worse than MinMax.
+    """The scale that maps this percentile of the magnitudes to the format's largest value; never worse than MinMax.
 
-    With zero-points its range is as long as the one that leaves half of the rest out on either side of zero.
+    With zero-points the range's length is such that each side of zero clips half of the remaining elements.
 
     Args:
-        percentile: from 0 to 100, both excluded.
+        percentile: the percentile, above 0 and below 100.
         scale_format: a number format, or its name, that holds the scale; None: float32.
         zero_point: whether to choose zero-points, too: see `Iterative`.
 
     Raises:
         LookupError: for an unknown scale format.
-        ValueError: if an option means nothing.
+        ValueError: if an option has an invalid value.
     """
 
     percentile: float = 99.9
@@ -56,7 +56,7 @@ class Percentile(Chooser):
 
 
 def _quantile(magnitudes: Tail, rest: float) -> float:
-    """The least magnitude that no more than so many elements exceed."""
+    """The least magnitude that at most `rest` elements exceed, by bisection."""
     low, high = 0.0, magnitudes.largest
     for _ in range(HALVINGS):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""The scales that a scale is chosen among: all of float32, or those of a format of fewer bits."""
+"""The scales to choose from: all of float32, or the values of a number format."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).
 LARGEST_BITS = int(np.float32(LARGEST).view(np.uint32))
 
 NEIGHBOURS = 0, -1, 1, -2, 2
-"""As differences of bits."""
+"""Neighbours of a float32, nearest first, as offsets of its bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scales:
-    """Numbers above zero that float32 holds.
+    """A set of float32 numbers above zero.
 
     Args:
-        listed: all of them, ascending; None: every float32.
+        listed: its members, ascending, float64; None: every positive float32.
     """
 
     listed: Floats | None = None
 
     def near(self, scales: Floats) -> Floats:
-        """For each scale the nearest of float32, or the two of the list around it; each once, in this order."""
+        """For each scale the nearest float32, or its two neighbours in the list; without duplicates, in this order."""
         if self.listed is None:
             found = nearest_float32(scales).astype(np.float64)
         else:
@@ -42,21 +42,21 @@ class Scales:
         return np.array(list(dict.fromkeys(found.tolist())))
 
     def around(self, scale: float) -> Floats:
-        """The nearest of float32 and the two on either side of it, or the two of the list around it; nearest first."""
+        """The nearest float32 and two more on either side, nearest first; or the two neighbours in the list."""
         if self.listed is not None:
             return self.near(np.array([scale]))
         bits = int(nearest_float32(np.array([scale])).view(np.uint32)[0]) + np.array(NEIGHBOURS)
         return np.asarray(np.clip(bits, 1, LARGEST_BITS).astype(np.uint32).view(np.float32), np.float64)
 
     def at_least(self, scales: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The least at or above each scale; the largest, where there is none."""
+        """The smallest member at or above each scale; the largest member if there is none."""
         if self.listed is None:
             return scales
         places = np.minimum(np.searchsorted(self.listed, scales), len(self.listed) - 1)
         return self.listed[places].astype(np.float32)
 
     def between(self, low: float, high: float) -> Floats | None:
-        """All in a range and the next ones beyond; None where that is too many to list."""
+        """The members in a range and the next one on either side; None if every float32 is a member."""
         if self.listed is None:
             return None
         first, last = np.searchsorted(self.listed, (low, high))
@@ -67,17 +67,17 @@ FLOAT32_SCALES = Scales()
 
 
 def nearest_float32(scales: Floats) -> NDArray[np.float32]:
-    """The nearest of float32 above zero to each scale."""
+    """The nearest positive finite float32 to each scale."""
     with np.errstate(over="ignore", under="ignore"):
         return np.clip(scales.astype(np.float32), np.float32(SMALLEST), np.float32(LARGEST))
 
 
 def scales_of(format: NumberFormat | str | None) -> Scales:
-    """Those that a format holds.
+    """The scales that a format holds; None: all of float32.
 
     Raises:
         LookupError: if no format has this name.
-        TypeError: if it is no number format.
+        TypeError: if it is not a number format.
         ValueError: if none of its values is above zero.
         UnsupportedError: for formats of more than 16 bits.
     """

@@ -1,6 +1,6 @@
-"""Which of many channels may have been dequantized: ratios of their elements are ratios of levels there.
+"""Which of many channels may have been dequantized: ratios of their elements must be ratios of levels.
 
-A few neighbouring elements of each row tell, that is one look into memory and seldom more than one into a table.
+A few contiguous elements of each row decide, at the cost of one memory access and seldom more than one table look-up.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from statqat_sim.quantizer.dequantized import SLACK, grids
 from statqat_sim.quantizer.levels import Floats, Levels
 
 MOST_LEVELS = 1 << 8
-"""Of a format; with more, the table of ratios is too large."""
+"""The most levels of a format; with more, the table of ratios is too large."""
 
 WIDTH = 16
-"""Elements of a row."""
+"""The number of elements of a row to test."""
 
 
 def may_be_dequantized(rows: NDArray[np.float32], levels: Levels) -> NDArray[np.intp]:
-    """The places of rows whose elements may all be levels times a scale; none for formats of too many levels.
+    """The indices of rows whose elements may all be levels times a scale; none for formats with too many levels.
 
     Args:
-        rows: of at least 16 elements each.
-        levels: of the format.
+        rows: the rows, of at least 16 elements each.
+        levels: the levels of the format.
     """
     if levels.count > MOST_LEVELS:
         return np.zeros(0, np.intp)
@@ -43,7 +43,7 @@ def may_be_dequantized(rows: NDArray[np.float32], levels: Levels) -> NDArray[np.
 
 @lru_cache(maxsize=64)
 def _ratios(levels: Levels) -> Floats:
-    """All ratios up to 1 of two magnitudes of levels, ascending."""
+    """All ratios, up to 1, of the magnitudes of two levels, ascending."""
     magnitudes = np.unique(np.concatenate([grid.values for grid in grids(levels)]))
     ratios = magnitudes / magnitudes[magnitudes > 0][:, None]
     return np.unique(ratios[ratios <= 1])

@@ -1,4 +1,4 @@
-"""Many channels at once: each row's histogram is made, scanned and forgotten while it lies in a cache."""
+"""Many channels at once: each row's histogram is built, scanned and discarded while it is in cache."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 SHORTEST = 256
-"""Elements of a row; shorter ones are sorted, and give better scales."""
+"""The least elements of a row; shorter ones are sorted instead, which gives better scales."""
 
 SHORT = 2048
-"""Rows of fewer elements have errors that differ much from one scale to the next where levels are many."""
+"""Below this many elements, the error varies strongly between nearby scales of formats with many levels."""
 
 FEW_LEVELS = 64
-"""Up to as many, the scale that a histogram shows is the best one to within some hundredths of a decibel."""
+"""Up to this many levels, a histogram's best scale is within some hundredths of a decibel of the best."""
 
 
 def scanned_rows(
     x: Any, format: NumberFormat, channel_axis: int | None, alone: Callable[[NDArray[np.float32]], float]
 ) -> Scale | None:
-    """The scale of each channel that is best by its histogram, and never worse than MinMax's.
+    """The best scale of each channel by its histogram, never worse than MinMax's.
 
-    None where the kernel does not take such channels, or there is only one.
+    None if the kernel does not support such channels, or there is only one.
 
     Args:
-        x: as `Quantizer.fit` takes it.
+        x: see `Quantizer.fit`.
         format: a number format.
-        channel_axis: as `Quantizer.fit` takes it.
-        alone: finds the scale of a row whose magnitudes the kernel does not take, such as one of zeros.
+        channel_axis: see `Quantizer.fit`.
+        alone: returns the scale of a row whose magnitudes the kernel does not support, such as one of zeros.
     """
     array = cpu_data(x)
     axes = reduced_axes(array.ndim, channel_axis)
@@ -79,7 +79,8 @@ def _scanned(
     format: NumberFormat,
     sums: RowSumsKernel,
 ) -> NDArray[np.float32]:
-    """The scales of rows whose magnitudes the kernel takes."""
+    """The scales of rows whose magnitudes the kernel supports."""
+    scales: NDArray[np.float32]
     scales, proven = kernel(rows, minmax, amax)
     if rows.shape[1] < SHORT and format.finite_codes > FEW_LEVELS:
         take_better_neighbours(rows, scales, format, sums)
@@ -92,7 +93,7 @@ def _scanned(
 def _take_dequantized(
     rows: NDArray[np.float32], minmax: NDArray[np.float32], scales: NDArray[np.float32], format: NumberFormat
 ) -> None:
-    """Put scales that rows were dequantized with in place of those with a larger error."""
+    """Replace, in place, scales by those that rows were dequantized with, if their error is smaller."""
     for index in may_be_dequantized(rows, levels(format)).tolist():
         row = rows[index]
         task = Task(format, float(minmax[index]), values=row[np.isfinite(row)])
@@ -102,7 +103,7 @@ def _take_dequantized(
 
 
 def _minmax(x: Array, amax: NDArray[np.float32], format: NumberFormat, axes: tuple[int, ...]) -> NDArray[np.float32]:
-    """MinMax's scales; of a symmetric format the magnitudes are enough."""
+    """MinMax's scales; for symmetric formats from the largest magnitudes `amax` alone."""
     if format.max != -format.min:
         return minmax_scales(x, format, axes, FLOAT32_SCALES)
     wide = amax.astype(np.float64).reshape([1 if axis in axes else size for axis, size in enumerate(x.shape)])

@@ -1,4 +1,4 @@
-"""The best scale among many: a logarithmic grid, and finer ones around its best points."""
+"""The search for the best scale: a logarithmic grid, and finer ones around its best points."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from statqat_sim.quantizer.task import Task
 
 PER_OCTAVE, PER_OCTAVE_OF_MANY = 16, 6
 MANY = 4096
-"""Steps of a format; beyond, scales are fewer."""
+"""Formats with more steps than this are scanned at fewer scales."""
 
 VALLEYS = 3
-"""Local minima that are looked into."""
+"""The most local minima to refine."""
 
 FINER = 8
-"""How many times finer a grid is than the one before."""
+"""The ratio of the resolutions of a grid and the one before."""
 
 ROUNDS, ROUNDS_OF_MANY = 3, 2
 
 PER_OCTAVE_OF_SAMPLE, MOST_LOOKED_UP = 1024, 1 << 21
-"""Of data that are all known the error is rugged: one scale fits a few elements better than its neighbours do."""
+"""Samples have a finer grid, since their error is rugged: one scale fits a few elements better than its neighbours."""
 
 NEAR_BEST = 2.0
-"""Errors up to so many times the least are looked into there."""
+"""The finer grid of a sample covers errors up to this multiple of the least."""
 
 LEAST_RATIO = 0.05
-"""Of the largest value at the scale to the data's root mean square: below, nine tenths of the power are error."""
+"""The least ratio of scale · largest value to the data's RMS: below it, nine tenths of the power are error."""
 
 FARTHEST = 2.0**12
-"""Of the data to 1, in formats that are precise near 1."""
+"""Bound on the ratio of data to 1 for tapered formats."""
 
 
 def scan(score: Score, minmax: float) -> Floats:
-    """The best scales of the valleys, best first; empty where every scale is as good as another.
+    """The scales of the local minima, best first; empty if all scales are equally good.
 
     Args:
-        score: the data and the format.
-        minmax: the least scale without overflow.
+        score: the score of the data in the format.
+        minmax: the smallest scale without overflow.
     """
     low, high = scan_range(score, minmax)
     if not 0 < low < high:
@@ -57,7 +57,7 @@ def scan(score: Score, minmax: float) -> Floats:
 
 
 def best_first(task: Task, scales: Floats) -> Floats:
-    """The scales that can be represented nearest to these, best first."""
+    """The representable scales nearest to these, best first."""
     near = task.scales.near(scales)
     if len(near) > 1:
         near = near[np.argsort(task.score.errors(near), kind="stable")]
@@ -65,7 +65,7 @@ def best_first(task: Task, scales: Floats) -> Floats:
 
 
 def scan_range(score: Score, minmax: float) -> tuple[float, float]:
-    """Between what the best scale lies."""
+    """Bracket [low, high] of the best scale."""
     levels = score.levels
     high = minmax * BEYOND_MINMAX
     rms = float(np.sqrt(score.reachable_power / max(score.count, 1)))
@@ -77,7 +77,7 @@ def scan_range(score: Score, minmax: float) -> tuple[float, float]:
 
 
 def _dense(grid: Floats, errors: Floats, steps: int) -> Floats:
-    """A finer grid where errors are near the least, as fine as the number of steps allows."""
+    """A finer grid around scales with errors near the least, as fine as the number of steps allows."""
     near = errors <= errors.min() * NEAR_BEST
     near[1:] |= near[:-1]
     near[:-1] |= near[1:]
@@ -91,14 +91,14 @@ def _dense(grid: Floats, errors: Floats, steps: int) -> Floats:
 
 
 def _valleys(errors: Floats) -> list[int]:
-    """The places of the least local minima."""
+    """The indices of the local minima, lowest first."""
     padded = np.concatenate(([np.inf], errors, [np.inf]))
     places = np.flatnonzero((errors <= padded[:-2]) & (errors <= padded[2:]))
     return sorted(places.tolist(), key=errors.__getitem__)
 
 
 def _refined(score: Score, grid: Floats, place: int, rounds: int) -> tuple[float, float]:
-    """The least error around a point of a grid, and its scale."""
+    """The least error around a grid point, and its scale."""
     low, high = grid[max(place - 1, 0)], grid[min(place + 1, len(grid) - 1)]
     error, scale = np.inf, grid[place]
     for _ in range(rounds):

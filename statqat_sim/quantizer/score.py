@@ -1,12 +1,12 @@
 """The squared error of data in a format at any scale, from prefix sums alone: O(steps) for each scale.
 
-An input x next to zero becomes z; beyond each threshold t_j it becomes a value that is Δ_j larger, so that with m_j
-half way between the two (x − s·c)² grows by −2·s·Δ_j·(x − s·m_j). Hence
+At scale s, an input x next to zero has the value s·z; beyond each threshold s·t_j the value is s·Δ_j larger, and with
+s·m_j the midpoint of the two values the squared error changes by −2·s·Δ_j·(x − s·m_j). Hence
 
     Σ(x − Q(x))² = Σ(x − s·z)² − Σ_j 2·s·Δ_j·Σ{x − s·m_j : x > s·t_j}
 
-where under rounding to nearest the inner sum is Σ max(x − s·t_j, 0): what a histogram knows but for the bins that the
-thresholds cut, and between bounds also there.
+For rounding to nearest the inner sum is Σ max(x − s·t_j, 0), which a histogram gives exactly, except for bins cut by a
+threshold, where it gives bounds.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from statqat_sim.quantizer.levels import Floats, Levels, Side
 from statqat_sim.quantizer.objective import Objective
 
 NARROW = 1e-5
-"""Of an interval to its mean: below, it is a point."""
+"""An interval is treated as a point if its radius is at most this multiple of its mean."""
 
 LARGEST_TABLE = 1 << 21
-"""Scales times thresholds that are looked up together."""
+"""The most pairs of scale and threshold in one table."""
 
 
 class Slopes(NamedTuple):
-    """Of the error at each scale s: half its derivative s·B − A, and what a step of descent is divided by.
+    """Half the derivative of the error at each scale s, and two curvatures for descent steps.
 
     Args:
         slope: s·B − A, with A = Σ x·c and B = Σ c².
-        cautious: B, which never makes the error rise: the alternating step.
-        bold: G + Σ c² over what is clipped, with G = Σ Δ²/12 over the grid intervals that elements lie in.
+        cautious: B, with which a step never increases the error: the alternating method.
+        bold: Σ Δ²/12 over the grid intervals of the elements, plus Σ c² over clipped elements.
     """
 
     slope: Floats
@@ -45,11 +45,11 @@ class Slopes(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """Data beside the steps of a format.
+    """The squared error of data in a format, as a function of the scale.
 
     Args:
-        tails: of each side of the steps.
-        levels: the steps.
+        tails: the data on each of the levels' sides.
+        levels: the steps of the format.
     """
 
     tails: tuple[Tail, ...]
@@ -57,12 +57,12 @@ class Score:
 
     @classmethod
     def of_histogram(cls, histogram: Histogram, levels: Levels) -> Score:
-        """Of all channels of a histogram together."""
+        """The score of a histogram; all channels together."""
         return cls((histogram.folded(),) if levels.is_folded else histogram.sides(), levels)
 
     @classmethod
     def of_values(cls, values: Floats, levels: Levels, weights: Floats | None = None) -> Score:
-        """Of finite values that are all known; `weights`: one for each."""
+        """The score of finite values; `weights`: one for each, None: all 1."""
         if levels.is_folded:
             return cls((Sample.of(np.abs(values), weights),), levels)
         parts = values >= 0, values < 0
@@ -72,7 +72,7 @@ class Score:
 
     @property
     def is_exact(self) -> bool:
-        """Whether all elements are known."""
+        """Whether all elements are known individually."""
         return isinstance(self.tails[0], Sample)
 
     @property
@@ -92,7 +92,7 @@ class Score:
 
     @property
     def largest(self) -> float:
-        """Of the magnitudes on sides that have steps."""
+        """The largest magnitude on sides that have steps."""
         sides = zip(self.tails, self.levels.sides, strict=True)
         return max((tail.largest for tail, side in sides if len(side.thresholds)), default=0.0)
 
@@ -112,11 +112,11 @@ class Score:
         return zip(self.tails, self.levels.sides, strict=True)
 
     def _error_by_bins(self, scale: float) -> float:
-        """The same, where bins are fewer than steps: the mean error over each bin's interval."""
+        """The error at one scale, summed over bins instead of steps: the mean error over each bin's interval."""
         return sum(_error_of_bins(tail, side, scale) for tail, side in self._sides() if isinstance(tail, Tails))
 
     def bounds(self, scales: Floats) -> tuple[Floats, Floats]:
-        """Between what Σ(x − Q(x))² − Σx² lies at each scale, proven but for rounding: differences decide."""
+        """Rigorous bounds, but for rounding, of Σ(x − Q(x))² − Σx² at each scale: comparing scales needs only these."""
 
         def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
             low, high = tail.excess_bounds(s * side.thresholds)
@@ -132,7 +132,7 @@ class Score:
         return low, high
 
     def slopes(self, scales: Floats) -> Slopes:
-        """What quasi-Newton steps need at each scale."""
+        """The slope and curvatures of the error at each scale, for quasi-Newton steps."""
 
         def of_side(tail: Tail, side: Side, s: Floats) -> Floats:
             values = side.values
@@ -147,7 +147,7 @@ class Score:
         return Slopes(scales * squares - products, squares, np.minimum(bold, squares))
 
     def _by_side(self, of_side: Callable[[Tail, Side, Floats], Floats], scales: Floats, rows: int = 1) -> Floats:
-        """The sum over both sides, in tables that are not too large."""
+        """The sum over both sides, shape (rows, scales), computed in tables of limited size."""
         result = np.zeros((rows, len(scales)))
         step = max(LARGEST_TABLE // max(self.levels.count, 1), 1)
         for first in range(0, len(scales), step):
@@ -159,7 +159,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PowerScore(Score):
-    """Σ w·|x − Q(x)|^norm, for other norms than 2: every element is looked up for every scale."""
+    """Σ w·|x − Q(x)|^norm for norms other than 2: every element is looked up at every scale."""
 
     values: Floats
     weights: Floats
@@ -167,7 +167,7 @@ class PowerScore(Score):
 
     @classmethod
     def of(cls, values: Floats, weights: Floats | None, levels: Levels, objective: Objective) -> PowerScore:
-        """Of finite values that are all known."""
+        """The score of finite values; `weights`: one for each, None: all 1."""
         whole = Score.of_values(values, levels, weights)
         return cls(whole.tails, levels, values, np.ones_like(values) if weights is None else weights, objective)
 
@@ -184,12 +184,12 @@ class PowerScore(Score):
         return float(np.sum(self.weights * self.objective.power(errors)))
 
     def _parts(self) -> list[NDArray[np.bool_] | slice]:
-        """The elements of each side."""
+        """Masks, or slices, of the elements on each side."""
         return [slice(None)] if self.levels.is_folded else [self.values >= 0, self.values < 0]
 
 
 def _error_of_bins(tails: Tails, side: Side, scale: float) -> float:
-    """Σ(x − Q(x))² over bins whose elements are uniform around their means."""
+    """Σ(x − Q(x))² over bins, with elements uniform around the bins' means."""
     means, radii = tails.means[1:], tails.radii[1:]
     points = radii <= NARROW * means
     middle = (means / scale)[points]
@@ -201,11 +201,11 @@ def _error_of_bins(tails: Tails, side: Side, scale: float) -> float:
 
 
 def _has_fewer_bins(tail: Tails, side: Side) -> bool:
-    """Whether it is less work to go through the bins of a side than through its thresholds, if it has any."""
+    """Whether a side has fewer bins than thresholds, or no thresholds."""
     return len(tail.lower) < side.count or not side.count
 
 
 def _at_zero(tail: Tail, side: Side, s: Floats) -> Floats:
-    """Σ(x − s·z)² − Σx²."""
+    """Σ(x − s·z)² − Σx² for each scale."""
     moved = s * side.zero
     return moved * (tail.count * moved - 2 * tail.total)

@@ -1,4 +1,4 @@
-"""Search: every scale that can be represented, or a fine grid of them, one after the other."""
+"""Search: all representable scales, or a fine grid of them, tried one by one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Search(Chooser):
     """The best of all scales that a format holds, or of a logarithmic grid; never worse than MinMax.
 
     Args:
-        weights: of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
-        norm: of the errors, in place of 2.
-        scale_format: a number format, or its name, that holds the scale: all its values in reach are tried. None:
-            float32, of which `candidates` are.
-        candidates: how many, where the scale is a float32.
+        weights: weights of the errors: an array that broadcasts against x, such as E[a²] of each input channel.
+        norm: the norm of the errors.
+        scale_format: a number format, or its name, that holds the scale: all its values in range are tried. None:
+            `candidates` float32 numbers are tried.
+        candidates: the number of scales to try without `scale_format`.
         zero_point: whether to choose zero-points, too: all are tried with each scale.
 
     Raises:
         LookupError: for an unknown scale format.
-        ValueError: if an option means nothing.
+        ValueError: if an option has an invalid value.
     """
 
     weights: Any = None

@@ -1,4 +1,4 @@
-"""Generalised normal distributions, told apart by their ratio of E|x| to the root of E[x²]; best scales of priors."""
+"""Generalised normal distributions selected by the ratio E|x| / √E[x²], and best scales of priors."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory import expected_error
 
 SHAPES = tuple(0.4 * 1.07**step for step in range(46))
-"""Heavy tails first: 1 is near Laplace, 2 near normal."""
+"""Values of β, heavy tails first: 1 is Laplace, 2 normal."""
 
 
 @lru_cache(maxsize=8192)
 def best_scale(format: NumberFormat, prior: Prior) -> float:
-    """The scale of least expected error, for data whose root mean square is 1."""
+    """The scale of least expected error, for data with an RMS of 1."""
     return float(expected_error(format, prior=prior, scale="optimal").scale) / math.sqrt(prior.second_moment)
 
 
 def best_scales(format: NumberFormat, ratios: Floats) -> Floats:
-    """Of the shape with the nearest ratio, for each ratio."""
+    """For each ratio, the best scale of the shape with the nearest ratio, for an RMS of 1."""
     shapes, places = np.unique(_shapes(ratios), return_inverse=True)
     return np.array([best_scale(format, GeneralisedNormal(SHAPES[shape])) for shape in shapes])[places]
 
@@ -36,6 +36,6 @@ def _shapes(ratios: Floats) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=1)
 def _middles() -> Floats:
-    """Between the ratios of neighbouring shapes; ascending."""
+    """Midpoints between the ratios of neighbouring shapes, ascending."""
     ratios = np.array([GeneralisedNormal(shape).mean_magnitude for shape in SHAPES])
     return np.asarray((ratios[1:] + ratios[:-1]) / 2)

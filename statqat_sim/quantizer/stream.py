@@ -22,28 +22,28 @@ from statqat_sim.spec.number import NumberFormat
 NEAR = np.exp2(np.arange(-12, 13) / 48)
 
 TOO_FAR = 1.05
-"""Of MinMax's error: beyond, all scales are looked at again."""
+"""All scales are scanned again if the error exceeds this multiple of MinMax's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stream:
     """The state of `Iterative` over batches, a frozen value: `update` gives the next one.
 
-    Each batch costs one pass, for its histogram; all else are sums over that. One warm quasi-Newton step follows the
-    drift, and a few scales around it are compared. All scales are looked at again
-    with the first batch, every `rescan` batches, and whenever the step leaves an error above MinMax's · 1.05; if the
-    error is then, or after a step, still above MinMax's, the scale is MinMax's.
+    Each batch costs one pass over the data, for its histogram; the rest is computed from that. One warm quasi-Newton
+    step follows the drift, and a few scales around it are compared. All scales are scanned at the first batch, every
+    `rescan` batches, and whenever the step leaves an error above MinMax's · 1.05. If the error is still above MinMax's,
+    the scale is MinMax's.
 
-    `seen` is the histogram of all batches. States of other data, from threads or machines, are merged by merging these,
-    bit for bit in any order: `Iterative().choose(a.seen + b.seen, format)`.
+    `seen` is the histogram of all batches. To combine the states of threads or machines, merge their `seen`, bit for
+    bit in any order: `Iterative().choose(a.seen + b.seen, format)`.
 
     Args:
-        format: what x / scale is to be encoded in.
-        rescan: batches between two scans.
-        scale: of the last batch, None before the first.
-        seen: of all batches.
-        batches: how many there were.
-        zero_point: whether zero-points follow, too: see `Iterative`.
+        format: the format in which x / scale is to be encoded.
+        rescan: the number of batches between two scans.
+        scale: the scale of the last batch; None before the first.
+        seen: the histogram of all batches.
+        batches: the number of batches.
+        zero_point: whether zero-points are chosen, too: see `Iterative`.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> stream = Stream(sqs.load_format("int4_narrow"))
@@ -77,7 +77,7 @@ class Stream:
         return self.update_from(Histogram.of(batch))
 
     def update_from(self, batch: Histogram) -> Stream:
-        """The same, where the batch's histogram is there already."""
+        """The state after one more batch, given as its histogram."""
         after = replace(self, seen=self.seen + batch, batches=self.batches + 1)
         if not (batch.low.any() or batch.high.any()):
             return after
@@ -90,7 +90,7 @@ class Stream:
 
 
 def _best_near(score: Score, scale: float) -> float:
-    """The best of a few scales around this one: small shares of floating-point data make many shallow valleys."""
+    """The best of a few scales around this one; floating-point formats have many shallow local minima."""
     near = scale * NEAR
     if not score.levels.saturates:
         near = near[near >= scale]
@@ -98,7 +98,7 @@ def _best_near(score: Score, scale: float) -> float:
 
 
 def _followed(score: Score, minmax: float, scale: float | None) -> float:
-    """The scale for a batch, from the one for the batch before; None: from none."""
+    """The scale of a batch; `scale`: that of the batch before, or None to scan all scales."""
 
     def error(at: float) -> float:
         return float(score.errors(np.array([at]))[0])

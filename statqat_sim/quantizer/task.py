@@ -1,4 +1,4 @@
-"""One choice of a scale: data or their histogram, a format, and what the scale is to be best at."""
+"""The task of choosing one scale: data or their histogram, a format, and an objective."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from statqat_sim.quantizer.score import PowerScore, Score
 from statqat_sim.spec.number import NumberFormat
 
 MOST_SORTED = 1 << 20
-"""Elements; so many are sorted, of more the histogram is enough."""
+"""The most elements to sort; of more data the histogram is used."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a quantizer chooses one scale for.
+    """The task of choosing one scale.
 
     Args:
         format: the format.
-        minmax: MinMax's scale, a float32 number: above zero and representable.
-        given: the histogram of the data; None: it is made when it is needed.
-        values: the finite data themselves, flat; None where only their histogram is there.
-        objective: what the scale is to be best at.
-        weights: one for each value; None: all 1.
-        scales: those that a scale is chosen among.
+        minmax: MinMax's scale, a member of `scales`.
+        given: the histogram of the data; None: it is computed from `values` when needed.
+        values: the finite data, 1-D; None if only their histogram is known.
+        objective: the error to minimize.
+        weights: one weight for each value; None: all 1.
+        scales: the scales to choose from.
     """
 
     format: NumberFormat
@@ -44,7 +44,7 @@ class Task:
     scales: Scales = FLOAT32_SCALES
 
     kinds: ClassVar[tuple[type[Score], type[PowerScore]]] = (Score, PowerScore)
-    """Of scores: of squared errors, and of other norms."""
+    """The classes of scores: for squared errors, and for other norms."""
 
     @cached_property
     def levels(self) -> Levels:
@@ -61,7 +61,7 @@ class Task:
 
     @cached_property
     def score(self) -> Score:
-        """The objective at any scale: exact where the data are there and few, or weighted."""
+        """The objective at any scale: exact if the data are known and few, weighted, or the norm is not 2."""
         if self.values is None or (self.objective.is_plain and self.is_large):
             return self.coarse
         wide = self.values.astype(np.float64)
@@ -71,32 +71,32 @@ class Task:
 
     @property
     def is_large(self) -> bool:
-        """Whether the histogram stands for the data, as nothing else is there, or they are too many to be sorted."""
+        """Whether the histogram represents the data: they are unknown, or too many to sort."""
         return self.values is None or self.values.size > MOST_SORTED
 
     @cached_property
     def magnitudes(self) -> Tail:
-        """Of the finite data, without weights."""
+        """The magnitudes of the finite data, without weights."""
         if self.values is None or self.is_large:
             return self.histogram.folded()
         return Sample.of(np.abs(self.values.astype(np.float64)))
 
     @property
     def parts(self) -> tuple[Tail, ...]:
-        """What a range of values has to hold, outward from zero: all magnitudes, or those of either side."""
+        """The data that a format's range must cover: all magnitudes, or those of either side of zero."""
         return (self.magnitudes,)
 
     @property
     def centred(self) -> NumberFormat:
-        """The format as a symmetric distribution around the middle of what it has to hold meets it."""
+        """The format with its range centred, as a symmetric prior sees it."""
         return self.format
 
     def zero_point_of(self, scale: float) -> int | None:
-        """The zero-point that goes with a scale; None where there are none."""
+        """The best zero-point at a scale; None for formats without zero-points."""
         return None
 
     def measured(self, scale: float) -> Measured:
-        """What a scale makes of the data; of a histogram alone, what it is expected to make."""
+        """The measured sums at a scale; without data, only the error, estimated from the histogram."""
         if self.values is None:
             return Measured(float(self.coarse.errors(np.array([scale]))[0]), 0.0, 0.0)
         return measured(self.values, self.format, scale, self.objective, self.weights)

@@ -1,4 +1,4 @@
-"""Unscaled: numbers are encoded as they are, which makes a cast of a format."""
+"""Unscaled: the scale 1, so that quantization is a cast to the format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from statqat_sim.spec.number import NumberFormat
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unscaled(Described):
-    """The scale 1, whatever the data: a cast, as torch's `x.bfloat16()` is one.
+    """The scale 1 for any data: a cast, like torch's `x.bfloat16()`.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> x, fmt = np.array([1.005, 300.0], np.float32), sqs.load_format("bfloat16")

@@ -1,4 +1,4 @@
-"""Which formats keep data best for their bits: all of them in order, and the Pareto front."""
+"""Formats ranked by the SQNR they achieve on data, and the Pareto front of SQNR and bits."""
 
 from statqat_sim.measurement import Per
 from statqat_sim.ranking.row import Kind, RankRow, filled, in_order

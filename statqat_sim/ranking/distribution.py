@@ -1,4 +1,4 @@
-"""What data have in common for all number formats: one histogram, whose bins may be weighted."""
+"""One histogram of data, possibly weighted, that scores every number format."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.histogram import Histogram, Tails
-from statqat_sim.histogram.state import MANTISSA_BITS, bin_ends
+from statqat_sim.histogram.state import BIN_MANTISSA_BITS, bin_ends
 from statqat_sim.plan.layout import FLOAT32
 from statqat_sim.quantizer.levels import Floats, Levels, levels
 from statqat_sim.quantizer.minmax import least_scales
@@ -22,10 +22,10 @@ class Distribution:
     """The finite elements of a tensor.
 
     Args:
-        folded: of all magnitudes.
-        sides: of what lies at and above zero, and of the magnitudes below.
-        low: the least of zero and all elements.
-        high: the greatest.
+        folded: the magnitudes of all elements.
+        sides: the elements at and above zero, and the magnitudes of those below.
+        low: the minimum of zero and all elements.
+        high: the maximum.
     """
 
     folded: Tails
@@ -35,13 +35,13 @@ class Distribution:
 
     @classmethod
     def of(cls, x: NDArray[np.float32]) -> Distribution:
-        """Of an array; what is not finite is left out."""
+        """The distribution of an array; NaN and Inf are left out."""
         histogram = Histogram.of(x)
         return cls(histogram.folded(), histogram.sides(), float(histogram.low[0]), float(histogram.high[0]))
 
     @classmethod
     def weighted(cls, x: NDArray[np.float32], weights: Floats) -> Distribution:
-        """Of an array of which some elements count more than others; `weights` has its shape."""
+        """The distribution of an array with one weight for each element; NaN and Inf are left out."""
         finite = np.isfinite(x)
         values, each = x[finite], weights[finite]
         up = values >= 0
@@ -55,7 +55,7 @@ class Distribution:
         return self.folded.power / self.folded.count if self.folded.count else None
 
     def best(self, format: NumberFormat) -> tuple[float, float | None]:
-        """The scale of least squared error, or MinMax's where none is better; and the mean error, None without data.
+        """The scale of least squared error, or MinMax's if none is better, and its MSE; None for the MSE without data.
 
         Raises:
             UnsupportedError: for formats of more than 16 bits.
@@ -74,9 +74,10 @@ class Distribution:
 
 
 def _tails(magnitudes: NDArray[np.float32], weights: Floats) -> Tails:
-    """The bins of magnitudes: the sum of the weights in each, and their mean."""
-    shift = FLOAT32.mantissa_bits - MANTISSA_BITS
+    """The weighted bins of magnitudes."""
+    shift = FLOAT32.mantissa_bits - BIN_MANTISSA_BITS
     bins = np.ascontiguousarray(magnitudes).view(np.uint32) >> shift
     counts, sums = (np.bincount(bins, each).astype(np.float64) for each in (weights, weights * magnitudes))
     places = np.flatnonzero(counts)
-    return Tails.of(*bin_ends(places, MANTISSA_BITS), counts[places], sums[places], np.zeros(len(places), np.bool_))
+    exact = np.zeros(len(places), np.bool_)
+    return Tails.of(*bin_ends(places, BIN_MANTISSA_BITS), counts[places], sums[places], exact)

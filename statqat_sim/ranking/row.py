@@ -1,4 +1,4 @@
-"""One row of `rank`, the order of rows, and which of them lie on the Pareto front."""
+"""One row of `rank`, the order of rows, and their Pareto front."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ Kind: TypeAlias = Literal["number", "block"]
 
 
 class RankRow(TypedDict):
-    """One tensor in one format. JSON-ready: None stands for every number that is undefined, or not finite."""
+    """One tensor in one format. JSON-ready: None stands for a number that is undefined or not finite."""
 
     tensor: str
     format: str
     kind: Kind
     bits_per_element: float
-    """Bits of the codes, and of the scales and offsets of whole blocks. A scale for a tensor or channel is not counted.
+    """Bits of the code and a full block's share of its scales and offsets; scales of a tensor or channel not counted.
     """
     sqnr_db: float | None
-    """10·log10(Σx² / Σ(x − y)²), in dB; None without any error (then `mse` is 0)."""
+    """10·log10(Σx² / Σ(x − y)²), in dB; None if the error is zero (then `mse` is 0)."""
     mse: float | None
-    """Mean of (x − y)²; where there are weights, the weighted one."""
+    """Mean of (x − y)², weighted if there are weights."""
     power: float | None
-    """Mean of x², in the same way."""
+    """Mean of x², likewise."""
     scale: float | list[float] | None
-    """The best one; per channel a list. None for block formats, which keep scales of their own."""
+    """The best scale; per channel a list. None for block formats, which store their own scales."""
     front: bool
-    """Whether no other format gives as much in fewer bits, or more in as many."""
+    """Whether no other format has at least this SQNR in fewer bits, or a higher SQNR in as many."""
     elements: int
     nonfinite: int
-    """How many inputs are NaN or Inf; they are left out."""
+    """The number of inputs that are NaN or Inf; they are left out."""
 
 
 def rank_row(
@@ -44,14 +44,14 @@ def rank_row(
     scale: float | list[float] | None,
     counts: tuple[int, int],
 ) -> RankRow:
-    """A row that is not on the front yet.
+    """A row not yet marked as on the front.
 
     Args:
-        tensor: what it is called.
+        tensor: the tensor's name.
         format: the format.
-        means: of (x − y)² and of x²; None: undefined.
+        means: means of (x − y)² and of x²; None: undefined.
         scale: see `RankRow`.
-        counts: of the elements, and of those that are not finite.
+        counts: the number of elements, and of those that are NaN or Inf.
     """
     is_block = isinstance(format, BlockFormat)
     return filled(
@@ -73,21 +73,21 @@ def rank_row(
 
 
 def filled(row: RankRow, means: tuple[float | None, float | None]) -> RankRow:
-    """The row with other means, of (x − y)² and of x²."""
+    """The row with new means of (x − y)² and x², and their SQNR."""
     mse, power = (None if each is None or not math.isfinite(each) else each for each in means)
     ratio = math.nan if mse is None or power is None else decibels(power, mse)
     return {**row, "sqnr_db": ratio if math.isfinite(ratio) else None, "mse": mse, "power": power}
 
 
 def in_order(rows: Iterable[RankRow]) -> list[RankRow]:
-    """Best SQNR first, of equals the one of fewer bits; those on the front are marked.
+    """Rows by descending SQNR, then by ascending bits, with the Pareto front marked.
 
-    A format is on the front if no other has at least its SQNR in fewer bits, or a higher one in as many. What has no
-    SQNR is never on it.
+    A format is on the front if no other has at least its SQNR in fewer bits, or a higher SQNR in as many. Rows without
+    an SQNR are never on it, except those without error.
     """
     ordered = sorted(rows, key=lambda row: (-_quality(row), row["bits_per_element"], row["format"]))
     marked: list[RankRow] = []
-    fewest = math.inf  # bits of all that are at least as good
+    fewest = math.inf  # bits among all rows at least as good
     for row in ordered:
         bits, quality = row["bits_per_element"], _quality(row)
         is_level = bool(marked) and (bits, quality) == (marked[-1]["bits_per_element"], _quality(marked[-1]))
@@ -98,7 +98,7 @@ def in_order(rows: Iterable[RankRow]) -> list[RankRow]:
 
 
 def _quality(row: RankRow) -> float:
-    """The SQNR, Inf without any error; -Inf where it is undefined or infinitely wrong."""
+    """The SQNR in dB: Inf if the error is zero, -Inf if the SQNR is undefined or not finite."""
     if row["mse"] == 0:
         return math.inf
     return -math.inf if row["sqnr_db"] is None else row["sqnr_db"]

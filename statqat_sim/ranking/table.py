@@ -25,22 +25,22 @@ from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 
 MOST_BITS = 16
-"""Of the catalog's formats that are ranked where none is named."""
+"""The largest code size, in bits, of the formats ranked by default."""
 
 SEED = 0
-"""Of formats that round at random: as `measure` has it."""
+"""The seed of stochastic rounding: the default of `measure`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """One tensor, and how it is ranked."""
+    """One tensor, its weights and the axis of its blocks."""
 
     tensor: str
     x: NDArray[np.float32]
     weights: Floats | None
     axis: int
     counts: tuple[int, int]
-    """Of the elements, and of those that are not finite."""
+    """The number of elements, and of those that are NaN or Inf."""
 
     @classmethod
     def of(cls, tensor: str, array: Any, weights: Any, axis: int) -> _Data:
@@ -61,30 +61,31 @@ def rank(
     name: str = "x",
     search: Search = (),
 ) -> list[RankRow]:
-    """Order formats by the SQNR that they keep of data, each at its best scale, and mark the Pareto front.
+    """Order formats by their SQNR on data, each at its best scale, and mark the Pareto front.
 
-    One histogram of a tensor scores all number formats: their SQNR is the one that it lets expect, which takes the
-    elements of a bin, 1/64 of an octave wide, for uniform. It does not see that data lie on a format's grid already;
-    `identify` does. Block formats find their own scales and are measured. So are number formats with a scale for each
-    channel, and those that round at random or have no zero.
+    One histogram of a tensor scores all number formats: their SQNR is an estimate that assumes the elements of a bin,
+    1/64 of an octave wide, uniform. It cannot detect data that already lie on a format's grid; `identify` can. Block
+    formats find their own scales and are measured, as are number formats with a scale for each channel, with
+    stochastic rounding, or without a zero.
 
     Args:
         data: an array or CPU tensor of real numbers, or a mapping of names to them; converted to float32. NaN and Inf
             are left out.
-        formats: names, paths of `.yaml` files, or values. None: all of the catalog with codes of up to 16 bits, but not
-            the profiles (`NAME.PROFILE`), nor the block formats that do not fit the data's shape.
+        formats: names, paths of `.yaml` files, or values. None: the catalog's formats with codes of up to 16 bits, but
+            no profiles (`NAME.PROFILE`), and no block formats that do not fit the data's shape.
         kind: "number" or "block": only formats of this kind.
-        per: "tensor", or "channel": number formats get a scale for each slice along `channel_axis` of tensors of two or
-            more axes, by `Iterative`.
+        per: "tensor", or "channel": number formats get one scale for each slice along `channel_axis` of tensors with
+            two or more axes, chosen by `Iterative`.
         channel_axis: see `per`.
-        axis: along which blocks run.
-        weights: of squared errors, an array that broadcasts against the data, such as E[a²] of each input channel; or a
-            mapping of the tensors' names to such. For `per="tensor"`. Block formats choose their scales without them.
-        name: what the rows call the data, if it is not a mapping.
+        axis: the axis along which blocks run.
+        weights: weights of the squared errors, an array that broadcasts to the data's shape, such as E[a²] of each
+            input channel; or a mapping of the tensors' names to such arrays. Only with `per="tensor"`. Block formats
+            ignore them when they choose scales.
+        name: the rows' `tensor`, if the data is not a mapping.
         search: directories of further formats.
 
     Returns:
-        For each tensor a row for each format, best SQNR first.
+        For each tensor, one row for each format, best SQNR first.
 
     Raises:
         LookupError: if a format is unknown, or a tensor has no weights.
@@ -114,10 +115,10 @@ def rank(
 
 
 def catalog_formats(kind: Kind | None = None, search: Search = ()) -> list[Format]:
-    """Those that are ranked where none is named: up to 16 bits, no profiles.
+    """The formats ranked by default: codes of up to 16 bits, no profiles.
 
     Raises:
-        SpecError: if the file of one is wrong.
+        SpecError: if a format's file is wrong.
         ValueError: if there is no such kind.
     """
     search = directories_of(search)
@@ -126,7 +127,7 @@ def catalog_formats(kind: Kind | None = None, search: Search = ()) -> list[Forma
 
 
 def fits(format: Format, shape: tuple[int, ...], axis: int) -> bool:
-    """Whether an array of this shape can have a format's blocks."""
+    """Whether an array of this shape can be divided into the format's blocks."""
     try:
         if isinstance(format, BlockFormat):
             Geometry.of(shape, axis, format)
@@ -136,7 +137,7 @@ def fits(format: Format, shape: tuple[int, ...], axis: int) -> bool:
 
 
 def _rows(data: _Data, formats: Sequence[Format], channel_axis: int | None) -> list[RankRow]:
-    """In no order yet."""
+    """One row for each format, unordered."""
     blocks = [_block_row(data, format) for format in formats if isinstance(format, BlockFormat)]
     numbers = [format for format in formats if isinstance(format, NumberFormat)]
     if not numbers:
@@ -169,13 +170,13 @@ def _block_row(data: _Data, format: BlockFormat) -> RankRow:
 
 
 def _measured(data: _Data, format: NumberFormat, channel_axis: int) -> RankRow:
-    """With a scale for each channel."""
+    """The row of a number format with one scale for each channel."""
     (row,) = measure(data.x, format, Iterative(), per="channel", channel_axis=channel_axis, name=data.tensor)
     return _from(row, format)
 
 
 def _from(row: Row, format: Format) -> RankRow:
-    """What was measured."""
+    """The rank row of a measured row."""
     counts = row["elements"], row["nonfinite"]
     return rank_row(row["tensor"], format, (row["mse"], row["power"]), row["scale"], counts)
 

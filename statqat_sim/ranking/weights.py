@@ -1,4 +1,4 @@
-"""How much each element's error counts."""
+"""Weights of the elements' squared errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from statqat_sim.quantizer.levels import Floats
 
 
 def weights_of(weights: Any, tensor: str, x: NDArray[np.float32]) -> Floats | None:
-    """The weight of each element of a tensor, float64 in its shape; None: all count alike.
+    """The weight of each element of a tensor, float64, in its shape; None: equal weights.
 
     Args:
-        weights: an array that broadcasts, a mapping of tensors' names to such, or None.
-        tensor: its name.
-        x: its elements.
+        weights: an array that broadcasts to the tensor's shape, a mapping of tensors' names to such arrays, or None.
+        tensor: the tensor's name.
+        x: the tensor's elements.
 
     Raises:
-        LookupError: if a mapping does not have the tensor.
+        LookupError: if a mapping lacks the tensor.
         TypeError: if weights are not real numbers.
         ValueError: if they do not broadcast, or one is negative or not finite.
     """
@@ -45,7 +45,7 @@ def weights_of(weights: Any, tensor: str, x: NDArray[np.float32]) -> Floats | No
 def weighted_means(
     x: NDArray[np.float32], y: NDArray[np.float32], weights: Floats
 ) -> tuple[float | None, float | None]:
-    """Of (x − y)² and of x², over the finite x; None without any weight."""
+    """The weighted means of (x − y)² and x² over the finite x; None if the weights sum to 0."""
     each = np.where(np.isfinite(x), weights, 0.0)
     total = float(each.sum())
     if not total:
@@ -57,6 +57,6 @@ def weighted_means(
 
 
 def finite_or_zero(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Data with zeros in place of NaN and Inf, which have no weight."""
+    """Data with NaN and Inf replaced by zeros; their weight is zero."""
     finite = np.isfinite(x)
     return x if finite.all() else np.where(finite, x, np.float32(0))

@@ -1,4 +1,4 @@
-"""Accelerators: lists of them, and the instructions of one."""
+"""Tables of accelerators, and of one accelerator's instructions and conversions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INSTRUCTION_COLUMNS = ("instruction", "evidence", "A", "B", "C", "D", "K", "arit
 
 
 def item(spec: AcceleratorSpec) -> dict[str, Any]:
-    """Everything that is true of an accelerator, for JSON."""
+    """All facts of an accelerator, for JSON."""
     facts: dict[str, Any] = spec.model_dump(mode="json", include={"name", "aliases", "title", "source", "evidence"})
     facts["instructions"] = [_instruction_item(each) for each in spec.instructions]
     conversions = [
@@ -58,7 +58,7 @@ def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def instruction_cells(instruction: Instruction) -> tuple[str, ...]:
-    """Under `INSTRUCTION_COLUMNS`."""
+    """An instruction's cells, in the order of `INSTRUCTION_COLUMNS`."""
     operands = [", ".join(each.name for each in side) for side in (instruction.a, instruction.b)]
     size = "" if instruction.k is None else str(instruction.k)
     names = instruction.c.name, instruction.d.name

@@ -1,4 +1,4 @@
-"""What two block formats do differently: by which keys, and to a sample of inputs."""
+"""How two block formats differ: in their keys, and in their values of a sample of inputs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import NanInput
 
 SHAPE = (256, 1024)
-"""Whole blocks of any format, along the last axis."""
+"""The sample's shape; powers of two, so that blocks of common sizes are whole."""
 
 SEED = 0
 ZEROS = 2
-"""Rows of zeros."""
+"""The number of rows of zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An input that becomes two values."""
+    """An input with different values in the two formats."""
 
     place: tuple[int, int]
     x: float
@@ -32,7 +32,15 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockDifference:
-    """All NaN count as one value, 0 and -0 as two; `examples` are the first of `other_values`."""
+    """Differences of two block formats. All NaN are equal, 0 and -0 differ.
+
+    Args:
+        formats: the two formats.
+        keys: the keys that differ, each with the value in either format.
+        inputs: the size of the sample.
+        other_values: the number of inputs with different values.
+        examples: the first of these inputs.
+    """
 
     formats: tuple[BlockFormat, BlockFormat]
     keys: tuple[tuple[str, Any, Any], ...]
@@ -42,7 +50,7 @@ class BlockDifference:
 
 
 def sample(formats: tuple[BlockFormat, BlockFormat]) -> NDArray[np.float32]:
-    """Normal values, rows of many magnitudes, two rows of zeros; a NaN and an Inf, where neither format refuses NaN."""
+    """Normal values in rows of various magnitudes, two rows of zeros, and a NaN and an Inf if both formats take NaN."""
     random = np.random.default_rng(SEED)
     x = random.standard_normal(SHAPE) * np.exp2(random.uniform(-4, 4, (SHAPE[0], 1)))
     x[:ZEROS] = 0
@@ -52,10 +60,10 @@ def sample(formats: tuple[BlockFormat, BlockFormat]) -> NDArray[np.float32]:
 
 
 def block_difference(a: BlockFormat, b: BlockFormat, shown: int = 10) -> BlockDifference:
-    """Compare two block formats on a sample; stochastic rounding with one seed.
+    """Compare two block formats on a sample; stochastic rounding uses one seed for both.
 
     Raises:
-        ValueError: if the caller of one of them must give its scale.
+        ValueError: if a format requires the caller to give its scale.
     """
     x = sample((a, b))
     y, z = (Codec(fmt).fake_quantize(x, seed=SEED) for fmt in (a, b))

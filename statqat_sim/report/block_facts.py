@@ -1,4 +1,4 @@
-"""What a block format is, as values for JSON and as texts for people."""
+"""The facts of a block format: values for JSON, and text to read."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from statqat_sim.spec.scale import Block, ScaleLevel, Target, Whole
 
 KIND = "block"
 TOLD = {"format", "block", "rule", "target", "combine"}
-"""Keys of a level that are told in words."""
+"""Keys of a level that its text has words for."""
 
 VARYING = {"nonfinite", "all_zero"}
-"""Keys whose default depends on the formats: they are told even where they are not written."""
+"""Keys whose default depends on the formats: shown even if the file does not have them."""
 
 
 def block_facts(fmt: BlockFormat) -> dict[str, Any]:
-    """Everything that is true of a block format, for JSON; what it does not have is None."""
+    """All facts of a block format, for JSON; None for those it lacks."""
     return {
         "name": fmt.name,
         "title": fmt.title,
@@ -39,7 +39,7 @@ def block_facts(fmt: BlockFormat) -> dict[str, Any]:
 
 
 def _level_facts(level: ScaleLevel) -> dict[str, Any]:
-    """All keys of a level; a number format by its name, a block format in full."""
+    """All keys of a level; its format by name if it is a number format, else in full."""
     inner = level.format
     told = inner.name if isinstance(inner, NumberFormat) else block_facts(inner)
     return {"format": told, **level.model_dump(mode="json", exclude={"format"})}
@@ -66,7 +66,7 @@ def _field_facts(stored: Stored) -> dict[str, Any]:
 
 
 def block_texts(fmt: BlockFormat) -> Iterator[tuple[str, str]]:
-    """What a fact is about, and the fact."""
+    """The facts of a block format as pairs of label and text."""
     yield "name", fmt.name
     yield "title", fmt.title or "none"
     yield "aliases", ", ".join(fmt.aliases) or "none"
@@ -92,7 +92,7 @@ def _element(element: NumberFormat) -> str:
 
 
 def _levels(name: str, levels: Sequence[ScaleLevel]) -> Iterator[tuple[str, str]]:
-    """Each level outermost first; those of a block format within it below."""
+    """Each level, outermost first; a level in a block format is followed by that format's levels."""
     for index, level in enumerate(levels):
         label = name if len(levels) == 1 else f"{name}{index}"
         yield label, _level(level)
@@ -120,7 +120,7 @@ def _offset(offset: Offset) -> Iterator[tuple[str, str]]:
 
 
 def _elements(block: Block) -> str:
-    """How many elements share something."""
+    """The elements of a block, in words."""
     match block:
         case Whole.TENSOR:
             return "the whole tensor"
@@ -140,7 +140,7 @@ def _field(stored: Stored) -> str:
 
 
 def _pack(fmt: BlockFormat) -> str:
-    """The order of the fields, and the keys of the layout that are not defaults."""
+    """The layout, its keys that are not defaults, and the order of the fields."""
     pack, plain = fmt.pack.model_dump(mode="json", exclude={"fields"}), BlockPack().model_dump(mode="json")
     order = ", ".join(fmt.pack.fields or (stored.name for stored in fmt.stored))
     keys = {key: value for key, value in pack.items() if key == "layout" or value != plain[key]}

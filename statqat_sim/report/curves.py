@@ -1,4 +1,4 @@
-"""What the pictures of a format show, as numbers: its values, its staircase, its error."""
+"""The data of a format's plot: its values, its staircase, its relative error."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from statqat_sim.spec.number import NumberFormat
 Floats: TypeAlias = NDArray[np.float64]
 
 SEED = 0
-"""Of stochastic rounding in pictures."""
+"""The seed of stochastic rounding in plots."""
 
 WIDE = 6
-"""From so many binades on, values that are not evenly spaced lie on a logarithmic scale."""
+"""Unevenly spaced values that span at least this many binades are plotted on a logarithmic scale."""
 
 ALL_STEPS = 32
-"""Up to so many values the staircase shows all."""
+"""The staircase shows all values if there are at most this many."""
 
 STEPS = 12
-"""How many steps of others it shows on either side of 1."""
+"""The number of steps that it otherwise shows on either side of the middle, 1 where possible."""
 
 POINTS = 4001
-"""Of a staircase."""
+"""The number of inputs of a staircase."""
 
 BINS = 2400
-"""Of magnitudes: several to a pixel."""
+"""The number of bins of magnitudes: several per pixel."""
 
 POINTS_PER_BIN = 16
 
 MIN_EXPONENT, MAX_EXPONENT = -1074, 1023
-"""Of float64."""
+"""The least and the greatest exponent of float64."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where a number lies on an axis: with `unit` None, at itself.
+    """The position of numbers on an axis: the number itself, if `unit` is None.
 
-    Else ±unit lie at ±1, from there outward each binade takes a length of 1, and what is between lies at number / unit.
+    Otherwise the axis is linear from -unit to unit, at positions -1 to 1, and logarithmic beyond, 1 per binade.
     """
 
     unit: float | None = None
@@ -58,7 +58,7 @@ class Scale:
         return _signed(np.where(size < self.unit, np.minimum(size, self.unit) / self.unit, outside), x)
 
     def number(self, place: Any) -> Floats:
-        """Numbers at positions; those beyond float64 are the last before its end."""
+        """The numbers at positions; beyond float64's range, they are ±2^1023."""
         if self.unit is None:
             return np.asarray(place, np.float64)
         size = np.abs(np.asarray(place, np.float64))
@@ -75,7 +75,7 @@ def _scale_from(smallest: float, largest: float) -> Scale:
 
 
 class Curves:
-    """The curves of one format. Where it has more than 16 bits, the values are those of every `stride`-th code."""
+    """The curves of one format. Above 16 bits, its values are those of every `stride`-th code."""
 
     def __init__(self, fmt: NumberFormat) -> None:
         self.format = fmt
@@ -83,7 +83,7 @@ class Curves:
         self._codec = Codec(fmt)
 
     def quantized(self, x: Floats) -> Floats:
-        """decode(encode(x)), with a fixed seed."""
+        """The values decode(encode(x)), with a fixed seed."""
         return np.asarray(self._codec.fake_quantize(x, seed=SEED))
 
     @cached_property
@@ -97,21 +97,21 @@ class Curves:
 
     @cached_property
     def scale(self) -> Scale:
-        """Of all values."""
-        gaps = np.diff(self.values / 2)  # half of what might be beyond float64
+        """The scale of an axis with all values."""
+        gaps = np.diff(self.values / 2)  # halved first: a gap may exceed float64
         even = len(gaps) == 0 or np.ptp(gaps) <= 1e-9 * gaps.max()
         sizes = np.abs(self.values[self.values != 0])
         return Scale() if even else _scale_from(float(sizes.min()), float(sizes.max()))
 
     def binades(self, sign: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The exponents of the values of one sign, and how many values each binade has."""
+        """The exponents of the values of one sign, and the number of values in each binade."""
         values = sign * self.values
         exponents, counts = np.unique(np.frexp(values[values > 0])[1] - 1, return_counts=True)
         return exponents.astype(np.int64), counts * self.stride
 
     @cached_property
     def density(self) -> tuple[Floats, Floats]:
-        """Values per unit, or on a logarithmic scale per binade: the places where it changes, and it between these."""
+        """Values per unit, or per binade on a logarithmic scale: positions of edges, and the density between them."""
         if self.scale.unit is None:
             return self.values, 1 / np.diff(self.values)
         below, above = self._binade_density(-1), self._binade_density(1)
@@ -119,7 +119,7 @@ class Curves:
         return edges, np.concatenate((below[1][::-1], [0.0] * bool(below[1].size and above[1].size), above[1]))
 
     def _binade_density(self, sign: int) -> tuple[Floats, Floats]:
-        """Of one sign, outward; 0 between binades."""
+        """The density of one sign per binade, outward; 0 between binades."""
         exponents, counts = self.binades(sign)
         starts = self.scale.place(np.exp2(exponents))
         ends = exponents + 2 - math.log2(self.scale.unit or 1)
@@ -129,7 +129,7 @@ class Curves:
 
     @cached_property
     def staircase(self) -> tuple[Scale, Floats, Floats]:
-        """Of all values, or of those around 1: the scale of both axes, inputs, and what becomes of them."""
+        """The scale of both axes, inputs, and their values: over all values, or over those around 1."""
         levels = self._steps()
         is_whole = len(levels) == len(self.values)
         scale = self.scale if is_whole else self._window_scale(levels)
@@ -156,7 +156,7 @@ class Curves:
 
     @cached_property
     def relative_error(self) -> tuple[Floats, Floats]:
-        """Exponents, two binades beyond the values on either side, and the largest |y - x| / |x| around each.
+        """Exponents, to two binades beyond the values on either side, and the largest |y - x| / |x| around each.
 
         NaN where y is not finite.
         """
@@ -175,7 +175,7 @@ class Curves:
         return (edges[1:] + edges[:-1]) / 2, np.where(np.isfinite(largest), largest, np.nan)
 
     def _peaks(self, sign: int) -> Floats:
-        """Where the error is largest: just before values and around the middles between them."""
+        """The inputs with the largest errors: those next to values and next to their midpoints."""
         if self.stride > 1:
             return np.empty(0)
         values = np.sort(sign * self.values)

@@ -1,4 +1,4 @@
-"""What two formats do differently: to which float32 inputs, with which codes, by which keys."""
+"""How two formats differ: in their codes and values of float32 inputs, in their decoded codes, and in their keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Inputs from the one with bits `first` on that become one code in each format; REFUSED where that gives none."""
+    """`count` consecutive inputs, from bits `first` on, with one code in each format; REFUSED if it refuses them."""
 
     first: int
     count: int
@@ -34,17 +34,17 @@ class Range:
 
     @property
     def last(self) -> int:
-        """Bits of the last input."""
+        """The bits of the last input."""
         return self.first + self.count - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """How many inputs of a kind differ, and the first range of them.
+    """The number of inputs of a class that differ, and the first range of them.
 
-    NaN, Inf, zero, negative (below zero, where a format has no negative values), overflow (beyond the largest value of
-    one of the formats), ties (in the middle of two neighbours, where those beside them agree), subnormal (below the
-    smallest normal value of one of the formats), or normal: the first of these that an input fits.
+    The classes are NaN, Inf, zero, negative (below zero, if no format has negative values), overflow (beyond an end of
+    one of the formats), ties (halfway between two values, if the adjacent inputs do not differ), subnormal (below the
+    smallest normal value of one of the formats), and normal. An input belongs to the first that applies.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A code that means two values."""
+    """A code that the two formats decode to different values."""
 
     code: int
     values: tuple[float, float]
@@ -62,12 +62,12 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """All that two formats do differently.
+    """All differences of two formats.
 
-    An input differs if it becomes another value, or, where all codes mean the same in both formats, another code, or if
-    one format alone refuses it; these are counted in `refused` and in neither of the others. All NaN are one value; 0
-    and -0 are two, and `zero_signs` counts the inputs whose values differ in this alone. `other_codes` is None for
-    formats of different widths, `decoded` also for those of more than 16 bits; `ranges` are the first of `range_count`.
+    An input differs if its values differ, or, if both formats decode all codes alike, its codes; or if only one format
+    refuses it: such inputs are counted in `refused` alone. All NaN are equal; 0 and -0 differ, and `zero_signs` counts
+    the inputs whose values differ only in the sign of zero. `other_codes` is None for formats of different widths,
+    `decoded` also for those of more than 16 bits; `ranges` are the first of `range_count`.
     """
 
     formats: Pair
@@ -87,13 +87,12 @@ class Difference:
 def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
     """Compare two formats on all float32 inputs, by the exact oracle's step functions, and on all codes.
 
-    Formats that are no step functions (more than 16 bits, overflow: wrap, stochastic) are compared on a sample, by
-    running them.
+    Formats without step functions (more than 16 bits, overflow: wrap, stochastic) are run on a sample of inputs.
 
     Args:
         a: a number format.
         b: another.
-        shown: how many ranges of inputs are told.
+        shown: the most ranges of inputs to list.
     """
     formats = a, b
     found = pieces(formats, _cuts(formats))
@@ -121,12 +120,12 @@ def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
 
 
 def _inputs(found: Pieces, chosen: Mask) -> int:
-    """How many inputs lie in these ranges."""
+    """The number of inputs in the chosen ranges."""
     return int(found.count[chosen].sum())
 
 
 def _taken_and_alone(found: Pieces) -> tuple[Mask, tuple[Mask, Mask]]:
-    """What neither format refuses, and what each of them refuses alone."""
+    """The ranges that neither format refuses, and those that only one of them refuses."""
     a, b = (codes == REFUSED for codes in found.codes)
     return ~(a | b), (a & ~b, b & ~a)
 
@@ -146,12 +145,12 @@ def _range(found: Pieces, index: int) -> Range:
 
 
 def _limits(formats: Pair) -> tuple[float, float]:
-    """The range that both formats have."""
+    """The range of values common to both formats."""
     return max(fmt.min for fmt in formats), min(fmt.max for fmt in formats)
 
 
 def _cuts(formats: Pair) -> Integers:
-    """Bits of the first input of every region, of either sign."""
+    """The bits at which a region may begin, for either sign."""
     low, high = _limits(formats)
     normal = Boundary(Fraction(max(fmt.min_normal for fmt in formats)), inclusive=True)
     magnitudes = [0, 1, first_pattern(normal), FLOAT32.inf, FLOAT32.inf + 1]
@@ -171,8 +170,8 @@ def _regions(formats: Pair, found: Pieces, differs: Mask) -> Iterator[Region]:
 
 
 def _masks(formats: Pair, found: Pieces, differs: Mask) -> Iterator[tuple[str, Mask]]:
-    """What lies in each region, or in one before it."""
-    with np.errstate(invalid="ignore"):  # signaling NaN
+    """Each region's ranges; they may include ranges of earlier regions."""
+    with np.errstate(invalid="ignore"):  # signalling NaN
         x = found.first.astype(np.uint32).view(np.float32).astype(np.float64)
     low, high = _limits(formats)
     is_positive = not all(fmt.element.has_negative for fmt in formats)
@@ -187,7 +186,7 @@ def _masks(formats: Pair, found: Pieces, differs: Mask) -> Iterator[tuple[str, M
 
 
 def _ties(formats: Pair, found: Pieces, differs: Mask) -> Mask:
-    """Only where all inputs are compared is it known what lies beside a tie."""
+    """The differing ranges that are ties; none in a sample, which lacks the inputs beside a tie."""
     ties = np.zeros(differs.shape, bool)
     beside = np.append(differs[1:], False) | np.insert(differs[:-1], 0, False)
     for index in np.flatnonzero(differs & ~beside & (found.count == 1)) if found.exact else ():
@@ -210,7 +209,7 @@ def _is_tie(fmt: NumberFormat, number: Number) -> bool:
 
 
 def _decoded(formats: Pair) -> Iterator[Decoded]:
-    """The codes that mean different values."""
+    """The codes that decode to different values."""
     for code, values in enumerate(zip(*(fmt.table().tolist() for fmt in formats), strict=True)):
         a, b = values
         is_same = a == b and math.copysign(1, a) == math.copysign(1, b)
@@ -219,7 +218,7 @@ def _decoded(formats: Pair) -> Iterator[Decoded]:
 
 
 def _keys(formats: Pair) -> Iterator[tuple[str, Any, Any]]:
-    """Keys whose values differ; None where a kind has no such key."""
+    """The keys whose values differ, with both values; None for a key that a kind of format lacks."""
     for part in ("element", "encode", "pack"):
         a, b = (getattr(fmt, part).model_dump(mode="json") for fmt in formats)
         for key in dict.fromkeys((*a, *b)):

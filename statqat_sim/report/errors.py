@@ -1,4 +1,4 @@
-"""The rows of `measure`, for people."""
+"""The rows of `measure` as a table."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Cell: TypeAlias = Callable[[Row], str]
 SQNR = "SQNR\n(dB)"
 TEXTS = ("tensor", "format", "quantizer")
 TENSOR_WIDTH = 24
-"""Columns of text that a tensor's name has at least, before other columns give way to it."""
+"""The minimum width of tensor names, in characters, before other columns are dropped to make room."""
 
 
 def error_table(rows: Sequence[Row], width: int) -> Table:
-    """One row for each tensor and format, best SQNR first within a tensor; then all tensors taken together.
+    """One row for each tensor and format, best SQNR first within a tensor; then rows for all tensors together.
 
-    Where `width` columns of text are too few, the less important numbers are left out; names are folded, not cut.
+    If the table is wider than `width` characters, less important columns are left out; names are folded, not cut.
     """
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row["tensor"])]
     if len(groups) > 1:
@@ -49,24 +49,24 @@ def error_table(rows: Sequence[Row], width: int) -> Table:
 
 
 def _with_priors(columns: Mapping[str, Cell], priors: Sequence[str]) -> dict[str, Cell]:
-    """A column for each prior, after the SQNR."""
+    """The columns with one for each prior inserted after the SQNR."""
     expected: dict[str, Cell] = {f"{name}\n(dB)": partial(_expected, name) for name in priors}
     place = list(columns).index(SQNR) + 1
     return dict([*list(columns.items())[:place], *expected.items(), *list(columns.items())[place:]])
 
 
 def _expected(prior: str, row: Row) -> str:
-    """There is no theory of many tensors together."""
+    """The SQNR that theory expects under a prior; `-` for all tensors together, which has none."""
     return "-" if row["tensor"] == ALL_TENSORS else _text(_theory(row)[prior], ".2f")
 
 
 def _theory(row: Row) -> Mapping[str, float | None]:
-    """What each prior lets expect; empty where none was asked for."""
+    """The expected SQNR under each prior; empty if none was asked for."""
     return cast(TheoryRow, row).get("theory", {})
 
 
 def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
-    """Columns of text that a table takes, with a tensor's name folded."""
+    """The width of the table in characters, with tensor names folded."""
     widths = {name: max(map(len, name.split("\n"))) for name in columns}
     for name, cell in columns.items():
         widths[name] = max(widths[name], *(len(cell(row)) for group in groups for row in group))
@@ -75,7 +75,7 @@ def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
 
 
 def _quality(row: Row) -> float:
-    """The SQNR, Inf without any error; what is undefined or infinitely wrong comes last."""
+    """The SQNR in dB: Inf if the error is zero, -Inf if the SQNR is undefined or not finite."""
     if row["mse"] == 0:
         return float("inf")
     return float("-inf") if row["sqnr_db"] is None else row["sqnr_db"]

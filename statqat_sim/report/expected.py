@@ -1,4 +1,4 @@
-"""The exact theory beside what was measured."""
+"""The SQNR that theory expects, beside the measured one."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from statqat_sim.theory import expected_error
 
 
 class TheoryRow(Row):
-    """A row of `measure` with what priors let expect."""
+    """A row of `measure` with the SQNR expected under priors."""
 
     theory: dict[str, float | None]
-    """The expected SQNR in dB under each prior, stretched to the mean of x² of the data, at the scale of the row; None
-    where there is no theory."""
+    """The expected SQNR in dB under each prior, scaled to the data's mean of x², at the row's scale; None if there is
+    no theory."""
 
 
 def with_theory(
     rows: Iterable[Row], formats: Iterable[Format], priors: Sequence[Prior], random_phase: bool
 ) -> list[TheoryRow]:
-    """The rows, each with what the priors let expect.
+    """The rows, each with the SQNR expected under each prior.
 
     Args:
-        rows: with one scale for a tensor.
-        formats: of the rows.
+        rows: rows of `measure` with one scale per tensor.
+        formats: the formats of the rows.
         priors: one or more.
-        random_phase: of block formats, whether the error was the mean over where powers of two lie.
+        random_phase: whether block formats were measured with `random_phase`.
     """
     named = {format.name: format for format in formats}
     return [

@@ -1,4 +1,4 @@
-"""What a format is, as values for JSON and as tables for people."""
+"""The facts of a number format: values for JSON, and tables and text to read."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
 
 TABLE_BITS = 8
-"""Up to this width `show` prints every value."""
+"""The largest code size, in bits, for which `show` prints every value."""
 
 BYTE = 8
 
 DIVIDER = 3
-"""Columns of text between two columns of a table."""
+"""Characters between two columns of a table."""
 
 
 def facts(fmt: NumberFormat) -> dict[str, Any]:
-    """Everything that is true of a format, for JSON; what it does not have is None."""
+    """All facts of a number format, for JSON; None for those it lacks."""
     return {
         "name": fmt.name,
         "title": fmt.title,
@@ -60,7 +60,7 @@ def values(fmt: NumberFormat) -> list[float | str]:
 
 
 def json_value(value: float) -> float | str:
-    """A number for JSON, which has no NaN and no Inf: those are the texts `nan`, `inf`, `-inf`."""
+    """A number for JSON, which lacks NaN and Inf: these become the strings `nan`, `inf`, `-inf`."""
     return value if math.isfinite(value) else str(value)
 
 
@@ -73,7 +73,7 @@ def plan_facts(plan: CodecPlan) -> dict[str, Any]:
 
 
 def value_table(fmt: NumberFormat, width: int) -> Table:
-    """The value of every code: rows of as many codes as fit `width` columns of text."""
+    """The value of every code, with as many codes per row as fit `width` characters."""
     texts = [number(value) for value in fmt.table().tolist()]
     widest = max(len("+15"), *map(len, texts))
     fitting = (n for n in (16, 8, 4, 2) if n <= len(texts) and len("0x00") + n * (DIVIDER + widest) <= width)
@@ -95,7 +95,7 @@ def number(value: float | None) -> str:
 
 
 def fact_texts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
-    """What is true of a format, for people: what a fact is about, and the fact."""
+    """The facts of a number format as pairs of label and text."""
     yield "name", fmt.name
     yield "title", fmt.title or "none"
     yield "aliases", ", ".join(fmt.aliases) or "none"
@@ -120,7 +120,7 @@ def fact_texts(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
 
 
 def _precision(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
-    """Where the values lie how densely, for the kinds whose keys do not say so themselves."""
+    """The precision over the range, for kinds whose keys do not state it."""
     match fmt.element:
         case PositElement() | TakumElement(variant=TakumVariant.LINEAR):
             yield "fraction bits", "; ".join(_fraction_bits(fmt))
@@ -133,7 +133,7 @@ def _precision(fmt: NumberFormat) -> Iterator[tuple[str, str]]:
 
 
 def _fraction_bits(fmt: NumberFormat) -> Iterator[str]:
-    """Between which powers of two the positive values have at least so many fraction bits."""
+    """For each number of fraction bits, the powers of two between which positive values have at least that many."""
     exponents = Counter(math.frexp(value)[1] - 1 for value in fmt.grid().tolist() if value > 0)
     widths = {exponent: (count - 1).bit_length() for exponent, count in exponents.items()}
     *finer, least = sorted(set(widths.values()), reverse=True)
@@ -144,7 +144,7 @@ def _fraction_bits(fmt: NumberFormat) -> Iterator[str]:
 
 
 def _regime(regime: Regime) -> str:
-    """What the codes of a regime mean."""
+    """The values of a regime's codes, in words."""
     if regime.subnormal_exponent is not None:
         first, last = regime.subnormal_exponent + 1, regime.subnormal_exponent + (1 << regime.mantissa_bits) - 1
         return f"0, and the powers 2^{first} to 2^{last}"
@@ -156,7 +156,7 @@ def _regime(regime: Regime) -> str:
 
 
 def _with_power(value: float | None) -> str:
-    """A number, and which power of two it is, where that says more."""
+    """A number, followed by the power of two that it equals if that is easier to read."""
     text = number(value)
     if value is None or not (0 < value < 0.1 or value >= 1024):
         return text
@@ -165,12 +165,12 @@ def _with_power(value: float | None) -> str:
 
 
 def listed(keys: Mapping[str, Any]) -> str:
-    """Keys and their values, but for those that are None."""
+    """Keys and their values, without those that are None."""
     return ", ".join(f"{key}: {plain(value)}" for key, value in keys.items() if value is not None)
 
 
 def plain(value: Any) -> str:
-    """The value of a key as a format file has it, but for lists."""
+    """The value of a key as written in a format file; of a list only its length."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One format as a picture: its values, its staircase, its relative error."""
+"""The plot of one format: its values, its staircase, its relative error."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (7.2, 5.4)
-"""In inches: the width of a page of text."""
+"""Width and height in inches: as wide as a page of text."""
 
 BLUE, RED = COLOURS[:2]
 MOST_TICKS = 7
-"""Of an axis, or of the powers of two on either side of zero."""
+"""The most ticks of a linear axis, or of powers of two on either side of zero."""
 
 RUG = (-0.34, -0.08)
-"""Where the marks of the values lie, in heights of the density above them."""
+"""Bottom and top of the values' marks, as multiples of the height of the density above them."""
 
 MARKS = 1500
-"""More marks than this cannot be told apart."""
+"""The resolution of the number line: values closer than 1/MARKS of its length share a mark."""
 
 
 def plot_format(fmt: NumberFormat, path: Path) -> None:
-    """Draw a format's number line, the staircase of its rounding, and its relative error. Written whole or not.
+    """Draw a format's number line, the staircase of its rounding, and its relative error; writes the file atomically.
 
     Raises:
         OSError: if the file cannot be written.
@@ -61,7 +61,7 @@ def _frame(axes: Axes, title: str) -> None:
 
 
 def _draw_values(axes: Axes, curves: Curves) -> None:
-    """A mark for each value, and above it how densely they lie."""
+    """Draw a mark for each value, and their density above."""
     from matplotlib.ticker import MaxNLocator
 
     fmt, scale = curves.format, curves.scale
@@ -79,14 +79,14 @@ def _draw_values(axes: Axes, curves: Curves) -> None:
 
 
 def _marks(curves: Curves) -> str:
-    """What is not seen from the marks."""
+    """Notes on the marks, for the title."""
     notes = [f"1 of {curves.stride} marked"] if curves.stride > 1 else []
     notes += [] if curves.format.min_subnormal is None else ["red: subnormal"]
     return f" ({', '.join(notes)})" if notes else ""
 
 
 def _draw_marks(axes: Axes, curves: Curves, top: float) -> None:
-    """Subnormal values in a colour of their own."""
+    """Draw a mark for each value, subnormal values in another colour."""
     sizes = np.abs(curves.values)
     subnormal = (sizes > 0) & (sizes < (curves.format.min_normal if curves.format.min_subnormal else 0))
     places = curves.scale.place(curves.values)
@@ -139,7 +139,7 @@ def _draw_error(axes: Axes, curves: Curves) -> None:
 
 
 def _bottom(curves: Curves) -> float:
-    """Two binades below the largest error of the binade where that is least."""
+    """The lower limit of the axis: two binades below the smallest nonzero of the binades' largest errors."""
     exponents, error = curves.relative_error
     width = math.ceil(len(exponents) / np.ptp(exponents))
     largest = [np.nan_to_num(error[first : first + width]).max() for first in range(0, len(error), width)]
@@ -151,7 +151,7 @@ def _bottom(curves: Curves) -> float:
 
 
 def _set_ticks(axes: Axes, name: Literal["x", "y"], scale: Scale, ends: Floats, least: float) -> None:
-    """Powers of two on a logarithmic scale, none nearer to zero than `least` axes; round numbers on another."""
+    """Set ticks: powers of two on a logarithmic scale, at least `least` axis lengths from zero, else round numbers."""
     if scale.unit is None:
         axes.locator_params(name, nbins=MOST_TICKS)
         (axes.xaxis if name == "x" else axes.yaxis).get_offset_text().set_fontsize(8)
@@ -162,7 +162,7 @@ def _set_ticks(axes: Axes, name: Literal["x", "y"], scale: Scale, ends: Floats, 
 
 
 def _ticks(scale: Scale, first: float, last: float, distance: float) -> dict[float, str]:
-    """Places and texts of zero and of powers of two between two numbers."""
+    """Positions and labels of zero and of powers of two between two numbers."""
     low, high = scale.place([first, last]).tolist()
     ticks = {0.0: "0"} if first <= 0 <= last else {}
     least = distance * (high - low) if ticks else 0
@@ -175,7 +175,7 @@ def _ticks(scale: Scale, first: float, last: float, distance: float) -> dict[flo
 
 
 def _exponents(low: float, high: float) -> range:
-    """A few whole numbers from `low` to `high`."""
+    """A few evenly spaced integers from `low` to `high`."""
     step = next(step for step in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512) if (high - low) / step <= MOST_TICKS)
     return range(math.ceil(low / step) * step, math.floor(high) + 1, step)
 

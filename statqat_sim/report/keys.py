@@ -1,4 +1,4 @@
-"""By which keys formats differ."""
+"""The keys in which formats differ."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, TypeAlias
 from statqat_sim.spec.format import Format
 
 Nodes: TypeAlias = Sequence[Any]
-"""What several formats have in one place; None for nothing."""
+"""The entries of several formats at one path; None for a format without one."""
 
 PARTS = ("element", "encode", "scales", "offset", "pack")
 
 
 def differing_keys(formats: Sequence[Format]) -> Iterator[tuple[str, list[Any]]]:
-    """Keys whose values differ, with the value of each format; None where a format has no such key.
+    """The keys whose values differ, with the value of each format; None for a format without the key.
 
-    Formats of other names that stand in the place of a format are told by these names alone.
+    Nested formats with different names are compared by name only.
     """
     dumped = [format.model_dump(mode="json") for format in formats]
     for part in PARTS:
@@ -41,7 +41,7 @@ def _below(path: str, nodes: Nodes) -> Iterator[tuple[str, list[Any]]]:
 
 
 def _short(node: Mapping[str, Any]) -> str:
-    """A part that other formats lack: a level of scales, or an offset."""
+    """A short text of a part that other formats lack: a scale level, or an offset."""
     if "rule" not in node:
         return str(node.get("kind", "given"))
     return f"{node['format']['name']}, block {node['block']}, rule {node['rule']}"

@@ -1,4 +1,4 @@
-"""The quantized layers of a model, for people."""
+"""Tables of a model's quantized layers, as text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTHING = "-"
 
 
 def summary_text(summary: Summary) -> str:
-    """A row for each tensor, and what all weights take."""
+    """One row for each tensor, and the total size of the weights."""
     table = plain_table()
     for name in ("layer", "tensor", "format", "quantizer"):
         table.add_column(name, overflow="fold")
@@ -32,7 +32,7 @@ def summary_text(summary: Summary) -> str:
 
 
 def sensitivity_text(found: Sensitivity) -> str:
-    """A row for each layer: SQNR in each format and, where there were batches, what the loss does."""
+    """One row for each layer: its SQNR in each format and, if batches were given, the change of the loss."""
     table = plain_table()
     table.add_column("layer", overflow="fold")
     for name in found.formats:
@@ -54,14 +54,14 @@ def _sensitivities(found: Sensitivity, layer: str) -> Iterator[str]:
 
 
 def text_of(table: Table) -> str:
-    """A table as text, without colours, as wide as it needs to be up to `WIDTH`."""
+    """A table as text without colours, at most `WIDTH` characters wide."""
     stream = StringIO()
     Console(file=stream, width=WIDTH, color_system=None, markup=False, highlight=False, emoji=False).print(table)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
 def decibels_text(ratio: float | None) -> str:
-    """DB with two digits."""
+    """A ratio in dB with two decimals."""
     return NOTHING if ratio is None else f"{ratio:.2f}"
 
 

@@ -1,4 +1,4 @@
-"""Formats of both kinds: lists of them, and the facts of one."""
+"""Tables of number and block formats, and the facts of one format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def kind_of(fmt: Format) -> str:
 
 
 def facts_of(fmt: Format) -> dict[str, Any]:
-    """Everything that is true of a format, for JSON."""
+    """All facts of a format, for JSON."""
     return block_facts(fmt) if isinstance(fmt, BlockFormat) else facts(fmt)
 
 
 def fact_table(fmt: Format) -> Table:
-    """The facts of one format, one to a row."""
+    """The facts of one format, one per row."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -56,7 +56,7 @@ def markdown_table(formats: Iterable[Format]) -> str:
 
 
 def _cells(fmt: Format) -> tuple[str, ...]:
-    """A block format has as many bits as its elements and scales take, and ends where its scales do."""
+    """A format's row. Block formats show bits per element, and no limits, which depend on the scales."""
     if isinstance(fmt, BlockFormat):
         return fmt.name, f"{fmt.bits_per_element:.4g}", KIND, "-", "-", fmt.title
     return fmt.name, str(fmt.bits), fmt.element.kind, f"{fmt.max:.6g}", f"{fmt.smallest:.6g}", fmt.title

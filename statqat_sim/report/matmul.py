@@ -1,4 +1,4 @@
-"""Where two matrix products differ, and by how many units in the last place."""
+"""Comparison of two matrix products: where they differ, and by how many ulps."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 from statqat_sim.metrics import sqnr_db
 
 MOST = 1 << 20
-"""Units in the last place; more are counted as so many."""
+"""The largest difference that the histogram distinguishes, in ulps; larger ones count as this."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of one result with another that is taken for right."""
+    """A result compared with an expected one."""
 
     elements: int
     differing: int
     first: tuple[int, ...] | None
-    """The place of the first element that differs, in C order."""
+    """The index of the first element that differs, in C order."""
     values: tuple[float, float] | None
     """Both results there."""
     nonfinite: int
-    """Elements that are Inf or NaN in one of them; they count nothing below."""
+    """The number of elements that are Inf or NaN in either result; they are excluded below."""
     ulps: NDArray[np.int64]
-    """Of each finite element: units in the last place, with the sign of the difference."""
+    """The signed difference of each finite element, in ulps."""
     largest_error: float
     mean_error: float
     """Mean of the differences."""
@@ -35,7 +35,7 @@ class Comparison:
 
 
 def compared(d: Any, expected: Any) -> Comparison:
-    """Two results of equal shape and dtype.
+    """The comparison of two results of equal shape and dtype.
 
     Raises:
         ValueError: if shapes or dtypes differ.
@@ -68,7 +68,7 @@ def _words(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def _ordered(x: NDArray[Any]) -> NDArray[np.int64]:
-    """Integers in the order of the values, neighbours one apart; of both zeros 0."""
+    """Integers in the order of the values, one apart for neighbours; 0 for both zeros."""
     if x.dtype.kind in "iu":
         return x.astype(np.int64)
     bits = _words(x).astype(np.int64)
@@ -78,7 +78,7 @@ def _ordered(x: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def histogram(ulps: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """How many differences there are of each size: 0, 1, and then each power of two and what follows it."""
+    """Counts of absolute differences in bins that begin at 0, 1, 2, 4, 8, ...: pairs of begin and count."""
     sizes = np.minimum(np.abs(ulps), MOST)
     steps = np.array([0, *(1 << power for power in range(MOST.bit_length()))])
     counts = np.bincount(np.searchsorted(steps, sizes, "right") - 1, minlength=len(steps))

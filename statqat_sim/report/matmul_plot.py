@@ -1,4 +1,4 @@
-"""How far two matrix products are apart, as a picture."""
+"""The plot of the differences of two matrix products."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from statqat_sim.report.matmul import Comparison, histogram
 from statqat_sim.report.plot import COLOURS, GRID, check_suffix, save
 
 SIZE = (7.2, 4.2)
-"""In inches: the width of a page of text."""
+"""Width and height in inches: as wide as a page of text."""
 
 
 def plot_differences(found: Comparison, title: str, path: Path) -> None:
-    """Draw how many elements differ by how many units in the last place. Written whole or not.
+    """Draw the histogram of the differences in ulps; writes the file atomically.
 
     Raises:
         OSError: if the file cannot be written.

@@ -1,4 +1,4 @@
-"""What two formats make of float32 inputs, as ranges of inputs that become one code in each."""
+"""Ranges of float32 inputs that have one code in each of two formats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pair: TypeAlias = tuple[NumberFormat, NumberFormat]
 Integers: TypeAlias = NDArray[np.int64]
 
 REFUSED = -1
-"""In place of the code of an input that the format refuses."""
+"""The code of inputs that a format refuses."""
 
 RANDOM_INPUTS = 1 << 20
 SEED = 0
@@ -28,10 +28,14 @@ END = 1 << 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """Ranges of float32 inputs in the order of their bits; all arrays have one element for each.
+    """Ranges of float32 inputs, ascending in their bits; every array has one entry per range.
 
-    `first` is the bits of a range's first input, `count` its length; `codes` and `values` are of either format.
-    `exact`: the ranges are all inputs; else each is one input of a sample.
+    Args:
+        first: the bits of the first input.
+        count: the number of inputs.
+        codes: the code in either format, or REFUSED.
+        values: the value in either format, float64; NaN for refused inputs.
+        exact: whether the ranges cover all inputs; if not, each is one input of a sample.
     """
 
     first: Integers
@@ -42,11 +46,11 @@ class Pieces:
 
 
 def pieces(formats: Pair, cuts: Integers) -> Pieces:
-    """All float32 inputs where both formats are step functions of them; else a sample.
+    """Ranges of all float32 inputs if both formats have exact step functions; otherwise a sample.
 
     Args:
         formats: two number formats.
-        cuts: bits of inputs that shall begin a range.
+        cuts: bits of inputs at which a range must begin.
     """
     try:
         steps = thresholds(formats[0]), thresholds(formats[1])
@@ -60,7 +64,7 @@ def pieces(formats: Pair, cuts: Integers) -> Pieces:
 
 
 def _step_function(steps: Steps) -> tuple[Integers, Integers]:
-    """Where the codes of all inputs, in the order of their bits, begin, and the codes."""
+    """The bits at which the code changes, ascending, and the code from there on."""
     nan = (REFUSED if code is None else code for code in (steps.nan, steps.negative_nan))
     positive, negative = (
         [*((step.first, step.code) for step in side), (sign + FLOAT32.inf + 1, code)]
@@ -71,14 +75,14 @@ def _step_function(steps: Steps) -> tuple[Integers, Integers]:
 
 
 def _looked_up(fmt: NumberFormat, codes: Integers) -> NDArray[np.float64]:
-    return np.append(fmt.table(), np.nan)[codes]  # the last is that of REFUSED
+    return np.append(fmt.table(), np.nan)[codes]  # index -1, REFUSED, is NaN
 
 
 # --- a sample --------------------------------------------------------------------------------------------------
 
 
 def _sample(formats: Pair) -> Pieces:
-    """Every float16, the same random inputs each time, and what lies at the formats' own bounds."""
+    """Every float16, random inputs from a fixed seed, and inputs around the formats' limits."""
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
     random = np.random.default_rng(SEED).integers(0, END, RANDOM_INPUTS, np.uint32).view(np.float32)
     x = np.concatenate((halves, random, _edges(formats)))
@@ -89,7 +93,7 @@ def _sample(formats: Pair) -> Pieces:
 
 
 def _edges(formats: Pair) -> NDArray[np.float32]:
-    """Powers of two, the ends of the formats, halves and multiples of these, and the inputs on either side of each."""
+    """Powers of two, the formats' limits times 0.5, 1, 1.5 and 2, and the adjacent inputs of each; of either sign."""
     ends = [end for fmt in formats for end in (fmt.max, fmt.min, fmt.smallest, fmt.min_normal)]
     powers = np.ldexp(1.0, np.arange(-150, 129))
     with np.errstate(over="ignore", under="ignore"):

@@ -1,4 +1,4 @@
-"""SQNR against bits, as a picture."""
+"""The plot of SQNR against bits per element."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#3b6fb6", "#c8553d", "#5a8f4a", "#8a5fa8", "#b8862b", "#3f8f8f")
 GREY, GRID = "#555555", "#e6e6e6"
 DPI = 150
-# inches
+# lengths in inches
 LABEL_HEIGHT = 0.19
 CHARACTER_WIDTH = 0.085
-DODGE = 0.13  # from mark to mark of one column
-GAP = 0.3  # from column to column
-FRAME = 1.0  # what lies around the axes
+DODGE = 0.13  # between marks of one column
+GAP = 0.3  # between columns
+FRAME = 1.0  # margin around the axes
 
 LEAST_RANGE_DB = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One format: over all tensors, and the range over tensors."""
+    """One format: its SQNR over all tensors, and the range of the tensors' own."""
 
     name: str
     bits: float
@@ -41,13 +41,15 @@ class Mark:
 
 
 def check_suffix(path: Path) -> None:
-    """Raises ValueError unless pictures can be written to a file of this name."""
+    """Raises ValueError unless the file's suffix is that of a supported picture format."""
     if path.suffix not in SUFFIXES:
         raise ValueError(f"{path}: not a picture's name; allowed: {', '.join(SUFFIXES)}")
 
 
 def plot_errors(rows: Sequence[Row], path: Path) -> None:
-    """Draw one marker for each format: its SQNR over all tensors; a line spans the tensors' own. Written whole or not.
+    """Draw one marker for each format, its SQNR over all tensors, and a line over the range of the tensors' own.
+
+    The file is written atomically.
 
     Raises:
         OSError: if the file cannot be written.
@@ -72,7 +74,7 @@ def plot_errors(rows: Sequence[Row], path: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all.
+    """Write a picture atomically.
 
     Raises:
         OSError: if it cannot be written.
@@ -99,7 +101,7 @@ def _marks(rows: Sequence[Row]) -> list[Mark]:
 
 
 def _width(column: Sequence[Mark]) -> float:
-    """Inches that a column's marks and labels take: every label has room."""
+    """The width of a column in inches, with room for every mark and label."""
     return DODGE * len(column) + CHARACTER_WIDTH * max(len(_label(mark)) for mark in column) + GAP
 
 
@@ -108,7 +110,7 @@ def _label(mark: Mark) -> str:
 
 
 def _draw(axes: Axes, columns: Sequence[Sequence[Mark]], height: float) -> None:
-    """Draw into axes of this height; one unit of x is an inch."""
+    """Draw into axes of this height in inches; one unit of x is one inch."""
     low = min(mark.low for column in columns for mark in column)
     high = max(mark.high for column in columns for mark in column)
     margin = max(0.06 * (high - low), (LEAST_RANGE_DB - (high - low)) / 2)
@@ -135,12 +137,12 @@ def _draw(axes: Axes, columns: Sequence[Sequence[Mark]], height: float) -> None:
 
 
 def apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:
-    """Falling heights, moved down and up alike to be at least `least` apart, and up to stay above `bottom`."""
+    """Descending heights moved at least `least` apart, as much down as up, but kept above `bottom`."""
     count = len(heights)
     down, up = list(heights), list(heights)
     for index in range(1, count):
         down[index] = min(heights[index], down[index - 1] - least)
         up[count - 1 - index] = max(heights[count - 1 - index], up[count - index] + least)
-    middle = [(low + high) / 2 for low, high in zip(down, up, strict=True)]  # apart, since both are
+    middle = [(low + high) / 2 for low, high in zip(down, up, strict=True)]  # means of heights that are apart are apart
     floors = [bottom + least * (count - index - 0.5) for index in range(count)]
     return list(map(max, middle, floors))

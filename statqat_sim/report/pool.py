@@ -1,4 +1,4 @@
-"""The rows of many tensors taken together."""
+"""Rows of several tensors pooled into one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def by_format(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def pooled(rows: Sequence[Row]) -> Row:
-    """One format's rows as if its tensors were one: sums over all their finite inputs, each with its own scale.
+    """One format's rows pooled as if its tensors were one: sums over all their finite inputs, each with its own scale.
 
-    `scale` is empty, and `zero_point` None; `entropy_bits` is the mean over inputs, as if each tensor's codes were
-    coded by themselves. None where it is None for a tensor that has finite inputs.
+    `scale` is empty and `zero_point` None; `entropy_bits` is the mean over inputs, as if each tensor's codes were
+    coded separately. A number is None if it is None for a tensor with finite inputs.
     """
     counts = [row["elements"] - row["nonfinite"] for row in rows]
     power = mean([row["power"] for row in rows], counts)
@@ -49,7 +49,7 @@ def pooled(rows: Sequence[Row]) -> Row:
 
 
 def mean(values: Sequence[float | None], counts: Sequence[int]) -> float | None:
-    """The mean of means, each of so many; None where one is, or there is nothing."""
+    """The mean of means, weighted with their counts; None if a counted mean is None, or all counts are 0."""
     total = 0.0
     for value, count in zip(values, counts, strict=True):
         if count and value is None:

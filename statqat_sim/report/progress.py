@@ -1,4 +1,4 @@
-"""How far something is, where a terminal can show it."""
+"""A progress bar on terminals."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ Item = TypeVar("Item")
 
 
 def shown_progress(items: Sequence[Item], what: str) -> Iterator[Item]:
-    """The items, and a bar on standard error while they are used; nothing where that is no terminal."""
+    """The items, with a progress bar on standard error while they are consumed; no bar if that is not a terminal."""
     console = Console(stderr=True)
     return iter(track(items, what, console=console, transient=True, disable=not console.is_terminal))

@@ -1,4 +1,4 @@
-"""The rows of `rank`, for people."""
+"""The rows of `rank` as a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAR = "*"
 
 
 def rank_table(rows: Sequence[RankRow]) -> Table:
-    """A section for each tensor, in the order of the rows."""
+    """One section for each tensor, in the order of the rows."""
     table = plain_table()
     for name in ("tensor", "format"):
         table.add_column(name, overflow="fold")
@@ -45,14 +45,14 @@ def _scale(scale: float | list[float] | None) -> str:
 
 
 def on_front(rows: Sequence[RankRow]) -> list[RankRow]:
-    """Those that no other beats."""
+    """The rows on the Pareto front."""
     return [row for row in rows if row["front"]]
 
 
 def together(rows: Sequence[RankRow]) -> list[RankRow]:
     """The ranking of all tensors as if they were one, each with its own scales: sums over all finite inputs.
 
-    Of the formats that all tensors have; of one tensor it is the ranking itself.
+    It has the formats that every tensor has; for a single tensor it is that tensor's ranking.
     """
     tensors = {row["tensor"] for row in rows}
     if len(tensors) == 1:

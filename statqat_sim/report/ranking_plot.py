@@ -1,4 +1,4 @@
-"""SQNR over bits per element, with the Pareto front, as a picture."""
+"""The plot of SQNR over bits per element, with the Pareto front."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (8.6, 6.4)
-"""In inches: the width of a page, on its side."""
+"""Width and height in inches: a page in landscape."""
 
 AXES_HEIGHT = 5.4
 LABEL_HEIGHT = 0.15
@@ -21,15 +21,15 @@ LABEL_SIZE = 7.5
 KINDS = {"number": ("o", COLOURS[0], "number formats"), "block": ("s", COLOURS[1], "block formats")}
 TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32)
 ROOM_FOR_NAMES = 0.4
-"""Bits at the left end of the axis, to the fewest bits of a format."""
+"""The axis begins at this multiple of the fewest bits of a format."""
 THREAD = 1.12
-"""Bits of a mark, to those where its name ends."""
+"""A mark's bits divided by this is where its name ends."""
 FLOOR_DB = 6
-"""Below the front's least SQNR; what lies lower keeps next to nothing, and is not drawn."""
+"""Formats more than this below the front's lowest SQNR are not drawn."""
 
 
 def plot_ranking(rows: Sequence[RankRow], path: Path) -> None:
-    """Draw a mark for each format of one ranking, and a line and names along the front. Written whole or not.
+    """Draw a mark for each format of one ranking, and a line and names along the front; writes the file atomically.
 
     Raises:
         OSError: if the file cannot be written.
@@ -75,7 +75,7 @@ def _draw(axes: Axes, rows: Sequence[RankRow]) -> None:
 
 
 def _name(axes: Axes, front: Sequence[RankRow], limits: tuple[float, float]) -> None:
-    """Names above and left of the marks, where no format is; moved up to be apart, with a thread to their marks."""
+    """Draw the names of the front, left of and above its marks, moved up until apart, with lines to the marks."""
     bottom, top = limits
     gap, level = LABEL_HEIGHT * (top - bottom) / AXES_HEIGHT, bottom
     for row in reversed(front):

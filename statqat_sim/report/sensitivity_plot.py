@@ -1,4 +1,4 @@
-"""SQNR and loss change, layer × format, as a picture."""
+"""The plot of SQNR and loss change by layer and format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from statqat_sim.qat.sensitivity import Sensitivity
 
 CELL = (0.95, 0.28)
-"""Width and height in inches."""
+"""Width and height of a cell in inches."""
 
 BAR = 1.2
 SQNR_COLOURS, LOSS_COLOURS = "viridis", "magma_r"
@@ -24,9 +24,9 @@ TEXT_SIZE = 7
 
 
 def plot_sensitivity(table: Sensitivity, path: Path) -> None:
-    """Draw a cell for each layer and format, with its number: SQNR and, where there were batches, what the loss does.
+    """Draw one cell for each layer and format: its SQNR and, if batches were given, the change of the loss.
 
-    Written whole or not.
+    The file is written atomically.
 
     Raises:
         OSError: if the file cannot be written.
@@ -54,7 +54,7 @@ def plot_sensitivity(table: Sensitivity, path: Path) -> None:
 
 
 def _draw(axes: Axes, values: list[list[float | None]], colours: str, text: str) -> None:
-    """Cells in colour; an error of nothing has no colour."""
+    """Draw coloured cells with their numbers; exact ones have no colour."""
     numbers = np.array([[math.nan if value is None else value for value in row] for row in values])
     image = axes.imshow(numbers, cmap=colours, aspect="auto")
     colours_of = np.asarray(image.cmap(image.norm(numbers)))

@@ -1,4 +1,4 @@
-"""Tables in the style of the house."""
+"""The common style of tables."""
 
 from __future__ import annotations
 

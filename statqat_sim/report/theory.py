@@ -1,4 +1,4 @@
-"""The rows of `theory`: what a format does to a prior, in numbers and as a table."""
+"""The rows of `theory`: the expected error of a format under a prior, and their table."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from statqat_sim.theory import ExpectedError, expected_error
 from statqat_sim.theory.choices import choices
 
 OCTAVES, PER_OCTAVE = 3, 2
-"""Around the best scale."""
+"""The scales listed around the best one: octaves to either side, and scales per octave."""
 
 
 class TheoryRow(TypedDict):
-    """One format, prior and scale. JSON-ready: None stands for what is undefined, or not finite."""
+    """One format, prior and scale. JSON-ready: None stands for a number that is undefined or not finite."""
 
     format: str
     prior: str
     choice: str | None
-    """How the scale was chosen; None for those between."""
+    """How the scale was chosen; None for the scales around the best one."""
     scale: float | None
     clips_at: float | None
     """scale · max of the format."""
     sqnr_db: float | None
     mse: float
     overload: float
-    """The part of `mse` that clipping makes."""
+    """The part of `mse` due to clipping."""
     overflow: float | None
     """The probability of Inf, NaN or wrapping, which `mse` counts as clipping."""
     entropy_bits: float | None
     rho: float | None
-    """By what the alternating method's distance to a fixed point shrinks at each step."""
+    """The factor by which each step of the alternating method shrinks the distance to its fixed point."""
 
 
 def theory_rows(format: Format, prior: Prior, scale: float | None = None) -> list[TheoryRow]:
-    """A number format at a scale, or at the usual choices and around the best one; a block format at its own."""
+    """A number format at `scale`, or at the usual choices and around the best one; a block format at its own scales."""
     if isinstance(format, BlockFormat):
         return [_block_row(format, prior, phase) for phase in (False, True)]
     if scale is not None:
@@ -95,7 +95,7 @@ def _finite(number: float) -> float | None:
 
 
 def theory_table(rows: Sequence[TheoryRow]) -> Table:
-    """SQNR against scale; the priors one below the other."""
+    """One row for each scale, with a section for each format and prior."""
     table = plain_table()
     for name in ("format", "prior"):
         table.add_column(name, overflow="fold")

@@ -1,4 +1,4 @@
-"""Mean squared error against the clipping point, as a picture."""
+"""The plot of mean squared error against the clipping point."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIZE = (7.2, 4.2)
-"""In inches: the width of a page of text."""
+"""Width and height in inches: as wide as a page of text."""
 OCTAVES, POINTS = 3, 193
 MARKS = {"minmax": ("s", 6), "analytic": ("D", 12), "iterative": ("^", 10), "optimal": ("o", 5)}
-"""Of the choices of scales, and how large: those that meet lie inside of each other. All but the last are hollow."""
+"""Marker and size of each choice of scale: coinciding ones nest. All but the last are hollow."""
 
 
 def plot_theory(format: NumberFormat, priors: Sequence[Prior], path: Path) -> None:
-    """Draw a curve for each prior, with MinMax, iterative, analytic and optimum marked. Written whole or not.
+    """Draw one curve for each prior, with MinMax, analytic, iterative and optimum marked; writes the file atomically.
 
     Raises:
         OSError: if the file cannot be written.
@@ -55,7 +55,7 @@ def plot_theory(format: NumberFormat, priors: Sequence[Prior], path: Path) -> No
 
 
 def _draw(axes: Axes, format: NumberFormat, prior: Prior, colour: str) -> None:
-    """The curve of a prior, around all that is marked on it."""
+    """Draw the curve of a prior, wide enough for all its marks."""
     largest = format.max if format.max > 0 else -format.min
     named = choices(format, prior)
     ends = np.log2([min(named.values()), max(named.values())])

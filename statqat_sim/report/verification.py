@@ -1,4 +1,4 @@
-"""One format proven whole: every float32 that is encoded, and every code that is decoded."""
+"""The exhaustive proof of one format: every float32 encoded, and every code decoded."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ DECODERS: tuple[tuple[str, str, Callable[[NumberFormat, int], int]], ...] = (
     ("float32", "uint32", decode_float32),
     ("float64", "uint64", decode_float64),
 )
-"""What codes are decoded to, its words, and the oracle."""
+"""The dtypes to which codes are decoded, each with the dtype of its bits and the oracle."""
 
 
 @dataclass(frozen=True, slots=True)
 class WrongValue:
-    """A code with a wrong value; `word` is the value's bits."""
+    """A code that is decoded to a wrong value; `word` and `expected` are bits."""
 
     code: int
     dtype: str
@@ -43,7 +43,7 @@ class WrongValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What `verify` found. `wrong_values` are the first of the `wrong_codes` codes and dtypes with a wrong value."""
+    """The result of `verify`. `wrong_values` are the first of the `wrong_codes` pairs of code and dtype that fail."""
 
     encoder: Proof
     codes: int
@@ -69,7 +69,7 @@ def why_not(fmt: NumberFormat) -> str | None:
 
 
 def other_roundings(fmt: NumberFormat) -> Iterator[NumberFormat]:
-    """The format under each other deterministic rounding, and named for it, as in `int8.toward_zero`."""
+    """The format with each other deterministic rounding, named after it, as in `int8.toward_zero`."""
     for rounding in Rounding:
         if not (rounding.is_stochastic or rounding is fmt.encode.rounding):
             encode = fmt.encode.model_copy(update={"rounding": rounding})
@@ -80,9 +80,9 @@ def verify(fmt: NumberFormat, backend: str = "auto", progress: Callable[[int], N
     """Encode all 2^32 float32 inputs and decode all codes, and compare with the exact oracle.
 
     Args:
-        fmt: a format that `why_not` knows no reason against.
-        backend: what runs.
-        progress: told how many inputs are done.
+        fmt: a format for which `why_not` returns None.
+        backend: the name of the backend to verify.
+        progress: called with the number of inputs done.
 
     Raises:
         LookupError: if there is no such backend.

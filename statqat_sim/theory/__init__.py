@@ -1,4 +1,4 @@
-"""The exact error of a format under a distribution, and the scale that makes it least."""
+"""The exact error of a format under a distribution, and the scale that minimizes it."""
 
 from __future__ import annotations
 

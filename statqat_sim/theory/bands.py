@@ -1,7 +1,7 @@
-"""Grids of many values, as bands of neighbouring cells that are about equally wide: what a scan over scales needs.
+"""Grids of many values as bands of contiguous cells with about equal width, for scans over scales.
 
-Over a cell much narrower than the prior, the density is constant. Then the error in a cell does not depend on where in
-its band it lies, and a band counts by its probability alone.
+The density is nearly constant over a cell much narrower than the prior. The error of a band is then its probability
+times the mean error of its cells.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.pieces import Pieces
 
 PER_OCTAVE = 8
-"""Of squared errors: how finely bands tell them apart."""
-FAR = 1e70
-"""Its square, and what moments make of it, are within float64; no input is as far out."""
+"""Bands per octave of cells' mean squared errors."""
+FARTHEST_INPUT = 1e70
+"""Beyond every float32 input; its square, and moments with it, stay within float64."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bands:
-    """At scale 1, the mean squared error of each band, shape `(bands,)`, and where it begins and ends."""
+    """Edges of the bands at scale 1, shape `(bands + 1,)`, and their mean squared errors, shape `(bands,)`."""
 
     edges: Floats
     errors: Floats
 
     def mean_squared_errors(self, prior: Prior, scales: Floats) -> Floats:
-        """MSE(s) for each scale, shape `(scales,)`, to a relative error of the order of (cell / unit of the prior)²."""
-        far = min(prior.reach, FAR)
+        """MSE(s) for each scale, shape `(scales,)`; the relative error is of order (cell width / prior's width)²."""
+        far = min(prior.reach, FARTHEST_INPUT)
         edges = np.clip(scales[:, None] * self.edges, -far, far)
         (probabilities,) = prior.cell_moments(edges, (0,))
-        roots = np.minimum(scales[:, None] * np.sqrt(self.errors), FAR)
+        roots = np.minimum(scales[:, None] * np.sqrt(self.errors), FARTHEST_INPUT)
         return np.asarray((probabilities * roots**2).sum(axis=1) + _beyond(prior, edges[:, 0], edges[:, -1]))
 
 
 def _beyond(prior: Prior, low: Floats, high: Floats) -> Floats:
-    """The error of what is clipped to the ends."""
+    """The squared error of inputs clipped to the ends."""
     below = prior.lower(2, low) - 2 * low * prior.lower(1, low) + low**2 * prior.lower(0, low)
     above = prior.upper(2, high) - 2 * high * prior.upper(1, high) + high**2 * prior.upper(0, high)
     return np.maximum(below, 0) + np.maximum(above, 0)
 
 
 def bands(pieces: Pieces) -> Bands:
-    """The bands between the least and the greatest value."""
+    """The bands from the least to the greatest value."""
     edges = np.concatenate((pieces.first[:1], pieces.thresholds, pieces.second[-1:]))
     start, end = edges[:-1] - pieces.first, edges[1:] - pieces.first
     gap = pieces.second - pieces.first

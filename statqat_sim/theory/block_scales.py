@@ -1,7 +1,7 @@
-"""What a block's rule makes of its largest magnitude, by the oracle, over one octave.
+"""The scale of a block as a function of its largest magnitude, from the exact oracle over one octave.
 
-All of these rules commute with doubling, as long as no scale is at an end of its format: the scale over one octave of
-amax says what it is over all.
+The supported rules commute with doubling as long as no scale is at an end of its format, so that one octave of amax
+determines all.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from statqat_sim.spec.scale import Quotient, Rule, ScaleLevel, Whole, block_size
 from statqat_sim.theory.cells import Floats
 
 STEPS = 2048
-"""Of an octave. A step of the scale is misplaced by half of one at most."""
+"""Samples per octave: a step of the scale is misplaced by at most half a sample."""
 OUTER = Fraction(1, 64)
-"""The scale of the tensor; 1 … 2 is then in the middle of what an 8-bit float holds in full precision."""
+"""The scale of the tensor; it puts blocks with amax in [1, 2] in the middle of an 8-bit float's normal range."""
 RULES = (Rule.ABSMAX, Rule.FLOOR, Rule.CEIL, Rule.RCEIL, Rule.EVEN)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockScales:
-    """How blocks are scaled.
+    """The scales of blocks.
 
     Args:
-        size: elements of a block.
+        size: the elements of a block.
         octave: the scale for amax = 2^((i + ½) / STEPS), shape `(STEPS,)`.
-        has_tensor_scale: whether the octave lies at any place, as the scale of the whole tensor moves it.
+        has_tensor_scale: whether there is a scale of the tensor, which multiplies amax by an arbitrary factor.
     """
 
     size: int
@@ -42,7 +42,7 @@ class BlockScales:
     has_tensor_scale: bool
 
     def scale(self, amax: Floats) -> Floats:
-        """The scales of blocks with these largest magnitudes, above zero."""
+        """The scales of blocks with these largest magnitudes; amax > 0."""
         exponent = np.floor(np.log2(amax))
         step = np.floor((np.log2(amax) - exponent) * STEPS).astype(np.int64)
         return np.asarray(np.ldexp(self.octave[np.clip(step, 0, STEPS - 1)], exponent.astype(np.int64)))
@@ -50,10 +50,10 @@ class BlockScales:
 
 @lru_cache(maxsize=64)
 def block_scales(format: BlockFormat) -> BlockScales:
-    """The scales of a block format of one level, or of two of which the outer one is the tensor's.
+    """The scales of a block format with one level, or with two of which the outer one is the tensor's.
 
     Raises:
-        UnsupportedError: for other formats, with what it is that they have.
+        UnsupportedError: for other formats; the message names the reason.
     """
     level, size = format.scales[-1], block_size(format.scales[-1].block)
     reason = _refused(format) or ("blocks as long as the array" if size is None else None)
@@ -69,14 +69,14 @@ def block_scales(format: BlockFormat) -> BlockScales:
 
 
 def _outside(format: BlockFormat) -> Outside:
-    """A tensor whose largest magnitude gives it the scale OUTER."""
+    """The outer level of a tensor whose largest magnitude gives it the scale OUTER."""
     target = format.scales[0].target
     number = Fraction(target) if isinstance(target, int | float) else Fraction(format.element.max)
     return Outside((OUTER,), number, number * OUTER)
 
 
 def _scale(level: ScaleLevel, element: NumberFormat, amax: Fraction, outside: Outside) -> Fraction:
-    """What the level itself stores for a block."""
+    """The value of the scale that the level stores for a block of this amax."""
     own = scale_value(level, scale_code(level, raw_scale(level, element, [amax], outside)))
     if not isinstance(own, Fraction):
         raise UnsupportedError(f"a block of largest magnitude {float(amax)} has no finite scale")
@@ -84,7 +84,7 @@ def _scale(level: ScaleLevel, element: NumberFormat, amax: Fraction, outside: Ou
 
 
 def _refused(format: BlockFormat) -> str | None:
-    """What of a format is beyond this theory."""
+    """The property of a format that this theory does not support; None if it supports the format."""
     *outer, level = format.scales
     if format.offset:
         return "offsets"

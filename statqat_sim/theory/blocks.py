@@ -1,7 +1,8 @@
 """The error of block formats under a prior: the mean over the distribution of the blocks' largest magnitudes.
 
-In a block of n independent inputs the largest magnitude a has the distribution function H(a)^n, H that of |x|. Given a,
-one input is ±a, and the other n - 1 have the prior's density within ±a. The block's rule makes a scale of a.
+In a block of n independent inputs the largest magnitude a has the distribution function H(a)^n, where H is that of |x|.
+Given a, one input is ±a, and the other n - 1 have the prior's density within ±a. The block's rule computes the scale
+from a.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.pieces import Pieces, pieces
 
 QUANTILES, PHASES = 2048, 32
-"""Of amax, at one phase each or at all."""
+"""The numbers of quantiles of amax, without phases, and of phases."""
 QUANTILES_OF_PHASES = 256
 TAIL = 3
-"""Quantiles are at probabilities of 1 - w³, so that heavy tails are met."""
+"""Quantiles are at probabilities 1 - w³ with equidistant w, so that they cover heavy tails."""
 SIZE = 1 << 18
-"""Cells that are integrated together."""
+"""The most cells to integrate together."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class ExpectedBlockError:
     """The error of independent inputs of a prior in a block format that scales its own blocks.
 
     A scale of the whole tensor is taken in the limit of a large tensor of unknown maximum: no block is so small that
-    its scale underflows, and where the tensor's scale lies within an octave is averaged over. Scales neither reach an
-    end of their format otherwise.
+    its scale underflows, and the error is averaged over the position of the tensor's scale in an octave. No other scale
+    reaches an end of its format.
 
     Args:
         format: the block format.
         prior: the distribution of the inputs.
-        random_phase: whether blocks are multiplied by 2^u, u uniform in 0 … 1, and errors divided by it again.
+        random_phase: whether blocks are multiplied by 2^u, u uniform in [0, 1), and errors divided by 2^u again.
         mse: mean of the squared error.
-        overload: the part of it from inputs outside of scale · [min, max] of the elements.
+        overload: the part of `mse` from inputs outside scale · [min, max] of the elements.
     """
 
     format: BlockFormat
@@ -50,7 +51,7 @@ class ExpectedBlockError:
 
     @property
     def granular(self) -> float:
-        """The rest."""
+        """The part of `mse` from inputs within the range of the elements."""
         return self.mse - self.overload
 
     @property
@@ -82,14 +83,14 @@ def expected_block_error(format: BlockFormat, prior: Prior, random_phase: bool =
 
 
 def largest_magnitudes(prior: Prior, size: int, count: int) -> tuple[Floats, Floats]:
-    """Quantiles of amax, the denser the rarer, and how probable what is around each of them is.
+    """Quantiles of amax, denser towards rare ones, and the probability around each, both of shape `(count,)`.
 
-    The weights leave blocks of zeros out, which have no error.
+    The weights exclude blocks of zeros, which have no error.
     """
     zeros, w = prior.mass_at_zero**size, (np.arange(count) + 0.5) / count
     wanted = zeros + (1 - zeros) * (1 - w**TAIL)
     weights = (1 - zeros) * TAIL * w ** (TAIL - 1) / count
-    # ranks of single magnitudes, as what lies beyond them: 1 - v^(1/n)
+    # upper tail probabilities of a single magnitude: 1 - v^(1/n)
     beyond = -np.expm1(np.log(wanted) / size)
     grid = np.sqrt(prior.second_moment) * 2.0 ** np.linspace(30, -20, 20001)
     tail = prior.upper(0, grid) + prior.lower(0, -grid)
@@ -102,7 +103,7 @@ def largest_magnitudes(prior: Prior, size: int, count: int) -> tuple[Floats, Flo
 def _errors(
     whole: Pieces, ends: tuple[float, float], prior: Prior, scales: BlockScales, amax: Floats, scale: Floats
 ) -> Floats:
-    """Mean squared error of an element of such blocks, and the overload in it, shape `(blocks, 2)`."""
+    """The mean squared error of an element, and the overload in it, for each amax and scale, shape `(blocks, 2)`."""
     at = np.searchsorted(whole.thresholds, ends)
     owner = np.insert(np.arange(whole.sign.size), at, at)
     cuts = np.insert(whole.thresholds, at, ends) * scale[:, None]
@@ -121,7 +122,7 @@ def _errors(
 
 
 def _peak(whole: Pieces, ends: tuple[float, float], prior: Prior, amax: Floats, scale: Floats) -> Floats:
-    """The squared error of the input of largest magnitude, and that if it is overload."""
+    """The squared error of the input of largest magnitude, and its overload part, shape `(blocks, 2)`."""
     densities = np.stack((prior.pdf(-amax), prior.pdf(amax)))
     found = np.zeros((amax.size, 2))
     for sign, share in zip((-1, 1), densities / np.maximum(densities.sum(axis=0), 1e-300), strict=True):

@@ -1,4 +1,4 @@
-"""Between two neighbouring values, where inputs begin to become the upper one: by rounding and tie domain."""
+"""The boundaries between neighbouring values, at which rounding changes from one to the next."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def boundaries(format: NumberFormat, line: Floats) -> Floats:
     """The boundaries between neighbours on a line of values, shape `(len(line) - 1,)`.
 
     Args:
-        format: whose rounding is deterministic.
-        line: ascending values; all that the format produces, between the successors of its ends or without them.
+        format: a format with deterministic rounding.
+        line: all values that the format produces, ascending; may begin and end with the successors of its extremes.
     """
     low, high = line[:-1], line[1:]
     low_is_near = low + high > 0
@@ -39,7 +39,7 @@ def boundaries(format: NumberFormat, line: Floats) -> Floats:
         case _:
             found = _ties(format, line)
     if not format.element.has_zero and not isinstance(format.element, ListedElement):
-        found = np.where(low * high < 0, 0.0, found)  # inputs keep their sign
+        found = np.where(low * high < 0, 0.0, found)  # values keep the sign of their inputs
     return found.copy()
 
 
@@ -56,7 +56,7 @@ def _ties(format: NumberFormat, line: Floats) -> Floats:
     """Midpoints in the tie domain."""
     match format.encode.tie_domain, format.element:
         case (TieDomain.BITSTRING | TieDomain.LOG) as domain, ListedElement() as element:
-            # all these formats are symmetric, and have a zero
+            # all formats with these tie domains are symmetric, and have a zero
             outward = line[line >= 0].tolist()
             ties = [_root(element, low, high, domain) for low, high in pairwise(outward)]
             return np.concatenate((-np.array(ties[::-1]), ties))

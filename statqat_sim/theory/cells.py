@@ -1,4 +1,4 @@
-"""Where the encoder of a number format switches from one value to the next, on the real line, at scale 1."""
+"""The thresholds on the real line at which the encoder of a number format changes its value, at scale 1."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from statqat_sim.theory.boundaries import boundaries
 Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_NORMAL = 2.0**-126
-"""Of float32; `flush_inputs` makes zero of what is smaller."""
+"""The smallest normal float32; `flush_inputs` flushes smaller inputs to zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """What every real input becomes.
+    """The value of every real input.
 
-    Inputs between `thresholds[i - 1]` and `thresholds[i]` become `values[i]`; the first and the last cell reach to
-    infinity. What an input that is a threshold becomes is not told here: to no density does it matter.
+    Inputs between `thresholds[i - 1]` and `thresholds[i]` have the value `values[i]`; the first and the last cell
+    extend to infinity. Threshold points are unspecified: they have probability zero.
 
     Args:
         values: float64, finite, shape `(cells,)`; ascending, but with `negative_input: abs` descending below input 0.
-        thresholds: float64, ascending, shape `(cells - 1,)`. Two of them are 0 where nothing but 0 itself becomes zero
+        thresholds: float64, ascending, shape `(cells - 1,)`. Two of them are 0 if only the input 0 has the value zero
             (`underflow: min`); the cell between them is that point.
-        zero: the cell of the input 0.
-        limits: inputs beyond these become Inf or NaN, or are wrapped; their cells say what they would saturate to.
-        zero_is_nan: whether the input 0 becomes NaN; its cell says what it would be under `zero_input: min`.
+        zero: the index of the cell of input 0.
+        limits: inputs beyond these become Inf or NaN, or wrap; their cells hold the values they would saturate to.
+        zero_is_nan: whether the input 0 becomes NaN; its cell then holds its value under `zero_input: min`.
     """
 
     values: Floats
@@ -55,7 +55,7 @@ class Cells:
 
 
 def nearest(format: NumberFormat) -> NumberFormat:
-    """The format itself, with rounding to nearest, ties to even, in place of a stochastic one."""
+    """The format, with stochastic rounding replaced by rounding to nearest, ties to even."""
     if not format.encode.rounding.is_stochastic:
         return format
     encode = format.encode.model_copy(update={"rounding": Rounding.NEAREST_EVEN})
@@ -64,9 +64,9 @@ def nearest(format: NumberFormat) -> NumberFormat:
 
 @lru_cache(maxsize=512)
 def cells(format: NumberFormat) -> Cells:
-    """The cells of a format whose rounding is deterministic; the arrays are shared and read-only.
+    """The cells of a format with deterministic rounding; the arrays are shared and read-only.
 
-    `via: float32` changes nothing here, as kernels read float32.
+    `via: float32` has no effect here, since kernels read float32.
 
     Raises:
         UnsupportedError: for formats of more than 16 bits, and for stochastic rounding (see `nearest`).
@@ -82,7 +82,7 @@ def cells(format: NumberFormat) -> Cells:
 
 
 def _rounded(format: NumberFormat) -> tuple[Floats, Floats, tuple[float, float]]:
-    """Values, thresholds and limits by rounding and overflow alone."""
+    """Values, thresholds and limits that follow from rounding and overflow."""
     values = _values(format)
     below, above = _successors(format)
     line = np.concatenate((below, values, above))
@@ -90,13 +90,13 @@ def _rounded(format: NumberFormat) -> tuple[Floats, Floats, tuple[float, float]]
     first, last = len(below), len(bounds) - len(above)
     limits = (float(bounds[0]) if len(below) else -math.inf, float(bounds[-1]) if len(above) else math.inf)
     if format.encode.overflow is not Overflow.WRAP:
-        # a mode that takes what lies next to the end back to it does so for all beyond
+        # a rounding mode that maps inputs just beyond the end back to it does so for all inputs beyond
         limits = tuple(math.copysign(math.inf, x) if x in (line[0], line[-1]) else x for x in limits)  # type: ignore
     return values, bounds[first:last], limits
 
 
 def _values(format: NumberFormat) -> Floats:
-    """`format.grid()`, faster."""
+    """The values of `format.grid()`, computed faster."""
     match format.element:
         case FloatElement() if format.bits <= MAX_TABLE_BITS:
             table = format.table()
@@ -108,7 +108,7 @@ def _values(format: NumberFormat) -> Floats:
 
 
 def _successors(format: NumberFormat) -> tuple[list[float], list[float]]:
-    """What follows the least and the greatest value, read as if it were finite, where reaching it is an overflow."""
+    """The values that would follow the least and the greatest one; empty for formats that saturate."""
     element = format.element
     if format.encode.overflow is Overflow.SATURATE:
         return [], []
@@ -124,7 +124,7 @@ def _successors(format: NumberFormat) -> tuple[list[float], list[float]]:
 
 
 def _with_zero(format: NumberFormat, values: Floats, thresholds: Floats, limits: tuple[float, float]) -> Cells:
-    """Cells that know where the input 0 goes, and what goes there with it."""
+    """The cells with the one of input 0 determined."""
     became = decode(format, encode_number(format, Fraction(0)))
     is_nan = became is Special.NAN
     value = float(became) if isinstance(became, Fraction) else format.smallest * is_nan
@@ -135,7 +135,7 @@ def _with_zero(format: NumberFormat, values: Floats, thresholds: Floats, limits:
 
 
 def _with_inputs(format: NumberFormat, found: Cells) -> Cells:
-    """Thresholds on what the encoder is given, before `flush_inputs` and `via`."""
+    """The cells with thresholds on the encoder's input, before `flush_inputs` and `via` are applied."""
     thresholds, limits, values = found.thresholds.copy(), found.limits, found.values.tolist()
     if format.encode.via is Via.BFLOAT16:
         pairs = zip(thresholds.tolist(), values[1:], strict=True)
@@ -149,19 +149,19 @@ def _with_inputs(format: NumberFormat, found: Cells) -> Cells:
 
 
 def _before_bfloat16(format: NumberFormat, threshold: float, above: set[float | None]) -> float:
-    """The midpoint of two bfloat16 between which an input changes over, if inputs become bfloat16 first.
+    """A threshold on inputs that are first rounded to bfloat16: the midpoint of two neighbouring bfloat16.
 
-    Ties of that rounding are points, and do not matter.
+    Ties of that rounding are single points, and do not matter.
 
     Args:
         format: any format.
-        threshold: where what is rounded changes over.
-        above: what it changes to; None for Inf and NaN.
+        threshold: the threshold on the rounded inputs.
+        above: the values above the threshold; None for Inf and NaN.
     """
     word = BFLOAT16.nearest(Fraction(threshold)) if math.isfinite(threshold) else BFLOAT16.inf
     near = BFLOAT16.number(word)
     if not isinstance(near, Fraction) or near == 0:
-        return threshold  # beyond all values, or between 0 and all others
+        return threshold  # rounds to no finite bfloat16, or to 0
     is_above = near > threshold
     if near == threshold:
         became = decode(format, encode_number(format, near))
@@ -171,13 +171,13 @@ def _before_bfloat16(format: NumberFormat, threshold: float, above: set[float | 
 
 
 def _clamped(format: NumberFormat, found: Cells) -> Cells:
-    """Of a format without negative values; the first cell already takes all that lies below."""
+    """The cells of a format without negative values; the first cell already extends to all negative inputs."""
     is_nan = format.encode.negative_input is NegativeInput.NAN
     return replace(found, limits=(0.0 if is_nan else -math.inf, found.limits[1]))
 
 
 def _mirrored(found: Cells) -> Cells:
-    """Every input below 0 becomes what its magnitude does; the cells above 0 and the one around it are known."""
+    """The cells extended to inputs below 0, which have the values of their magnitudes."""
     values, thresholds = found.values, found.thresholds
     return replace(
         found,

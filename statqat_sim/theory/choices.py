@@ -1,4 +1,4 @@
-"""Scales that simple methods choose under a prior, to set beside the best one."""
+"""Scales that simple methods choose under a prior, for comparison with the best one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from statqat_sim.theory.pieces import pieces
 COUNT = 4096
 """Inputs that share a scale."""
 STEPS = 2000
-"""Of the alternating method; a hundredth of them where a grid has many values, which it hardly leaves at all."""
+"""The most steps of the alternating method; a hundredth of these for grids of many values, where it hardly moves."""
 
 
 def choices(format: NumberFormat, prior: Prior) -> Mapping[str, float]:
-    """Scales by name: `minmax` of 4096 inputs, `iterative` from there, `analytic` as if normal, and `optimal`."""
+    """Scales by name: `minmax` of 4096 inputs, `iterative` from there, `analytic` for a normal prior, and `optimal`."""
     start = minmax(format, prior)
     as_normal = Scaled(Normal(), prior.second_moment**0.5)
     return {
@@ -33,14 +33,14 @@ def choices(format: NumberFormat, prior: Prior) -> Mapping[str, float]:
 
 
 def minmax(format: NumberFormat, prior: Prior, count: int = COUNT) -> float:
-    """What takes the mean of the largest magnitudes of so many inputs to the largest value, or magnitude."""
+    """The scale that maps the mean largest magnitude of `count` inputs to the format's largest value, or magnitude."""
     amax, weights = largest_magnitudes(prior, count, 1 << 12)
     largest = format.max if format.max > 0 else -format.min
     return float(weights @ amax) / largest
 
 
 def alternating(format: NumberFormat, prior: Prior, scale: float) -> float:
-    """Where the steps s ← Σ x·c / Σ c² lead from a scale, or how far 2000 of them."""
+    """The fixed point of s ← Σ x·c / Σ c² from a scale, or the result after `STEPS` steps."""
     whole = pieces(format)
     for _ in range(STEPS // 100 if whole.sign.size > MANY else STEPS):
         _, a, b = moment_sums(whole.within(0, prior.reach / scale), prior, np.array([scale]))

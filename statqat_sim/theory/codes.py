@@ -1,4 +1,4 @@
-"""How often each code is used, and what follows from that."""
+"""Probabilities of codes and of overflow, and the convergence rate of the alternating method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statqat_sim.theory.pieces import pieces
 
 
 def code_probabilities(format: NumberFormat, prior: Prior, scale: float) -> Floats:
-    """Of every code, shape `(2**bits,)`; what overflows counts with the ends."""
+    """The probability of every code, shape `(2**bits,)`; inputs that overflow count as clipped."""
     whole = pieces(format)
     thresholds = scale * whole.thresholds
     at = int(np.searchsorted(thresholds, 0.0))
@@ -39,7 +39,7 @@ def code_probabilities(format: NumberFormat, prior: Prior, scale: float) -> Floa
 
 
 def lost(format: NumberFormat, prior: Prior, scale: float) -> float:
-    """The probability of inputs that become Inf or NaN, or are wrapped."""
+    """The probability of inputs that become Inf or NaN, or wrap."""
     found = cells(nearest(format))
     low, high = (scale * limit for limit in found.limits)
     zeros = prior.mass_at_zero * found.zero_is_nan
@@ -47,7 +47,7 @@ def lost(format: NumberFormat, prior: Prior, scale: float) -> float:
 
 
 def rate(format: NumberFormat, prior: Prior, scale: float) -> float:
-    """ρ = (A′ - sB′) / B of the step s ← A/B, by the thresholds, which move with s; NaN under random bits."""
+    """ρ = (A′ - sB′) / B of the step s ← A/B, from the thresholds, which move with s; NaN for stochastic rounding."""
     whole = pieces(format).within(0, prior.reach / scale)
     if not whole.is_deterministic:
         return math.nan
@@ -58,7 +58,7 @@ def rate(format: NumberFormat, prior: Prior, scale: float) -> float:
 
 
 def _codes(format: NumberFormat, values: Floats, is_negative: NDArray[np.bool_]) -> NDArray[Any]:
-    """The lowest code of each value; of zero, by the sign of the input."""
+    """The lowest code of each value; for zero, the one with the sign of the input."""
     levels, codes, negative_zero = _code_table(format)
     found = codes[np.searchsorted(levels, values)]
     return np.where((values == 0) & is_negative, negative_zero, found)
@@ -66,7 +66,7 @@ def _codes(format: NumberFormat, values: Floats, is_negative: NDArray[np.bool_])
 
 @lru_cache(maxsize=64)
 def _code_table(format: NumberFormat) -> tuple[Floats, NDArray[Any], int]:
-    """The finite values, the code of each, and that of what is negative and becomes zero."""
+    """The finite values, the code of each, and the code of negative inputs that become zero."""
     table = format.table()
     codes = np.flatnonzero(np.isfinite(table))
     levels, places = np.unique(table[codes] + 0.0, return_index=True)

@@ -24,21 +24,20 @@ from statqat_sim.theory.optimum import local_minima
 from statqat_sim.theory.pieces import Pieces, pieces
 
 Numbers: TypeAlias = "float | Floats"
-"""A float for one scale; for an array of scales an array of its shape."""
+"""A float for one scale; an array of the same shape for an array of scales."""
 
 SCALES = 2.0**-126, 2.0**127
-"""What float32 holds in full precision."""
+"""The range of scales that float32 holds in full precision."""
 
 NEAR = 2.0**32
-"""Formats that span more are not scaled further than this."""
+"""The bound on scales, relative to the prior's RMS and either way, of formats with a range that spans more."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExpectedError:
     """The error of inputs of a prior that are divided by a scale, encoded, decoded, and multiplied by the scale.
 
-    Inputs that become Inf or NaN, or that are wrapped, have no error to average: they count as clipped to the end of
-    the format, and `overflow` says how many they are.
+    Inputs that become Inf or NaN, or wrap, count as clipped to the end of the format; `overflow` is their probability.
 
     Args:
         format: the format.
@@ -67,27 +66,27 @@ class ExpectedError:
 
     @cached_property
     def probabilities(self) -> Floats:
-        """Of every code, shape `(…, 2**bits)`; scales come first. Overflow counts with the ends."""
+        """The probability of every code, shape `(*scale.shape, 2**bits)`; inputs that overflow count as clipped."""
         flat = np.ravel(self.scale)
         found = np.stack([code_probabilities(self.format, self.prior, float(scale)) for scale in flat])
         return found.reshape(*np.shape(self.scale), -1)
 
     @property
     def entropy(self) -> Numbers:
-        """Of the codes, in bits."""
+        """The entropy of the codes, in bits."""
         p = self.probabilities
         return _number(-np.sum(p * np.log2(np.where(p > 0, p, 1.0)), axis=-1) + 0.0)
 
     @property
     def overflow(self) -> Numbers:
-        """The probability of inputs that become Inf or NaN, or are wrapped."""
+        """The probability of inputs that become Inf or NaN, or wrap."""
         return _each(lambda scale: lost(self.format, self.prior, scale), self.scale)
 
     @property
     def rho(self) -> Numbers:
-        """By what the alternating method multiplies the distance to a fixed point here, at each of its steps.
+        """The factor by which each step of the alternating method multiplies the distance to a fixed point here.
 
-        Its step s ← Σ x·c / Σ c² slows down as this approaches 1. NaN where codes are random.
+        Its step s ← Σ x·c / Σ c² slows down as this approaches 1. NaN for stochastic rounding.
         """
         return _each(lambda scale: rate(self.format, self.prior, scale), self.scale)
 
@@ -106,19 +105,19 @@ def expected_error(
     """The exact error of a format of at most 16 bits under a prior.
 
     Args:
-        format: a number format; its random bits are taken as unlimited. Or a block format of independent inputs, whose
-            blocks find their own scales; that is exact to about 0.005 dB.
+        format: a number format; stochastic rounding is modelled with unlimited random bits. Or a block format, whose
+            blocks find their own scales; its inputs are independent, and its error is exact to about 0.005 dB.
         prior: a prior, or the name of one.
-        scale: what decoded values are multiplied by, a number or an array of numbers above zero; "optimal": the one of
-            least error, where there are several local minima the best. Where the error falls towards an end of what
-            float32 or the format makes sense of, it is that end.
-        random_phase: of block formats, whether the error is the mean over where powers of two lie.
+        scale: the factor of decoded values, a number or an array of numbers above zero; "optimal": the scale of least
+            error, the best of all local minima. If the error decreases towards an end of the range of scales that
+            float32 and the format allow, it is that end.
+        random_phase: for block formats, whether each block is multiplied by 2^u, u uniform in [0, 1).
 
     Raises:
-        TypeError: unless format and prior are what they should be.
+        TypeError: if format or prior has the wrong type.
         LookupError: for an unknown prior.
-        ValueError: for a scale that is not finite and above zero, for any scale of a block format, and for the phase of
-            a number format.
+        ValueError: for a scale that is not finite and above zero, for any scale with a block format, and for
+            `random_phase` with a number format.
         UnsupportedError: for formats of more than 16 bits, and block formats that search, have offsets or nest scales.
 
     >>> import statqat_sim as sqs
@@ -147,7 +146,7 @@ def _is_optimal(scale: Any) -> bool:
 
 
 def _at(format: NumberFormat, prior: Prior, scale: Any) -> ExpectedError:
-    """At given scales."""
+    """The error at given scales."""
     scales = np.asarray(scale, np.float64)
     wrong = ~(np.isfinite(scales) & (scales > 0))
     if wrong.any():
@@ -158,21 +157,21 @@ def _at(format: NumberFormat, prior: Prior, scale: Any) -> ExpectedError:
 
 @lru_cache(maxsize=1024)
 def _kept(format: NumberFormat, prior: Prior) -> ExpectedError:
-    """At the best scale."""
+    """The error at the best scale, cached."""
     return _at(format, prior, _best_scale(pieces(format), prior))
 
 
 @lru_cache(maxsize=1024)
 def _best_scale(pieces: Pieces, prior: Prior) -> float:
-    """The best of the local minima, by their exact errors; of errors that agree to 7 digits, the first one.
+    """The best local minimum by its exact error; of errors that agree to 7 digits, the first.
 
-    From where nearly all inputs are clipped to the largest value, to where the smallest one flushes them.
+    The scales range from one that clips nearly all inputs to the largest value to one that flushes nearly all to zero.
     """
     sizes = np.abs(pieces.first)
     smallest, largest = float(sizes[sizes > 0].min()), float(sizes.max())
     unit = math.sqrt(prior.second_moment)
     low, high = np.clip((unit / 8 / largest, 8 * unit / smallest), *SCALES).tolist()
-    if low < unit * NEAR and unit / NEAR < high:  # a plateau, and the rest of it is no better
+    if low < unit * NEAR and unit / NEAR < high:  # a plateau: scales beyond are no better
         low, high = max(low, unit / NEAR), min(high, unit * NEAR)
     minima = local_minima(pieces, prior, low, high)
     errors = [errors_by_range(pieces, prior, scale)[0] for scale in minima]
@@ -180,23 +179,23 @@ def _best_scale(pieces: Pieces, prior: Prior) -> float:
 
 
 def _errors(format: NumberFormat, prior: Prior, scale: float) -> tuple[float, float]:
-    """The mean squared error, and the part of it from beyond the ends."""
+    """The mean squared error, and the part of it from inputs beyond the ends."""
     low, high = _range(format)
     return errors_by_range(pieces(format), prior, scale, (scale * low, scale * high))
 
 
 def _range(format: NumberFormat) -> tuple[float, float]:
-    """Outside of it, inputs at scale 1 are clipped."""
+    """The range of inputs at scale 1 outside which they are clipped."""
     is_mirrored = not format.element.has_negative and format.encode.negative_input is NegativeInput.ABS
     return (-format.max if is_mirrored else format.min), format.max
 
 
 def _each(function: Callable[[float], float], scale: Numbers) -> Numbers:
-    """The function of each scale."""
+    """The function applied to each scale."""
     found = [function(float(s)) for s in np.ravel(scale)]
     return _number(np.array(found).reshape(np.shape(scale)))
 
 
 def _number(array: Any) -> Numbers:
-    """A float, where there is one number only."""
+    """A float if the array is 0-D, else the array."""
     return float(array) if np.ndim(array) == 0 else np.asarray(array)

@@ -17,8 +17,8 @@ WIDE = (-math.inf, math.inf)
 def errors_by_range(
     pieces: Pieces, prior: Prior, scale: float, ends: tuple[float, float] = WIDE
 ) -> tuple[float, float]:
-    """The mean squared error, and the part of it from inputs outside of the ends."""
-    # what merges has errors below 1e-18 of the power times its probability of 1e-9, or no probability at all
+    """The mean squared error, and the part of it from inputs outside the ends."""
+    # merged pieces have errors below 1e-18 of the power times a probability of 1e-9, or no probability
     pieces = pieces.within(1e-9 * math.sqrt(prior.second_moment) / scale, prior.reach / scale)
     thresholds = scale * pieces.thresholds
     cuts = np.array(sorted(x for x in {*prior.breaks, *ends} if math.isfinite(x)))
@@ -34,8 +34,8 @@ def errors_by_range(
 def _cell_errors(prior: Prior, edges: Floats, first: Floats, second: Floats) -> Floats:
     """∫ |(x - first)(x - second)| p(x) dx between neighbouring edges, where the product has one sign.
 
-    In narrow cells the moments of a cell cancel to nothing, but there the density is a polynomial to many digits:
-    Gauss and Legendre's rule needs no difference.
+    In narrow cells the sum of moments cancels, but the density is nearly a polynomial there: Gauss-Legendre
+    quadrature avoids the cancellation.
     """
     low, high = edges[:-1], edges[1:]
     found, relative = np.zeros(low.shape), high - low
@@ -54,9 +54,9 @@ def _cell_errors(prior: Prior, edges: Floats, first: Floats, second: Floats) -> 
 
 
 def moment_sums(pieces: Pieces, prior: Prior, scales: Floats) -> tuple[Floats, Floats, Floats]:
-    """C, A, B of MSE(s) = C - 2sA + s²B for each of the scales, shape `(scales,)`.
+    """C, A, B of MSE(s) = C - 2sA + s²B for each scale, shape `(scales,)`.
 
-    They are exact up to the rounding of C, which is of the order of the signal's power.
+    The MSE is exact up to the rounding error of C, which is about the signal's power.
     """
     ends = np.full((scales.size, 1), np.inf)
     edges = np.concatenate((-ends, scales[:, None] * pieces.thresholds, ends), axis=1)
@@ -71,7 +71,7 @@ def moment_sums(pieces: Pieces, prior: Prior, scales: Floats) -> tuple[Floats, F
 
 
 def slope(pieces: Pieces, prior: Prior, scales: Floats, a: Floats, b: Floats) -> Floats:
-    """MSE′(s) / 2 = sB - A + s²/2 Σ t·p(s·t)·jump; no threshold counts where the error is continuous."""
+    """MSE′(s) / 2 = sB - A + s²/2 Σ t·p(s·t)·jump; thresholds at which the error is continuous do not contribute."""
     found = scales * b - a
     if pieces.jumps is not None:
         densities = prior.pdf(scales[:, None] * pieces.thresholds)
@@ -80,12 +80,12 @@ def slope(pieces: Pieces, prior: Prior, scales: Floats, a: Floats, b: Floats) ->
 
 
 def _summed(moments: Floats, factors: Floats) -> Floats:
-    """Pairwise sums along the rows, which lose less than a matrix product does."""
+    """Σ moments · factors along rows, by pairwise summation, which is more accurate than a matrix product."""
     return np.asarray((moments * factors).sum(axis=1))
 
 
 @cache
 def _rule(samples: int) -> tuple[Floats, Floats]:
-    """Nodes and weights of Gauss and Legendre on 0 … 1."""
+    """Nodes and weights of Gauss-Legendre quadrature on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(samples)
     return (nodes + 1) / 2, weights / 2

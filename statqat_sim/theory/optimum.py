@@ -14,30 +14,29 @@ from statqat_sim.theory.integrals import moment_sums, slope
 from statqat_sim.theory.pieces import Pieces
 
 MANY = 1 << 10
-"""Thresholds from which grids are scanned as bands."""
+"""Grids with more thresholds than this are scanned as bands."""
 SIZE = 1 << 17
-"""Cells times scales that are integrated together, and of a whole scan, if that leaves it scales enough."""
+"""The most pairs of cell and scale to integrate together, and in a whole scan unless it needs more."""
 SCALES_PER_OCTAVE = 4, 24
-"""At least and at most."""
+"""The least and the most scales per octave of a scan."""
 SCALES_PER_OCTAVE_OF_BANDS = 4, 8
-"""Where ripples are small."""
+"""The same for bands, whose error has only small ripples."""
 CANDIDATES = 16
-"""How many of the lowest local minima are followed to the end, if they are within 10 % of the lowest in the scan."""
+"""The most local minima to refine, of those within 10 % of the lowest in the scan."""
 RUGGED = 129
-"""Scales that are looked at between two of the ladder."""
+"""Scales of the finer scan between two of the ladder."""
 
 
 def local_minima(pieces: Pieces, prior: Prior, low: float, high: float) -> list[float]:
-    """The scales in low … high at which the error is least among their neighbours, the lowest errors first.
+    """The local minima of the error in [low, high], lowest errors first; without any, the better end.
 
     Floating-point formats of many binades have the same error at s, 2s, 4s …: of equal ones those near 1 come first.
-    Where no minimum lies inside, that is the better end.
 
     Args:
-        pieces: of a format.
-        prior: of its inputs.
+        pieces: the pieces of a format.
+        prior: the distribution of its inputs.
         low: the smallest scale.
-        high: the largest one.
+        high: the largest scale.
     """
     if pieces.thresholds.size > MANY and pieces.is_ascending:
         return _minima_of_bands(pieces, prior, low, high)
@@ -45,7 +44,7 @@ def local_minima(pieces: Pieces, prior: Prior, low: float, high: float) -> list[
     error, rise = scan(pieces, prior, scales)
     turns = np.flatnonzero((rise[:-1] < 0) & (rise[1:] >= 0)).tolist()
     brackets = [(i, i + 1) for i in turns]
-    if prior.smooth_length == 0:  # with poles or steps of its density, a valley may be narrower than a step
+    if prior.smooth_length == 0:  # with poles or steps of the density, a valley may be narrower than a step
         valleys = np.flatnonzero((error[1:-1] < error[:-2]) & (error[1:-1] < error[2:])).tolist()
         brackets += [(i, i + 2) for i in valleys]
     if not brackets:
@@ -57,7 +56,7 @@ def local_minima(pieces: Pieces, prior: Prior, low: float, high: float) -> list[
 
 
 def _minima_of_bands(pieces: Pieces, prior: Prior, low: float, high: float) -> list[float]:
-    """The better two of the minima that bands have; the exact equation moves them a little."""
+    """The two best minima of a scan by bands, refined by the exact equation."""
     unit = math.sqrt(prior.second_moment)
     found_bands = bands(pieces.within(1e-8 * unit / high, prior.reach / low))
     scales = _ladder(low, high, found_bands.errors.size, SCALES_PER_OCTAVE_OF_BANDS)
@@ -74,14 +73,14 @@ def _minima_of_bands(pieces: Pieces, prior: Prior, low: float, high: float) -> l
 
 
 def _ladder(low: float, high: float, cells: int, per_octave: tuple[int, int]) -> Floats:
-    """Scales that meet every octave at the same places, at least and at most so many; fewer for more cells."""
+    """Scales with an integer number per octave, within the bounds `per_octave`; fewer for more cells."""
     octaves = math.log2(high) - math.log2(low)
     count = int(np.clip(SIZE / (octaves * cells), *per_octave))
     return np.asarray(low * 2.0 ** (np.arange(math.ceil(octaves * count) + 2) / count))
 
 
 def _in_order(errors: Sequence[float], scales: Sequence[float]) -> list[int]:
-    """The places of the first few by error; of those that agree to 7 digits, the two nearest to scale 1."""
+    """The indices of the lowest errors, in order; of errors that agree to 7 digits, the two nearest to scale 1."""
     close = [i for i, error in enumerate(errors) if error <= 1.1 * min(errors)]
     ranked = sorted(close, key=lambda i: (float(f"{errors[i]:.6e}"), abs(math.log(scales[i]))))
     kept = [i for n, i in enumerate(ranked) if n < 2 or f"{errors[i]:.6e}" != f"{errors[ranked[n - 2]]:.6e}"]
@@ -102,9 +101,9 @@ def _some(pieces: Pieces, prior: Prior, scales: Floats) -> tuple[Floats, Floats]
 
 
 def _root(pieces: Pieces, prior: Prior, low: float, high: float) -> float:
-    """Where MSE′ changes its sign; where it does not once, the least error in between.
+    """The zero of MSE′ between two scales; if its signs do not bracket one, the scale of least error.
 
-    A density with poles or steps makes it rugged where the error jumps at thresholds: looked at closely.
+    If the density has poles or steps, the error is rugged, and a finer scan narrows the bracket first.
     """
     from scipy.optimize import brentq, minimize_scalar
 
@@ -118,7 +117,7 @@ def _root(pieces: Pieces, prior: Prior, low: float, high: float) -> float:
         low, high = scales[lowest - 1], scales[lowest + 1]
     ends = math.log(low), math.log(high)
     if at(ends[0])[1] < 0 <= at(ends[1])[1]:
-        # the error is flat here: what moves s by 1e-9 moves it by 1e-18
+        # the error is flat at the minimum: a relative change of s by 1e-9 changes it by 1e-18
         xtol = 1e-9 if pieces.sign.size > MANY else 1e-13
         return math.exp(float(brentq(lambda log: at(log)[1], *ends, xtol=xtol)))
     found = minimize_scalar(lambda log: at(log)[0], bounds=ends, method="bounded", options={"xatol": 1e-7})

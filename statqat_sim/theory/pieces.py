@@ -1,7 +1,8 @@
-"""The squared error of an encoder along the real line, at scale 1: in pieces, on each a product of two factors.
+"""The squared error of an encoder along the real line, at scale 1: piecewise, a product of two linear factors.
 
-Rounded deterministically, x in the cell of c has the squared error (x - c)². Rounded by unlimited random bits, x
-between the neighbours a and b has (x - a)(b - x) in the mean, for it becomes b with the probability (x - a) / (b - a).
+With deterministic rounding, x in the cell of value c has the squared error (x - c)². With stochastic rounding by
+unlimited random bits, x between neighbours a and b is rounded to b with probability (x - a) / (b - a), and its mean
+squared error is (x - a)(b - x).
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from statqat_sim.theory.cells import Cells, Floats, cells, nearest
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """The mean squared error of x is sign · (x - first)(x - second) on each piece; the outer two are without end.
+    """The mean squared error of x is sign · (x - first)(x - second) on each piece; the outer two extend to infinity.
 
-    Equal where they say the same of all inputs.
+    Two are equal if their arrays have the same contents.
 
     Args:
-        thresholds: between the pieces, ascending, float64, shape `(pieces - 1,)`.
-        first: what x becomes, or the lower of the two that it may become, shape `(pieces,)`.
-        second: the upper one; where rounding is deterministic, `first`.
-        zero: the piece of the input 0.
+        thresholds: the boundaries of the pieces, ascending, float64, shape `(pieces - 1,)`.
+        first: the value of x, or the lower of its two possible values, shape `(pieces,)`.
+        second: the upper one; equal to `first` for deterministic rounding.
+        zero: the index of the piece of input 0.
     """
 
     thresholds: Floats
@@ -37,22 +38,22 @@ class Pieces:
 
     @cached_property
     def sign(self) -> Floats:
-        """1 where rounding is deterministic, -1 elsewhere."""
+        """1 for pieces with deterministic rounding, -1 for others."""
         return np.where(self.first == self.second, 1.0, -1.0)
 
     @cached_property
     def mean(self) -> Floats:
-        """What x is multiplied by in the error, times -½: sign · (first + second) / 2."""
+        """The coefficient of x in the error, times -½: sign · (first + second) / 2."""
         return self.sign * (self.first / 2 + self.second / 2)
 
     @cached_property
     def product(self) -> Floats:
-        """The error of 0 under the rule of each piece: sign · first · second."""
+        """The error that each piece would have at 0: sign · first · second."""
         return self.sign * self.first * self.second
 
     @cached_property
     def jumps(self) -> Floats | None:
-        """The error just below each threshold less that just above it; None if it is continuous throughout."""
+        """The error just below each threshold minus that just above it; None if the error is continuous."""
         t = self.thresholds
         below, above = (
             self.sign[side] * (t - self.first[side]) * (t - self.second[side]) for side in (slice(-1), slice(1, None))
@@ -62,12 +63,12 @@ class Pieces:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether no input is rounded by random bits."""
+        """Whether rounding is deterministic on every piece."""
         return bool((self.sign == 1).all())
 
     @property
     def is_ascending(self) -> bool:
-        """Whether larger inputs never become smaller values."""
+        """Whether the value never decreases with the input."""
         return bool((self.first[1:] >= self.first[:-1]).all())
 
     def __eq__(self, other: object) -> bool:
@@ -81,9 +82,9 @@ class Pieces:
         return self.zero, self.thresholds.tobytes(), self.first.tobytes(), self.second.tobytes()
 
     def within(self, low: float, high: float) -> Pieces:
-        """These pieces with the thresholds alone that are 0 or of a magnitude in low … high.
+        """The pieces reduced to thresholds that are 0 or have a magnitude between `low` and `high`.
 
-        Of the pieces between two of them the lowest one stays, but around 0 that of the input 0.
+        Of the merged pieces between two thresholds the lowest remains; around 0, that of the input 0.
         """
         size = np.abs(self.thresholds)
         kept = np.flatnonzero(((size > low) | (size == 0)) & (size < high))
@@ -95,10 +96,10 @@ class Pieces:
 
 @lru_cache(maxsize=512)
 def pieces(format: NumberFormat) -> Pieces:
-    """The pieces of a format; of one with random bits, as if those were without limit.
+    """The pieces of a format; stochastic rounding is modelled with unlimited random bits.
 
-    With r of them, the probability of the upper neighbour is off by less than 2^-r, and so is the error by less than
-    that share of the squared gap.
+    With r random bits, the probability of the upper neighbour differs by less than 2^-r, and the error by less than
+    2^-r of the squared gap.
 
     Raises:
         UnsupportedError: for formats of more than 16 bits, and for random bits together with `negative_input: abs`.
@@ -113,10 +114,10 @@ def pieces(format: NumberFormat) -> Pieces:
 
 
 def _drawn(found: Cells) -> Pieces:
-    """Two pieces between any neighbours: up to the midpoint and from there. Without choice, they differ."""
+    """Two pieces between neighbours, below and above the midpoint; they differ only if rounding there is certain."""
     values, ties = found.values, found.thresholds
     low, high = values[:-1], values[1:]
-    # a threshold at 0: what lies between a value and 0 keeps its sign, or does not become 0
+    # at a threshold 0 inputs are not rounded across it: values keep the sign of inputs, or are never 0
     certain = ties == 0
     first = np.stack((low, np.where(certain, high, low)), 1).ravel()
     second = np.stack((np.where(certain, low, high), high), 1).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,15 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
     @classmethod
     def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
         yield from ()
+
+    @classmethod
+    def tensor_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
+        """A scale that is kept for each channel of the input is one for queries, keys and values."""
+        sizes: Any = module.embed_dim, module.kdim, module.vdim
+        input = layer.input
+        if input is not None and input.is_scaled and input.per == "channel" and not input.dynamic and len({*sizes}) > 1:
+            told = f"query, key and value have {', '.join(map(str, sizes))} channels, and share the scales of input"
+            yield f"{told}; allowed: per: tensor, or dynamic: true"
 
     def _heads(self, x: Tensor, is_batched: bool) -> Tensor:
         """(batch, heads, places, features of a head)."""

@@ -37,6 +37,22 @@ class Quantized(nn.Module):
     has_product: ClassVar[bool] = True
     matmul_key: str | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """A parameter that `convert` has packed is decoded, each time that it is asked for."""
+        packed = self._packed(name)
+        return super().__getattr__(name) if packed is None else packed()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if (packed := self._packed(name)) is not None:
+            told = f"{name}: codes of {packed.packing.format.name} stand for it"
+            raise AttributeError(f"{told}; allowed: to read it, and to convert a prepared model that has other weights")
+        super().__setattr__(name, value)
+
+    def _packed(self, name: str) -> PackedWeight | None:
+        """The codes that stand for a parameter."""
+        packed = self.__dict__.get("_modules", {}).get(f"packed_{name}") if name in type(self).weights else None
+        return packed if isinstance(packed, PackedWeight) else None
+
     @classmethod
     def channels_of(cls, module: nn.Module, role: Role) -> int | None:
         """The channels of a module's input, output or gradient, prepared or not yet; None where only data tell."""
@@ -47,6 +63,11 @@ class Quantized(nn.Module):
     def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
         """Why `layer.matmul` cannot multiply in a float module: classes that compute with `input_factor` say it."""
         yield "its product is torch's own"
+
+    @classmethod
+    def tensor_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
+        """Why the tensors of a float module cannot be quantized as `layer` says."""
+        yield from ()
 
     @property
     def is_accelerated(self) -> bool:
@@ -67,8 +88,7 @@ class Quantized(nn.Module):
         """A parameter as it is multiplied: `quantized_weight`, or its codes."""
         if not self.is_accelerated:
             return self.quantized_weight(name)
-        packed = self._modules.get(f"packed_{name}")
-        if isinstance(packed, PackedWeight):
+        if (packed := self._packed(name)) is not None:
             return packed_operand(packed)
         quantizer = self._modules[f"{name}_quantizer"]
         assert isinstance(quantizer, TensorQuantizer)
@@ -80,8 +100,7 @@ class Quantized(nn.Module):
 
     def quantized_weight(self, name: str = "weight") -> Tensor:
         """A parameter as it is computed with: quantized, or decoded where `convert` has packed it."""
-        packed = self._modules.get(f"packed_{name}")
-        if packed is not None:
+        if (packed := self._packed(name)) is not None:
             return packed()  # type: ignore[no-any-return]
         return self._passed(f"{name}_quantizer", getattr(self, name))
 
@@ -96,6 +115,9 @@ class Quantized(nn.Module):
     def _passed(self, name: str, x: Tensor) -> Tensor:
         quantizer = self._modules.get(name)
         return x if quantizer is None else quantizer(x)
+
+    def settle(self) -> None:
+        """Do to parameters that become codes what forward would have done to them in time."""
 
     def choose_weight_scales(self, which: Callable[[TensorQuantizer], bool]) -> None:
         """Choose the scales that are kept, of the parameters whose quantizer is one of these."""

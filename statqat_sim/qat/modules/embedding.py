@@ -22,11 +22,20 @@ class QuantizedEmbedding(Quantized, nn.Embedding):
     has_product = False
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.max_norm is not None and "weight" in self._parameters:
-            with torch.no_grad():  # of the parameter, as in a float model: not of what it is quantized to
-                torch.embedding_renorm_(self.weight, input.contiguous(), self.max_norm, self.norm_type)
+        if "weight" in self._parameters:
+            self._renormalise(input)
         options = {"scale_grad_by_freq": self.scale_grad_by_freq, "sparse": self.sparse}
         return self.quantized_output(F.embedding(input, self.quantized_weight(), self.padding_idx, **options))
+
+    def settle(self) -> None:
+        if "weight_quantizer" in self._modules:
+            self._renormalise(torch.arange(self.num_embeddings, device=self.weight.device))
+
+    def _renormalise(self, rows: Tensor) -> None:
+        """Shrink rows of the parameter, as in a float model: not of what it is quantized to."""
+        if self.max_norm is not None:
+            with torch.no_grad():
+                torch.embedding_renorm_(self.weight, rows.contiguous(), self.max_norm, self.norm_type)
 
 
 register(nn.Embedding, QuantizedEmbedding)

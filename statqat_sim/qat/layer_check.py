@@ -1,0 +1,60 @@
+"""Which layers of a model cannot be quantized as a configuration wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from torch import nn
+
+from statqat_sim.qat.config_rules import Role
+from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.modules import Quantized
+from statqat_sim.qat.rules import LayerConfig
+from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+
+
+def require_layers_fit(jobs: Iterable[tuple[str, nn.Module, type[Quantized], LayerConfig]]) -> None:
+    """Check that every layer has the axes and channels that its formats are about.
+
+    Args:
+        jobs: name, float module, quantized class and configuration of each layer.
+
+    Raises:
+        ValueError: with every layer that has not.
+    """
+    lines = [
+        f"{name or '(model)'} ({type(module).__name__}): {told}"
+        for name, module, quantized, layer in jobs
+        for told in (*_block_problems(module, quantized, layer), *quantized.tensor_problems(module, layer))
+    ]
+    if lines:
+        raise ValueError("\n".join(lines))
+
+
+def weight_problems(format: Format, layout: Layout, rank: int) -> Iterator[str]:
+    """Why a weight with so many axes cannot be quantized to a format."""
+    of_product = {layout.axis % rank, layout.channel_axis % rank}
+    if _has_rows_and_columns(format) and of_product != {rank - 2, rank - 1}:
+        yield _no_matrix(format, "weight")
+
+
+def _block_problems(module: nn.Module, quantized: type[Quantized], layer: LayerConfig) -> Iterator[str]:
+    for role, tensor in layer.tensors():
+        if role == "weight":
+            found = ((getattr(module, name), layout) for name, layout in quantized.weights.items())
+            each = (
+                weight_problems(tensor.format, layout, weight.ndim) for weight, layout in found if weight is not None
+            )
+            yield from dict.fromkeys(told for problems in each for told in problems)
+        elif role in quantized.layouts and quantized.layouts[role].axis < -2 and _has_rows_and_columns(tensor.format):
+            yield _no_matrix(tensor.format, role)
+
+
+def _has_rows_and_columns(format: Format) -> bool:
+    return isinstance(format, BlockFormat) and any(isinstance(level.block, tuple) for level in format.scales)
+
+
+def _no_matrix(format: Format, role: Role) -> str:
+    told = f"blocks of {format.name} have rows and columns, and the last two axes of its {role} are no matrix"
+    return f"{told} that it multiplies by; allowed: blocks along one axis, or a rule without {role} for it"

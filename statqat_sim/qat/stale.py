@@ -1,0 +1,42 @@
+"""Scales of weights that a schedule was to choose anew, which nobody followed."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from statqat_sim.qat.modes import layers
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
+from statqat_sim.qat.updates import GAIN
+from statqat_sim.qat.weights import is_unattended
+
+
+def warn_of_stale_scales(model: nn.Module) -> None:
+    """Tell of weights that were trained, with `update_every` above 1, and without `qat.step`."""
+    stale = [
+        f"{name}.{parameter}_quantizer".removeprefix(".")
+        for name, layer in layers(model)
+        for parameter, quantizer in layer.weight_quantizers()
+        if _is_stale(quantizer, getattr(layer, parameter))
+    ]
+    if stale:
+        what = f"{', '.join(stale)}: the scales are those of other weights, and qat.step was never called"
+        told = "call it after optimizer.step() where update_every is above 1, or qat.choose_weight_scales(model) now"
+        warnings.warn(f"{what}; {told}", UserWarning, stacklevel=3)
+
+
+def _is_stale(quantizer: TensorQuantizer, weight: Tensor) -> bool:
+    """Whether the schedule would have brought a better scale: a cast also changes a weight, and matters little."""
+    held, weight = quantizer.kept_scale, whole(weight)
+    if held is None or not is_unattended(quantizer, weight):
+        return False
+    with torch.no_grad():
+        before, now = (_squared_error(quantizer, weight, scale) for scale in (held, quantizer.scale_now(weight)))
+    return (1 - GAIN) * before > now
+
+
+def _squared_error(quantizer: TensorQuantizer, weight: Tensor, scale: Tensor) -> float:
+    quantized = quantizer.quantized(weight, scale, quantizer.fixed_seed())
+    return float((weight.double() - quantized.double()).square().sum())

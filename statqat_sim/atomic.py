@@ -12,7 +12,7 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; at the end it takes the place of `path`, after an error it is removed.
 
-    What is no file, such as a device or a pipe, is not replaced: it is `path` itself that is written to.
+    A `path` that is not a regular file, such as a device or a pipe, is written to directly.
 
     Raises:
         OSError: if it cannot be written.

@@ -1,4 +1,4 @@
-"""What a codec does with a block format: arrays in, codes with scales out."""
+"""The part of `Codec` for block formats: arrays in, codes with scales out."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BlockCodec:
         return result.given_back(kernel.dequantize(codes, tuple(stored), q.geometry, out=result.into), q.codes)
 
     def _is_done_at_addresses(self, x: Any, axis: int, out: Any) -> bool:
-        """`fake_quantize` in a fifth of the time, where the kernel takes addresses and the arrays have them."""
+        """A fast path of `fake_quantize`, where kernel and arrays support data addresses: a fifth of the time."""
         prepare = getattr(self._kernel(x)[0], "at_addresses", None)
         places = None if prepare is None else addresses(x, out)
         if prepare is None or places is None:
@@ -89,7 +89,7 @@ class BlockCodec:
         return run is not None
 
     def _job(self, x: Any, axis: int, scale: Any, weights: Any) -> _Job:
-        """What a kernel is given: x, where its blocks lie, and scales and weights where the caller gives them."""
+        """The kernel and its arguments: x, its geometry, and the caller's scales and weights if given."""
         kernel, library = self._kernel(x, with_scale=scale is not None)
         geometry = self._geometry(shape_of(x, "x"), axis)
         values = library.as_float32(x, "x")
@@ -119,7 +119,7 @@ class BlockCodec:
         return geometry
 
     def _kernel(self, array: Any, *, with_scale: bool = False) -> tuple[BlockKernel, ArrayLibrary]:
-        """The kernel for arrays of this kind, and what knows them."""
+        """The kernel for arrays of this kind, and their library."""
         backend = self._backend or backend_for(array)
         return getattr(self._compiled, self._prepared(backend, with_scale)), library_of(backend, array)
 
@@ -136,7 +136,7 @@ class BlockCodec:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """What is done to an array, by which kernel."""
+    """A kernel with its prepared arguments."""
 
     kernel: BlockKernel
     library: ArrayLibrary
@@ -173,7 +173,7 @@ class _Result:
 
 
 def _with_given_scale(format: BlockFormat) -> BlockFormat:
-    """The format with a scale of the caller's: the outermost one, where no rule says `given`."""
+    """The format with the caller's scale: replaces the outermost one, unless some level has `rule: given`."""
     _check_takes_scale(format)
     if format.needs_scale:
         return format
@@ -198,11 +198,11 @@ def _check_takes_scale(format: BlockFormat) -> None:
 def given_scale(
     scale: Any, format: BlockFormat, geometry: Geometry, library: ArrayLibrary = CPU, like: Any = None
 ) -> Any:
-    """The caller's scales as float32, one for each block of the level that they are for, on the device of `like`.
+    """The caller's scales as float32, one per block of their level, on the device of `like`.
 
     Raises:
         TypeError: if they are an array of another dtype; of integers, where these would look like codes.
-        ValueError: if their shape does not fit, or one is NaN, or negative where the level's rule finds none such.
+        ValueError: if their shape does not fit, or one is NaN, or negative where the rule finds none below 0.
         UnsupportedError: if the format takes none.
     """
     _check_takes_scale(format)
@@ -225,7 +225,7 @@ def _refuse_codes(scale: Any, format: BlockFormat, level: ScaleLevel) -> None:
 
 
 def _weights(weights: Any, format: BlockFormat, geometry: Geometry, library: ArrayLibrary, like: Any) -> Any:
-    """Weights as float64, one for each index of the axis."""
+    """Weights as float64, one per index of the axis."""
     if all(level.rule is not Rule.MSE for level in format.scales):
         raise ValueError(f"{format.name} compares no errors, which weights are for; allowed: with rule: mse")
     count = geometry.shape[geometry.axis] if geometry.shape else 1

@@ -1,4 +1,4 @@
-"""Where compiled kernels lie on disk. Deleting anything there is always safe."""
+"""The on-disk cache of compiled kernels. Deleting anything there is always safe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def kernel_directory() -> Path:
 
 
 def clear_cache() -> int:
-    """Delete all cached kernels that can be deleted; the number of files that went."""
+    """Delete all cached kernels that can be deleted; returns the number of deleted files."""
     before = set(cached_files())
     shutil.rmtree(kernel_directory(), ignore_errors=True)
     return len(before.difference(cached_files()))

@@ -29,17 +29,17 @@ SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
 LONG_INTEGERS = ("int64", "uint64")
 FORMATS = "a NumberFormat or a BlockFormat"
-"""What a codec takes."""
+"""The formats that a codec takes, for messages."""
 
 SHIFTED = 16
-"""Zero-points whose codecs are kept."""
+"""How many codecs of shifted formats (one per zero-point) are kept."""
 
 
 class Codec:
     """Bit-exact conversion between arrays of numbers and a format's codes. Results are of the input's kind.
 
-    `encode` and `decode` are about the codes of number formats; `quantize`, `dequantize` and `pack` about codes with
-    the scales of block formats; `fake_quantize` gives floats in either.
+    `encode` and `decode` are for number formats; `quantize`, `dequantize` and `pack` for block formats, whose codes
+    have scales; `fake_quantize` gives floats for both.
 
     Args:
         format: a number format or a block format.
@@ -246,9 +246,9 @@ class Codec:
         return kernel(x, out=out, scale=scale, **self._random(x, seed, offset))
 
     def _with_zero_points(self, x: Any, scale: Scale, out: Any, seed: int | None, offset: int) -> Any:
-        """`fake_quantize`: one zero-point shifts the format; with several, a wider format is held between their ends.
+        """`fake_quantize`: one zero-point shifts the format; with several, results of a wider format are clamped.
 
-        To round and then to clamp is the same: products with a scale never decrease.
+        Clamping after rounding gives the same result: multiplication by a scale is monotonic.
         """
         low, high = scale.ends(self._number_format())
         assert scale.zero_point is not None
@@ -278,7 +278,7 @@ class Codec:
         return codec
 
     def _with_blocks(self, instead: str) -> BlockCodec:
-        """What works with the format, if it is a block format; `instead`: what number formats have."""
+        """The block codec of a block format; `instead`: the methods that number formats have, for the message."""
         if self._blocks is None:
             told = f"{self.format.name} is a number format, and only block formats have scales of their own"
             raise UnsupportedError(f"{told}; allowed: {instead}")
@@ -291,7 +291,7 @@ class Codec:
         return self.format
 
     def _checked_scale(self, scale: Any, x: Any) -> Any:
-        """The scale; of arrays that are looked at, as float32.
+        """The scale; arrays whose values are checked are converted to float32.
 
         Raises:
             ValueError: if one is NaN.
@@ -306,7 +306,7 @@ class Codec:
         return values
 
     def _refuse(self, x: Any, scale: Any = None) -> None:
-        """Raise ValueError for inputs that the format has no code for; where they lie on a device, wait for it."""
+        """Raise ValueError for inputs that the format has no code for; synchronizes with their device."""
         if not self._may_refuse:
             return
         library = library_of(self._backend or backend_for(x), x)
@@ -317,7 +317,7 @@ class Codec:
                 refuse_long(x, self.format.name, library)
 
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
-        """What a kernel's random bits depend on; nothing where it has none."""
+        """The seed and offset of a kernel's random bits; empty if it has none."""
         if seed is not None:
             _check_word(seed, "seed")
         if offset != 0:
@@ -330,7 +330,7 @@ class Codec:
         return {"seed": new_seed() if seed is None else int(seed), "offset": int(offset)}
 
     def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
-        """The kernel for arrays of this kind; `values`: what a decoder gives."""
+        """The kernel for arrays of this kind; `values`: the dtype of a decoder's result."""
         if self._backend is not None:
             name = self._prepared(self._backend, purpose, values or float_storage(array, "x"))
             return getattr(self._compiled, name)  # type: ignore[no-any-return]
@@ -352,7 +352,7 @@ class Codec:
 
 
 def new_seed() -> int:
-    """A seed that nobody knows beforehand."""
+    """An unpredictable seed."""
     return secrets.randbits(SEED_BITS)
 
 
@@ -363,7 +363,7 @@ def _check_word(number: Any, name: str) -> None:
 
 
 def _refuse_zero_point(scale: Any, format: Format) -> None:
-    """Raises ValueError for a scale with zero-points, which block formats have of their own."""
+    """Raises ValueError for a scale with zero-points: block formats have offsets of their own."""
     if isinstance(scale, Scale) and scale.zero_point is not None:
         raise ValueError(f"scale has zero-points, and {format.name} is a block format; allowed: scales without")
 

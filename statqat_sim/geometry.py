@@ -1,4 +1,4 @@
-"""Where blocks lie in an array: every array is seen as a batch of matrices whose blocks are rectangles."""
+"""The layout of blocks in an array: every array is a batch of matrices whose blocks are rectangles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _axes(shape: tuple[int, ...]) -> str:
 
 
 def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:
-    """Rows and columns of a block in a matrix; 0 where it ends with the matrix, both of `tensor`."""
+    """Rows and columns of a block; 0 for the whole extent of the matrix, as both are for `tensor`."""
     match block:
         case Whole.TENSOR:
             return 0, 0
@@ -45,7 +45,7 @@ def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:
 
 
 def is_whole_array(block: Block) -> bool:
-    """Whether an array has one block, which all its matrices share."""
+    """Whether the array is one block, which all its matrices share."""
     return block is Whole.TENSOR
 
 
@@ -85,12 +85,12 @@ class Geometry:
         return cls(shape, axis, batch, rows, columns, False)
 
     def extent(self, block: Block) -> tuple[int, int]:
-        """Rows and columns of a whole block, at least 1; of `tensor`, of all matrices together, those of one."""
+        """Rows and columns of a full block, at least 1; for `tensor`, which spans all matrices, those of one matrix."""
         rows, columns = block_sizes(block, along_rows=self.along_rows)
         return rows or max(self.rows, 1), columns or max(self.columns, 1)
 
     def grid(self, block: Block) -> tuple[int, int, int]:
-        """How many blocks there are: batch, rows, columns. An empty array has one block of `tensor`, else none."""
+        """The number of blocks: batch, rows, columns. An empty array has one block of `tensor`, else none."""
         if is_whole_array(block):
             return 1, 1, 1
         rows, columns = self.extent(block)

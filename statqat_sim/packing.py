@@ -1,4 +1,4 @@
-"""Shapes of arrays whose codes lie densely in bytes, row by row along the last axis."""
+"""Shapes of arrays of dense codes: packed into bytes row by row along the last axis."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def element_shape(
     Args:
         array: the array's shape.
         storage: how it holds them.
-        shape: what the caller says it is; needed for dense codes whose rows are padded. The array may then be flat.
+        shape: the elements' shape, if the caller gives it; needed for dense codes with padded rows. The array may
+            then be flat.
         what: the array's name.
 
     Raises:
@@ -64,7 +65,7 @@ def _whole_codes(array: tuple[int, ...], packed: Packed, what: str) -> tuple[int
 
 
 def rows_of(shape: tuple[int, ...], *storages: Storage | Packed) -> tuple[int, int]:
-    """(rows, elements in each) that lie one after the other in whole bytes: one row where nothing is padded."""
+    """(rows, elements per row), each row a whole number of bytes; a single row if no row is padded."""
     size = math.prod(shape)
     length = shape[-1] if shape else 1
     if any(isinstance(storage, Packed) and length * storage.bits % 8 for storage in storages):
@@ -73,17 +74,17 @@ def rows_of(shape: tuple[int, ...], *storages: Storage | Packed) -> tuple[int, i
 
 
 def row_bytes(storage: Storage | Packed, count: int) -> int:
-    """The bytes of `count` elements that begin with a byte of their own."""
+    """The bytes of `count` elements that start at a byte boundary."""
     return storage.row_bytes(count) if isinstance(storage, Packed) else count * storage.bits // 8
 
 
 def begins_with_byte(storage: Storage | Packed, place: int) -> bool:
-    """Whether the element at a place of a row begins with a byte of its own."""
+    """Whether the element at this index of a row starts at a byte boundary."""
     return isinstance(storage, Storage) or place * storage.bits % 8 == 0
 
 
 def span(array: Array, storage: Storage | Packed, start: int, stop: int) -> Array:
-    """The part of a flat array that holds these elements, of which `start` begins with a byte of its own."""
+    """The part of a flat array that holds elements `start` to `stop`; `start` lies at a byte boundary."""
     if isinstance(storage, Packed):
         return array[start * storage.bits // 8 : storage.row_bytes(stop)]
     return array[start:stop]

@@ -1,6 +1,6 @@
-"""Fixtures for whoever tests with pytest; `statqat_sim.testing` has the same without it.
+"""pytest fixtures; `statqat_sim.testing` has the same assertions without pytest.
 
-pytest loads this module whenever the package is installed, so that it imports nothing of the package until it is used.
+pytest loads this module whenever the package is installed, so it imports the package only when a fixture is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Codes and the scales that give them their values."""
+"""Tensors in block formats: codes with their scales."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 
 OCTETS = ("uint8", "int8")
-"""Dtypes of arrays that are taken as bytes."""
+"""Dtypes of arrays that are accepted as bytes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +60,7 @@ class QuantizedTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the array, and of its codes."""
+        """The shape of the array, and of its codes."""
         return tuple(self.codes.shape)
 
     @property
@@ -70,20 +70,20 @@ class QuantizedTensor:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes `pack` gives."""
+        """The number of bytes that `pack` gives."""
         return layouts.packed_size(self.format, self.geometry)
 
     @property
     def bits_per_element(self) -> float:
-        """With scales and padding; NaN where there are no elements."""
+        """Stored bits per element, with scales and padding; NaN if there are no elements."""
         count = math.prod(self.shape)
         return 8 * self.nbytes / count if count else math.nan
 
     def scale_values(self) -> tuple[Any, ...]:
-        """What the scales stand for, as float32 arrays of their shapes: factors, each as its own format decodes it.
+        """The decoded scales, float32 arrays of the scales' shapes; each is a factor.
 
-        The scale of an element is their product, rounded to float32 after each factor, outermost first. Codes in the
-        CPU's memory are decoded by numpy, whatever backend they come from: they are few.
+        The scale of an element is their product, rounded to float32 after each factor, outermost first. Codes in
+        CPU memory are decoded by numpy whatever the backend, as they are few.
         """
         plans = zip(factors(self.format), self.scales, strict=True)
         return tuple(_kernel(plan, self.codes)(array) for plan, array in plans)
@@ -95,7 +95,7 @@ class QuantizedTensor:
         return replace(self, codes=_on_cpu(self.codes), scales=scales, offset=offset, offset_scales=offset_scales)
 
     def pack(self) -> bytes:
-        """Codes and scales as bytes, in the layout that the format's `pack` says.
+        """Codes and scales as bytes, in the layout of the format's `pack`.
 
         Raises:
             TypeError: if they are not in the CPU's memory: `q.cpu().pack()`.
@@ -114,7 +114,7 @@ class QuantizedTensor:
         return layouts.pack_fields(self.format, self.geometry, self.arrays())
 
     def arrays(self, library: ArrayLibrary = CPU) -> dict[str, Any]:
-        """Codes and scales as a library's arrays, in C order, by the names of their fields.
+        """Codes and scales as a library's C-contiguous arrays, by field name.
 
         Raises:
             TypeError: if one has the wrong dtype, or is not of this library.
@@ -129,7 +129,7 @@ class QuantizedTensor:
 
     @property
     def _stored(self) -> tuple[Any, ...]:
-        """All but the codes of the elements."""
+        """Every array except the codes of the elements."""
         return *self.scales, *self.offset_scales, *(() if self.offset is None else (self.offset,))
 
     def __repr__(self) -> str:
@@ -212,7 +212,7 @@ def _listed(arrays: Any, what: str) -> tuple[Any, ...]:
 
 
 def _library(codes: Any, stored: tuple[Any, ...]) -> ArrayLibrary:
-    """What knows an array of codes, and what is stored with them."""
+    """The library for an array of codes and the arrays stored with them."""
     if all(map(is_tensor, (codes, *stored))):
         return TENSORS  # which torch's compiler traces
     if is_cpu_array(codes):
@@ -224,7 +224,7 @@ def _library(codes: Any, stored: tuple[Any, ...]) -> ArrayLibrary:
 
 
 def _checked(array: Any, field: layouts.Field, library: ArrayLibrary) -> Any:
-    """An array as the library's, in C order."""
+    """The array as the library's, C-contiguous."""
     native = library.as_native(array, field.storage, field.name)
     if tuple(native.shape) != field.shape:
         raise ValueError(f"{field.name} has shape {tuple(native.shape)}; allowed: {field.shape}")
@@ -242,7 +242,7 @@ def _on_cpu(array: Any) -> Any:
 
 
 def _kernel(plan: CodecPlan, array: Any) -> Kernel:
-    """What runs a plan on an array of scales; those of CPU arrays are few enough for numpy's interpreter."""
+    """The kernel that runs a plan on an array of scales; on the CPU numpy's interpreter, as scales are few."""
     return ReferenceKernel(plan) if is_cpu_array(array) else backend_for(array).compile(plan)
 
 

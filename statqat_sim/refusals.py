@@ -1,4 +1,4 @@
-"""Values that codecs refuse, each told by its place."""
+"""Checks for values that codecs refuse; errors name the index of the first one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from statqat_sim.arrays.tensors import viewed
 from statqat_sim.plan.program import Storage
 
 EXACT_INTEGERS = 1 << 53
-"""Up to this magnitude float64 holds every integer."""
+"""Every integer up to this magnitude is exact in float64."""
 
 MAGNITUDE = 0x7FFF_FFFF
-"""A float32's bits but its sign."""
+"""Mask of a float32's bits without its sign."""
 
 
 def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
@@ -32,7 +32,7 @@ def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:
 
 
 def refuse_long(x: Any, name: str, library: ArrayLibrary) -> None:
-    """Raises ValueError for the first integer that float64, through which integers go, does not hold."""
+    """Raises ValueError for the first integer beyond 2^53: integers are read through float64, exact up to there."""
     values = library.as_native(x, Storage.FLOAT64, "x")  # rounded to odd
     wrong = (values > EXACT_INTEGERS) | (values < -EXACT_INTEGERS)
     told = f"is beyond 2^53, from where on {name} cannot wrap it exactly (overflow: wrap)"
@@ -43,10 +43,10 @@ def refuse_scale(scale: Any, values: Any, name: str, library: ArrayLibrary, *, m
     """Raises ValueError for the first scale that is NaN, or negative where it may not be.
 
     Args:
-        scale: what the caller gave: numbers are always looked at.
+        scale: the caller's scale; Python numbers are always checked.
         values: the same as the library's `as_scale` gives it, in float32.
         name: of the format that takes it.
-        library: arrays are looked at where it looks.
+        library: arrays are checked if its `looks` is true.
         may_be_negative: whether only NaN are wrong.
     """
     if isinstance(scale, int | float):

@@ -1,4 +1,4 @@
-"""The door between the core and the backends: what a backend is, which there are, and which owns an array."""
+"""The interface between the core and the backends: protocols, discovery by entry point, and which owns an array."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Kernel(Protocol):
 
 
 class BlockKernel(Protocol):
-    """A compiled block plan. Arrays are numpy's, or the backend's own, in C order.
+    """A compiled block plan. Arrays are numpy's or the backend's own, C-contiguous.
 
-    `x`, codes and values have the geometry's shape; x and values are float32, codes as wide as the element's. Of what
-    is stored with the codes there is one array for each of the plan's `stored`, of its storage, in the `scale_shape`
-    of its blocks.
+    `x`, codes and values have the geometry's shape; x and values are float32, codes as wide as the element's.
+    `stored`: one array per entry of the plan's `stored` (scales, offsets), of that entry's dtype and the geometry's
+    `scale_shape`.
 
-    A kernel may also have `at_addresses(geometry)`: what does `fake_quantize` from one address of the CPU's memory to
-    another, which are the same or lie apart; or None.
+    A kernel may also have `at_addresses(geometry)`, which returns a function (source, target) that fake-quantizes
+    between two CPU addresses, equal or disjoint; or None if unsupported.
     """
 
     def quantize(
@@ -67,16 +67,16 @@ class BlockKernel(Protocol):
         offset: int = 0,
         packed: Packed | None = None,
     ) -> tuple[Any, tuple[Any, ...]]:
-        """Codes, and what is stored with them.
+        """The codes, and the arrays stored with them.
 
         Args:
-            x: what is quantized.
-            geometry: where its blocks lie.
-            given: float32 scales, for plans that read them: in the `scale_shape` of the stage's blocks.
-            weights: of squared errors, for plans with candidates: float64, one for each index of the axis.
+            x: the array to quantize.
+            geometry: the layout of its blocks.
+            given: float32 scales of the `scale_shape` of the stage's blocks, for plans that read them.
+            weights: weights of the squared errors, for plans with candidates: float64, one per index of the axis.
             seed: for plans with random bits, below 2^64.
             offset: the index of x's first element among the random bits.
-            packed: codes as dense bytes instead, each row of the last axis padded; only for blocks along rows.
+            packed: write the codes as dense bytes, each row of the last axis padded; only for blocks along rows.
         """
 
     def fake_quantize(
@@ -100,15 +100,15 @@ class ReductionKernel(Protocol):
     """A compiled reduction. Arrays are numpy's, or the backend's own."""
 
     def __call__(self, x: Any, *, rows: int = 1) -> tuple[Any, ...]:
-        """What each row of x comes down to.
+        """Reduce each row of x.
 
         Args:
-            x: of the plan's storage; integers where it reads floats are converted. In C order it is so many rows.
-            rows: how many; they are equally long.
+            x: of the plan's dtype; integers are converted where it reads floats. Read in C order as `rows` equal rows.
+            rows: the number of rows.
 
         Returns:
-            Of maxima one uint32 array, or uint64 where words come in pairs. Of a histogram counts and sums, int64. Each
-            has the shape `(rows, plan.width)`.
+            For maxima one uint32 array, or uint64 for pairs of words. For a histogram counts and sums, int64.
+            Each array has shape `(rows, plan.width)`.
 
         Raises:
             TypeError: if x has the wrong dtype or kind.
@@ -119,7 +119,7 @@ class RowScanKernel(Protocol):
     """A compiled scan of rows."""
 
     longest_row: int
-    """Elements; longer rows are not scanned."""
+    """In elements; longer rows are not scanned."""
 
     def amax(self, rows: Any) -> Any:
         """The largest finite magnitude of each row, float32."""
@@ -128,24 +128,24 @@ class RowScanKernel(Protocol):
         """The best scale of each row, and whether it is proven to be no worse than MinMax's.
 
         Args:
-            rows: float32, two axes; what is not finite is passed over.
-            minmax: MinMax's scale of each row.
+            rows: float32, two axes; NaN and Inf are ignored.
+            minmax: the MinMax scale of each row.
             amax: the largest finite magnitude of each row: float32, normal, above zero.
         """
 
 
 class RowSumsKernel(Protocol):
-    """Compiled sums over rows: float32, two axes; elements that are not finite are passed over."""
+    """Compiled sums over rows: float32, two axes; NaN and Inf are ignored."""
 
     def moments(self, rows: Any) -> tuple[Any, Any, Any]:
-        """How many elements each row has, Σ|x|, and Σx²: float64."""
+        """The number of elements of each row, Σ|x| and Σx², each float64."""
 
     def squared_errors(self, rows: Any, values: Any) -> Any:
         """Σ(x - y)² of each row, float64; `values`: y, float32, in the same shape."""
 
 
 class MmaKernel(Protocol):
-    """A compiled matrix instruction. Arrays are numpy's, or the backend's own, in C order, all on one device."""
+    """A compiled matrix instruction. Arrays are numpy's or the backend's own, C-contiguous, all on one device."""
 
     def __call__(self, a: Any, b: Any, c: Any, *, a_scale: Any = None, b_scale: Any = None) -> Any:
         """D = A·B + C: values, in a new array of C's shape and dtype.
@@ -161,13 +161,13 @@ class MmaKernel(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where plans run: what every backend has. `OptionalParts` says what it may have beside.
+    """What every backend has: it compiles and runs plans. `OptionalParts` lists its optional methods.
 
     Importing a backend's module must be cheap; it loads its compiler when first used.
     """
 
     name: str
-    """That of its entry point."""
+    """The name of its entry point."""
 
     def __hash__(self) -> int:
         """Kernels are kept for each backend."""
@@ -176,7 +176,7 @@ class Backend(Protocol):
         """None, or why the backend cannot run here and what to install."""
 
     def versions(self) -> Mapping[str, str]:
-        """What it runs on, for reports."""
+        """The versions of the libraries and devices it uses, for reports."""
 
     def owns(self, array: object) -> bool:
         """Whether `backend="auto"` gives it this array; looks at the type and imports nothing."""
@@ -186,10 +186,10 @@ class Backend(Protocol):
 
 
 class OptionalParts(Protocol):
-    """What a backend may have beside `Backend`: any of these methods."""
+    """Optional methods of a backend: it may have any of these."""
 
     def library(self, array: object) -> ArrayLibrary:
-        """What knows this kind of array. Without: the backend computes on numpy's arrays and CPU tensors."""
+        """The library for this kind of array. Without it the backend computes on numpy arrays and CPU tensors."""
 
     def compile_block(self, plan: BlockPlan) -> BlockKernel:
         """The kernel of a block plan. Without: no block formats."""
@@ -277,7 +277,7 @@ class Broken:
 
 
 def _of_entry(entry: EntryPoint) -> Backend:
-    """What an entry point leads to, whoever wrote it."""
+    """Load the backend of an entry point; `Broken` if that fails in any way."""
     try:
         backend: Backend = entry.load()()
         name = backend.name
@@ -320,7 +320,7 @@ def backend_for(array: object) -> Backend:
 
 
 def library_of(backend: Backend, array: object) -> ArrayLibrary:
-    """What knows an array, as this backend computes on it."""
+    """The library through which this backend handles an array."""
     find = _part(backend, "library")
     library: ArrayLibrary = CPU if find is None else find(array)
     return library

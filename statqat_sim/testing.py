@@ -1,4 +1,4 @@
-"""Assertions for the tests of whoever uses the library. No test framework and no torch needed."""
+"""Assertions for users' tests. Need neither a test framework nor torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tensors lie, for kernels that take no more than that."""
+"""Data addresses of tensors, for kernels that take plain addresses."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 ITEM_BYTES = 4
-"""Of float32."""
+"""Size of a float32."""
 
 
 def addresses(x: Any, out: Any) -> tuple[int, int] | None:
-    """Of two CPU tensors of one shape, float32 in C order, which are the same or lie apart; None of all else."""
+    """The data addresses of two contiguous float32 CPU tensors of equal shape, identical or disjoint; else None."""
     torch = sys.modules.get("torch")
     if torch is None or not (_is_plain(x, torch) and _is_plain(out, torch) and x.shape == out.shape):
         return None
@@ -21,7 +21,7 @@ def addresses(x: Any, out: Any) -> tuple[int, int] | None:
 
 
 def _is_plain(tensor: Any, torch: Any) -> bool:
-    """Whether it is a float32 tensor in the CPU's memory, in C order."""
+    """Whether it is a contiguous float32 CPU tensor."""
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.dtype is torch.float32

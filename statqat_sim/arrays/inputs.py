@@ -1,4 +1,4 @@
-"""What callers give, as numpy arrays: views where memory allows it."""
+"""Callers' inputs as numpy arrays: views where possible, else copies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from statqat_sim.arrays.kinds import (
 from statqat_sim.errors import shown
 from statqat_sim.plan.program import Packed, Storage
 
-BEYOND_FLOAT32 = 2.0**128 - 2.0**103
-"""The least number that rounds to Inf."""
+ROUNDS_TO_INF = 2.0**128 - 2.0**103
+"""The smallest number that rounds to Inf in float32."""
 
 
 def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
@@ -43,7 +43,7 @@ def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
 
 
 def _conversion(array: Any, view: Array, storage: Storage | Packed, what: str) -> str:
-    """How an array of numbers gets the dtype that is wanted; of ml_dtypes' bytes, how their bits are seen."""
+    """A hint for error messages: how to convert the array to the wanted dtype, or to view an ml_dtypes array's bits."""
     wanted = storage_dtype(storage)
     if not np.issubdtype(view.dtype, np.number):
         are_bytes = wanted == "uint8" and view.dtype.kind == "V" and view.dtype.itemsize == 1
@@ -53,7 +53,7 @@ def _conversion(array: Any, view: Array, storage: Storage | Packed, what: str) -
 
 
 def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
-    """A numpy view of a CPU array of any dtype; of a bfloat16 tensor, of its bits.
+    """A numpy view of a CPU array of any dtype; a bfloat16 tensor is viewed as its bits.
 
     Raises:
         TypeError: if it is no CPU array, or none that numpy can see.
@@ -74,7 +74,7 @@ def _refuse_mask(array: Any, what: str) -> None:
 
 
 def _tensor_view(tensor: Any, what: str) -> Array:
-    """A numpy view of a tensor; of a bfloat16 tensor, of its bits."""
+    """A numpy view of a tensor; a bfloat16 tensor is viewed as its bits."""
     tensor = _resolved(tensor.detach(), what)
     if dtype_name(tensor) == Storage.BFLOAT16:
         tensor = tensor.view(sys.modules["torch"].uint16)
@@ -87,10 +87,10 @@ def _tensor_view(tensor: Any, what: str) -> Array:
 
 
 def _resolved(tensor: Any, what: str) -> Any:
-    """A tensor whose memory says what it holds: a negated view of complex numbers is copied.
+    """A tensor whose memory holds its values: a lazily negated view is copied.
 
     Raises:
-        TypeError: if it only stands for one, as while a model is traced.
+        TypeError: if it is a placeholder without memory, as while a model is traced.
     """
     torch = sys.modules["torch"]
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "fake_mode"):
@@ -99,9 +99,9 @@ def _resolved(tensor: Any, what: str) -> Any:
 
 
 def _floats(integers: Array, storage: Storage) -> Array:
-    """Integers as floats; what float64 does not hold is rounded to odd.
+    """Integers as floats; those that float64 cannot represent are rounded to odd.
 
-    So it stays on its side of any boundary of up to 52 significant bits.
+    Rounding to odd keeps them on the same side of any boundary of up to 52 significant bits.
     """
     floats = integers.astype(storage.value)
     if integers.itemsize < 8:
@@ -116,7 +116,7 @@ def _floats(integers: Array, storage: Storage) -> Array:
 
 
 def as_float32(array: Any, what: str) -> Array:
-    """Numbers rounded once to float32, in C order; float32 itself as a view where it lies so.
+    """Numbers rounded once to float32, C-contiguous; contiguous float32 arrays are not copied.
 
     Raises:
         TypeError: unless it is a CPU array of numbers that encoders read.
@@ -159,7 +159,7 @@ def _rounded(scale: Any) -> Array:
     refuse_flag(scale, "scale")
     number = scale if isinstance(scale, int | float) else real_array(scale, "scale")
     magnitude = abs(number) if isinstance(number, int) else abs(float(number))  # an int may be beyond float64
-    if BEYOND_FLOAT32 <= magnitude < math.inf:
+    if ROUNDS_TO_INF <= magnitude < math.inf:
         raise ValueError(f"scale is {shown(scale)}; allowed: what float32 holds, up to {np.finfo(np.float32).max}")
     return np.asarray(number, np.float32)
 

@@ -1,4 +1,4 @@
-"""Whose arrays there are, their dtypes by name, and what kernels see of them."""
+"""Kinds of arrays, their dtypes by name, and the dtypes that kernels read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLOATS = tuple(storage.value for storage in (*HALVES, Storage.FLOAT32, Storage.F
 INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) | dict.fromkeys(
     ("int32", "uint32", "int64", "uint64"), Storage.FLOAT64
 )
-"""The floats that hold them; of the long ones, all that are told apart."""
+"""Each integer dtype and the float dtype it is converted to: exact up to 32 bits, rounded to odd for 64 bits."""
 
 READ = ", ".join((*FLOATS, "integers"))
 """What encoders read, for messages."""
@@ -36,7 +36,7 @@ def is_cpu_array(array: object) -> bool:
 
 
 def dtype_name(array: Any) -> str:
-    """The name of an array's dtype in any byte order, as `plain_name` has it; of what has none, its type's name."""
+    """The name of an array's dtype regardless of byte order (`plain_name`); the type's name if it has no dtype."""
     dtype = getattr(array, "dtype", type(array).__name__)
     return _native_name(dtype) if isinstance(dtype, np.dtype) else plain_name(dtype)
 
@@ -83,7 +83,7 @@ def storage_dtype(storage: Storage | Packed) -> str:
 
 
 def conversion_to(wanted: str, call: str, *, is_integer: bool) -> str:
-    """How an array of numbers gets the dtype that is wanted, for messages; `call`: the code that converts it."""
+    """A hint for error messages: how to convert an array to the wanted dtype; `call`: the code that converts it."""
     if not wanted.startswith("uint"):
         return f"; convert it: {call}"
     return f"; if its values fit, convert it: {call}" if is_integer else "; codes of values: Codec.encode"
@@ -91,5 +91,5 @@ def conversion_to(wanted: str, call: str, *, is_integer: bool) -> str:
 
 @cache
 def word_type(storage: Storage | Packed) -> str:
-    """The dtype of arrays that kernels work on; what numpy alone does not have is seen as its bits."""
+    """The dtype of the arrays that kernels work on; float16 and bfloat16 are read as uint16 bits."""
     return Storage.UINT16.value if storage in HALVES else storage_dtype(storage)

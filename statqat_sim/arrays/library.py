@@ -11,21 +11,21 @@ from statqat_sim.plan.program import Packed, Storage
 class ArrayLibrary(Protocol):
     """One library's arrays, as a backend computes on them: its own kind, on the device where the caller's lie.
 
-    Nothing here copies an array to another device, and nothing but `first` waits for a device.
+    Nothing here copies an array to another device, and only `first` synchronizes with a device.
     """
 
     looks: bool
-    """Whether codecs look at the values of scales and weights: not where that would wait for a device."""
+    """Whether codecs may read values of scales and weights; False where that would synchronize with a device."""
 
     def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
-        """The array as kernels read it: in C order, of the storage's dtype; integers become the floats that are read.
+        """The array as kernels read it: C-contiguous, of the storage's dtype; integers are converted to those floats.
 
         Raises:
             TypeError: unless it is an array of this library of the dtype that `storage` names, or such integers.
         """
 
     def as_float32(self, array: Any, what: str) -> Any:
-        """Numbers rounded once to float32, in C order; float32 itself as a view where it lies so.
+        """Numbers rounded once to float32, C-contiguous; contiguous float32 arrays are not copied.
 
         Raises:
             TypeError: unless it is an array of this library with numbers that encoders read.
@@ -42,14 +42,14 @@ class ArrayLibrary(Protocol):
         """
 
     def as_weights(self, weights: Any, like: Any) -> Any:
-        """Weights as float64 in C order, on the device of `like`.
+        """Weights as contiguous float64, on the device of `like`.
 
         Raises:
             TypeError: if they are no real numbers.
         """
 
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:
-        """The array in this shape and C order."""
+        """The array broadcast to this shape, C-contiguous."""
 
     def result(self, out: Any, shape: tuple[int, ...], storage: Storage | Packed, like: Any) -> Any:
         """`out` as an array that can be written to, or a new one of the library, on the device of `like`.
@@ -60,16 +60,16 @@ class ArrayLibrary(Protocol):
         """
 
     def is_plain(self, target: Any) -> bool:
-        """Whether an array lies in C order, so that kernels may write to it."""
+        """Whether an array is C-contiguous, so that kernels may write to it."""
 
     def first(self, mask: Any) -> int | None:
-        """The index of the first true element, in C order; None of a mask without any. This waits for the device."""
+        """The index of the first true element, in C order; None if there is none. Synchronizes with the device."""
 
     def separate(self, source: Any, target: Any) -> Any:
-        """`source`, copied if writing `target` front to back would overwrite what is still to be read."""
+        """`source`, copied if writing `target` front to back would overwrite elements not yet read."""
 
     def in_kind(self, result: Any, like: Any) -> Any:
         """`result` as the kind of array that `like` is."""
 
     def on_device_of(self, array: Any) -> AbstractContextManager[Any]:
-        """While it lasts, operators on the library's arrays run where this one lies, and their results lie there."""
+        """A context in which operators on the library's arrays run on this array's device."""

@@ -32,7 +32,7 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
 
 
 def _lies_over_itself(array: Array) -> bool:
-    """Whether elements may share memory: along some axis, steps are shorter than what lies inside them."""
+    """Whether elements may share memory: some stride is shorter than the extent of the axes inside it."""
     extent = array.itemsize
     for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
         if size > 1:
@@ -43,7 +43,7 @@ def _lies_over_itself(array: Array) -> bool:
 
 
 def _memory(out: Any, storage: Storage | Packed) -> Array:
-    """The memory of `out`: what is written there is seen by the caller, as it would not be in a converted copy."""
+    """The memory of `out` itself, never a converted copy, so that the caller sees what is written."""
     if is_cpu_tensor(out) and out.is_neg():
         raise TypeError("out is a negated view of another tensor; allowed: a tensor of its own")
     view, name, wanted = numpy_view(out, storage, "out"), dtype_name(out), storage_dtype(storage)
@@ -60,7 +60,7 @@ def in_kind(result: Array, array: object) -> Any:
 
 
 def separate(source: Array, target: Array) -> Array:
-    """`source`, copied if writing `target` front to back would overwrite what is still to be read."""
+    """`source`, copied if writing `target` front to back would overwrite elements not yet read."""
     if not np.may_share_memory(source, target):
         return source
     places = [(array.ctypes.data, array.itemsize, array.shape, array.strides) for array in (source, target)]

@@ -17,7 +17,7 @@ from statqat_sim.plan.program import WORD, Packed, Storage
 
 LONG = ("int64", "uint64")
 NEGATIVE_NAN: Final = QUIET_NAN - SIGN
-"""As a signed word."""
+"""Bits of the negative quiet NaN, as a signed 32-bit integer."""
 
 
 class TensorLibrary:
@@ -40,7 +40,7 @@ class TensorLibrary:
         return _rounded(self.as_native(array, storage, what))
 
     def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
-        """See `library.ArrayLibrary`. Whether a number that is a tensor is beyond float32's range stays unsaid."""
+        """See `library.ArrayLibrary`. A 0-d tensor beyond float32's range is not diagnosed."""
         torch = _torch()
         if not isinstance(scale, torch.Tensor):
             return _given(scale, shape, like)
@@ -92,7 +92,7 @@ class TensorLibrary:
         return int(places[0]) if len(places) else None
 
     def separate(self, source: Any, target: Any) -> Any:
-        """See `library.ArrayLibrary`. While it is traced nothing overlaps: the compiler copies what has to be."""
+        """See `library.ArrayLibrary`. Never copies while traced: the compiler does where needed."""
         if _torch().compiler.is_compiling():
             return source
         (first, last), (start, stop) = _extent(source), _extent(target)
@@ -120,12 +120,12 @@ def is_tensor(array: object) -> bool:
 
 
 def viewed(array: Any, dtype: str) -> Any:
-    """The same memory as elements of another dtype of the same size, of any library's array."""
+    """A view of any library's array as another dtype of the same size."""
     return array.view(getattr(_torch(), dtype) if is_tensor(array) else dtype)
 
 
 def converted(array: Any, dtype: str) -> Any:
-    """The same numbers in another dtype, of any library's array; for what each of them converts alike."""
+    """Any library's array converted to another dtype; for conversions on which the libraries agree."""
     return array.to(getattr(_torch(), dtype)) if is_tensor(array) else array.astype(dtype)
 
 
@@ -211,7 +211,7 @@ def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 
 def _extent(tensor: Any) -> tuple[int, int]:
-    """Addresses of a tensor's first byte and of the one behind its last."""
+    """Addresses of a tensor's first byte and one past its last."""
     if not tensor.numel():
         return tensor.data_ptr(), tensor.data_ptr()
     steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

@@ -14,9 +14,9 @@ Bytes = NDArray[np.uint8]
 
 BYTE: Final = 8
 WHOLE_BYTES: Final = (8, 16, 32)
-"""Widths of codes that are numbers of numpy's."""
+"""Code widths that are numpy integer widths."""
 
-WORD: Final = 64
+WORD_BITS: Final = 64
 
 
 def row_bytes(count: int, bits: int) -> int:
@@ -48,7 +48,7 @@ def unpack_bits(octets: Bytes, bits: int, count: int, *, big_endian: bool = Fals
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Codes that fill whole bytes together, in words of which the lowest bytes are used."""
+    """A group of codes that fills whole bytes, packed through the low bytes of a word."""
 
     codes: int
     bits: int
@@ -58,7 +58,11 @@ class _Groups:
     def of(cls, bits: int, big_endian: bool) -> _Groups | None:
         """None where no group fits a word."""
         fewest = BYTE // math.gcd(bits, BYTE)
-        count = fewest if fewest * bits == BYTE else next((n for n in (8, 4) if n % fewest == 0 and n * bits < WORD), 0)
+        count = (
+            fewest
+            if fewest * bits == BYTE
+            else next((n for n in (8, 4) if n % fewest == 0 and n * bits < WORD_BITS), 0)
+        )
         return cls(count, bits, big_endian) if count else None
 
     @property

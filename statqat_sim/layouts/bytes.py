@@ -56,7 +56,7 @@ def unpack(octets: Bytes, format: BlockFormat, geometry: Geometry) -> dict[str, 
 
 
 def packed_size(format: BlockFormat, geometry: Geometry) -> int:
-    """How many bytes `pack` gives."""
+    """The number of bytes that `pack` gives."""
     return _layout(format, geometry).size
 
 
@@ -152,13 +152,13 @@ class _Interleaved:
 
 
 def _length(field: Field) -> int:
-    """How many elements share a code."""
+    """The number of elements that share a code."""
     assert isinstance(field.block, int), "the reader refuses to interleave other blocks"
     return field.block
 
 
 def _coding(format: BlockFormat, field: Field) -> Coding:
-    """How the codes of a field follow each other."""
+    """The coding of a field: how its codes become bytes."""
     if field.is_float:
         return BitString(field.bits)
     is_element = field.name == ELEMENTS

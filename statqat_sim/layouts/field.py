@@ -41,12 +41,12 @@ class Field:
 
     @property
     def shape(self) -> Shape:
-        """Of the array."""
+        """The shape of the array."""
         return self.geometry.shape if self.block == 1 else self.geometry.scale_shape(self.block)
 
     @property
     def row_shape(self) -> Shape:
-        """Of the rows: (..., codes of a row). One code for the whole array is a row of its own."""
+        """The shape as rows: (..., codes of a row). One code for the whole array is a row of its own."""
         shape = self.shape
         if self.block is Whole.TENSOR or not shape:
             return (1,)
@@ -77,7 +77,7 @@ def fields_of(format: BlockFormat, geometry: Geometry) -> dict[str, Field]:
 
 
 def _storages(format: BlockFormat) -> str:
-    """Their names: torch's compiler keeps no tuples that it did not trace."""
+    """The storages of all fields as one string: torch's compiler keeps no tuples that it did not trace."""
     return " ".join([*(stored.storage for stored in lower_block(format).stored), code_storage(format.element)])
 
 

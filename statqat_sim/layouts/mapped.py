@@ -1,4 +1,4 @@
-"""Blocks of which a map says where every bit lies: from the codes of each field to the bytes of a block, and back."""
+"""Blocks whose map places every bit: from the codes of each field to the bytes of a block, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statqat_sim.layouts.block import Blocks
 from statqat_sim.spec.block_map import BlockMap, Piece, Run
 
 PLACES: Final = (81, 27, 9, 3, 1)
-"""Of the digits of base 3, the first first."""
+"""Place values of the base-3 digits, most significant first."""
 
 
 @dataclass(frozen=True, slots=True)

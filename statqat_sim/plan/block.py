@@ -29,7 +29,7 @@ class Statistic:
     """Whose elements: `x`, or a result of an earlier stage of smaller blocks."""
 
     key: CodecPlan
-    """From an element, and what else its streams name, to the word that is compared."""
+    """The plan that maps an element (and its other streams) to the key that is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Stage:
     block: Block
     statistics: tuple[Statistic, ...]
     plans: tuple[CodecPlan, ...]
-    """One; or the candidates, of which each block takes the first with the least squared error."""
+    """One plan, or the candidates: each block takes the first with the least squared error."""
 
     results: tuple[str, ...]
     """Names of the plan's outputs."""
@@ -51,7 +51,7 @@ class Stored:
 
     result: str
     storage: Storage
-    """Of a scale that is stored as a float: that float."""
+    """The code's unsigned integer; the float type itself for a scale that is stored as a float."""
 
     block: Block
 
@@ -78,7 +78,7 @@ class BlockPlan:
     """x and results of the stages -> float32."""
 
     decoding: Stage
-    """What is stored, by name -> the words that `decode` needs."""
+    """The stored results, by name -> the words that `decode` needs."""
 
     decode: CodecPlan
     """codes and results of `decoding` -> float32."""

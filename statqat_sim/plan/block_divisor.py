@@ -25,7 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.block_scale import Outer, Reads, is_nan
+from statqat_sim.plan.block_scale import OuterScales, PlanWriter, is_nan
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, QUIET_NAN
 from statqat_sim.plan.scale_rules import exponent_of
@@ -37,14 +37,14 @@ OF_ZERO: Final = QUIET_NAN | 1
 """The word of a scale of 0: its elements get the codes of 0. Those of any other NaN get code 0."""
 
 
-def quotient(words: Reads, x: Word, format: BlockFormat, outer: Outer) -> Word:
+def quotient(words: PlanWriter, x: Word, format: BlockFormat, outer: OuterScales) -> Word:
     """An element divided by its scale; NaN where that is 0 or NaN."""
     divisor = words[str(outer.divisor)]
     return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
 
 
-def alive(words: Reads, word: Word, outer: Outer) -> Word:
-    """A word that says something about elements; 0 where their scale is 0 or NaN."""
+def zero_if_nan_scale(words: PlanWriter, word: Word, outer: OuterScales) -> Word:
+    """The word, or 0 where the block's scale is 0 or NaN."""
     return is_nan(words[str(outer.divisor)]).where(0, word)
 
 
@@ -66,10 +66,10 @@ def _has_exact_reciprocal(format: BlockFormat) -> bool:
 class Divisor:
     """The word of a level, from the words of the plan that finds its scale."""
 
-    words: Reads
+    words: PlanWriter
     format: BlockFormat
     level: ScaleLevel
-    outer: Outer
+    outer: OuterScales
 
     def word(self, scale: Word, raw: Word, product: Word) -> Word:
         """Of all scales so far; `raw`: this level's before it was encoded; `product`: S."""
@@ -78,7 +78,7 @@ class Divisor:
         return self._marked(word, product) if self.level is self.format.scales[-1] else word
 
     def _joined(self, used: Word, product: Word) -> Word:
-        """The first table; where 0 has no reciprocal its mark stays, whatever is inside of it."""
+        """The first table; the mark of a zero scale, which has no reciprocal, survives all inner levels."""
         anchor, outside = self.format.anchor, self.outer.divisor
         if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
             before = self.words.number("one", 1.0) if outside is None else self.words[outside]
@@ -100,5 +100,5 @@ class Divisor:
 
 
 def _unless_zero(scale: Word, word: Word) -> Word:
-    """A mark where the scale is 0."""
+    """The word, or `OF_ZERO` where the scale is 0."""
     return (scale & MAGNITUDE).where(word, OF_ZERO)

@@ -8,15 +8,15 @@ from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.block import Stage, Statistic, Stored
-from statqat_sim.plan.block_divisor import Divisor, alive, quotient
+from statqat_sim.plan.block_divisor import Divisor, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_policies import element_policy, scale_policy
-from statqat_sim.plan.block_scale import Outer, Reads, ScaleRule, canonical, choices, is_nan
+from statqat_sim.plan.block_scale import OuterScales, PlanWriter, ScaleRule, canonical, choices, is_nan
 from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import FLOAT32, MANTISSA_BITS
 from statqat_sim.plan.lower import FLOAT32_ELEMENT, Encoder, Lowering, code_storage, decoded
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.scale_rules import LEAST, exponent_step, power_of_two
+from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, exponent_step, power_of_two
 from statqat_sim.plan.source import Real
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import Element, EncodePolicy
@@ -27,12 +27,15 @@ from statqat_sim.spec.scale import AllZero, Block, Combine, Nonfinite, Order, Ru
 
 FLOAT16_ELEMENT: Final = FLOAT32_ELEMENT.model_copy(update={"exponent_bits": 5, "mantissa_bits": 10, "bias": 15})
 
-CODES: Final = 256
-"""More than a scale that is chosen has codes."""
+CODE_LIMIT: Final = 256
+"""Above every code of a scale found by `rule: mse`; added so that differences stay positive."""
 
 LOWEST_ELEMENT: Final = "lowest element"
 HIGHEST_ELEMENT: Final = "highest element"
-FLOATS: Final[Mapping[Element, Storage]] = {FLOAT32_ELEMENT: Storage.FLOAT32, FLOAT16_ELEMENT: Storage.FLOAT16}
+FLOAT_SCALE_STORAGE: Final[Mapping[Element, Storage]] = {
+    FLOAT32_ELEMENT: Storage.FLOAT32,
+    FLOAT16_ELEMENT: Storage.FLOAT16,
+}
 """Scales of these elements are stored as the floats that they are."""
 
 
@@ -42,7 +45,7 @@ class Stages:
 
     lowering: Lowering
     names: Iterator[str]
-    """Of all that is stored, in order."""
+    """The names of the stored arrays, in order."""
 
     stages: list[Stage] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
@@ -53,7 +56,9 @@ class Stages:
         self.stored.append(Stored(name, stored_as(format), block))
         return name
 
-    def add(self, block: Block, statistics: Iterable[Statistic], *candidates: tuple[Reads, dict[str, Word]]) -> None:
+    def add(
+        self, block: Block, statistics: Iterable[Statistic], *candidates: tuple[PlanWriter, dict[str, Word]]
+    ) -> None:
         """A stage with these results; of several candidates, each with the same names."""
         plans = tuple(words.builder.finish(tuple(results.values()), Storage.UINT32) for words, results in candidates)
         self.stages.append(Stage(block, tuple(statistics), plans, tuple(candidates[0][1])))
@@ -61,7 +66,7 @@ class Stages:
 
 def stored_as(format: NumberFormat) -> Storage:
     """How codes are kept: as unsigned integers, or as the floats that they are."""
-    return FLOATS.get(format.element) or code_storage(format)
+    return FLOAT_SCALE_STORAGE.get(format.element) or code_storage(format)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +77,11 @@ class Levels:
     of: str
     out: Stages
     unit: Block = 1
-    """How many elements of the whole format each of them stands for."""
+    """The block of the whole format's elements that each element here stands for."""
 
-    def lower(self) -> Outer:
+    def lower(self) -> OuterScales:
         """All levels, outermost first."""
-        outer = Outer()
+        outer = OuterScales()
         for level in self.format.scales:
             if not level.multiplies:
                 outer = self._exponent(level, outer)
@@ -86,13 +91,13 @@ class Levels:
                 outer = self._nested(level, level.format, outer)
         return outer
 
-    def _number(self, level: ScaleLevel, format: NumberFormat, outer: Outer) -> Outer:
+    def _number(self, level: ScaleLevel, format: NumberFormat, outer: OuterScales) -> OuterScales:
         """A scale with a code of its own."""
         block = times(level.block, self.unit)
         name = self.out.keep(format, block)
         candidates = []
         for choice in choices(level):
-            rule = ScaleRule(Reads(), choice.level, self.format, outer)
+            rule = ScaleRule(PlanWriter(), choice.level, self.format, outer)
             raw = rule.raw()
             value = rule.encodable()
             code = self._code(rule, value, format, choice.steps)
@@ -110,8 +115,8 @@ class Levels:
         if steps is None:
             return code
         least, most = self._bounds(rule, format)
-        lifted = code + rule.words.builder.param("steps", CODES + steps)  # one shape for all candidates
-        moved = lifted.max(least + CODES).min(most + CODES) - CODES
+        lifted = code + rule.words.builder.param("steps", CODE_LIMIT + steps)  # one shape for all candidates
+        moved = lifted.max(least + CODE_LIMIT).min(most + CODE_LIMIT) - CODE_LIMIT
         return rule.is_special().where(code, moved)
 
     def _bounds(self, rule: ScaleRule, format: NumberFormat) -> tuple[Word, Word]:
@@ -128,66 +133,68 @@ class Levels:
         return encoded_in(rule.words, scope, value, format, scale_policy(rule.level, format), self.out.lowering)
 
     def _read_later(self, rule: ScaleRule, name: str) -> dict[str, Word]:
-        """What other stages read of the statistics."""
+        """The statistics that later stages read, as results."""
         if rule.level.rule is Rule.MINMAX:
             return dict(zip((LOWEST_ELEMENT, HIGHEST_ELEMENT), rule.extremes(), strict=True))
         is_read = any(other.order is Order.ENCODE for other in self.format.scales[1:])
         return {f"{name} amax": rule.words[AMAX]} if is_read and rule.level.rule is not Rule.GIVEN else {}
 
-    def _nested(self, level: ScaleLevel, format: BlockFormat, outer: Outer) -> Outer:
+    def _nested(self, level: ScaleLevel, format: BlockFormat, outer: OuterScales) -> OuterScales:
         """Scales that a block format of their own quantizes: raw ones, its levels, then their codes."""
         block, raw = times(level.block, self.unit), f"raw scale {len(self.out.stages)}"
-        rule = ScaleRule(Reads(), level, self.format, outer)
+        rule = ScaleRule(PlanWriter(), level, self.format, outer)
         results = {raw: rule.encodable()} | self._read_later(rule, raw)
         self.out.add(block, statistics(level, self.of), (rule.words, results))
         chain = Levels(format, raw, self.out, block).lower()
-        words, name = Reads(), self.out.keep(format.element, block)
+        words, name = PlanWriter(), self.out.keep(format.element, block)
         code, scale = nested_code(words, raw, format, chain, self.out.lowering)
         inner, results = self._applied(words, level, outer, scale, is_nan(scale).where(scale, words[raw]), name)
         self.out.add(block, (), (words, {name: code} | results))
         return inner
 
-    def _exponent(self, level: ScaleLevel, outer: Outer) -> Outer:
+    def _exponent(self, level: ScaleLevel, outer: OuterScales) -> OuterScales:
         """A code that moves the exponent of the scale outside."""
         assert isinstance(level.format, NumberFormat)
         assert outer.product is not None
-        block, words = times(level.block, self.unit), Reads()
+        block, words = times(level.block, self.unit), PlanWriter()
         name, adds = self.out.keep(level.format, block), level.combine is Combine.EXPONENT_ADD
         code = exponent_step(words[AMAX], words[outer.product], level, self.format.element, add=adds)
         of_zeros = 0 if adds or level.all_zero is AllZero.ONE else (1 << level.format.bits) - 1
         code = (words[AMAX].eq(0) | is_nan(words[outer.product])).where(of_zeros, code)
-        factor = power_of_two(code + LEAST if adds else words.builder.const(LEAST) - code)
+        factor = power_of_two(code + EXPONENT_OFFSET if adds else words.builder.const(EXPONENT_OFFSET) - code)
         inner, results = self._applied(words, level, outer, factor, factor, name)
         self.out.add(block, (amax(self.of, finite=True),), (words, {name: code} | results))
         return inner
 
     def _applied(
-        self, words: Reads, level: ScaleLevel, outer: Outer, scale: Word, raw: Word, name: str
-    ) -> tuple[Outer, dict[str, Word]]:
+        self, words: PlanWriter, level: ScaleLevel, outer: OuterScales, scale: Word, raw: Word, name: str
+    ) -> tuple[OuterScales, dict[str, Word]]:
         """The product of all scales so far, and what elements are divided by, or multiplied with. Definition 25."""
         product = scale if outer.product is None else canonical(words[outer.product].fmul(scale))
         divisor = Divisor(words, self.format, level, outer)
-        inner = Outer(f"{name} product", f"{name} divisor", level, f"{name} amax")
+        inner = OuterScales(f"{name} product", f"{name} divisor", level, f"{name} amax")
         return inner, {f"{name} product": product, f"{name} divisor": divisor.word(scale, raw, product)}
 
 
 def encoded_in(
-    words: Reads, scope: str, value: Word, format: NumberFormat, policy: EncodePolicy, lowering: Lowering
+    words: PlanWriter, scope: str, value: Word, format: NumberFormat, policy: EncodePolicy, lowering: Lowering
 ) -> Word:
     """The code of a float32; `scope`: whose parameters these are."""
     with words.builder.scope(scope):
         return Encoder(format.element, policy, lowering, None).code(Real.of(value), Storage.FLOAT32)
 
 
-def decoded_in(words: Reads, scope: str, code: Word, format: NumberFormat) -> Word:
+def decoded_in(words: PlanWriter, scope: str, code: Word, format: NumberFormat) -> Word:
     """The float32 of a code; `scope`: whose parameters these are."""
     with words.builder.scope(scope):
         return decoded(code, format.element)
 
 
-def nested_code(words: Reads, of: str, format: BlockFormat, chain: Outer, lowering: Lowering) -> tuple[Word, Word]:
+def nested_code(
+    words: PlanWriter, of: str, format: BlockFormat, chain: OuterScales, lowering: Lowering
+) -> tuple[Word, Word]:
     """The code of a word that a block format quantizes, and the float32 that it decodes to."""
-    scaled = alive(words, quotient(words, words[of], format, chain), chain)
+    scaled = zero_if_nan_scale(words, quotient(words, words[of], format, chain), chain)
     code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
     return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
 

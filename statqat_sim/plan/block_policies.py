@@ -21,7 +21,7 @@ def plain_policy(format: NumberFormat) -> EncodePolicy:
 
 
 def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) -> EncodePolicy:
-    """Beyond the largest value is the largest value, and NaN stays NaN."""
+    """Values beyond the largest saturate; NaN stays NaN where the format has one."""
     changes = {
         "rounding": rounding,
         "underflow": underflow,
@@ -36,7 +36,7 @@ def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) 
 
 
 def element_policy(format: BlockFormat) -> EncodePolicy:
-    """How elements are encoded: Inf saturates, and where no quotient is NaN, nothing is said of NaN."""
+    """How elements are encoded: Inf saturates, and NaN needs no handling where no quotient is NaN."""
     update: dict[str, object] = {"inf_input": InfInput.SATURATE}
     if meets_no_nan(format):
         update["nan_input"] = NanInput.ERROR
@@ -44,7 +44,7 @@ def element_policy(format: BlockFormat) -> EncodePolicy:
 
 
 def meets_no_nan(format: BlockFormat) -> bool:
-    """Whether quotients are numbers, but for those of scales that are 0 or NaN: 0 × Inf and Inf / Inf do not arise."""
+    """Whether no quotient is NaN unless its scale is 0 or NaN: 0 × Inf and Inf / Inf do not arise."""
     anchor = format.anchor
     is_plain = anchor.apply is Apply.DIVIDE and anchor.quotient is Quotient.ROUNDED and format.offset is None
     return is_plain and anchor.nonfinite is Nonfinite.NAN_BLOCK

@@ -27,8 +27,8 @@ from statqat_sim.spec.scale import AllZero, Nonfinite, Order, Rule, ScaleLevel
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
-    """A plan that is being written; its streams are read by name, each once."""
+class PlanWriter:
+    """Writes one plan; its input streams are declared by name when first read."""
 
     builder: Builder = field(default_factory=Builder)
     _words: dict[str, Word] = field(default_factory=dict)
@@ -45,14 +45,14 @@ class Reads:
 
 
 @dataclass(frozen=True, slots=True)
-class Outer:
-    """What the levels so far have given: names of results."""
+class OuterScales:
+    """Names of the results of the levels lowered so far."""
 
     product: str | None = None
-    """Of all their scales; None: there is no level outside."""
+    """The product of all their scales; None if there is no outer level."""
 
     divisor: str | None = None
-    """What elements would be divided by, or multiplied with, where that is another word."""
+    """The word that elements would be divided by or multiplied with."""
 
     level: ScaleLevel | None = None
     amax: str | None = None
@@ -64,10 +64,10 @@ class Choice:
     """One way to find a level's scale; a level of rule mse has several."""
 
     level: ScaleLevel
-    """Its rule is a plain one."""
+    """The level with a rule that needs no search."""
 
     steps: int | None = None
-    """Codes from the plain scale's; None: there is nothing to choose."""
+    """Distance in codes from the plain scale; None: nothing to choose."""
 
 
 def choices(level: ScaleLevel) -> Iterator[Choice]:
@@ -89,15 +89,15 @@ def choices(level: ScaleLevel) -> Iterator[Choice]:
 class ScaleRule:
     """How one level finds the scale of a block, in the words of one plan."""
 
-    words: Reads
+    words: PlanWriter
     level: ScaleLevel
-    """Its rule is a plain one."""
+    """A level whose rule needs no search."""
 
     format: BlockFormat
-    outer: Outer
+    outer: OuterScales
 
     def raw(self) -> Word:
-        """The scale in float32, not yet encoded."""
+        """The scale as float32, before it is encoded."""
         return self.words[GIVEN] if self.level.rule is Rule.GIVEN else self._unless_flat(self._by_rule())
 
     def _by_rule(self) -> Word:
@@ -137,7 +137,7 @@ class ScaleRule:
         return amax.eq(INFINITY).where(self.words.number("most", 2.0 ** power_of_two_range(format)[1]), power)
 
     def _within(self, word: Word) -> Word:
-        """In units of the scales outside."""
+        """The word divided by the product of the outer scales."""
         return word if self.outer.product is None else word.fdiv(self.words[self.outer.product])
 
     def extremes(self) -> tuple[Word, Word]:
@@ -155,7 +155,7 @@ class ScaleRule:
         return high.fsub(low)
 
     def encodable(self) -> Word:
-        """What is encoded: the raw scale within `clamp`; what blocks of zeros, and those with NaN or Inf, get."""
+        """The value to encode: the raw scale within `clamp`, or the fixed scale of blocks of zeros, NaN or Inf."""
         level = self.level
         if level.rule is Rule.GIVEN:
             return self.marked(self.raw())
@@ -186,7 +186,7 @@ class ScaleRule:
 
     @property
     def _may_vanish(self) -> bool:
-        """Whether a quotient may be too small for float32 whose scale must not be 0."""
+        """Whether the quotient may underflow to 0 in float32 although the scale must not be 0."""
         level = self.level
         if level.rule.is_power_of_two or isinstance(level.format, BlockFormat):
             return False
@@ -201,13 +201,13 @@ class ScaleRule:
         return self.level.clamp is None and (self.level.all_zero is not AllZero.ONE or least <= 0 <= most)
 
     def marked(self, word: Word) -> Word:
-        """NaN for a block with NaN or Inf, where they spoil their block."""
+        """The word, or NaN for a block that contains NaN or Inf under `nonfinite: nan_block`."""
         if self.level.nonfinite is not Nonfinite.NAN_BLOCK:
             return word
         return self.words[AMAX].lt(INFINITY).where(word, QUIET_NAN)
 
     def is_special(self) -> Word:
-        """Whether a block's scale is not its rule's."""
+        """Whether a block's scale does not come from its rule: a flat block, or NaN under `nonfinite: nan_block`."""
         flat = self._is_flat()
         if self.level.nonfinite is not Nonfinite.NAN_BLOCK:
             return flat
@@ -221,7 +221,7 @@ class ScaleRule:
 
 
 def canonical(word: Word) -> Word:
-    """A float32 whose NaN, should it be one, is the same on every processor."""
+    """A float32 with every NaN replaced by the same quiet NaN, so that all processors agree."""
     return is_nan(word).where(QUIET_NAN, word)
 
 
@@ -230,7 +230,7 @@ def is_nan(word: Word) -> Word:
     return word.builder.const(INFINITY).lt(word & MAGNITUDE)
 
 
-def _clamped(words: Reads, value: Word, low: float, high: float) -> Word:
+def _clamped(words: PlanWriter, value: Word, low: float, high: float) -> Word:
     """Clamping before the encoder is clamping after it: it is monotone, and both bounds are values of the format."""
     lowest, highest = words.number("clamp to", low), words.number("clamp from", high)
     if low >= 0:

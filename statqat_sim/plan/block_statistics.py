@@ -15,7 +15,7 @@ LOWEST: Final = "lowest"
 HIGHEST: Final = "highest"
 
 LAST_INDEX: Final = (1 << 30) - 1
-"""Of an element in a block whose `peak` is found."""
+"""The largest index of an element in a block with a `peak` statistic."""
 
 
 def amax(of: str, *, finite: bool) -> Statistic:
@@ -36,12 +36,12 @@ def peak(of: str) -> Statistic:
 
 
 def highest(of: str) -> Statistic:
-    """The largest finite element, ordered."""
+    """The largest finite element, as an ordered key."""
     return _extreme(HIGHEST, of, 0)
 
 
 def lowest(of: str) -> Statistic:
-    """The smallest finite element, in inverse order."""
+    """The smallest finite element, as an inverted ordered key."""
     return _extreme(LOWEST, of, WORD)
 
 
@@ -54,7 +54,7 @@ def _extreme(name: str, of: str, inverse: int) -> Statistic:
 
 
 def peak_value(amax: Word, peak: Word) -> Word:
-    """The float32 that `peak` is about."""
+    """The signed float32 of the element that `peak` identifies."""
     return amax | (peak << 31)
 
 

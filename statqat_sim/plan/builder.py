@@ -24,7 +24,7 @@ class Builder:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Parameters made inside carry this name before their own: they are another part's."""
+        """Prefix the names of parameters and tables made inside with this name, so that parts do not clash."""
         outer, self._scope = self._scope, f"{self._scope}{name}: "
         try:
             yield

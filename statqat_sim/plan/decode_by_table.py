@@ -40,7 +40,7 @@ def float32_words(element: Element | ListedElement) -> list[int]:
 
 
 def _values(element: Element | ListedElement) -> list[float]:
-    """By code. A NaN of a float has its code's sign, unless the sign makes it one."""
+    """Values by code. A float's NaN has its code's sign, unless -0 is the NaN."""
     if isinstance(element, ListedElement):
         return list(element.values_by_code)
     values = [element.value(code) for code in range(1 << element.bits)]

@@ -33,12 +33,12 @@ from statqat_sim.spec.encode import (
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
 
 CODE_MASK: Final = 0xFFFF
-"""Of the codes that the FPU's sums hold."""
+"""The code bits in the low half of the FPU's sum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """What a rounded magnitude is told in: codes, or the float32 words that they decode to."""
+    """The output domain of rounding: codes, or the float32 bit patterns they decode to."""
 
     element: FloatElement
     values: bool
@@ -121,8 +121,8 @@ def has_value_shortcut(layout: Layout, element: FloatElement, policy: EncodePoli
 def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
     """Add a float whose step is the target's step here: the FPU rounds. The sum's low bits count steps.
 
-    The float added has so many steps too many that the binade's own bits, shifted into place, make the sum's low bits
-    the code.
+    The added float is offset such that adding the binade's exponent field, shifted into place, makes the sum's low
+    bits the code.
     """
     element, magnitude = domain.element, source.magnitude
     builder, coarser = magnitude.builder, MANTISSA_BITS - element.mantissa_bits
@@ -140,7 +140,7 @@ def _magic(source: Source, domain: Domain, policy: EncodePolicy) -> Word:
 
 
 def _saturates_exactly(source: Source, element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether clamping the input to the largest value is all that overflow takes, Inf included."""
+    """Whether clamping the input to the largest value handles overflow completely, Inf included."""
     representable = source.layout.floor_magnitude(Fraction(element.highest))
     exact = representable < source.layout.infinity - 1 and element.mantissa_bits <= MANTISSA_BITS
     follows = policy.inf_input in (InfInput.OVERFLOW, InfInput.SATURATE)

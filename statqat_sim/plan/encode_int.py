@@ -57,7 +57,7 @@ def _magic(source: Source, last: Callable[[bool], int], element: IntElement, pol
 
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
-    """|x|·2^fraction_bits, rounded to an integer; its low 32 bits. Of one beyond 32 bits only where it wraps."""
+    """|x|·2^fraction_bits rounded to an integer: its low 32 bits. Integers beyond 32 bits are valid only under wrap."""
     found = significand(source, source.layout.emin)
     place = source.sign.builder.param("place of step", LIFT + TOP - element.fraction_bits)
     if policy.overflow is Overflow.WRAP:

@@ -75,7 +75,7 @@ FLOAT64: Final = Layout(11, 52)
 ALIGNED_FLOAT16: Final = Layout(FLOAT16.exponent_bits, FLOAT32.mantissa_bits)
 """A float16 whose mantissa is where float32's is: a float32 of 2^(15 - 127) times the value, but for Inf and NaN."""
 
-# Of float32, the layout that most plans compute in.
+# Constants of float32, the layout that most plans compute in.
 SIGN: Final = 0x8000_0000
 MAGNITUDE: Final = 0x7FFF_FFFF
 INFINITY: Final = 0x7F80_0000

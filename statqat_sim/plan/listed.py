@@ -34,7 +34,7 @@ def encode_listed(source: Source, element: ListedElement, policy: EncodePolicy) 
 
 
 def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
-    """Whether `round_to_level` may be used: values few enough to be selected, and no NaN told by its code."""
+    """Whether `round_to_level` may be used: few enough values to select among, and no NaN code of the user's."""
     return element.bits <= SMALL_TABLE_BITS and isinstance(policy.nan_input, NanInput)
 
 
@@ -43,30 +43,32 @@ def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy)
     return _encode(source, element, policy, float32_words(element).__getitem__)
 
 
-def _encode(source: Source, element: ListedElement, policy: EncodePolicy, told: Callable[[int], int]) -> Word:
-    """A code, or what `told` makes of it."""
+def _encode(source: Source, element: ListedElement, policy: EncodePolicy, result_of: Callable[[int], int]) -> Word:
+    """The code of the input, mapped through `result_of` (identity, or decode)."""
     builder = source.sign.builder
     keys, codes = steps(element, policy, source.layout)
-    result = search(key_of(source), keys, [told(code) for code in codes])
+    result = search(key_of(source), keys, [result_of(code) for code in codes])
 
     def nan_if(condition: Word, otherwise: Word) -> Word:
-        return condition.where(builder.param("NaN", told(_special(element, Overflow.NAN, negative=False))), otherwise)
+        return condition.where(
+            builder.param("NaN", result_of(_special(element, Overflow.NAN, negative=False))), otherwise
+        )
 
     at_infinity = {negative: _infinite(element, policy, negative) for negative in source.signs}
     if any(code != codes[0 if negative else -1] for negative, code in at_infinity.items()):
-        instead = source.per_sign("for Inf", lambda negative: told(at_infinity[negative]))
+        instead = source.per_sign("for Inf", lambda negative: result_of(at_infinity[negative]))
         result = source.is_infinite.where(instead, result)
     if policy.zero_input is ZeroInput.NAN:
         result = nan_if(source.nonzero.eq(0), result)
     if source.below_zero is not None and policy.negative_input is NegativeInput.NAN:
         result = nan_if(source.below_zero, result)
     elif source.below_zero is not None:
-        smallest = builder.param("smallest", told(element.level_code(element.lowest)))
+        smallest = builder.param("smallest", result_of(element.level_code(element.lowest)))
         result = source.below_zero.where(smallest, result)
     if policy.nan_input is NanInput.NAN:
         return nan_if(source.is_nan, result)
     instead_of_nan = element.zero_code if policy.nan_input is NanInput.ZERO else element.level_code(element.highest)
-    return nan_instead(result, source, element, policy, told(instead_of_nan))
+    return nan_instead(result, source, element, policy, result_of(instead_of_nan))
 
 
 def _infinite(element: ListedElement, policy: EncodePolicy, negative: bool) -> int:
@@ -105,7 +107,7 @@ def fits_float32(element: ListedElement, policy: EncodePolicy) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A value that inputs become; of the successors beyond either end, the special code they stand for."""
+    """A value that inputs round to; for a successor beyond either end, `code` is its special code."""
 
     value: float
     code: int
@@ -118,7 +120,7 @@ def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple
     levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)
     zero = next((index for index, level in enumerate(levels) if level.value == 0), None)
     first = zero if zero is not None and _is_symmetric(levels, policy) else 0
-    keys = [_first_key(*_turn(element, policy, *pair), layout, sign) for pair in pairwise(levels[first:])]
+    keys = [_first_key(*_threshold(element, policy, *pair), layout, sign) for pair in pairwise(levels[first:])]
     if first:  # magnitudes below m, and those from m on, are parted by the keys sign + m and sign - m
         keys = [2 * sign - key for key in reversed(keys)] + keys
     codes = [level.code for level in levels]
@@ -134,7 +136,7 @@ def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple
 
 
 def _is_symmetric(levels: list[_Level], policy: EncodePolicy) -> bool:
-    """Whether the levels of both signs part at the same magnitudes."""
+    """Whether the levels of both signs have the same thresholds."""
     directed = (Rounding.NEAREST_UP, Rounding.TOWARD_POSITIVE, Rounding.TOWARD_NEGATIVE)
     mirrored = zip(levels, reversed(levels), strict=True)
     return policy.rounding not in directed and all((a.value, a.odd) == (-b.value, b.odd) for a, b in mirrored)
@@ -159,8 +161,8 @@ def _beyond(element: ListedElement, policy: EncodePolicy, negative: bool) -> _Le
     return _Level(value, _special(element, policy.overflow, negative), odd=False)
 
 
-def _turn(element: ListedElement, policy: EncodePolicy, low: _Level, high: _Level) -> tuple[Fraction, bool]:
-    """Where the real line passes from one level to the next, and whether that value itself does."""
+def _threshold(element: ListedElement, policy: EncodePolicy, low: _Level, high: _Level) -> tuple[Fraction, bool]:
+    """The threshold between two levels, and whether the threshold itself rounds up."""
     if policy.underflow is Underflow.MIN and 0.0 in (low.value, high.value):
         return Fraction(0), high.value == 0
     below, above, mode = Fraction(low.value), Fraction(high.value), policy.rounding
@@ -174,7 +176,7 @@ def _turn(element: ListedElement, policy: EncodePolicy, low: _Level, high: _Leve
 
 
 def _rational(tie: Tie) -> Fraction:
-    """A rational that every float64 is below, at, or above as it is of the tie."""
+    """A rational that compares with every float64 as the tie does."""
     if not tie.squared:
         return tie.value
     places = 2 * FLOAT64.mantissa_bits - floor_log2(tie.value) // 2

@@ -1,4 +1,4 @@
-"""Formats -> plans. One plan for each thing that is done with a format."""
+"""Formats -> plans, one for each purpose."""
 
 from __future__ import annotations
 

@@ -8,15 +8,15 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
-from statqat_sim.plan.block_divisor import OF_ZERO, alive, quotient
+from statqat_sim.plan.block_divisor import OF_ZERO, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code, stored_as
 from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
-from statqat_sim.plan.block_scale import Outer, Reads, canonical, is_nan
+from statqat_sim.plan.block_scale import OuterScales, PlanWriter, canonical, is_nan
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.lower import Encoder, Lowering, code_storage, drawn
 from statqat_sim.plan.program import CodecPlan, Storage
-from statqat_sim.plan.scale_rules import LEAST, power_of_two
+from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, power_of_two
 from statqat_sim.plan.source import Real
 from statqat_sim.spec.block import BlockFormat, Offset, OffsetKind
 from statqat_sim.spec.encode import Overflow
@@ -26,13 +26,13 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Combine, Quotient, ScaleLevel
 
 OFFSET: Final = "offset word"
-"""What is added to an element's value, or taken from it in steps of the scale."""
+"""The minimum that is added to a value, or the zero-point that is subtracted in steps of the scale."""
 
 MINIMUM: Final = "minimum"
-"""What an offset stores: the lowest element, in the offset's sign."""
+"""The value that an offset stores: the lowest element, times the offset's sign."""
 
 CENTRE: Final = "centre"
-"""What is taken from an element before it is divided."""
+"""The value subtracted from an element before it is divided."""
 
 
 @lru_cache(maxsize=256)
@@ -55,18 +55,18 @@ def lower_block(format: BlockFormat, lowering: Lowering = Lowering.FASTEST) -> B
     )
 
 
-def _add_offset(format: BlockFormat, offset: Offset, outer: Outer, out: Stages) -> None:
+def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: Stages) -> None:
     """The stages that find and store an offset. Definition 27."""
     block = format.scales[-1].block
     if offset.kind is OffsetKind.ZERO_POINT:
         assert offset.format is not None
-        words, name = Reads(), out.keep(offset.format, block)
+        words, name = PlanWriter(), out.keep(offset.format, block)
         code, point = _zero_point(words, format, offset.format, outer, out.lowering)
         out.add(block, (), (words, {name: code, OFFSET: point}))
         return
     (level,) = offset.scales
     negative = SIGN if offset.sign < 0 else 0
-    words = Reads()
+    words = PlanWriter()
     minimum = words[LOWEST_ELEMENT].fadd(words.number("zero", 0.0)) ^ negative
     if isinstance(level.format, NumberFormat):
         name = out.keep(level.format, block)
@@ -75,7 +75,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: Outer, out: Stages) 
     else:
         out.add(block, (), (words, {MINIMUM: minimum}))
         chain = Levels(level.format, MINIMUM, out, block).lower()
-        words, name = Reads(), out.keep(level.format.element, block)
+        words, name = PlanWriter(), out.keep(level.format.element, block)
         code, value = nested_code(words, MINIMUM, level.format, chain, out.lowering)
     added = value ^ negative
     centre = words[LOWEST_ELEMENT] if format.anchor.quotient is Quotient.UNROUNDED else added
@@ -83,7 +83,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: Outer, out: Stages) 
 
 
 def _zero_point(
-    words: Reads, format: BlockFormat, stored: NumberFormat, outer: Outer, lowering: Lowering
+    words: PlanWriter, format: BlockFormat, stored: NumberFormat, outer: OuterScales, lowering: Lowering
 ) -> tuple[Word, Word]:
     """The code and value of Z = RNE(v_min - low / S), clamped; without S that of low / S = 0."""
     scale = words[str(outer.product)]
@@ -98,33 +98,33 @@ class _Elements:
     """The plans of a format's elements; they read the words of the innermost blocks."""
 
     format: BlockFormat
-    outer: Outer
+    outer: OuterScales
     lowering: Lowering
 
     def encode(self) -> CodecPlan:
-        words, format = Reads(), self.format.element
-        scaled = alive(words, self._scaled(words), self.outer)
+        words, format = PlanWriter(), self.format.element
+        scaled = zero_if_nan_scale(words, self._scaled(words), self.outer)
         dead = self._dead(words)
         code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
 
     def fake_quantize(self) -> CodecPlan:
-        words = Reads()
+        words = PlanWriter()
         scaled = self._scaled(words)
         if not self._forgives_nan:
-            scaled = alive(words, scaled, self.outer)
+            scaled = zero_if_nan_scale(words, scaled, self.outer)
         product = words[str(self.outer.product)]
         value = self._encoder(words).round_trip(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
     def decode(self) -> CodecPlan:
-        words = Reads()
+        words = PlanWriter()
         code = words.builder.input(CODES, code_storage(self.format.element))
         product = words[str(self.outer.product)]
         value = decoded_in(words, "element", code, self.format.element)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
-    def _dead(self, words: Reads) -> Word | None:
+    def _dead(self, words: PlanWriter) -> Word | None:
         """Whether an element's code is 0 whatever it is; None where code 0 is that of the value 0 anyway."""
         element = self.format.element.element
         if element.has_zero and element.zero_code == 0:
@@ -144,11 +144,11 @@ class _Elements:
             and format.encode.overflow is Overflow.SATURATE
         )
 
-    def _encoder(self, words: Reads) -> Encoder:
+    def _encoder(self, words: PlanWriter) -> Encoder:
         policy = element_policy(self.format)
         return Encoder(self.format.element.element, policy, self.lowering, drawn(words.builder, policy))
 
-    def _scaled(self, words: Reads) -> Word:
+    def _scaled(self, words: PlanWriter) -> Word:
         x, offset = words[ELEMENTS], self.format.offset
         if offset is not None and offset.kind is OffsetKind.MINIMUM:
             x = x.fsub(words[CENTRE])
@@ -157,7 +157,7 @@ class _Elements:
             return scaled.fadd(words[OFFSET])
         return scaled
 
-    def _unscaled(self, words: Reads, value: Word, product: Word) -> Word:
+    def _unscaled(self, words: PlanWriter, value: Word, product: Word) -> Word:
         match self.format.offset:
             case None:
                 return value.fmul(product)
@@ -168,7 +168,7 @@ class _Elements:
 
 def _decoding(format: BlockFormat, product: str) -> Stage:
     """From what is stored to the words that elements are decoded with."""
-    words, names = Reads(), iter([stored.name for stored in format.stored])
+    words, names = PlanWriter(), iter([stored.name for stored in format.stored])
     results = {product: _product(words, format, names)}
     match format.offset:
         case Offset(kind=OffsetKind.ZERO_POINT, format=NumberFormat() as points):
@@ -180,8 +180,8 @@ def _decoding(format: BlockFormat, product: str) -> Stage:
     return Stage(format.scales[-1].block, (), (plan,), tuple(results))
 
 
-def _product(words: Reads, format: BlockFormat, names: Iterator[str]) -> Word:
-    """Of all scales of a format, outermost first."""
+def _product(words: PlanWriter, format: BlockFormat, names: Iterator[str]) -> Word:
+    """The product of all scales of a format, outermost first."""
     product: Word | None = None
     for level in format.scales:
         value = _level_value(words, level, names)
@@ -190,7 +190,7 @@ def _product(words: Reads, format: BlockFormat, names: Iterator[str]) -> Word:
     return product
 
 
-def _level_value(words: Reads, level: ScaleLevel, names: Iterator[str]) -> Word:
+def _level_value(words: PlanWriter, level: ScaleLevel, names: Iterator[str]) -> Word:
     """The scale of one level: a factor, a power of two, or an element of a block format."""
     if isinstance(level.format, BlockFormat):
         inner = _product(words, level.format, names)
@@ -200,7 +200,7 @@ def _level_value(words: Reads, level: ScaleLevel, names: Iterator[str]) -> Word:
     return _shifted(words[next(names)], level)
 
 
-def _value(words: Reads, name: str, format: NumberFormat) -> Word:
+def _value(words: PlanWriter, name: str, format: NumberFormat) -> Word:
     return decoded_in(words, name, words[name], format)
 
 
@@ -208,12 +208,12 @@ def _shifted(code: Word, level: ScaleLevel) -> Word:
     """The power of two that an exponent of this level stands for."""
     exponent = code & ((1 << level.format.bits) - 1)
     adds = level.combine is Combine.EXPONENT_ADD
-    return power_of_two(exponent + LEAST if adds else code.builder.const(LEAST) - exponent)
+    return power_of_two(exponent + EXPONENT_OFFSET if adds else code.builder.const(EXPONENT_OFFSET) - exponent)
 
 
 @lru_cache(maxsize=256)
 def factors(format: BlockFormat) -> tuple[CodecPlan, ...]:
-    """What each array of scales stands for, outermost first: codes -> float32."""
+    """The plan that decodes each array of scales, outermost first: codes -> float32."""
     return tuple(_factors(format))
 
 
@@ -221,7 +221,7 @@ def _factors(format: BlockFormat) -> Iterator[CodecPlan]:
     for level in format.scales:
         if isinstance(level.format, BlockFormat):
             yield from _factors(level.format)
-        words = Reads()
+        words = PlanWriter()
         stored = level.format.element if isinstance(level.format, BlockFormat) else level.format
         code = words.builder.input(CODES, stored_as(stored))
         value = decoded_in(words, "scale", code, stored) if level.multiplies else _shifted(code, level)

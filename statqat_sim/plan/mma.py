@@ -43,13 +43,13 @@ MODES: Final = (
     Rounding.NEAREST_UP,
     Rounding.TO_ODD,
 )
-"""Kernels know a mode by its place here."""
+"""Kernels receive the index of a mode into this tuple."""
 
 CUTS: Final = MODES[:4]
 """The modes that are one instruction on a processor."""
 
 ENTERS: Final = (Enter.TERM, Enter.JOIN, Enter.LAST, Enter.NONE, Enter.FIRST)
-"""Kernels know by its place here where C enters."""
+"""Kernels receive the index of the point where C enters into this tuple."""
 
 FLOAT64_BITS: Final = 53
 FLOAT32_BITS: Final = 24
@@ -62,8 +62,8 @@ IN_FLOAT64: Final = (
     "allowed with scales, or where C joins: terms cut by themselves, toward an integer or to even, "
     "and sums of up to 53 bits"
 )
-FAR: Final = -1000
-"""In place of an exponent: below all that occur."""
+BELOW_ALL_EXPONENTS: Final = -1000
+"""A sentinel exponent below every real one."""
 
 
 class Unit(StrEnum):
@@ -80,12 +80,12 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """What a unit sees of an operand's values."""
+    """The numeric view that a dot-product unit has of one operand."""
 
     precision: int
     """Significant bits."""
     emin: int
-    """The exponent of subnormals, FAR where there are none."""
+    """The exponent of subnormals, `BELOW_ALL_EXPONENTS` where there are none."""
     emax: int
     least: float
     """Magnitudes below it count as zero."""
@@ -117,7 +117,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Of aligned sums."""
+    """How the terms of a sum are aligned before they are added."""
 
     fraction_bits: int
     mode: int
@@ -127,7 +127,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """How C joins a sum that is there already."""
+    """How C is added to a finished sum of products."""
 
     dot_bits: int
     c_bits: int
@@ -161,7 +161,7 @@ class MmaPlan:
     group_bits: int = 0
     """How many bits the exact sum of a group's products takes."""
     block: int | None = None
-    scale_emin: int = FAR
+    scale_emin: int = BELOW_ALL_EXPONENTS
     """The exponent of subnormal scales."""
     product_limit: int | None = None
     bits: int = 32
@@ -169,7 +169,7 @@ class MmaPlan:
 
     @property
     def enter_number(self) -> int:
-        """How kernels know where C enters."""
+        """The index into `ENTERS` that kernels receive."""
         return ENTERS.index(self.enter)
 
     @property
@@ -226,7 +226,7 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
         group=dot.group,
         group_bits=_group_bits(dot.group, *factors[:2]) if dot.group > 1 else 0,
         block=scale.block if scale else None,
-        scale_emin=_factor(scale.format, Special()).emin if scale else FAR,
+        scale_emin=_factor(scale.format, Special()).emin if scale else BELOW_ALL_EXPONENTS,
         product_limit=instruction.special.product_limit,
     )
 
@@ -245,7 +245,7 @@ def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, Opera
         raise UnsupportedError(f"{instruction}: {told}; allowed: sums that int64 holds")
     if d.encoding is not Encoding.TWOS_COMPLEMENT:
         raise UnsupportedError(f"{instruction}: D is {d.encoding}; allowed: {Encoding.TWOS_COMPLEMENT}")
-    nothing = Factor(1, FAR, 0, 0.0, False)
+    nothing = Factor(1, BELOW_ALL_EXPONENTS, 0, 0.0, False)
     result = Result(0, 0, 0, math.inf, saturates, True, False, 0.0)
     return MmaPlan(Unit.INTEGER, step, 1, None, enter, nothing, nothing, nothing, result, 0, bits=d.bits)
 
@@ -261,7 +261,7 @@ def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:
 
 
 def _factor(operand: OperandFormat, special: Special) -> Factor:
-    """Of float elements by their fields; of others by their values, which have no exponent field."""
+    """A float element is described by its fields; other kinds, which have no exponent field, by their values."""
     flush, is_positive = special.flush in (Flush.INPUTS, Flush.BOTH), special.flushed is Flushed.POSITIVE
     if isinstance(operand, Float64):
         return Factor(FLOAT64_BITS, -1022, 1023, 0.0, False)
@@ -274,7 +274,7 @@ def _factor(operand: OperandFormat, special: Special) -> Factor:
         return found
     if operand.bits > FLOAT32_BITS - 8:
         raise UnsupportedError(f"{operand.name}: kind {element.kind} of {operand.bits} bits; allowed: up to 16 bits")
-    return Factor(FLOAT32_BITS, FAR, FLOAT32_EMAX, 0.0, False)
+    return Factor(FLOAT32_BITS, BELOW_ALL_EXPONENTS, FLOAT32_EMAX, 0.0, False)
 
 
 def _emax(element: FloatElement) -> int:
@@ -353,17 +353,17 @@ def _check_groups(instruction: Instruction, dot: Dot, aligned: Aligned, a: Facto
 
 
 def _largest(factor: Factor) -> Fraction:
-    """More than any magnitude."""
+    """A power of two above every magnitude."""
     return Fraction(2) ** (factor.emax + 1)
 
 
 def _group_bits(group: int, a: Factor, b: Factor) -> int:
-    """From the last bit of the least product to the first of a group's greatest sum."""
+    """Bits from the last bit of the smallest product to the first bit of a group's largest sum."""
     return a.emax + b.emax + 2 + (group - 1).bit_length() - (a.lowest + b.lowest)
 
 
 def _largest_term(a: Factor, b: Factor, fraction_bits: int) -> int:
-    """In units: a product is below 4, in steps that only the factors' bits set."""
+    """The largest term in units of the alignment: a product is below 4, and a multiple of its factors' last bits."""
     significands = ((1 << a.precision) - 1) * ((1 << b.precision) - 1)
     shift = fraction_bits - (a.precision - 1) - (b.precision - 1)
     return significands << shift if shift >= 0 else (significands >> -shift) + 1

@@ -130,7 +130,7 @@ class PlanShape:
         return hash(self._key)
 
     def reads_small_table(self, step: Step) -> bool:
-        """Whether a step's shape alone tells that it reads one of the first 16 words of a table, which has as many."""
+        """Whether a step reads a table at an index masked to 0..15, visible from the shape alone."""
         if step.op is not Op.TABLE:
             return False
         index = self.steps[step.args[0]]

@@ -1,4 +1,4 @@
-"""Reductions: what a whole array, or each row of it, comes down to. Results are integers, the same in any order."""
+"""Order-independent integer reductions (extremes, histogram) of an array or of each row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statqat_sim.plan.source import WORD_BITS, narrowed, read, widened
 
 SIGN_AND_EXPONENT: Final = 9
 MOST_MANTISSA_BITS: Final = 10
-"""Of a bin: beyond that its counts leave the caches."""
+"""Mantissa bits of a histogram's bins; with more the counts do not fit the caches."""
 
 
 class Reducer(StrEnum):
@@ -50,21 +50,21 @@ class ReductionPlan:
 
     @property
     def storage(self) -> Storage:
-        """Of the array that is reduced."""
+        """The dtype of the array that is reduced."""
         storage = self.element.shape.streams[0].storage
         assert isinstance(storage, Storage), storage
         return storage
 
     @property
     def width(self) -> int:
-        """Numbers that each row comes down to: its maxima, or the bins of a histogram."""
+        """The results per row: its maxima, or the bins of a histogram."""
         if self.reducer is Reducer.HISTOGRAM:
             return self.bins
         return len(self.element.shape.outputs) // (2 if self.in_pairs else 1)
 
     @property
     def bins(self) -> int:
-        """Of a histogram."""
+        """The number of a histogram's bins."""
         return 1 << self.bin_bits
 
     @property

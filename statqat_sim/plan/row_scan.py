@@ -1,4 +1,4 @@
-"""The best scale of each row of an array, by a scan of the row's log-histogram that no memory but a cache sees."""
+"""The best scale of each row of an array, by a scan of the row's log-histogram, which stays in the cache."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 PER_OCTAVE: Final = 8
-"""Scales of the first grid."""
+"""Scales of the first grid per octave."""
 
 FINER: Final = (3, 3)
 """How many times finer each later grid is, to both sides of the best scale."""
 
 LEAST_RATIO: Final = 0.25
-"""Of the largest value at the least scale to the row's root mean square."""
+"""Ratio of the largest representable value at the smallest scale to the row's root mean square."""
 
 BEYOND_MINMAX: Final = 2.2
 """The largest scale, over MinMax's: floating point repeats itself with each octave."""

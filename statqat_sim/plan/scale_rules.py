@@ -17,8 +17,8 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Rule, ScaleLevel, Target
 
 SUBNORMAL_BITS: Final = 24
-LEAST: Final = 149
-"""The least exponent of a float32 is -149; exponents are counted from there."""
+EXPONENT_OFFSET: Final = 149
+"""Added to exponents so that they count from -149, that of the smallest float32 subnormal."""
 
 FRACTION: Final = FLOAT32.min_normal - 1
 
@@ -57,11 +57,11 @@ class Binade:
         return cls(exponent, normal & FRACTION)
 
 
-FAR: Final = 1 << 13
-"""More than any difference of exponents."""
+EXPONENT_CAP: Final = 1 << 13
+"""Above every difference of exponents."""
 
 BINADE_BIAS: Final = FLOAT32.bias + SUBNORMAL_BITS
-"""Of `Binade.exponent`."""
+"""The bias of `Binade.exponent`."""
 
 
 def power_of_two(steps: Word) -> Word:
@@ -76,7 +76,7 @@ def power_of_two_range(format: NumberFormat) -> tuple[int, int]:
     powers = power_range(format.element)
     if powers is None:
         raise UnsupportedError(f"{format.name}: it has no powers of two in a row, which a power-of-two rule gives")
-    return max(powers[0], -LEAST), min(powers[1], FLOAT32.bias)
+    return max(powers[0], -EXPONENT_OFFSET), min(powers[1], FLOAT32.bias)
 
 
 def power_of_two_rule(amax: Word, level: ScaleLevel, format: NumberFormat, element: NumberFormat) -> Word:
@@ -84,10 +84,10 @@ def power_of_two_rule(amax: Word, level: ScaleLevel, format: NumberFormat, eleme
     builder, binade = amax.builder, Binade.of(amax)
     is_rceil = level.rule is Rule.RCEIL
     target = exponent_of(element.max if is_rceil else target_value(level, element))
-    bounds = (bound + target + BINADE_BIAS + FAR for bound in power_of_two_range(format))
+    bounds = (bound + target + BINADE_BIAS + EXPONENT_CAP for bound in power_of_two_range(format))
     least, most = (builder.param(name, bound) for name, bound in zip(("least k", "most k"), bounds, strict=True))
-    exponent = (binade.exponent + FAR + _increment(binade.fraction, level, element)).max(least).min(most)
-    steps = exponent - builder.param("target's exponent", target + BINADE_BIAS + FAR - LEAST)
+    exponent = (binade.exponent + EXPONENT_CAP + _increment(binade.fraction, level, element)).max(least).min(most)
+    steps = exponent - builder.param("target's exponent", target + BINADE_BIAS + EXPONENT_CAP - EXPONENT_OFFSET)
     return power_of_two(steps)
 
 
@@ -119,8 +119,8 @@ def _mantissa_bits(element: NumberFormat) -> int:
 def exponent_step(amax: Word, outer: Word, level: ScaleLevel, element: NumberFormat, *, add: bool) -> Word:
     """±(e(amax) - e(T) - e(outer)), clamped to the codes of the level; 0 and Inf lie beyond all exponents."""
     magnitude, target = outer & MAGNITUDE, exponent_of(target_value(level, element))
-    inner = Binade.of(amax).exponent + (FAR - target)
-    finite = Binade.of(magnitude).exponent + FAR
-    outside = magnitude.where(magnitude.eq(INFINITY).where(4 * FAR, finite), 0)
+    inner = Binade.of(amax).exponent + (EXPONENT_CAP - target)
+    finite = Binade.of(magnitude).exponent + EXPONENT_CAP
+    outside = magnitude.where(magnitude.eq(INFINITY).where(4 * EXPONENT_CAP, finite), 0)
     difference = inner.above(outside) if add else outside.above(inner)
     return difference.min((1 << level.format.bits) - 1)

@@ -42,7 +42,7 @@ class Key:
 
 
 def key_of(source: Source) -> Key:
-    """The key of an input; of one below zero every bit is turned."""
+    """The key of an input; the bits of negative inputs are inverted."""
     ones = source.sign.builder.const(0) - source.negative
     high = (source.sign | source.magnitude) ^ (ones | SIGN)
     return Key(high, None if source.low is None else source.low ^ ones)
@@ -128,7 +128,7 @@ class Cells:
 
 
 def _cells(keys: list[int]) -> Cells | None:
-    """The largest cells that serve; None if thresholds lie too densely."""
+    """The largest cells with at most one threshold each; None if thresholds lie too densely."""
     turns = np.array(keys, np.int64)
     for shift in range(WORD_BITS - MIN_CELL_BITS, WORD_BITS - MAX_CELL_BITS - 1, -1):
         numbers = turns >> shift
@@ -159,7 +159,7 @@ def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Wo
 
 
 def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Integers, Integers, Integers]:
-    """Of every cell the place of its threshold, 0 without one, and the results below it and from it on."""
+    """For every cell: the offset of its threshold (0 if none), the result below it and the result from it on."""
     turns, outcomes, first = np.array(keys, np.int64), np.array(results, np.int64), cells.first_keys
     size = np.where((first >= SIGN - cells.near) & (first < SIGN + cells.near), 1, 1 << cells.shift)
     below = np.searchsorted(turns, first, side="right")

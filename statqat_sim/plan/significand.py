@@ -17,7 +17,7 @@ LIFT: Final = 4096 + 1074 + TOP
 """Added to exponents so that they stay positive: the largest bias of a format, and the smallest float64."""
 
 MOST_DROPPED: Final = 4 * WORD_BITS - 1
-"""Cutting off more leaves no other result."""
+"""Dropping more bits does not change the result."""
 
 ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
 """The float32 whose step is 1: 2^23."""
@@ -35,7 +35,7 @@ class Significand:
     low: Word
 
     def cut(self, drop: Word) -> LongCut:
-        """Without its `drop` lowest bits, of which there are at least 32."""
+        """The significand without its `drop` lowest bits; `drop` is at least 32."""
         return _cut(self._windows()[2:], (drop - WORD_BITS).min(MOST_DROPPED - WORD_BITS))
 
     def cut_wrapping(self, drop: Word) -> LongCut:

@@ -32,7 +32,7 @@ LAYOUTS: Final = {
     Storage.FLOAT32: FLOAT32,
     Storage.FLOAT64: FLOAT64,
 }
-"""What encoders read."""
+"""The layouts of the floats that encoders read."""
 
 WORD_BITS: Final = 32
 
@@ -139,7 +139,7 @@ class Source:
 
     @property
     def nonzero(self) -> Word:
-        """A word that is 0 for zero alone."""
+        """A word that is 0 only for zero."""
         return self.magnitude if self.low is None else self.magnitude | self.low
 
     @property

@@ -1,1 +1,1 @@
-"""What everything else is checked against: an exact oracle that sees specs alone, and the plans' interpreter."""
+"""The references for all tests: an exact oracle that reads only specs, and the interpreter of plans."""

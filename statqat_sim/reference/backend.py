@@ -1,4 +1,4 @@
-"""The interpreter as a backend: slow, and the definition of what the others must give."""
+"""The interpreter as a backend: slow; its results define those of all others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ReferenceReduction:
 
 
 class ReferenceBackend:
-    """Named only: `Codec(fmt, backend="reference")`."""
+    """Used only when named: `Codec(fmt, backend="reference")`."""
 
     name = "reference"
 

@@ -1,4 +1,4 @@
-"""The interpreter of block plans: numpy, stage by stage, and the definition of what the others must give."""
+"""The interpreter of block plans: numpy, stage by stage; its results define those of all other backends."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ReferenceBlockKernel:
     def _found(
         self, x: Array, geometry: Geometry, given: Array | None, weights: Array | None, seed: int, offset: int
     ) -> _Found:
-        """All that the stages find."""
+        """The results of all stages."""
         found = _Found(geometry, {ELEMENTS: _located(x, geometry, ELEMENT)})
         drawn = [s for s in self.plan.encode.shape.streams if s.name == RANDOM]
         if drawn:
@@ -94,7 +94,7 @@ class ReferenceBlockKernel:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What is known of an array's elements and blocks, by name."""
+    """The words of an array's elements and blocks computed so far, by name."""
 
     geometry: Geometry
     known: dict[str, Located] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class _Found:
         return Located(keys.max(axis=-1, initial=0), block)
 
     def choose(self, stage: Stage, fake_quantize: CodecPlan, weights: Array | None) -> None:
-        """Of a stage's candidates each block takes the one of least error, the first of equals."""
+        """Give each block the candidate of least error; the first one wins ties."""
         self.add(stage, self.results(stage.plans[0], stage.block))
         least = self._errors(stage.block, fake_quantize, weights)
         best = [self.known[name].words for name in stage.results]
@@ -193,7 +193,7 @@ def _kept(result: Located, stored: Stored, geometry: Geometry) -> Array:
 
 
 def _as_storage(result: Words, storage: Storage | Packed) -> Array:
-    """Words as the numbers that users see."""
+    """Words as an array of the storage's dtype."""
     return result.astype(f"u{storage.bits // 8}").view(storage.value if isinstance(storage, Storage) else np.uint8)
 
 

@@ -62,7 +62,7 @@ def _decoded_layers(format: BlockFormat, quantized: Quantized, shape: Shape) -> 
 
 
 def _array_count(format: NumberFormat | BlockFormat) -> int:
-    """How many arrays hold the scales of a level."""
+    """The number of arrays that hold the scales of a level."""
     if isinstance(format, NumberFormat):
         return 1
     return 1 + sum(_array_count(level.format) for level in format.scales)

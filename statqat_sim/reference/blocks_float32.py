@@ -1,7 +1,7 @@
 """Arithmetic of float32 numbers: each operation is exact, then rounded once (`fl` of the Definitions).
 
-A number is a `Fraction` that float32 holds, or a `Special`. NaN loses its sign in every operation: which one it has
-differs from machine to machine.
+A number is a `Fraction` that float32 holds, or a `Special`. NaN loses its sign in every operation: the
+sign differs between machines.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Layer:
 
 
 def anchor(format: BlockFormat) -> int:
-    """Which level is the innermost that multiplies."""
+    """The index of the innermost level that multiplies."""
     return max(i for i, level in enumerate(format.scales) if level.combine is Combine.MULTIPLY)
 
 
@@ -56,7 +56,7 @@ def scaling(format: BlockFormat, layers: tuple[Layer, ...], added: Added, elemen
 
 
 def outside(format: BlockFormat, outer: tuple[Layer, ...], element: Index) -> Outside:
-    """The levels around the block of an element, found before."""
+    """The outer levels, already computed, around the block of an element."""
     if not outer:
         return Outside()
     nearest = outer[-1]

@@ -1,4 +1,4 @@
-"""One block of a level: what decides on its scale, and in which order (22 to 24, 27, 30)."""
+"""One block of a level: what determines its scale, in order of precedence (22 to 24, 27, 30)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from statqat_sim.spec.scale import Combine, Nonfinite, Rule, ScaleLevel
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One block of a level, with what decides on its scale.
+    """One block of a level, with everything that determines its scale.
 
     `given` is the caller's scale; `extremes` are lo and hi of `rule: minmax`.
     """
@@ -91,7 +91,7 @@ def raw_scale(member: Member, element: NumberFormat) -> Number:
 
 
 def candidates(member: Member, element: NumberFormat) -> list[blocks_mse.Candidate]:
-    """Those of `rule: mse`."""
+    """The candidates of `rule: mse`."""
     block = [(x, member.weights[index]) for index, x in member.cells.items()]
     return blocks_mse.candidates(member.level, element, block, member.outside)
 

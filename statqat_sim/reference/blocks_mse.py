@@ -59,7 +59,7 @@ def _codes(level: ScaleLevel, element: NumberFormat, values: list[Fraction], out
 
 
 def default_offsets(level: ScaleLevel, element: NumberFormat) -> range:
-    """How far from the plain rule's code candidates lie by default."""
+    """Default distances of the candidates from the plain rule's code."""
     if not has_powers_of_two_only(number_format(level)):
         return range(-2, 6)
     return range(-1 if isinstance(element.element, IntElement) else 0, 2)

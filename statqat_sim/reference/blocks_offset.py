@@ -19,7 +19,7 @@ from statqat_sim.spec.encode import InfInput, NegativeInput, Overflow, Rounding,
 from statqat_sim.spec.number import NumberFormat
 
 MOST_EXACT = 1 << 24
-"""Integers up to here are float32 numbers."""
+"""Every integer up to this magnitude is exact in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Offsets:
 
 
 def added_to(element: Index, offsets: Offsets | None) -> Added:
-    """What is added to an element."""
+    """The offset of the element's block, if the format has offsets."""
     return offsets.at(element) if offsets else None
 
 

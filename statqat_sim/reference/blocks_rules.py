@@ -22,7 +22,7 @@ FLOAT32_POWERS = (-149, 127)
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What a block sees of the levels outside of it.
+    """The state of the levels outside of a block.
 
     `factors` are their decoded scales, outermost first; `target` and `amax` are those of the next one.
     """

@@ -1,4 +1,4 @@
-"""What is quantized: the elements as numbers, with the caller's scale and weights."""
+"""The input of the oracle: elements as exact numbers, with the caller's scale and weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from statqat_sim.spec.scale import Rule, ScaleLevel
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is quantized. A scalar counts as an array of one element."""
+    """The array to quantize. A scalar counts as an array of one element."""
 
     cells: Cells
     weights: dict[Index, Fraction]

@@ -1,4 +1,4 @@
-"""Dense codes in numpy, bit by bit: the definition of what the kernels' packing must give."""
+"""Dense codes in numpy, bit by bit: the reference for the kernels' packing."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def result_code(instruction: Instruction, a: Codes, b: Codes, c: int = 0) -> int
 
 
 def accumulated(instruction: Instruction, a: Codes, b: Codes, c: Value) -> Value:
-    """What C becomes when all products have been taken in, step by step."""
+    """The accumulator C after all products have been added, step by step."""
     dot, rounder = instruction.dot, Rounder.of(instruction)
     assert dot is not None
     terms = _products(instruction, a, b)
@@ -60,12 +60,12 @@ def accumulated(instruction: Instruction, a: Codes, b: Codes, c: Value) -> Value
 
 
 def _step_of(instruction: Instruction, dot: Dot, count: int) -> int:
-    """How many of so many products are summed at a time: what the unit could, of what one instruction has."""
+    """How many of `count` products are summed at a time: the unit's step, limited by the instruction's K."""
     return min(dot.step or max(count, 1), instruction.k or max(count, 1))
 
 
 def _products(instruction: Instruction, a: Codes, b: Codes) -> list[Term]:
-    """All products, and those of the zeros that fill the last instruction."""
+    """All products, including those of the zeros that pad the last instruction."""
     size, count = instruction.k or 1, len(a.codes)
     rounder = Rounder.of(instruction)
     x, y = ([value_of(side.format, code) for code in side.codes] for side in (a, b))
@@ -98,7 +98,7 @@ def _one(format: NumberFormat) -> int:
 
 
 def _scales(instruction: Instruction, a: Codes, b: Codes, first: int, step: int) -> list[Term]:
-    """Of each group of a step: the product of its scales."""
+    """The product of the scales of A and B, for each group of a step."""
     scale, dot = instruction.scale, instruction.dot
     if scale is None or scale.apply is not Apply.GROUP or dot is None:
         return []
@@ -196,7 +196,7 @@ class _Step:
 
 
 def _aligned(terms: list[Term], aligned: Aligned) -> tuple[Value, int | None]:
-    """The sum of what is left of the terms, and the exponent that they were brought to: None if all are zero."""
+    """The sum of the truncated terms, and the exponent they were aligned to: None if all are zero."""
     specials = total_of([term.value for term in terms])
     if specials.exact is None:
         return specials, None
@@ -214,7 +214,7 @@ def _aligned(terms: list[Term], aligned: Aligned) -> tuple[Value, int | None]:
 
 
 def _exponent(term: Term, aligned: Aligned) -> int | None:
-    """Of a term; zeros that count for nothing have none."""
+    """The exponent of a term; None for zeros that do not take part in the alignment."""
     if not term.is_zero:
         return term.exponent
     return aligned.zero_exponent if isinstance(aligned.zero_exponent, int) else None
@@ -233,7 +233,7 @@ def _grouped(terms: list[Term], scales: list[Term], group: int) -> list[Term]:
 
 
 def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
-    """Of integers: each step's sum wraps, or is clamped."""
+    """The integer result: each step's sum wraps, or is clamped."""
     x, y = ([_integer_of(side.format, code) for code in side.codes] for side in (a, b))
     products = [u * v for u, v in zip(x, y, strict=True)]
     products += [0] * (-len(products) % (instruction.k or 1))

@@ -1,4 +1,4 @@
-"""Numbers of matrix instructions: exact values with the exponents that units see."""
+"""Numbers of matrix instructions: exact values with the exponents that units use."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Value:
 
     @property
     def number(self) -> Number:
-        """As oracles of formats have it."""
+        """The number in the representation of the formats' oracle."""
         if self.is_nan:
             return Special.NAN
         if self.exact is None:
@@ -130,7 +130,7 @@ def added(x: Value, y: Value) -> Value:
 
 
 def total_of(values: list[Value]) -> Value:
-    """The exact sum: NaN of a NaN, or of Inf of both signs; -0 of nothing but -0."""
+    """The exact sum: NaN for a NaN or for Inf of both signs; -0 if every value is negative and the sum is zero."""
     signs = {value.negative for value in values if value.exact is None and not value.is_nan}
     if any(value.is_nan for value in values) or len(signs) > 1:
         return NAN

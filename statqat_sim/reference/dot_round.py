@@ -15,7 +15,7 @@ from statqat_sim.spec.floating import FloatElement
 
 @dataclass(frozen=True, slots=True)
 class Rounder:
-    """Rounds to a precision, as if exponents had no upper end, and then looks whether it is beyond."""
+    """Rounds to a precision as if exponents were unbounded above, then checks for overflow."""
 
     to: Layout
     stored: Layout
@@ -39,7 +39,7 @@ class Rounder:
         return self.stored.emin
 
     def flushed_input(self, value: Value) -> Value:
-        """C of a step."""
+        """An input of a step; a subnormal becomes zero if the unit flushes inputs."""
         return value.flushed(self.special.flushed) if self.flushes_inputs else value
 
     def rounded_term(self, term: Term) -> Value:
@@ -47,7 +47,7 @@ class Rounder:
         return self.rounded(term.value)
 
     def rounded(self, value: Value) -> Value:
-        """What D holds in place of an exact value."""
+        """The value of D for an exact value."""
         if value.exact is None:
             return value
         result = self._finite(value.exact) if value.exact else value.exact

@@ -1,4 +1,4 @@
-"""The living definition of every op: a plan executed by numpy, one line each."""
+"""The executable definition of every op: a plan executed by numpy, one line per op."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
         streams: one array of unsigned integers for each of its streams; they broadcast against each other.
 
     Returns:
-        The result words; of 8- and 16-bit results the value in a whole word. Several outputs lie along a last axis.
+        The result words, uint32; 8- and 16-bit results are zero-extended. Several outputs lie along a last axis.
     """
     shape = plan.shape
     tables = [np.frombuffer(table, "<u4") for table in plan.tables]

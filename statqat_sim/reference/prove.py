@@ -120,7 +120,7 @@ def _encoded(encode: Encoder, expected: _Expected) -> Iterator[tuple[int, Words]
 
 @dataclass(slots=True)
 class _Tally:
-    """What is found, block by block, in the order of the inputs' bits."""
+    """The results so far, block by block, in the order of the inputs' bits."""
 
     inputs: int = 0
     change_points: int = 0
@@ -129,7 +129,7 @@ class _Tally:
     last: int | None = None
 
     def add(self, first: int, codes: Words, counts: Words, steps: Words) -> None:
-        """A block's codes, and what they must be: each of `steps` for so many inputs."""
+        """Compare a block's codes with the expected ones: `steps[i]` repeated `counts[i]` times."""
         right = np.repeat(steps, counts)
         if not np.array_equal(codes, right):
             self._add_wrong(first, codes, right)

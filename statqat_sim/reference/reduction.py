@@ -1,4 +1,4 @@
-"""Reductions executed by numpy: the definition of what the kernels must give."""
+"""Reductions executed by numpy: the reference for the kernels."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from statqat_sim.spec.encode import EncodePolicy, Rounding
 
 
 def rounded(target: Grid, policy: EncodePolicy, x: Fraction, low: int, high: int, random: int | None = None) -> int:
-    """The rank that x becomes, which lies between the values of two neighbouring ranks or is that of both."""
+    """The rank that x rounds to: one of its neighbouring ranks `low` and `high`, which are equal if x is a value."""
     if policy.rounding.is_stochastic:
         random = _checked(random, policy.random_bits)
         return low if low == high else _drawn(target, policy, x, low, high, random)

@@ -1,4 +1,4 @@
-"""What the interpreter reads: arrays as words, and the random bits of elements."""
+"""Inputs of the interpreter: arrays as words, and the random bits of elements."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""YAML text -> frozen, validated values. Nothing here computes with arrays."""
+"""YAML text -> frozen, validated values. No array computations."""

@@ -44,7 +44,7 @@ class Run:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names, each once."""
+        """Names of the fields, each once."""
         return tuple(dict.fromkeys(piece.field for piece in self.pieces))
 
 
@@ -61,7 +61,7 @@ class BlockMap:
 
     @cached_property
     def elements(self) -> int:
-        """Of a block."""
+        """The number of elements of a block."""
         return self.counts["elements"]
 
     @cached_property
@@ -79,7 +79,7 @@ class BlockMap:
 
     @property
     def bits_per_element(self) -> float:
-        """All that is stored, by the elements."""
+        """Stored bits of a block divided by its elements."""
         return BYTE * self.size / self.elements
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class BlockMap:
 
 
 def told(fields: Fields) -> str:
-    """For people: what a block is made of."""
+    """The fields of a block as text, for messages."""
     return ", ".join(f"{name} of {bits} bits{_shared(block)}" for name, (bits, block) in fields.items())
 
 

@@ -15,7 +15,7 @@ from statqat_sim.spec.scale import Block, Rule, ScaleLevel, Whole
 
 MAX_LEVELS: Final = 4
 MAX_ZERO_POINT_BITS: Final = 24
-"""Every such integer is exact in float32."""
+"""Integers of up to this many bits are exact in float32."""
 
 
 def resolved(element: NumberFormat, levels: Sequence[ScaleLevel]) -> tuple[ScaleLevel, ...]:

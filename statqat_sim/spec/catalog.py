@@ -34,7 +34,7 @@ ACCELERATOR_KEYS = frozenset({"instructions", "conversions"})
 Kind: TypeAlias = Literal["number", "block"]
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})
-"""What people ask for and no file can describe."""
+"""Names that users ask for but no file can describe."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _versions(files: Mapping[str, Path]) -> _Versions:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """What changes when a file does."""
+    """A file's modification time and size: they change when the file does."""
     try:
         status = path.stat()
     except OSError:

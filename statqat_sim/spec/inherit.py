@@ -15,7 +15,7 @@ INHERITED = {
     "extends": ("title", "source", "element", "encode", "scales", "offset", "pack"),
     "element": ("element", "encode"),
 }
-"""What the format that a key names bequeaths."""
+"""The parts inherited from the format that a key names."""
 
 MAX_GENERATIONS = 16
 

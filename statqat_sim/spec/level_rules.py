@@ -30,7 +30,7 @@ USELESS_WITH: Final[Mapping[Rule, frozenset[str]]] = {
     Rule.GIVEN: frozenset({"target", "rounding", "clamp", "underflow", "all_zero", "quotient", "order", "candidates"}),
     Rule.ABSMAX: frozenset({"candidates"}),
 }
-"""By rule; the other powers of two are like floor, and signed_absmax is like absmax."""
+"""Useless keys by rule; other power-of-two rules are like floor, and signed_absmax is like absmax."""
 
 USELESS_FOR_NESTED: Final = frozenset({"rounding", "clamp", "underflow"})
 USELESS_FOR_MICRO_EXPONENTS: Final = frozenset(
@@ -228,7 +228,7 @@ def _counts_from_zero(element: IntElement) -> bool:
 
 
 def _plain(value: float) -> str:
-    """As it was written, most likely."""
+    """A number as a user would write it: integers without a decimal point."""
     return str(int(value)) if value.is_integer() and abs(value) < 1 << 53 else repr(value)
 
 

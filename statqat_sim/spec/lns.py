@@ -14,7 +14,7 @@ from statqat_sim.spec.exponential import exp2
 from statqat_sim.spec.listed import ListedElement, Tie, TieDomain
 
 MAX_INTEGER_BITS = 10
-"""2^±1024 is where float64 ends."""
+"""float64 ranges up to 2^±1024."""
 
 
 class LnsElement(ListedElement):

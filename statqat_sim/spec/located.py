@@ -74,7 +74,7 @@ class Located:
         return self.value[step] if is_item else None
 
     def plain(self) -> Any:
-        """The value without its places."""
+        """The value as plain Python, without locations."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):

@@ -1,4 +1,4 @@
-"""Which values a format has: any given one, and powers of two."""
+"""Membership tests: whether a format has a given value, and which powers of two it has."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def read_part(node: Located, key: str, model: type[Validated], problems: list[Pr
 
 
 def is_mapping(node: Located, problems: list[Problem]) -> bool:
-    """Whether it is; otherwise that is a problem."""
+    """Whether the node is a mapping; if not, a problem is recorded."""
     if isinstance(node.value, dict):
         return True
     if node.value is not UNREADABLE:

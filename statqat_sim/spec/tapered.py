@@ -20,7 +20,7 @@ MAX_REGIMES = MAX_EXPONENT_BITS + 2
 """One for each width of exponent, and that of zero."""
 
 LEAST_EXPONENT = -1074
-"""Of the values of float64."""
+"""The exponent of float64's smallest subnormal."""
 
 
 class TaperedNan(StrEnum):
@@ -67,7 +67,7 @@ class Regime(Spec):
 
     @property
     def top_exponent(self) -> int:
-        """That of the largest value; the least normal value has the same, negative."""
+        """The exponent of the largest value; that of the smallest normal value is its negative."""
         return (1 << (self.exponent_bits or 0)) - 1
 
     def value(self, magnitude: int) -> float:

@@ -1,4 +1,4 @@
-"""Formats -> text: all that one means, written out, so that no catalog is needed to read it back."""
+"""Formats -> self-contained text: the full meaning, so that no catalog is needed to read it back."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _written(part: Spec) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what the two versions of YAML read differently, and writes what occurs twice twice."""
+    """Quotes text that YAML 1.1 and 1.2 read differently, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -13,7 +13,7 @@ from statqat_sim.spec.integer import Encoding, IntElement
 from statqat_sim.spec.number import NumberFormat
 
 FEWEST_STEPS = 2
-"""From the least integer to the greatest: with one, nothing can lie on both sides of zero."""
+"""The smallest allowed range, greatest minus least integer: below it, no values lie on both sides of zero."""
 
 ALLOWED = (
     f"kind int of 3 or more values, of up to {MAX_TABLE_BITS} bits, with fraction_bits: 0, overflow: saturate, "

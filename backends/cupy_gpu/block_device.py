@@ -15,7 +15,7 @@ from statqat_sim.backends.cupy_gpu.launcher import Argument, Launcher
 from statqat_sim.plan.program import CodecPlan
 
 MOST_BLOCKS: Final = 1 << 20
-"""Of a launch; their threads then take several units each."""
+"""The most blocks of a launch; with more work, each thread takes several units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Device:
     like: Any
 
     def launch(self, printed: Printed, threads: int, values: Mapping[str, Any]) -> None:
-        """Run a kernel on at least so many threads; not at all on none."""
+        """Run a kernel on at least this many threads; 0 launches nothing."""
         if threads == 0:
             return
         arguments = [self._argument(kind, values[name]) for name, kind in printed.takes]
@@ -53,7 +53,7 @@ class Device:
         return {"candidates": len(plans), "choices": self.launcher.constant(words or bytes(4), self.like)}
 
     def words(self, count: int) -> Any:
-        """Room for words."""
+        """An uninitialized array of at least one 32-bit word."""
         return self.launcher.words(max(count, 1), self.like)
 
     def doubles(self, count: int) -> Any:
@@ -65,5 +65,5 @@ class Device:
 
 @lru_cache(maxsize=1024)
 def _parameters(plan: CodecPlan, place: int) -> dict[str, np.uint32]:
-    """By name; nobody changes them."""
+    """A plan's parameters by argument name; shared, so never modified."""
     return {param_name(place, index): np.uint32(word) for index, word in enumerate(plan.params)}

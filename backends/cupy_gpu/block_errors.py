@@ -27,7 +27,7 @@ class ErrorsShape(NamedTuple):
     sources: tuple[Source, ...]
     trial: Trial
     site: Site
-    """Of the blocks, in elements."""
+    """The blocks, in elements."""
 
 
 @cache

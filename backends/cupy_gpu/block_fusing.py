@@ -27,10 +27,10 @@ from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.spec.scale import Block
 
 USUAL_UNITS: Final = 8
-"""Of a lane: two loads of 128 bits; a stage's plan runs once for all of them."""
+"""Preferred units per lane: two loads of 128 bits; a stage's plan runs once for all of them."""
 
 MOST_UNITS: Final = 32
-"""Of a lane: more registers would not hold them."""
+"""The most units per lane that fit its registers."""
 
 
 class Place(NamedTuple):
@@ -47,7 +47,7 @@ class Job:
     elements: Elements
     stages: tuple[Stage, ...]
     outside: tuple[tuple[str, Place], ...]
-    """Words that the caller brings, by name."""
+    """Words that the caller passes, by name."""
 
     plan: CodecPlan
     stored: tuple[Stored, ...] = ()
@@ -63,7 +63,7 @@ class Fused:
     """A group kernel that does the rest of a job when its first stages have been found."""
 
     first: int
-    """How many stages are found before."""
+    """The number of stages that earlier kernels compute."""
 
     shape: GroupShape
     plans: tuple[CodecPlan, ...]
@@ -114,7 +114,7 @@ def copy_map(one: Stored) -> GroupShape:
 
 
 def places_of(job: Job, count: int) -> dict[str, Place]:
-    """Where words lie that the caller brings, or that the first stages have found."""
+    """Storage and block of the words that the caller passes or the first `count` stages compute, by name."""
     places = dict(job.outside)
     for stage in job.stages[:count]:
         for name in (*(one.name for one in stage.statistics), *stage.results):

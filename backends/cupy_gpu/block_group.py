@@ -1,4 +1,4 @@
-"""The shape of a kernel that takes rows in groups: all that is printed of it, and shared by whatever has this shape."""
+"""The shape of a kernel that processes rows in groups: plans of one shape share the printed kernel."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Kept(NamedTuple):
 
 
 class Weighted(StrEnum):
-    """The place of an element that has a weight."""
+    """Which index of an element selects its weight."""
 
     ROW = "row"
     COLUMN = "column"
@@ -82,7 +82,7 @@ class GroupShape:
     stages: tuple[Inner, ...] = ()
     kept: tuple[Kept, ...] = ()
     plan: PlanShape | None = None
-    """From an element to what is written."""
+    """The plan from an element to its result."""
 
     numbers: frozenset[int] = frozenset()
     """Operations of it that never give NaN; see `steps.never_nan`."""
@@ -146,7 +146,7 @@ class GroupShape:
 
 
 def read_names(shape: GroupShape) -> list[str]:
-    """The words that a kernel reads before it has found them itself, in order."""
+    """Names of the words that a kernel reads from memory because it does not compute them, in order."""
     found = {INDEX, RANDOM} | ({shape.elements.name} if shape.elements else set())
     read: dict[str, None] = {}
 

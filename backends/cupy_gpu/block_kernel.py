@@ -121,7 +121,7 @@ class CudaBlockKernel:
         return codes
 
     def _known(self, x: Any, geometry: Geometry, given: Any) -> dict[str, Located]:
-        """What the caller brings."""
+        """The caller's arrays by stream name."""
         known = {ELEMENTS: Located(x, Place(Storage.FLOAT32, ELEMENT))}
         stage = given_stage(self.plan.stages)
         if stage is not None:
@@ -169,7 +169,7 @@ class CudaBlockKernel:
 
 
 def _run(run: Run, kernel: Fused, out: Any) -> None:
-    """All of a job."""
+    """Run all kernels of a job."""
     run.stages(kernel.first)
     run.finish(kernel, out)
     kept = {one.result for one in kernel.shape.kept}

@@ -24,7 +24,7 @@ class Held(NamedTuple):
 
 
 def words_of(each: int, storage: Storage | Packed) -> int:
-    """How many hold a lane's elements."""
+    """The number of 32-bit words that hold a lane's elements."""
     return -(-each * storage.bits // 32)
 
 

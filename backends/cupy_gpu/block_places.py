@@ -13,7 +13,7 @@ ELEMENT: Final[Block] = 1
 """An element is a block of its own."""
 
 WHOLE: Final = 0
-"""The size of a block that ends where its matrix does."""
+"""The block size that stands for the whole extent of the matrix."""
 
 
 class Site(NamedTuple):
@@ -71,7 +71,7 @@ def divided(count: str, size: int) -> str:
 
 
 def multiplied(count: str, size: int) -> str:
-    """C: so many parts of a size."""
+    """C: a count times a size."""
     return count if size == 1 else f"({count} * {size})"
 
 

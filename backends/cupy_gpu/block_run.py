@@ -21,7 +21,7 @@ from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.scale import Block
 
 ENOUGH_THREADS: Final = 1 << 17
-"""To add errors with."""
+"""Threads that suffice to add errors."""
 
 ALONE: Final = 32
 """Terms that one thread adds where there are blocks enough."""
@@ -171,7 +171,7 @@ class Run:
         return self._added(sums, shares)
 
     def _added(self, sums: Any, shares: _Shares) -> Any:
-        """One sum for each block."""
+        """Reduce the partial sums to one sum for each block."""
         spread = shares.spread
         while spread > 1:
             left = max(spread // FAN, 1)

@@ -28,7 +28,7 @@ class StatisticShape(NamedTuple):
     key: PlanShape
     sources: tuple[Source, ...]
     site: Site
-    """Of the blocks, in units."""
+    """The blocks, in units."""
 
 
 class Patches(NamedTuple):
@@ -63,7 +63,7 @@ class Patches(NamedTuple):
 
     @property
     def threads(self) -> int:
-        """Of one matrix."""
+        """Threads for one matrix."""
         return self.down * self.across * self.steps * self.parts * self.neighbours
 
 

@@ -89,7 +89,7 @@ def table_name(place: int, index: int) -> str:
 
 
 def c_type(storage: Storage | Packed) -> str:
-    """Of an array's elements, whose bits are read; dense codes are bytes."""
+    """The unsigned C type of an array's elements; dense codes are bytes."""
     return WORDS[storage.bits] if isinstance(storage, Storage) else "u8"
 
 

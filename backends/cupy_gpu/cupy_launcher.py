@@ -70,7 +70,7 @@ class CupyLauncher:
 
 
 def _uploaded(words: bytes) -> Any:
-    """An array that every stream may read from now on: the copy is waited for."""
+    """An array that every stream may read: the stream is synchronized after the copy."""
     array = cupy.asarray(np.frombuffer(words, np.uint32))
     cupy.cuda.get_current_stream().synchronize()
     return array

@@ -17,10 +17,10 @@ from statqat_sim.plan.philox import BLOCK_BITS
 from statqat_sim.plan.program import Packed, PlanShape, Storage
 
 ACCESS_BITS: Final = 128
-"""Of the widest loads and stores."""
+"""Bits of the widest loads and stores."""
 
 THREAD_ELEMENTS: Final = 16
-"""So many are read before the first is written, to hide the memory's latency."""
+"""Elements that a thread reads before it writes the first, to hide the memory's latency."""
 
 MANY_STEPS: Final = 2048
 """Steps of a thread's elements beyond which it takes one chunk: more would only lengthen the code."""
@@ -104,7 +104,7 @@ class Layout(NamedTuple):
 
 @cache
 def elementwise(shape: PlanShape, feeds: tuple[Feed, ...], numbers: frozenset[int] = frozenset()) -> Elementwise:
-    """The kernel of a plan whose streams come so; `numbers`: see `steps.never_nan`."""
+    """The kernel of a plan whose streams have these feeds; `numbers`: see `steps.never_nan`."""
     return _Printer(shape, feeds, numbers).kernel()
 
 
@@ -161,7 +161,7 @@ class _Printer:
         yield from block(f"if ({' && '.join([f'start + {span} <= length', *aligned])})", self._whole())
 
     def _addresses(self, place: str) -> Iterator[tuple[Layout, str]]:
-        """Of the arrays that are read, and of the result."""
+        """Layouts and addresses of the arrays that are read, and of the result."""
         for index in self.arrays:
             yield self.layouts[index], self.layouts[index].address(f"s{index}", place)
         yield self.result, self.result.address("result", place)

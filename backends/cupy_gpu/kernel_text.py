@@ -8,7 +8,7 @@ from typing import Final
 from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 
 THREADS: Final = 256
-"""Of a block, at most."""
+"""The most threads of a block."""
 
 WARP: Final = 32
 """Threads that run together, and can exchange words."""

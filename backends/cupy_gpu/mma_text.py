@@ -23,10 +23,10 @@ from statqat_sim.plan.mma import CUTS, MmaPlan, Unit
 from statqat_sim.plan.program import WORD
 
 COLUMNS: Final = 32
-"""Of D that a warp computes, which reads words of B side by side."""
+"""Columns of D that a warp computes; its lanes read consecutive words of B."""
 
 ROWS: Final = THREADS // COLUMNS
-"""Of D that a block computes."""
+"""Rows of D that a block computes."""
 
 
 class Struct(NamedTuple):
@@ -110,7 +110,7 @@ _FUNCTIONS: Final = {
     Unit.INTEGER: INTEGERS,
 }
 _CUTS: Final = ("trunc", "rint", "ceil", "floor")
-"""By the number of a mode."""
+"""The C function that cuts terms, by the number of a mode."""
 
 _SIDE: Final = """
 /* Elements of one row of A or column of B, and what scales their blocks. */

@@ -79,7 +79,7 @@ class NumbaBackend:
 
 @cache
 def _installed(package: str) -> str | None:
-    """Its version, from metadata that take longer to read than a small array takes to be quantized."""
+    """A package's version, or None. Cached: reading metadata takes longer than quantizing a small array."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -38,7 +38,7 @@ from statqat_sim.plan.program import Packed, PlanShape, Storage
 cgutils: Any = untyped_cgutils
 
 WIDEST = 2 * LANES
-"""Words that inner buffers may be read and written beyond their ends."""
+"""Words by which vectors may read and write beyond the end of a buffer row."""
 
 WIDEST_ROW = 96
 """Lanes of vectors of elements: more registers would not hold a plan's words."""
@@ -48,7 +48,7 @@ PIECE = 16
 
 CACHE_LINE = 64
 SECOND_CACHE = 2
-"""As LLVM counts them: 3 is the nearest."""
+"""The locality argument of `llvm.prefetch` for the L2 cache; 3 is the L1 cache."""
 
 
 class Plan(NamedTuple):
@@ -69,12 +69,12 @@ class Array:
     """Whether nothing beyond the last element may be read."""
 
     next_row: Value | None = None
-    """How many bytes on the next row lies, where it is to be fetched early: no processor foresees short rows."""
+    """Byte offset of the next row, if it is prefetched: hardware prefetchers do not foresee short rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A stream with one word for every `size` elements. Sizes and lanes: the one is a multiple of the other."""
+    """A stream with one word per `size` elements; `size` divides the vector's lanes or is a multiple of them."""
 
     address: Value
     size: int
@@ -99,7 +99,7 @@ Source: TypeAlias = Array | Spread | Single | Places
 
 
 def lanes_of(shape: PlanShape) -> int:
-    """How many elements a vector of a plan holds, where its blocks leave the choice."""
+    """Lanes of a plan's vectors where block sizes do not constrain them."""
     return CROWDED_LANES if len(shape.params) > MANY_PARAMS else LANES
 
 
@@ -109,7 +109,7 @@ def is_regular(size: int) -> bool:
 
 
 def fitting_lanes(shape: PlanShape, sizes: Sequence[int]) -> int | None:
-    """How many elements a vector of a plan holds that reads words of blocks of these sizes, if any number fits."""
+    """Lanes with which a plan can read words of blocks of these sizes; None if no number fits."""
     lanes = lanes_of(shape)
     if not all(map(is_regular, sizes)):
         lanes = math.lcm(CROWDED_LANES, *(size for size in sizes if not is_regular(size)))
@@ -119,14 +119,14 @@ def fitting_lanes(shape: PlanShape, sizes: Sequence[int]) -> int | None:
 
 
 def lanes_for(shape: PlanShape, sources: Sequence[Source]) -> int:
-    """How many elements of such streams a plan takes at a time."""
+    """Lanes of a plan that reads these streams."""
     lanes = fitting_lanes(shape, [source.size for source in sources if isinstance(source, Spread)])
     assert lanes is not None, sources
     return lanes
 
 
 class Here(NamedTuple):
-    """Where code is printed."""
+    """The builder's position, and the target processor."""
 
     b: Value
     processor: Processor
@@ -155,7 +155,7 @@ class Body(_Printer):
         }
 
     def inputs(self, start: Value) -> list[dict[int, list[Value]]]:
-        """The streams' words at the elements from `start` on, a multiple of the unit: those of each piece."""
+        """The stream words of the unit at `start`, a multiple of the unit, for each piece of it."""
         streams = {
             index: self._input(index, source, start)
             for index, source in enumerate(self.sources)
@@ -164,7 +164,7 @@ class Body(_Printer):
         return [{index: words[piece] for index, words in streams.items()} for piece in range(self.unit // self.lanes)]
 
     def outputs(self, inputs: list[dict[int, list[Value]]]) -> list[Value]:
-        """The plan's words: each output's of the whole unit."""
+        """The plan's outputs, each a vector of the whole unit."""
         pieces = [self._body(piece) for piece in inputs]
         return [joined(self.b, output) for output in zip(*pieces, strict=True)]
 
@@ -182,7 +182,7 @@ class Body(_Printer):
             run(self.whole, partial=True)
 
     def write(self, start: Value, target: Array, buffer: Value) -> None:
-        """The result at `start`, to an array or, where that ends, to a buffer."""
+        """Write the result of the unit at `start` to the array; a partial unit goes to the buffer."""
         b, inputs, whole = self.b, self.inputs(start), self.place(target)
         address = b.select(b.icmp_unsigned("<", start, self.whole), self._at(target.address, start, whole), buffer)
         if target.next_row is not None:
@@ -209,7 +209,7 @@ class Body(_Printer):
             self._copy(self._at(target.address, self.whole, place), buffer, self.rest, place)
 
     def buffer(self, target: Array) -> Value:
-        """Of one unit of the result."""
+        """A buffer for one unit of the result."""
         return self._buffer(self.place(target))
 
     def place(self, target: Array) -> _Place:
@@ -252,7 +252,7 @@ class Body(_Printer):
         return [self._load(self._at(address, word(first), place), place) for first in firsts]
 
     def fetch(self, address: Value, size: int, *, to_write: bool = False) -> None:
-        """Bring what lies at an address into the second cache."""
+        """Prefetch `size` bytes at an address into the L2 cache."""
         b, kind = self.b, ir.IntType(8).as_pointer()
         numbers = [ir.Constant(I32, number) for number in (int(to_write), SECOND_CACHE, 1)]
         signature = ir.FunctionType(ir.VoidType(), [kind, *(number.type for number in numbers)])

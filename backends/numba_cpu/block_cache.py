@@ -22,7 +22,7 @@ def run(numbers):
 '''
 
 FILES = tuple(sorted(path.name for path in Path(__file__).parent.glob("block_*.py")))
-"""That print block formats, besides `PRINTER`."""
+"""The files that print block formats, besides `PRINTER`."""
 
 _PRINTED_BY = printed_by((*PRINTER, *FILES))
 """Of the files that were loaded: found at once, before they can be replaced."""

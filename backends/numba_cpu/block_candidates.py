@@ -1,4 +1,4 @@
-"""Candidates of a block format's last stage: of each block the one with the least squared error."""
+"""Chooses, for each block of the last stage, the candidate with the least squared error."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Candidates:
         self.site, self.b, self.shape, self.streams, self.stages = site, site.b, site.shape, streams, stages
 
     def choose(self, place: int, stage: StageShape) -> None:
-        """Of each block's candidates the one with the least squared error."""
+        """Try each candidate, and keep the best one of each block."""
         b, first = self.b, 0
         with self.site.each_row(word(len(stage.plans))) as trial:
             for _, alike in groupby(stage.plans):
                 count = len(list(alike))
-                further = b.sub(trial, word(first))  # of those before, more than there are
+                further = b.sub(trial, word(first))  # wraps to a large number before the first of them
                 with b.if_then(b.icmp_unsigned("<", further, word(count))):
                     self.stages.results(place, stage, further, first)
                 first += count
@@ -45,7 +45,7 @@ class Candidates:
             self._take(stage, b.icmp_unsigned("==", trial, word(0)))
 
     def _errors(self, extent: Extent) -> None:
-        """Of every block, from the trial's results."""
+        """Compute every block's squared error with the current candidate's results."""
         shape = self.shape.trial
         assert shape is not None
         plan = self.site.plan(shape, plan_count(self.shape) - 2)
@@ -78,7 +78,7 @@ class Candidates:
             self._sum_blocks(extent)
 
     def _sum_columns(self, extent: Extent) -> None:
-        """Blocks of one column: whole rows are added, 16 columns at a time."""
+        """Blocks of one column: whole rows are added, `LANES` columns at a time."""
         b, kind = self.b, ir.VectorType(F64, LANES)
         size = word(extent.rows) if extent.rows else self.site.tile.rows
         with self.site.each_row(self.site.height(extent)) as band:

@@ -103,7 +103,7 @@ class NumbaBlockKernel:
     def _chosen(
         self, x: Array, geometry: Geometry, given: Array | None, weights: Array | None, seed: int, offset: int
     ) -> NumbaBlockKernel:
-        """This kernel; of candidates for the scale of a whole array, which no tile can compare, the best one's."""
+        """This kernel, or the best candidate's if a scale of the whole array is chosen, which no tile can compare."""
         if not self._candidates:
             return self
         tried = (one.fake_quantize(x, geometry, given=given, seed=seed, offset=offset) for one in self._candidates)
@@ -141,7 +141,7 @@ class NumbaBlockKernel:
 
 
 class _Call:
-    """One quantization."""
+    """One call of `quantize` or `fake_quantize`."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class _Call:
         self.weights = None if weights is None else np.concatenate([weights, np.zeros(SLACK // 8)])
 
     def run(self, purpose: Purpose, out: Array, outside: Mapping[str, Array], packed: Packed | None) -> None:
-        """Measure the array as a whole, then do its tiles."""
+        """Measure the statistics of the whole array, then run over its tiles."""
         plan = self.kernel.plan
         matrices = matrices_of(self.geometry, plan, flat=self.weights is None and _is_dense(self.geometry, packed))
         result = packed or (plan.encode.shape.result if purpose is Purpose.ENCODE else Storage.FLOAT32)
@@ -199,7 +199,7 @@ def matrices_of(geometry: Geometry, plan: BlockPlan, *, flat: bool = True) -> Ma
 
 
 def _squared_error(x: Array, y: Array, geometry: Geometry, weights: Array | None) -> float:
-    """Of a whole array, in the one order that all backends share: by halves of a power of two; Inf for NaN."""
+    """The squared error of a whole array, summed by halves of a power of two as in all backends; Inf for NaN."""
     with np.errstate(all="ignore"):
         difference = x.astype(np.float64) - y
         terms = difference * difference
@@ -231,5 +231,5 @@ def _elements(x: Array, out: Array, matrices: Matrices, result: Storage | Packed
 
 
 def _dtype(storage: Storage | Packed) -> str:
-    """Of an array of results; dense codes are bytes."""
+    """The dtype of an array of results; dense codes are bytes."""
     return "uint8" if isinstance(storage, Packed) else storage.value

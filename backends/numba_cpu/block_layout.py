@@ -1,4 +1,4 @@
-"""What a block kernel is called with: one row of 64-bit numbers, whose places have names."""
+"""Argument layout of a block kernel: a flat array of 64-bit numbers with named slots."""
 
 from __future__ import annotations
 
@@ -38,36 +38,36 @@ class Buffer(NamedTuple):
 
 
 ROW = Extent(WHOLE, 1)
-"""Of a buffer with one row of a tile."""
+"""The extent of a buffer with a single row: one number per column of a tile."""
 
 
 def measured_name(stage: int, statistic: str) -> str:
-    """Of a statistic's words: a stage's own."""
+    """The buffer name of a stage's own statistic."""
     return f"{stage}: {statistic}"
 
 
 def result_name(result: str) -> str:
-    """Of the words of a stage."""
+    """The buffer name of a stage's result."""
     return f"result: {result}"
 
 
 def trial_name(result: str) -> str:
-    """Of the words that a candidate gives."""
+    """The buffer name of the current candidate's result."""
     return f"trial: {result}"
 
 
 def source_name(name: str) -> str:
-    """Of words that come from outside."""
+    """The buffer name of words that the caller passes."""
     return f"source: {name}"
 
 
 def spread_name(name: str) -> str:
-    """Of words that are repeated for every element of a row."""
+    """The buffer name of words repeated for every element of a row."""
     return f"spread: {name}"
 
 
 def words_of(shape: BlockShape) -> dict[str, Extent]:
-    """All that streams may name, apart from elements and a stage's own statistics."""
+    """The extent of every named stream, except elements and a stage's own statistics."""
     named = {result: stage.extent for stage in shape.stages for result in stage.results if stage.plans}
     return {source.name: source.extent for source in shape.sources} | named
 
@@ -102,7 +102,7 @@ def _is_plain(extent: Extent) -> bool:
 
 
 def names(shape: BlockShape, plans: int) -> tuple[str, ...]:
-    """The places of a kernel's numbers."""
+    """The names of a kernel's argument slots, in order."""
     outside = (*(f"from {source.name}" for source in shape.sources), *(f"to {stored.name}" for stored in shape.stored))
     inner = [name for buffer in buffers(shape) for name in (buffer.name, f"{buffer.name}, row")]
     numbers = [f"{kind} {plan}" for plan in range(plans) for kind in ("params", "tables")]

@@ -18,18 +18,18 @@ from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 from statqat_sim.plan.program import CodecPlan
 
 ROW_TILE = 2048
-"""Elements of a tile that is one row: it fits the nearest cache, with the words of its blocks."""
+"""Elements of a one-row tile: it fits the L1 cache, with the words of its blocks."""
 
 TILE = 1 << 16
 """Elements of a tile of more rows: they fit the second cache."""
 
 MIN_COLUMNS = 256
-"""Of such a tile: rows are read from memory in pieces of this length at least."""
+"""The fewest columns of such a tile: rows are read from memory in pieces of at least this length."""
 
 ALIGNMENT = 64
 
 Row: TypeAlias = "array[int]"
-"""Of 64-bit numbers, which `block_layout.names` names."""
+"""A kernel's arguments: 64-bit numbers, one for each of `block_layout.names`."""
 
 FromTo: TypeAlias = Callable[[int, int], None]
 """Takes the addresses of elements and of results."""
@@ -63,12 +63,12 @@ class Program:
         self._tiling: Callable[[Matrices], Tiling] = lru_cache(maxsize=16)(of)
 
     def run(self, matrices: Matrices, numbers: Mapping[str, Any]) -> None:
-        """All tiles; `numbers` by name, of arrays their addresses."""
+        """Run over all tiles; `numbers` maps argument names to integers or arrays, which are passed by address."""
         tiling, given = self._tiling(matrices), self._given(numbers)
         run_in_pieces(tiling.tiles, tiling.size, lambda start, stop: self._piece(tiling, given, start, stop))
 
     def at_addresses(self, matrices: Matrices, out_row: int) -> FromTo | None:
-        """`run` of elements alone, prepared; None where random bits belong to them."""
+        """`run`, prepared for the addresses of input and output; None if the kernel draws random bits."""
         if self.shape.draws is not None:
             return None
         tiling, (x, out, row) = self._tiling(matrices), (self._places[name] for name in ("x", "out", "out row"))
@@ -107,7 +107,7 @@ class Program:
         return {self._places[name]: _number(each) for name, each in numbers.items() if name in self._places}
 
     def _piece(self, tiling: Tiling, given: Mapping[int, int], start: int, stop: int) -> None:
-        """The tiles from `start` to `stop`, with buffers of their own, where nobody gives these."""
+        """Run the tiles from `start` to `stop` with new buffers, except those that `given` provides."""
         room, row = np.empty(tiling.room + ALIGNMENT, np.uint8), tiling.row[:]
         first = -(-room.ctypes.data // ALIGNMENT) * ALIGNMENT
         for place, within in tiling.inner:
@@ -129,7 +129,7 @@ class Tiling(NamedTuple):
     """A kernel's numbers, but for those of a call and of a piece."""
 
     inner: tuple[tuple[int, int], ...]
-    """Of buffers: their place in the row, and how many bytes behind the first one they lie."""
+    """Each buffer's argument slot, and its byte offset from the first buffer."""
 
     room: int
     """Bytes of all buffers."""

@@ -1,4 +1,4 @@
-"""What is compiled of a block format: everything but its numbers, for one way of lying in an array and one purpose."""
+"""The shape of a block kernel: all of a block format but its numbers, for one array layout and one purpose."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage
 
 WHOLE = 0
-"""The size of a block that ends where its matrix does."""
+"""The block size that stands for the whole extent of the matrix."""
 
 
 class Extent(NamedTuple):
@@ -30,7 +30,7 @@ class Extent(NamedTuple):
 
 ELEMENT = Extent(1, 1)
 TENSOR = Extent(WHOLE, WHOLE)
-"""Of all matrices together."""
+"""The extent of the whole array: all matrices together."""
 
 
 class Purpose(StrEnum):
@@ -43,7 +43,7 @@ class Purpose(StrEnum):
 
 
 class Weighted(StrEnum):
-    """The place of an element that has a weight."""
+    """Which index of an element selects its weight."""
 
     ROW = "row"
     COLUMN = "column"
@@ -97,7 +97,7 @@ class BlockShape:
 
     @property
     def extents(self) -> list[Extent]:
-        """Of all blocks."""
+        """The extents of all stages and sources."""
         return [stage.extent for stage in self.stages] + [source.extent for source in self.sources]
 
     @property
@@ -106,7 +106,7 @@ class BlockShape:
         return [(place, stage) for place, stage in enumerate(self.stages) if stage.extent != TENSOR]
 
     def reads(self, result: str) -> bool:
-        """Whether anybody reads a stage's result."""
+        """Whether any plan or stored array reads a stage's result."""
         plans = [plan for plan in (self.element, self.trial) if plan is not None]
         plans += [plan for stage in self.stages for plan in (*stage.plans, *(one.key for one in stage.statistics))]
         read = {stream.name for plan in plans for stream in plan.streams}

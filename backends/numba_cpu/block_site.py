@@ -1,4 +1,4 @@
-"""Where things are while a tile is printed: numbers, buffers, plans, and the tile itself."""
+"""Symbol table of the code generator: which variable holds each number, buffer and plan, and the current tile."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Site:
         self.tile = Tile(word(0), word(0), word(0), word(1), word(1))
 
     def number(self, name: str) -> Value:
-        """What `block_layout.names` names."""
+        """Load the argument with a name of `block_layout.names`."""
         return self.b.load(self.b.gep(pointer(self.b, self.numbers, I64), [word(self.places[name])]))
 
     def plan(self, shape: PlanShape, place: int, further: Value | None = None) -> Plan:
-        """A plan with its numbers; `further` plans on, of the same shape."""
+        """The plan with index `place`, or the one `further` places after it, with its numbers' addresses."""
         b = self.b
         first = word(self.places[f"params {place}"])
         at = first if further is None else b.add(first, b.mul(further, word(2)))
@@ -86,7 +86,7 @@ class Site:
 
     @contextmanager
     def each_row(self, count: Value) -> Iterator[Value]:
-        """Code for the numbers from 0 to `count`."""
+        """Emit a loop over the integers from 0 to `count` - 1."""
         with cgutils.for_range(self.b, count, intp=I64) as row:
             yield row.index
 
@@ -105,7 +105,7 @@ def copying(source: Storage, result: Storage) -> Plan:
 
 
 def block_count(b: Value, count: Value, size: int) -> Value:
-    """How many blocks of a size hold so many elements."""
+    """The number of blocks of `size` elements that hold `count` elements, rounded up."""
     return b.udiv(b.add(count, word(size - 1)), word(size))
 
 

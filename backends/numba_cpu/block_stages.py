@@ -33,7 +33,7 @@ class Stages:
         self.site, self.b, self.shape, self.streams = site, site.b, site.shape, streams
 
     def read(self, source: Words) -> None:
-        """Words from outside, as words."""
+        """Read a tile's part of a caller's array into a buffer of 32-bit words."""
         with self.site.each_row(self.site.height(source.extent)) as row:
             outside = Array(self.site.outside(f"from {source.name}", source, row), source.storage, ends=True)
             target = {0: self.site.at(source_name(source.name), row)}
@@ -41,7 +41,7 @@ class Stages:
             store_words(self.site.here, plan, [outside], target, self.site.width(source.extent))
 
     def store_results(self, extent: Extent) -> None:
-        """Those that are kept, of blocks of one extent."""
+        """Write the stored results of blocks of this extent to the caller's arrays."""
         for stored in self.shape.stored:
             if stored.extent == extent:
                 with self.site.each_row(self.site.height(extent)) as row:
@@ -96,7 +96,7 @@ class Stages:
         return b.or_(ends, b.icmp_unsigned("==", b.urem(after, word(size)), word(0))) if size else ends
 
     def _maxima(self, plan: Plan, row: Row, target: Value) -> None:
-        """Of blocks inside one row."""
+        """Compute the maxima of blocks that lie inside one row."""
         b, count, size = self.b, self.site.width(row.grid), row.size
         if maxima_lanes(plan.shape, size) is not None:
             store_maxima(self.site.here, plan, self.streams.of(plan.shape, row), size, target, count)
@@ -138,5 +138,5 @@ class Stages:
 
 
 def ratio(outer: int, inner: int) -> int:
-    """How many inner sizes an outer one has; `WHOLE` if only the array knows."""
+    """The number of inner blocks along an outer one; `WHOLE` if it depends on the array."""
     return outer // inner if outer else (1 if inner == WHOLE else WHOLE)

@@ -38,7 +38,7 @@ class Row(NamedTuple):
     """Which row of the tile."""
 
     stage: int | None = None
-    """Whose statistics are at hand."""
+    """The stage whose own statistics may be read."""
 
     in_block: Value | None = None
     """Which row of the larger block whose statistic is taken."""
@@ -62,7 +62,7 @@ class Streams:
         return [self._source(stream, row, block, trial, fits) for stream in plan.streams]
 
     def _sizes(self, plan: PlanShape, row: Row) -> list[int]:
-        """Of the blocks whose words a plan reads, in columns of the row's grid."""
+        """Widths of the blocks whose words a plan reads, in columns of the row's grid."""
         extents = [self.site.words[stream.name] for stream in plan.streams if stream.name in self.site.words]
         return [extent.columns // max(row.grid.columns, 1) for extent in extents if extent.columns != WHOLE]
 

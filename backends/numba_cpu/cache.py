@@ -117,7 +117,7 @@ def compiled(shape: PlanShape, variant: Variant) -> Any:
 
 
 def kept(key: Any, generate: Callable[[], Generated]) -> Any:
-    """What `run` is in the module that a key stands for."""
+    """The function `run` of the module that a key identifies, generated and compiled on first use."""
     run = _loaded.get(key)
     if run is None:
         with _lock:
@@ -127,9 +127,9 @@ def kept(key: Any, generate: Callable[[], Generated]) -> Any:
 
 
 def _load(generated: Generated) -> Any:
-    """From the disk, from there after what was damaged is gone, or else in memory alone.
+    """`run` from the disk cache; failing that, from disk after damaged files are removed; else compiled in memory only.
 
-    Whatever is wrong with files must not stop a kernel; any other error comes again in memory.
+    Problems with files must not stop a kernel; any other error is raised again by the compilation in memory.
     """
     name, directory = generated.name, kernel_directory()
     try:

@@ -19,7 +19,7 @@ MIN_ROW = 256
 """Rows shorter than this get their scale element by element."""
 
 STREAMING_BYTES = 16 << 20
-"""Half of a common last-level cache; what systems tell of their own, above all virtual ones, is often wrong."""
+"""Half of a common last-level cache; cache sizes that systems report, above all virtual ones, are often wrong."""
 
 NO_SCALE = np.zeros(1, np.float32)
 
@@ -65,7 +65,7 @@ class NumbaKernel:
         return in_kind(target, x) if out is None else out
 
     def _is_plain(self, x: Any, out: Any) -> bool:
-        """Whether nothing has to be looked at twice: small, flat numpy arrays of the right types, no scale."""
+        """Whether the fast path applies: small, flat numpy arrays of the right dtypes, no scale."""
         return (
             type(x) is type(out) is np.ndarray
             and self._may_be_plain
@@ -81,7 +81,7 @@ class NumbaKernel:
         )
 
     def compiled(self, scale: Feed = Feed.SINGLE, *, streaming: bool = False) -> Callable[..., None]:
-        """The loop, for scales that come so."""
+        """The compiled loop for scales that are fed this way."""
         feeds = (Feed.ARRAY, *[scale] * self.scaled, *[Feed.ARRAY] * self.random)
         run: Callable[..., None] = compiled(self.plan.shape, Variant(feeds, streaming))
         return run

@@ -27,7 +27,7 @@ from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 from statqat_sim.plan.mma import FLOAT32_BITS, MmaPlan, Unit
 
 LONGEST: Final = 1 << 13
-"""Of K: longer products are computed part by part, where they have steps."""
+"""The largest K computed at once; longer products of plans with steps are computed in slabs."""
 
 _HERE = Path(__file__).parent
 _TEXTS: Final = {
@@ -46,7 +46,7 @@ _NUMBERS: Final = "FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000"
 _NARROW: Final = "FLOAT, TERM, LARGEST_UNIT = np.float32, np.int32, 127"
 _SINGLE: Final = "FLOAT = np.float32\n"
 _CUTS: Final = ("np.trunc(x)", "np.rint(x)", "np.ceil(x)", "np.floor(x)")
-"""By the number of a mode."""
+"""Rounding of terms to integers, by the number of a mode."""
 
 _FIRST_CUT: Final = f'"""What is left of a product."""\n    return {_CUTS[0]}'
 _NARROW_CUT: Final = '"""What is left of a product."""\n    return np.int32(x)'
@@ -170,7 +170,7 @@ class NumbaMma:
         self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
 
     def _grouped(self, values: Array, scales: Array) -> tuple[Array, ...]:
-        """Of rows: values, which are not zero, their scales' significands and exponents, which steps are special."""
+        """Rows as (values, masks of nonzero ones, scale significands, scale exponents, which steps have Inf or NaN)."""
         plan, step = self.plan, self.plan.step
         assert step is not None
         kind = np.float64 if plan.group_bits > FLOAT32_BITS else np.float32
@@ -248,7 +248,7 @@ def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
 
 
 def _kind(argument: Any) -> Any:
-    """What numba's type depends on, which takes longer to tell."""
+    """What numba's type of an argument depends on; found faster than the type."""
     if isinstance(argument, tuple):
         return tuple(map(_kind, argument))
     flags = argument.flags

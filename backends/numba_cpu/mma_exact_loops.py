@@ -1,4 +1,4 @@
-"""Sums in integers of as many words as they take: any rounding of terms, of sums, and of results.
+"""Exact sums in multi-word integers, with any rounding of terms, of sums, and of results.
 
 A number is a list of words of 32 bits, the lowest first, in units of 2^BASE; a word's sum waits in 64 bits until
 carries are taken. This text is compiled as a generated module: see `mma`.
@@ -90,7 +90,7 @@ def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
 
 @njit
 def settled(words: Any) -> Any:
-    """Take carries, and the sign out: whether the number is negative."""
+    """Propagate carries and make the number a magnitude. Returns whether it was negative."""
     carry = np.int64(0)
     for at in range(WORDS):
         total = words[at] + carry
@@ -153,7 +153,7 @@ def value(words: Any, negative: Any) -> Any:
 
 @njit
 def rounded(words: Any, all_negative: Any, how: Any, bounds: Any) -> Any:
-    """What D holds in place of a sum; `all_negative`: whether every term has a sign. The words are emptied."""
+    """The sum rounded to D's format; `all_negative`: whether every term has a negative sign. Clears the words."""
     negative = settled(words)
     count = length(words)
     round_at(words, max(count - 1 - how[1], how[2] - how[1] - BASE), how[0], negative)

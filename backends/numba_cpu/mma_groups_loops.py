@@ -80,7 +80,7 @@ def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
 
 @njit(forceinline=True)
 def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
-    """Give lanes with Inf or NaN what those make of the sum."""
+    """Correct the result of lanes whose C or products contain Inf or NaN."""
     group = av.size // scale.size
     for j in range(W):
         total = 0.0 if abs(c[j]) < np.inf else c[j]

@@ -94,7 +94,7 @@ def add_one(x: Any, row: Any, units: Any, part: Any) -> Any:
 
 @njit(forceinline=True)
 def move(part: Any, total: Any) -> Any:
-    """Add sums to others, and begin them anew."""
+    """Add the partial sums to the totals, and reset them."""
     for j in range(W):
         total[j] += np.float64(part[j])
         part[j] = 0
@@ -200,7 +200,7 @@ def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
 
 @njit(forceinline=True)
 def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, result: Any) -> Any:
-    """Give lanes with Inf or NaN what those make of the sum."""
+    """Correct the result of lanes whose C or products contain Inf or NaN."""
     for j in range(W):
         x = special(av, bv, j, c[j] if enter < LAST else 0.0, limit)
         if enter == LAST:
@@ -224,7 +224,7 @@ def sign_zeros(av: Any, bv: Any, c: Any, enter: Any, result: Any) -> Any:
 
 @njit(forceinline=True)
 def flushed(c: Any, least: Any, is_positive: Any, result: Any) -> Any:
-    """C without what counts as zero; whether something is infinite or NaN."""
+    """C with values below `least` flushed to zero. Returns whether any lane is Inf or NaN."""
     wrong = np.int64(0)
     for j in range(W):
         wrong |= np.int64(not abs(c[j]) < np.inf)

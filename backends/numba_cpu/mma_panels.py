@@ -15,7 +15,7 @@ NOTHING: Final = -16000
 """The exponent of a zero, and of Inf and NaN."""
 
 WORD: Final = 32
-"""Elements that one word of a mask tells of."""
+"""Bits of a mask's word, one per element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Seen:
 
 
 def seen(values: Array, factor: Factor, scale: Array | None = None) -> Seen:
-    """Values, those that count as zero as zeros; their exponents, int16.
+    """An operand's values, flushed to zero where its factor says so, and their exponents, int16.
 
     Args:
         values: float32.
@@ -46,7 +46,7 @@ def seen(values: Array, factor: Factor, scale: Array | None = None) -> Seen:
 
 
 def flushed(values: Array, factor: Factor) -> Array:
-    """Values, those that count as zero as zeros."""
+    """Values, with those below the factor's least one flushed to zero."""
     if not factor.least:
         return values
     nothing = np.float32(0) if factor.is_positive else np.copysign(np.float32(0), values)

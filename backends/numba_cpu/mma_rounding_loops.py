@@ -13,7 +13,7 @@ W = 64
 """Lanes: columns of D that are computed together."""
 
 ZERO, NEAREST_EVEN, POSITIVE, NEGATIVE, NEAREST_AWAY, NEAREST_ZERO, NEAREST_UP, ODD = range(8)
-"""Rounding modes; `plan.mma` numbers them so."""
+"""Rounding modes, numbered as in `plan.mma`."""
 
 LOW = -900  # an exponent below all that occur, whose power of two float64 still holds
 
@@ -38,7 +38,7 @@ def zero_like(x: Any, is_positive: Any) -> Any:
 
 @njit(forceinline=True)
 def odd(x: Any, y: Any) -> Any:
-    """The sum rounded to odd: what is rounded from it to 51 bits or less is rounded once."""
+    """The sum x + y rounded to odd: rounding it to 51 bits or less gives the sum rounded once."""
     total = x + y
     part = total - x
     rest = (x - (total - part)) + (y - part)
@@ -51,7 +51,7 @@ def odd(x: Any, y: Any) -> Any:
 
 @njit(forceinline=True)
 def integer(x: Any, mode: Any) -> Any:
-    """The integer that x is rounded to, by modes that are no instructions."""
+    """Round x to an integer, by the modes that have no instruction of their own."""
     kept = np.trunc(x)
     rest = x - kept
     half = abs(rest)

@@ -28,7 +28,7 @@ def add(x: Any, y: Any, how: Any, bounds: Any, saturated: Any) -> Any:
 
 @njit
 def finish(x: Any, how: Any, bounds: Any, before: Any) -> Any:
-    """Round lanes; Inf and NaN stay what they were."""
+    """Round lanes in place; where `before` is Inf or NaN, the result is `before`."""
     to_results(x, how, bounds)
     for j in range(W):
         x[j] = x[j] if abs(before[j]) < np.inf else before[j]

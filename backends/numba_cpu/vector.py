@@ -25,7 +25,7 @@ MANY_PARAMS = 24
 """Plans with more parameters than this would keep them on the stack; they get one register of words at a time."""
 
 ALIGNMENT = 64
-"""Of streaming stores, in bytes."""
+"""Alignment of streaming stores, in bytes."""
 
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 
@@ -57,7 +57,7 @@ class Variant:
     """How a loop treats its arrays."""
 
     feeds: tuple[Feed, ...]
-    """Of the plan's streams."""
+    """The feed of each of the plan's streams."""
 
     streaming: bool = False
     """Whether stores go past the caches, which large outputs would only flush. `out` must be aligned to 64 bytes."""
@@ -133,7 +133,7 @@ class _Printer:
             b.fence("seq_cst")  # streaming stores are not ordered with what another thread reads next
 
     def _fix(self, params: Any, streams: list[Any]) -> None:
-        """What does not change inside the loop."""
+        """Emit what is loop-invariant."""
         for index, step in enumerate(self.shape.steps):
             if step.op is Op.CONST:
                 self.fixed[index] = ir.Constant(self.words, [step.value] * self.lanes)
@@ -236,7 +236,7 @@ class _Printer:
         self._stream(b.store(value, self._pointer(address, value.type), align=storage.bits // 8), True, place)
 
     def _stream(self, store: Any, is_whole: bool, place: _Place) -> None:
-        """Let a store of a whole vector go past the caches, where this loop does."""
+        """Make the store of a whole vector nontemporal if the loop streams."""
         if self.variant.streaming and is_whole:
             store.align = min(ALIGNMENT, place.bytes)
             store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
@@ -275,7 +275,7 @@ class _Printer:
         return self.b.add(address, self._bytes(index, place))
 
     def _bytes(self, count: Any, place: _Place) -> Any:
-        """Of dense codes, those of the last, partial byte included."""
+        """Bytes of `count` elements; for dense codes rounded up to a whole byte."""
         b = self.b
         if isinstance(place.storage, Packed):
             bits = b.mul(count, _word(place.storage.bits, I64))

@@ -413,3 +413,15 @@ def test_parameters_of_unknown_shape_stay_the_same_objects() -> None:
     optimizer.step()
     assert not torch.equal(held, before)
     assert held.shape == (6,)
+
+
+def test_a_state_of_an_earlier_version_has_no_formats() -> None:
+    """Nor has it anything of quantizers that keep no scale."""
+
+    def converted() -> nn.Module:
+        return qat.convert(qat.prepare(nn.Sequential(nn.Linear(32, 32)), qat.QATConfig(weight="mxfp4", input="mxfp4")))
+
+    old = {name: tensor for name, tensor in converted().state_dict().items() if not name.endswith(".format")}
+    model = converted()
+    with pytest.warns(UserWarning, match="does not say which formats it is of"):
+        assert model.load_state_dict(old).missing_keys == []

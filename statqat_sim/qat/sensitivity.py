@@ -341,8 +341,11 @@ def _copy(weights: Sequence[nn.Parameter], values: Sequence[Tensor]) -> None:
 
 def _output(model: nn.Module, batch: Any) -> Tensor:
     arguments, options = _arguments(batch)
-    _require_bindable(model, arguments, options)
-    output = model(*arguments, **options)
+    try:
+        output = model(*arguments, **options)
+    except TypeError as error:
+        _require_bindable(model, arguments, options, error)
+        raise
     if isinstance(output, tuple):
         output = output[0]
     if not isinstance(output, Tensor):
@@ -362,8 +365,10 @@ def _arguments(batch: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
     return (batch,), {}
 
 
-def _require_bindable(model: nn.Module, arguments: Sequence[Any], options: Mapping[str, Any]) -> None:
-    """Check that the model takes a batch; batches of a DataLoader often have labels, too."""
+def _require_bindable(
+    model: nn.Module, arguments: Sequence[Any], options: Mapping[str, Any], raised: TypeError
+) -> None:
+    """Tell if the model raised because it does not take a batch; batches of a DataLoader often have labels, too."""
     try:
         call = signature(model.forward)
     except (TypeError, ValueError):  # of what is not written in Python
@@ -373,7 +378,7 @@ def _require_bindable(model: nn.Module, arguments: Sequence[Any], options: Mappi
     except TypeError as error:
         what = f"forward of {type(model).__name__} does not take what is in batches: {error}"
         allowed = "what the model takes, or for batches such as (x, y) loss=lambda model, batch: ..."
-        raise TypeError(f"{what}; allowed: {allowed}") from None
+        raise TypeError(f"{what}; allowed: {allowed}") from raised
 
 
 def _distance(output: Tensor, reference: Tensor) -> float:

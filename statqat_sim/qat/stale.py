@@ -29,8 +29,11 @@ def warn_of_stale_scales(model: nn.Module) -> None:
 
 def _is_stale(quantizer: TensorQuantizer, weight: Tensor) -> bool:
     """Whether the schedule would have brought a better scale: a cast also changes a weight, and matters little."""
-    held, weight = quantizer.kept_scale, whole(weight)
-    if held is None or not is_unattended(quantizer, weight):
+    held = quantizer.kept_scale
+    if held is None or quantizer.chosen.weight is None:
+        return False
+    weight = whole(weight)
+    if not is_unattended(quantizer, weight):
         return False
     with torch.no_grad():
         before, now = (_squared_error(quantizer, weight, scale) for scale in (held, quantizer.scale_now(weight)))

@@ -65,8 +65,9 @@ class Stamped(nn.Module):
             if problem := stamp_problem(prefix.removesuffix("."), stamp, *self._stamped):
                 errors.append(problem)
                 return
-        elif own:
-            what = "the state does not say which formats it is of; its codes and scales are taken as they are"
-            warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=2)
+        elif own or list(self.state_dict()) == [FORMAT]:
+            if own:
+                what = "the state does not say which formats it is of; its codes and scales are taken as they are"
+                warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=2)
             own[f"{prefix}{FORMAT}"] = stamp_of(*self._stamped)
         super()._load_from_state_dict(own, prefix, *rest)

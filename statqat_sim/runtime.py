@@ -316,7 +316,9 @@ def backend_for(array: object) -> Backend:
         if backend.owns(array):
             return _ready(backend)
     kind = f"{type(array).__module__}.{type(array).__qualname__}"
-    raise TypeError(f"no backend owns {kind}; allowed: numpy arrays and CPU tensors, or what an installed backend owns")
+    told = "allowed: numpy arrays and CPU tensors, or what an installed backend owns"
+    broken = "".join(f"; {each.reason}" for each in backends().values() if isinstance(each, Broken))
+    raise TypeError(f"no backend owns {kind}; {told}{broken}")
 
 
 def library_of(backend: Backend, array: object) -> ArrayLibrary:

@@ -17,7 +17,7 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
 
     Raises:
         TypeError: if `out` has another dtype.
-        ValueError: if it has another shape, is read-only, or its elements share memory.
+        ValueError: if it has another shape, is read-only, or its elements may share memory.
     """
     if out is None:
         return np.empty(shape, word_type(storage))
@@ -26,13 +26,13 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
         raise ValueError(f"out has shape {target.shape}; allowed: {shape}")
     if not target.flags.writeable:
         raise ValueError("out is read-only")
-    if not target.flags.forc and _lies_over_itself(target):
-        raise ValueError("elements of out share memory; allowed: arrays with a place for each")
+    if not target.flags.forc and _may_overlap_itself(target):
+        raise ValueError("elements of out may share memory; allowed: arrays whose strides keep them apart")
     return target
 
 
-def _lies_over_itself(array: Array) -> bool:
-    """Whether elements may share memory: some stride is shorter than the extent of the axes inside it."""
+def _may_overlap_itself(array: Array) -> bool:
+    """Whether some stride is shorter than the extent of the axes inside it: nearly always, elements share memory."""
     extent = array.itemsize
     for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
         if size > 1:

@@ -21,7 +21,7 @@ from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.reference.block_backend import ReferenceBlockKernel
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import load_format, parse_format
+from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.testing import assert_bit_exact
 
 E4M3 = load_format("float8_e4m3fn")
@@ -217,6 +217,18 @@ def test_compiled_code_is_cut() -> None:
     wanted = Codec(load_format("mxfp4"), "numba").fake_quantize(x)
     assert_bit_exact(whole, wanted)
     assert_bit_exact(sliced, wanted[:, 5:99])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("axis", [-1, 0])
+@pytest.mark.parametrize("name", [name for name in formats(kind="block") if not load_format(name).needs_scale])
+def test_every_format_in_loops_that_matter(name: str, axis: int) -> None:
+    """Of arrays as small ones never are: cut where whole blocks end, elements in memory, folded columns."""
+    x, (codec, wanted) = normal(270, 310), (Codec(load_format(name), each).fake_quantize for each in ("torch", "numba"))
+    x.view(-1)[:5] = torch.tensor([float("nan"), -float("inf"), 1e-40, -0.0, 3e38])
+    (found,) = together(lambda: codec(x, axis=axis))
+    assert_bit_exact(found, wanted(x.numpy(), axis=axis))
+    assert_bit_exact(codec(x, axis=axis), found)
 
 
 # --- vectors -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from torch import nn
 import statqat_sim as sqs
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_reader import tensor_config
-from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
+from statqat_sim.qat.rules import LayerConfig, Rule
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.quantizer import ACIQ, QUANTIZERS, PaperAnalytic
 
 OF_THE_README = """\

@@ -275,6 +275,25 @@ def test_a_state_that_names_no_formats_is_taken_with_a_warning() -> None:
     assert_bit_exact(outputs(other), outputs(model))
 
 
+def test_a_state_that_names_no_formats_is_told_once_in_each_call() -> None:
+    model = converted("int4", input=INT8)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="the state does not say which formats") as told:
+            model.load_state_dict(without_stamps(model))
+        assert len(told) == 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_comes_when_all_is_loaded() -> None:
+    model, other = converted("int4", input=INT8), converted("int4", input=INT8)
+    for tensor in without_stamps(other).values():
+        tensor.zero_()
+    with pytest.raises(RuntimeError, match="the state does not say which formats") as caught:
+        other.load_state_dict(without_stamps(model))
+    assert str(caught.value).count("the state does not say") == 1
+    assert_bit_exact(outputs(other), outputs(model))
+
+
 def test_converted_states_go_through_files(tmp_path: Path) -> None:
     """safetensors, torch.distributed.checkpoint, and a model without memory."""
     model, wanted = converted("int4", input=INT8), outputs(converted("int4", input=INT8))
@@ -473,6 +492,67 @@ def test_rows_that_a_lookup_would_shrink_are_shrunk(name: str) -> None:
     assert (model.weight.norm(dim=1) < 1.001).all()
 
 
+class Tied(nn.Module):
+    """Tokens -> scores, by an embedding that shrinks its rows; the head's weight is the embedding's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(9, 32, max_norm=3.0)
+        self.head = nn.Linear(32, 9, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.embedding(tokens))  # type: ignore[no-any-return]
+
+
+def alone() -> nn.Module:
+    return nn.Sequential(nn.Embedding(9, 32, max_norm=3.0))
+
+
+def unshrunk(model: nn.Module, spelled: object, match: str = "*") -> nn.Module:
+    torch.manual_seed(1)
+    nn.init.normal_(next(model.parameters()), std=5)
+    return qat.prepare(model, qat.QATConfig([{"match": match, "weight": spelled}]))
+
+
+SHRINKING: dict[str, tuple[Callable[[], nn.Module], object, str, str]] = {
+    "two layers": (Tied, INT4, "*", "other layers share the weight"),
+    "a layer of floats": (Tied, "mxfp4", "embedding", "other layers share the weight"),
+    "one scale": (alone, {**INT4, "per": "tensor"}, "*", "rows have a scale of int4 in common"),
+    "a scale of all scales": (alone, "nvfp4", "*", "rows have a scale of nvfp4 in common"),
+    "blocks of rows and columns": (alone, "nvfp4_2d", "*", "rows have a scale of nvfp4_2d in common"),
+}
+
+
+@pytest.mark.parametrize("case", SHRINKING)
+def test_rows_that_others_depend_on_are_shrunk_before(case: str) -> None:
+    make, spelled, match, why = SHRINKING[case]
+    model, rows = unshrunk(make(), spelled, match), torch.arange(9)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match=rf"^(embedding|0)\.weight: lookups would still shrink rows .*, and {why}; "):
+        qat.convert(model)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    for _ in range(5):
+        model.get_submodule("embedding" if make is Tied else "0")(rows)
+    expected = outputs(model, rows[:2])
+    assert_bit_exact(outputs(qat.convert(model), rows[:2]), expected)
+
+
+def test_rows_whose_common_scale_stays_are_shrunk() -> None:
+    model, rows = unshrunk(alone(), {**INT4, "per": "tensor", "update_every": 0}), torch.arange(9)
+    converted = qat.convert(copy.deepcopy(model))
+    assert_bit_exact(outputs(converted, rows[:2]), outputs(model, rows[:2]))
+
+
+def test_rows_are_alone_once_all_that_shared_them_is_converted() -> None:
+    model, rows = unshrunk(Tied(), INT4), torch.arange(9)
+    with pytest.raises(ValueError, match="other layers share the weight"):
+        qat.convert(model.embedding)
+    qat.convert(model.head)
+    expected = outputs(copy.deepcopy(model), rows[:2])
+    assert_bit_exact(outputs(qat.convert(model), rows[:2]), expected)
+
+
 # --- parts of models ---------------------------------------------------------------------------------------------
 
 
@@ -559,11 +639,13 @@ def test_codes_that_would_differ_stop_the_conversion(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_weights_that_hooks_compute_are_refused_before_anything_changes() -> None:
-    model = nn.Sequential(nn.Linear(64, 32), nn.utils.weight_norm(nn.Linear(32, 32)))
-    x, y = torch.ones(2, 64), qat.prepare(model, config("int8"))(torch.ones(2, 64))
+    model = nn.Sequential(nn.Embedding(8, 32, max_norm=0.5), nn.utils.weight_norm(nn.Linear(32, 32)))
+    qat.prepare(model, config("int8"))
+    expected, before = outputs(model, torch.arange(4)), copy.deepcopy(model.state_dict())
     with pytest.raises(ValueError, match=r"1\.weight is no parameter: a hook, such as weight_norm's, computes it"):
         qat.convert(model)
-    assert_bit_exact(model(x), y)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert_bit_exact(outputs(model, torch.arange(4)), expected)
 
 
 def test_weights_that_parametrizations_compute_are_refused_with_what_removes_them() -> None:

@@ -237,6 +237,34 @@ def test_only_what_is_not_finite_stays_beside_a_quantized_gradient(name: str, ex
     assert layer.bias.grad[0] == math.inf == -layer.bias.grad[1]
 
 
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("dynamic", [True, False])
+@pytest.mark.parametrize("name", ["int8", "float8_e4m3fn"])
+def test_a_format_that_refuses_nan_takes_gradients_with_it(name: str, dynamic: bool, exact: bool) -> None:
+    format = sqs.parse_format(f"name: refusing\nextends: {name}\nencode: {{nan_input: error}}\n")
+    config = qat.QATConfig(grad_output={"format": format, "dynamic": dynamic}, exact=exact)
+    layer, incoming = qat.prepare(nn.Linear(8, 32), config), normal(1, 32)
+    with qat.calibrate(layer):
+        layer(normal(1, 8)).backward(incoming)
+    layer.zero_grad()
+    incoming[0, 3] = math.nan
+    layer(normal(1, 8)).backward(incoming)
+    assert layer.bias.grad is not None
+    assert layer.bias.grad.isnan().nonzero().tolist() == [[3]]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_is_not_finite_in_a_gradient_leaves_the_rest_of_its_block_alone(exact: bool) -> None:
+    layer = qat.prepare(nn.Linear(8, 32), qat.QATConfig(grad_output="mxfp8_e4m3", exact=exact))
+    incoming = normal(1, 32)
+    incoming[0, 3] = 0
+    rounded = sqs.Codec(sqs.load_format("mxfp8_e4m3")).fake_quantize(incoming)
+    rounded[0, 3] = incoming[0, 3] = math.inf
+    layer(normal(1, 8)).backward(incoming)
+    assert layer.bias.grad is not None
+    assert_bit_exact(layer.bias.grad, rounded[0])
+
+
 @pytest.mark.parametrize("config", [{"format": "float8_e5m2", "quantizer": "minmax"}, "mxfp8_e4m3"])
 def test_what_follows_a_quantized_gradient_may_work_in_place(config: object) -> None:
     found = []

@@ -24,6 +24,7 @@ from statqat_sim.testing import assert_bit_exact
 FORMATS = ("mxfp4", "nvfp4", "mxint8", "float8_e4m3fn", "int4_narrow", "nf4", "posit8")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STOCHASTIC = "{name: drawn, element: {kind: int, bits: 4}, encode: {rounding: stochastic_a, random_bits: 16}}\n"
+WHOLE = "{name: whole, element: int4, scales: [{format: float32, block: tensor, rule: signed_absmax}]}\n"
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
@@ -46,6 +47,11 @@ def scale_of(name: str, x: Tensor) -> Tensor | None:
 @pytest.fixture
 def drawn() -> str:
     return format_key(sqs.parse_format(STOCHASTIC))
+
+
+@pytest.fixture
+def whole() -> str:
+    return format_key(sqs.parse_format(WHOLE))
 
 
 # --- bits --------------------------------------------------------------------------------------------------------
@@ -93,6 +99,29 @@ def test_strided_inputs_give_what_contiguous_ones_give(name: str) -> None:
     assert_bit_exact(
         fake_quantize(part, scale, format=name, axis=1), fake_quantize(part.clone(), scale, format=name, axis=1)
     )
+
+
+OF_CHANNELS_LAST = [
+    (name, axis) for name in (*FORMATS, "nvfp4.mse", "gguf_q4_k", "drawn", "whole") for axis in (1, -1, 0)
+]
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 5, 6), (2, 40, 3, 4, 5)], ids=["2d", "3d"])
+@pytest.mark.parametrize(("name", "axis"), [*OF_CHANNELS_LAST, ("nvfp4_2d", -1)])
+def test_channels_that_come_last_are_quantized_alike(
+    name: str, axis: int, shape: tuple[int, ...], drawn: str, whole: str
+) -> None:
+    key = {"drawn": drawn, "whole": whole}.get(name, name)
+    x = normal(*shape)
+    x[1, 5, ..., -1], x[1, 6, ..., 0] = 7, -7  # which of the largest comes first depends on the order of axes
+    last = x.contiguous(memory_format=torch.channels_last if len(shape) == 4 else torch.channels_last_3d)
+    seed = torch.tensor(5) if name == "drawn" else None
+    channels = torch.rand(40, *[1] * (len(shape) - 2)) + 0.1
+    is_number = not isinstance(format_of(key), sqs.BlockFormat)
+    for scale in (torch.tensor([0.3]), channels, channels + torch.rand(shape)) if is_number else (None,):
+        wanted, found = (fake_quantize(each, scale, seed, format=key, axis=axis) for each in (x, last))
+        assert_bit_exact(found, wanted)
+        assert found.stride() == last.stride()
 
 
 def test_inputs_are_left_alone_and_their_memory_stays_resizable() -> None:

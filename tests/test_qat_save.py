@@ -168,11 +168,30 @@ def test_files_do_not_know_of_torchs_wrappers(wrapped: str, tmp_path: Path) -> N
     assert_bit_exact(outputs(loaded), outputs(qat.convert(prepared(CONFIG))))
 
 
-def test_files_do_not_know_of_parts_that_are_compiled(tmp_path: Path) -> None:
-    model = prepared(CONFIG)
-    model.linear = torch.compile(model.linear, backend="eager")  # type: ignore[assignment]
+def with_compiled(model: Net, *parts: str) -> Net:
+    """The model, some of whose parts are compiled."""
+    for part in parts:
+        setattr(model, part, torch.compile(getattr(model, part), backend="eager"))
+    return model
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("parts", [(), ("linear", "attention", "norm", "head"), ("down", "embedding")], ids=str)
+def test_files_do_not_know_of_parts_that_are_compiled(parts: tuple[str, ...], device: str, tmp_path: Path) -> None:
+    model = with_compiled(prepared(CONFIG), "linear", "attention", "norm", "head")
     file = qat.save(qat.convert(model), tmp_path)
-    assert_bit_exact(outputs(qat.load(file, net(seed=3))), outputs(model))
+    with torch.device(device):
+        loaded = with_compiled(net(seed=3).to(device), *parts)
+    assert_bit_exact(outputs(qat.load(file, loaded)), outputs(model))
+    assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
+
+
+def test_what_is_wrong_in_a_part_that_is_compiled_is_told_by_its_plain_name(saved: tuple[Net, Path]) -> None:
+    model = net()
+    model.linear = nn.Linear(24, 25)
+    assert refused(saved[1], with_compiled(model, "linear")) == [
+        "linear.weight: saved was float32 (24, 24); the model has float32 (25, 24)"
+    ]
 
 
 # --- what is refused ---------------------------------------------------------------------------------------------

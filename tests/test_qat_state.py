@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from statqat_sim import qat
+from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.testing import assert_bit_exact
 
 INT8 = {"format": "int8", "quantizer": "minmax"}
@@ -231,6 +232,24 @@ def test_learned_scales_that_are_chosen_anew_on_purpose_are_not_lost() -> None:
     model(x_of())
 
 
+def test_scales_that_nobody_trained_are_not_lost() -> None:
+    """Of another model that was only prepared: they came with its weights, and go with them."""
+    model, other = prepared(weight=KEPT["learned"]), prepared(seed=1, weight=KEPT["learned"])
+    qat.load_state_dict(model, qat.state_dict(other))
+    model.load_state_dict(other.state_dict())
+    model.load_state_dict(floats(2).state_dict())
+    model(x_of())
+
+
+def test_scales_that_came_with_their_weights_are_lost_if_they_were_trained() -> None:
+    model, other = prepared(weight=KEPT["learned"]), trained(prepared(seed=1, weight=KEPT["learned"]))
+    qat.load_state_dict(model, qat.state_dict(other))
+    model.load_state_dict(other.state_dict())
+    model.load_state_dict(floats(2).state_dict())
+    with pytest.warns(UserWarning, match=LOST):
+        model(x_of())
+
+
 STALE = "0.weight_quantizer, 2.weight_quantizer: the scales are those of other weights, and qat.step was never called"
 
 
@@ -242,6 +261,21 @@ def test_a_schedule_without_steps_is_told_where_its_scales_are_used() -> None:
         optimizer.step()
         with pytest.warns(UserWarning, match=STALE):
             use(model)
+
+
+def test_each_scale_of_a_stale_weight_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tried, quantized = prepared(weight=KEPT["scheduled"]), [], qat.TensorQuantizer.quantized
+    with torch.no_grad():
+        model[0].weight.add_(1)
+
+    def counted(self: qat.TensorQuantizer, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
+        tried.append(scale)
+        return quantized(self, x, scale, seed)
+
+    monkeypatch.setattr(qat.TensorQuantizer, "quantized", counted)
+    with pytest.warns(UserWarning, match="0.weight_quantizer: the scales are those of other weights"):
+        warn_of_stale_scales(model)
+    assert len(tried) == 2
 
 
 @pytest.mark.parametrize("kept", ["once", "scheduled"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def test_summary_and_sensitivity_take_it() -> None:
     assert row.sqnr_db == pytest.approx(expected, abs=1e-3)
     (found,) = qat.sensitivity(layer_and_weight()[0], formats=[cast("bfloat16")], progress=False).rows
     assert found.sqnr_db == row.sqnr_db
+
+
+def test_the_summary_of_codes_tells_it_as_that_of_weights_does(tmp_path: Path) -> None:
+    layer, _ = layer_and_weight()
+    (before,) = qat.summary(qat.prepare(layer, qat.QATConfig(weight=cast("bfloat16")))).rows
+    loaded = qat.load(qat.save(qat.convert(layer), tmp_path), nn.Linear(40, 24))
+    for (row,) in (qat.summary(layer).rows, qat.summary(loaded).rows):
+        assert row == replace(before, sqnr_db=None)
 
 
 def test_accelerators_multiply_it() -> None:

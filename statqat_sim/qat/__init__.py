@@ -27,11 +27,12 @@ from statqat_sim.qat.modes import layers, quantizers, set_mode
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import register
-from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
+from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.saving import save
 from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
 from statqat_sim.qat.state import load_state_dict, state_dict
 from statqat_sim.qat.summary import Summary, SummaryRow, summary
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 __all__ = [

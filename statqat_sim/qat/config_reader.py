@@ -24,7 +24,8 @@ from statqat_sim.qat.config_rules import (
 from statqat_sim.qat.matmul_config import config_problems
 from statqat_sim.qat.matmul_keys import read_matmul
 from statqat_sim.qat.quantizer_keys import read_quantizer
-from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
+from statqat_sim.qat.rules import LayerConfig, Rule
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.quantizer import StateQuantizer
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import catalog, formats, load_format, resolver

@@ -9,7 +9,8 @@ from typing import Any
 from statqat_sim.qat.config_rules import Role, default_quantizer, role_defaults
 from statqat_sim.qat.matmul_keys import matmul_keys
 from statqat_sim.qat.quantizer_keys import quantizer_keys
-from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
+from statqat_sim.qat.rules import LayerConfig, Rule
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.spec.catalog import formats, load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.text import format_keys

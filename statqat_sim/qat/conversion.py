@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.utils.parametrize import is_parametrized
 
 from statqat_sim.errors import shown
+from statqat_sim.geometry import is_whole_array
 from statqat_sim.qat.keys import is_stochastic
 from statqat_sim.qat.modes import layers, quantizers, require_quantizers
 from statqat_sim.qat.modules import Quantized
@@ -18,6 +20,7 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import require_values
 from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.spec.block import BlockFormat
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -45,10 +48,11 @@ class _Job(NamedTuple):
 def convert(model: Model) -> Model:
     """Replace quantized parameters by the codes of their formats, in place, and keep the scales of activations.
 
-    Forward gives what it gave before, bit for bit: each weight is decoded and compared before anything is changed.
-    Formats that round at random do so once, here. Parameters that layers share become codes that they share. There is
-    no training afterwards: quantizers of gradients go, and so do statistics. Weights that no format was given stay
-    what they are. A model of which a part is converted is converted to the end.
+    Forward gives what it gave before, bit for bit: each weight is decoded and compared before anything is changed. Rows
+    that an embedding's `max_norm` has lookups shrink are shrunk. Formats that round at random do so once, here.
+    Parameters that layers share become codes that they share. There is no training afterwards: quantizers of gradients
+    go, and so do statistics. Weights that no format was given stay what they are. A model of which a part is converted
+    is converted to the end.
 
     Args:
         model: a prepared model.
@@ -56,13 +60,15 @@ def convert(model: Model) -> Model:
     Returns:
         The same model. Its `state_dict` has `packed_weight.codes` and `.scale` (of blocks: what the format stores)
         where `weight` was, and the scales of inputs and outputs; each beside the name and the hash of its format, so
-        that `load_state_dict` refuses those of another. `weight` can still be read: each time it is decoded anew.
+        that `load_state_dict` refuses those of another. `weight` can still be read: each time it is decoded anew, and
+        what is written into that tensor is lost.
 
     Raises:
         TypeError: if `model` is none.
         ValueError: if the model is not prepared, quantizes gradients alone, is converted already, is spread over
-            processes or has no values, has quantizers in mode "float", or weights that are no parameters.
-        RuntimeError: if scales are missing: every one is named. Nothing was changed then.
+            processes or has no values, has quantizers in mode "float", weights that are no parameters, or rows that
+            lookups have yet to shrink where other rows or layers would feel it.
+        RuntimeError: if scales are missing: every one is named. In all cases nothing was changed.
 
     Warns:
         UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.
@@ -70,8 +76,6 @@ def convert(model: Model) -> Model:
     _require_prepared(model)
     warn_of_stale_scales(model)
     with torch.inference_mode(False), torch.no_grad():
-        for layer in unconverted(model).values():
-            layer.settle()
         for job in list(_jobs(model)):
             put(job.layer, job.parameter, job.packed)
         for layer in unconverted(model).values():
@@ -147,12 +151,16 @@ def _require_prepared(model: nn.Module) -> None:
 def _jobs(model: nn.Module) -> Iterator[_Job]:
     """All parameters that become codes; those that are shared, and quantized alike, once."""
     known: dict[int, list[PackedWeight]] = {}
+    holders = Counter(id(each) for module in model.modules() for each in module._parameters.values())
     for name, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
+            told = f"{name}.{parameter}".removeprefix(".")
             if parameter not in layer._parameters:
-                raise ValueError(_computed(f"{name}.{parameter}".removeprefix("."), layer, parameter))
-            weight = getattr(layer, parameter)
-            packed = _packed(f"{name}.{parameter}", weight, quantizer)
+                raise ValueError(_computed(told, layer, parameter))
+            weight, settled = getattr(layer, parameter), layer.settled(parameter)
+            if settled is not weight and not _same_bits(settled, weight):
+                _require_alone(told, weight, quantizer, holders)
+            packed = _packed(told, settled, quantizer)
             alike = known.setdefault(id(weight), [codes for other in quantizer.sharers for codes in other.became])
             packed = next((other for other in alike if _is_same(packed, other)), packed)
             alike.append(packed)
@@ -167,9 +175,32 @@ def _computed(name: str, layer: nn.Module, parameter: str) -> str:
     return f"{name} is no parameter: {by} computes it; allowed: parameters; call {call} first"
 
 
+def _require_alone(name: str, weight: Tensor, quantizer: TensorQuantizer, holders: Counter[int]) -> None:
+    """Check that nothing else depends on which channels of a weight forward has changed so far."""
+    others = [each for each in quantizer.sharers if each is not quantizer and not each.became]
+    if others or holders[id(weight)] > 1:
+        why = "other layers share the weight"
+    elif _have_common_scale(quantizer):
+        why = f"rows have a scale of {quantizer.config.format.name} in common"
+    else:
+        return
+    what = f"{name}: lookups would still shrink rows to max_norm, and {why}"
+    call = f"for _ in range(5): layer(torch.arange({len(weight)}))"
+    raise ValueError(f"{what}; shrink all first, over and over, as each time rounds: `{call}`")
+
+
+def _have_common_scale(quantizer: TensorQuantizer) -> bool:
+    """Whether the values of one channel have a say in what others are quantized to."""
+    format = quantizer.config.format
+    if isinstance(format, BlockFormat):
+        return any(isinstance(level.block, tuple) or is_whole_array(level.block) for level in format.scales)
+    return quantizer.is_recomputed and quantizer.channel_axis is None
+
+
 def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
     """The codes of a weight, which are proven to give what the quantizer gives."""
-    packed = PackedWeight.of(weight, quantizer)
+    options: dict[str, Any] = {"format": quantizer.config.format, "axis": quantizer.layout.axis}
+    packed = PackedWeight.of(weight, quantizer.scale_for(weight), quantizer.draw_seed(), **options)
     if not is_stochastic(quantizer.config.format) and not _same_bits(packed(), quantizer(weight)):
         raise RuntimeError(f"{name}: codes of {quantizer.config.format.name} do not give the quantized weight's bits")
     return packed

@@ -16,7 +16,7 @@ from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.matmul_keys import matmul_hash, matmul_of, matmul_text
 from statqat_sim.qat.packed import PackedWeight, Packing
 from statqat_sim.qat.quantizer_keys import quantizer_keys, read_quantizer
-from statqat_sim.qat.rules import TensorConfig
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.quantizer import MinMax, StateQuantizer
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import formats, load_format, parse_format
@@ -110,13 +110,14 @@ def _layer_keys(layer: SavedLayer, formats: dict[str, str]) -> dict[str, Any]:
 
 def _weight_keys(weight: SavedWeight, formats: dict[str, str]) -> dict[str, Any]:
     packing = weight.packing
-    return {
+    keys = {
         "format": _known(packing.format, formats),
         "shape": packing.shape,
         "axis": packing.axis,
         "channels": packing.channels,
         "dtype": str(weight.dtype).removeprefix("torch."),
     }
+    return keys if packing.is_scaled else {**keys, "scaled": False}
 
 
 def _activation_keys(tensor: TensorConfig, formats: dict[str, str]) -> dict[str, Any]:
@@ -169,7 +170,8 @@ def _layer(
 def _weight(name: str, keys: dict[str, Any], formats: Mapping[str, Format]) -> SavedWeight:
     format = _known_of(name, keys["format"], "its format", formats)
     shape, channels = tuple(keys["shape"]), tuple(keys["channels"])
-    packing = Packing(format=format, shape=shape, axis=keys["axis"], channels=channels)
+    is_scaled = bool(keys.get("scaled", True))
+    packing = Packing(format=format, shape=shape, axis=keys["axis"], channels=channels, is_scaled=is_scaled)
     return SavedWeight(packing=packing, dtype=getattr(torch, keys["dtype"]))
 
 

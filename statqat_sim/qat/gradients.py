@@ -11,14 +11,14 @@ from torch import Tensor
 from statqat_sim.qat.keys import format_of
 from statqat_sim.spec.number import NumberFormat
 
+LEARNED = ("lsq", "lsq_features")
+"""As operations know them: of weights, and of activations."""
+
 
 def is_clipped(format: str, gradient: str) -> bool:
     """Whether the gradient depends on where x lies: block formats, whose scales follow x, pass everything."""
     return gradient != "ste" and isinstance(format_of(format), NumberFormat)
 
-
-LEARNED = ("lsq", "lsq_features")
-"""As operations know them: of weights, and of activations."""
 
 is_clipped._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces
 
@@ -72,10 +72,10 @@ def _limits(format: str) -> tuple[float, float]:
     return spec.min, spec.max
 
 
+_limits._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
 def _positive_limit(format: str) -> float:
     """Q_P: the greatest value; of a format without any above zero the magnitude of the least."""
     least, greatest = _limits(format)
     return greatest if greatest > 0 else -least
-
-
-_limits._dynamo_marked_constant = True  # type: ignore[attr-defined]

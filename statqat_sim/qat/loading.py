@@ -22,11 +22,12 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.require import require_module
-from statqat_sim.qat.rules import LayerConfig, Rule, TensorConfig
+from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.saving import SUFFIX, file_of
 from statqat_sim.qat.sums import changed
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.wrappers import unwrapped
+from statqat_sim.qat.wrappers import plain_name, real_names, unwrapped
 from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.block import BlockFormat
 
@@ -40,8 +41,9 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
     Args:
         path: what `save` was given.
-        model: made as the saved one was before `prepare`; its values do not matter, and may be on torch's meta device,
-            but for those of buffers that are not persistent, which no file has.
+        model: made as the saved one was before `prepare`, compiled in whole, in part or not at all; its values do not
+            matter, and may be on torch's meta device, but for those of buffers that are not persistent, which no file
+            has.
 
     Returns:
         The same model, converted. What was on the meta device is in the CPU's memory.
@@ -99,11 +101,16 @@ def _problems(model: nn.Module, description: Description, tensors: Mapping[str, 
     if any(isinstance(module, Quantized) for module in model.modules()):
         yield "the model is prepared already; allowed: a float model"
         return
-    modules = dict(model.named_modules())
+    modules = _modules(model)
     found = [problem for name, layer in description.layers.items() for problem in _of_layer(name, layer, modules)]
     found = found or [*_of_tensors(_expected(model, description, tensors), tensors), *_of_shapes(model)]
     told = "its bytes are not those that were saved"
     yield from found or (f"{name}: {told}" for name in changed(description.sums, tensors))
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """All modules, by the names that files have for them."""
+    return {plain: model.get_submodule(name) for plain, name in real_names(model).items()}
 
 
 def _of_layer(name: str, layer: SavedLayer, modules: Mapping[str, nn.Module]) -> Iterator[str]:
@@ -134,8 +141,8 @@ def _expected(
     model: nn.Module, description: Description, tensors: Mapping[str, Tensor]
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
     """Shape and dtype of all that the saved model's state has; where only data tell of channels, what the file says."""
-    known = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
-    modules = dict(model.named_modules())
+    known = {plain_name(name): (tuple(own.shape), own.dtype) for name, own in model.state_dict().items()}
+    modules = _modules(model)
     for name, layer in description.layers.items():
         prefix = f"{name}." if name else ""
         for parameter, weight in layer.weights.items():
@@ -178,7 +185,8 @@ def _of_shapes(model: nn.Module) -> Iterator[str]:
     saved = {id(own) for own in model.state_dict(keep_vars=True).values()}
     for name, buffer in model.named_buffers(remove_duplicate=False):
         if buffer.is_meta and id(buffer) not in saved:
-            yield f"{name}: on the meta device, and not in the file, as it is not persistent; give it values first"
+            told = "on the meta device, and not in the file, as it is not persistent; give it values first"
+            yield f"{plain_name(name)}: {told}"
 
 
 def _told(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype) -> str:
@@ -190,10 +198,14 @@ def _told(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype) -> str:
 
 def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> None:
     """Quantized classes, room for codes, and scales."""
-    rules = [_rule(name, layer, description) for name, layer in description.layers.items() if layer.kind != PROJECTION]
+    names, known = real_names(model), dict[str, PackedWeight]()
+    rules = [
+        Rule(match=glob.escape(names[name]), layer=_config(name, layer, description))
+        for name, layer in description.layers.items()
+        if layer.kind != PROJECTION
+    ]
     prepare(model, QATConfig(rules, exact=description.exact))
-    known: dict[str, PackedWeight] = {}
-    for name, layer in layers(model):
+    for name, layer in ((plain_name(name), layer) for name, layer in layers(model)):
         saved = description.layers[name]
         for parameter, weight in saved.weights.items():
             key = f"{name}.packed_{parameter}".removeprefix(".")
@@ -205,7 +217,7 @@ def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, T
         freeze(layer)
 
 
-def _rule(name: str, layer: SavedLayer, description: Description) -> Rule:
+def _config(name: str, layer: SavedLayer, description: Description) -> LayerConfig:
     """What makes a layer what it was; weights need no scales, as they have codes.
 
     The rule of an attention holds for its output projection, whose output is quantized where its own is not.
@@ -217,7 +229,7 @@ def _rule(name: str, layer: SavedLayer, description: Description) -> Rule:
         format = next(iter(layer.weights.values())).packing.format
         quantizer = None if isinstance(format, BlockFormat) else MinMax()
         config["weight"] = TensorConfig(format=format, quantizer=quantizer)
-    return Rule(match=glob.escape(name), layer=LayerConfig(**config, matmul=layer.matmul))
+    return LayerConfig(**config, matmul=layer.matmul)
 
 
 def _packed(
@@ -237,14 +249,16 @@ def _take_scale(quantizer: TensorQuantizer, scale: Tensor | None) -> None:
 
 def _fill(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Copy every tensor to its place; what was on the meta device gets memory, shared where it was shared."""
-    state = {name: own for name, own in model.state_dict(keep_vars=True).items() if name in tensors}  # stamps are there
+    found = model.state_dict(keep_vars=True).items()
+    state = {name: own for name, own in found if plain_name(name) in tensors}  # stamps are there
     made: dict[int, Any] = {}
     for name, own in state.items():
+        tensor = tensors[plain_name(name)]
         if not own.is_meta:
             with torch.no_grad():
-                own.copy_(tensors[name])
+                own.copy_(tensor)
         elif id(own) not in made:
-            value = tensors[name].clone()
+            value = tensor.clone()
             made[id(own)] = nn.Parameter(value, own.requires_grad) if isinstance(own, nn.Parameter) else value
     for name, own in {**state, **dict(model.named_buffers(remove_duplicate=False))}.items():
         if id(own) in made:

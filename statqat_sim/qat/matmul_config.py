@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.geometry import is_whole_array
 from statqat_sim.matmul.formats import means_scales, operand_of
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.spec.accelerator import AcceleratorSpec, Float64, GemmPlan, Instruction, OperandFormat, Scaling
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
-
-if TYPE_CHECKING:
-    from statqat_sim.qat.rules import TensorConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

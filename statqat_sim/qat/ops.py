@@ -7,7 +7,7 @@ Where nobody watches operations, `fake_quantize` does at once what the named one
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from statqat_sim.geometry import is_whole_array
 from statqat_sim.qat.device_scales import minmax_scale
 from statqat_sim.qat.gradients import LEARNED, elements, gradient_of_input, gradient_of_scale, is_clipped
-from statqat_sim.qat.keys import codec_for, format_of, plain_scale, quantizer_of, traced_codec
+from statqat_sim.qat.keys import codec_for, format_of, is_stochastic, plain_scale, quantizer_of, traced_codec
 from statqat_sim.qat.samples import sample_by_sample
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.format import Format
+from statqat_sim.spec.scale import Rule
 
 LIBRARY = torch.library.Library("statqat", "DEF")  # type: ignore[no-untyped-call]
 FAKE_QUANTIZE, CHOOSE_SCALE = "statqat::fake_quantize", "statqat::choose_scale"
@@ -32,6 +34,8 @@ LIBRARY.define(  # type: ignore[no-untyped-call]
 OPERATION: Any = torch.ops.statqat.fake_quantize.default
 PLAIN = Tensor, nn.Parameter
 """Types of tensors that do nothing of their own."""
+ORDERED = Rule.MSE, Rule.SIGNED_ABSMAX, Rule.MINMAX
+"""Rules that depend on the order of a block's elements: by a sum, or by which of several that are as large is first."""
 
 
 def fake_quantize(
@@ -100,8 +104,39 @@ def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format:
     is_wide = x.dtype == torch.float64 and not isinstance(codec.format, BlockFormat)
     # in torch's own memory, which may be resized
     out = _room(x, torch.float64 if is_wide else torch.float32)
-    codec.fake_quantize(x, scale=scale, axis=axis, out=out, seed=word(seed))
+    call = _Call(x, scale, axis, out)
+    if not out.is_contiguous() and _is_free_of_order(codec.format):
+        call = call.with_channels_last()
+    codec.fake_quantize(call.x, scale=call.scale, axis=call.axis, out=call.out, seed=word(seed))
     return out.to(x.dtype)
+
+
+def _is_free_of_order(format: Format) -> bool:
+    """Whether the bits stay, whatever the order of axes: not those that are drawn at random, by an element's index."""
+    levels = format.scales if isinstance(format, BlockFormat) else ()
+    ordered = (is_whole_array(level.block) and level.rule in ORDERED for level in levels)
+    of_matrices = (isinstance(level.block, tuple) for level in levels)  # of the last two axes
+    return not (is_stochastic(format) or any(ordered) or any(of_matrices))
+
+
+class _Call(NamedTuple):
+    """What a codec is given."""
+
+    x: Tensor
+    scale: Tensor | None
+    axis: int
+    out: Tensor
+
+    def with_channels_last(self) -> _Call:
+        """The same with the axis of channels as the last one, as it is in memory: kernels then read without a copy."""
+        x, scale, axis, out = self
+        rank = x.ndim
+        if not -rank <= axis < rank:
+            return self  # which the codec refuses
+        order = [0, *range(2, rank), 1]
+        if scale is not None:
+            scale = scale.reshape(*[1] * (rank - scale.ndim), *scale.shape).permute(order)
+        return _Call(x.permute(order), scale, order.index(axis % rank), out.permute(order))
 
 
 def _room(x: Tensor, dtype: torch.dtype) -> Tensor:

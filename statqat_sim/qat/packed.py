@@ -17,7 +17,6 @@ from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
 from statqat_sim.qat.keys import codec_for, format_key, format_of
 from statqat_sim.qat.ops import word
 from statqat_sim.qat.stamps import Stamped
-from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
@@ -42,12 +41,14 @@ class Packing:
         shape: of the weight.
         axis: along which blocks run.
         channels: the shape of a number format's scales; () for block formats.
+        is_scaled: whether these were chosen; False: they are 1, as `quantizer: none` has it.
     """
 
     format: Format
     shape: tuple[int, ...]
     axis: int
     channels: tuple[int, ...] = ()
+    is_scaled: bool = True
 
     @property
     def buffers(self) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -100,17 +101,19 @@ class PackedWeight(Stamped):
         self.stamp(packing.format, buffers[CODES].device, packing.shape)
 
     @classmethod
-    def of(cls, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
-        """The codes of a weight, as its quantizer decides."""
-        format, axis = quantizer.config.format, quantizer.layout.axis
-        scale = quantizer.scale_for(weight)
-        seed = quantizer.draw_seed()
+    def of(
+        cls, weight: Tensor, scale: Tensor | None, seed: Tensor | None, *, format: Format, axis: int
+    ) -> PackedWeight:
+        """The codes of a weight: with a number format's scale, unless there is none; see `ops.fake_quantize`."""
         if isinstance(format, BlockFormat):
             packing = Packing(format=format, shape=tuple(weight.shape), axis=axis)
             buffers = _of_blocks(weight, packing, seed)
         else:
             channels = (1,) if scale is None else tuple(scale.shape)
-            packing = Packing(format=format, shape=tuple(weight.shape), axis=axis, channels=channels)
+            is_scaled = scale is not None
+            packing = Packing(
+                format=format, shape=tuple(weight.shape), axis=axis, channels=channels, is_scaled=is_scaled
+            )
             buffers = _of_numbers(weight, scale, format, seed)
         return cls(packing, weight.dtype, buffers)
 

@@ -29,8 +29,8 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     """Write a converted model to one file, whole or not at all.
 
     Args:
-        model: what `convert` gave; of torch's wrappers around it or its parts (`torch.compile`, `DataParallel`,
-            `DistributedDataParallel`, `AveragedModel`) nothing is written.
+        model: what `convert` gave; of torch's wrappers around it (`torch.compile`, `DataParallel`,
+            `DistributedDataParallel`, `AveragedModel`), and of parts that are compiled, nothing is written.
         path: a `.safetensors` file; or a directory, which is made, for `model.safetensors`.
 
     Returns:

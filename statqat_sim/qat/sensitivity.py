@@ -27,7 +27,8 @@ from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.packed import Packing
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.require import require_values, told_value
-from statqat_sim.qat.rules import Spelled, TensorConfig
+from statqat_sim.qat.rules import Spelled
+from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Any]

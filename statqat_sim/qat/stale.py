@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-import torch
 from torch import Tensor, nn
 
 from statqat_sim.qat.modes import layers
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
-from statqat_sim.qat.updates import GAIN
 from statqat_sim.qat.weights import is_unattended
 
 
@@ -29,17 +27,7 @@ def warn_of_stale_scales(model: nn.Module) -> None:
 
 def _is_stale(quantizer: TensorQuantizer, weight: Tensor) -> bool:
     """Whether the schedule would have brought a better scale: a cast also changes a weight, and matters little."""
-    held = quantizer.kept_scale
-    if held is None or quantizer.chosen.weight is None:
+    if quantizer.kept_scale is None or quantizer.chosen.weight is None:
         return False
     weight = whole(weight)
-    if not is_unattended(quantizer, weight):
-        return False
-    with torch.no_grad():
-        before, now = (_squared_error(quantizer, weight, scale) for scale in (held, quantizer.scale_now(weight)))
-    return (1 - GAIN) * before > now
-
-
-def _squared_error(quantizer: TensorQuantizer, weight: Tensor, scale: Tensor) -> float:
-    quantized = quantizer.quantized(weight, scale, quantizer.fixed_seed())
-    return float((weight.double() - quantized.double()).square().sum())
+    return is_unattended(quantizer, weight) and quantizer.update_for(weight).is_worth_it

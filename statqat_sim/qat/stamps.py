@@ -6,7 +6,7 @@ Tensors are what safetensors, torch.distributed.checkpoint and the rest store.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +51,29 @@ def without_stamps(model: nn.Module) -> dict[str, Any]:
     return {name: tensor for name, tensor in model.state_dict().items() if name not in stamps}
 
 
+def _warn_once(errors: list[str]) -> None:
+    """Tell, once in each call of a model's `load_state_dict`, that a state has no stamps.
+
+    Where a filter makes an error of it, torch raises it with its own when all is loaded, and no model is left half way.
+
+    Args:
+        errors: what torch will raise; all modules of a model are given the same list.
+    """
+    if Stamped.told is errors:
+        return
+    Stamped.told = errors
+    what = "the state does not say which formats it is of; its codes and scales are taken as they are"
+    try:
+        warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=3)
+    except UserWarning as error:
+        errors.append(str(error))
+
+
 class Stamped(nn.Module):
     """A module whose part of `state_dict` has a stamp, and which takes no part of another format."""
+
+    told: ClassVar[list[str] | None] = None
+    """The errors of the call of `load_state_dict` that was the last to warn."""
 
     def stamp(self, format: Format, device: torch.device, shape: tuple[int, ...] = ()) -> None:
         """Make the format a part of the state."""
@@ -67,7 +88,6 @@ class Stamped(nn.Module):
                 return
         elif own or list(self.state_dict()) == [FORMAT]:
             if own:
-                what = "the state does not say which formats it is of; its codes and scales are taken as they are"
-                warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=2)
+                _warn_once(errors)
             own[f"{prefix}{FORMAT}"] = stamp_of(*self._stamped)
         super()._load_from_state_dict(own, prefix, *rest)

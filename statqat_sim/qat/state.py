@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from statqat_sim.errors import did_you_mean
 from statqat_sim.histogram import Histogram
+from statqat_sim.qat.marks import mark_of
 from statqat_sim.qat.modes import layers, require_quantizers
 from statqat_sim.qat.require import require_values
 from statqat_sim.qat.stamps import FORMAT, stamp_of, stamp_problem
 from statqat_sim.qat.statistics import ARRAYS, as_tensors, from_tensors
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
-from statqat_sim.qat.weights import mark_of
 from statqat_sim.qat.wrappers import plain_name, unwrapped
 
 STEPS, SCALE, STATISTICS = "steps", "scale", "statistics"

@@ -21,10 +21,11 @@ from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.matmul_keys import matmul_of
 from statqat_sim.qat.modes import require_layers
 from statqat_sim.qat.modules import Quantized
-from statqat_sim.qat.packed import PackedWeight, Packing
+from statqat_sim.qat.packed import SCALE, PackedWeight, Packing
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import Mode, TensorQuantizer, whole
+from statqat_sim.quantizer import Unscaled
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.score import Score
 from statqat_sim.spec.format import Format
@@ -170,13 +171,14 @@ def _rows(name: str, layer: Quantized, seen: set[int]) -> Iterator[SummaryRow]:
 
 def _of_packed(layer: str, parameter: str, packed: PackedWeight, *, is_shared: bool) -> SummaryRow:
     packing, format = packed.packing, packed.packing.format
-    scale = getattr(packed, "scale", None) if isinstance(format, NumberFormat) else None
+    scale = packed.get_buffer(SCALE) if isinstance(format, NumberFormat) and packing.is_scaled else None
     elements = math.prod(packing.shape)
     return SummaryRow(
         layer=layer,
         tensor=parameter,
         role="weight",
         format=format.name,
+        quantizer=None if packing.is_scaled else repr(Unscaled()),
         scale=_ends(scale),
         elements=elements,
         nbytes=0 if is_shared else packed.nbytes,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,13 @@ from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.gradient_quantizer import quantized_gradient
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
+from statqat_sim.qat.marks import Chosen, mark_of
 from statqat_sim.qat.ops import choose_scale, fake_quantize
-from statqat_sim.qat.rules import TensorConfig
+from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.stamps import Stamped
 from statqat_sim.qat.statistics import with_batch
-from statqat_sim.qat.updates import updated
-from statqat_sim.qat.weights import Chosen, chosen, warn_of_loss
-
-if TYPE_CHECKING:
-    from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.tensor_config import TensorConfig
+from statqat_sim.qat.updates import Update, updated
 
 Mode: TypeAlias = Literal["float", "quantize", "calibrate"]
 """Float: tensors pass as they are. Calibrate: so too, and what is to be calibrated is counted."""
@@ -154,13 +153,13 @@ class TensorQuantizer(Stamped):
         if not self.has_scale:
             return None
         if self.is_recomputed:
-            return self._chosen(x)
+            return self.choice(x)
         if not self.is_ready or self.scale is None:
             raise RuntimeError(self._unready())
         if self.scale.dtype != torch.float32:
             raise TypeError(self._cast(self.scale.dtype))
         if self.is_lost and not torch.compiler.is_compiling():
-            warn_of_loss(self)
+            self._warn_of_loss()
         return self.kept_scale
 
     @property
@@ -174,10 +173,18 @@ class TensorQuantizer(Stamped):
         """Choose the scale for x, and keep it; of a tensor that is only a shape, have room for it."""
         x = whole(x)
         if x.is_meta:
-            self._hold(torch.ones(self._chosen(x).shape, device=x.device))
+            self._hold(torch.ones(self.choice(x).shape, device=x.device))
         else:
-            self.keep(self._chosen(x))
-            self.chosen = chosen(self, x)
+            self.keep(self.choice(x))
+            self.remember_choice(x)
+
+    def remember_choice(self, x: Tensor) -> None:
+        """Note that the scale was chosen for x, of weights where somebody will ask."""
+        is_scheduled = self.config.update_every > 1 and not self.is_learned
+        if self.role != "weight" or not (is_scheduled or self.is_learned):
+            self.chosen = Chosen()
+        else:
+            self.chosen = Chosen(mark_of(x) if is_scheduled else None, mark_of(self.scale))
 
     def update(self, x: Tensor) -> None:
         """Choose the scale for x anew, as the schedule wants it; what is nearly as good stays: see `updated`."""
@@ -185,16 +192,17 @@ class TensorQuantizer(Stamped):
         if self.scale is None or not self.is_ready or x.is_meta:
             self.choose(x)
         else:
-            self.keep(self.scale_now(x))
+            self.keep(self.update_for(x).scale)
 
-    def scale_now(self, x: Tensor) -> Tensor:
-        """What `update` would keep."""
+    def update_for(self, x: Tensor) -> Update:
+        """What the schedule would have of x now."""
         held, seed = self.kept_scale, self.fixed_seed()
         assert held is not None
         with torch.no_grad():
-            return updated(x, held, self._chosen(x), lambda x, scale: self.quantized(x, scale, seed))
+            return updated(x, held, self.choice(x), lambda x, scale: self.quantized(x, scale, seed))
 
-    def _chosen(self, x: Tensor) -> Tensor:
+    def choice(self, x: Tensor) -> Tensor:
+        """The scale that its quantizer gives x."""
         assert self.quantizer_key is not None
         return choose_scale(x, format=self.format_key, quantizer=self.quantizer_key, channel_axis=self.channel_axis)
 
@@ -237,8 +245,15 @@ class TensorQuantizer(Stamped):
 
     def _quantized(self, x: Tensor) -> Tensor:
         if self.role == "grad_output":
-            return quantized_gradient(x, self)
+            return self._with_quantized_gradient(x)
         return self.quantized(x, self.scale_for(x), self.draw_seed())
+
+    def _with_quantized_gradient(self, x: Tensor) -> Tensor:
+        options: dict[str, Any] = {"format": self.format_key, "axis": self.layout.axis, "exact": self.exact}
+        if self.quantizer_key is not None and self.is_recomputed:
+            choice = self.quantizer_key, self.channel_axis
+            return quantized_gradient(x, None, self.draw_seed(), **options, choice=choice)
+        return quantized_gradient(x, self.scale_for(x), self.draw_seed(), **options)
 
     def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         """What `forward` gives with this scale and seed."""
@@ -270,6 +285,13 @@ class TensorQuantizer(Stamped):
     def _observe_gradient(self, gradient: Tensor) -> None:
         if self.mode == "calibrate":  # a graph may live longer than the calibration
             self.statistics = with_batch(self.statistics, gradient, self.channel_axis, exact=self.exact)
+
+    def _warn_of_loss(self) -> None:
+        """Tell, once, that a learned scale was trained and is no more."""
+        self.is_lost = False
+        what = "weights were loaded without the scales that were learned with them"
+        told = "and others were chosen in their place; load what qat.state_dict gave, too"
+        warnings.warn(f"{what}, {told}", UserWarning, stacklevel=2)
 
     def _unready(self) -> str:
         what = f"{self.name or 'a quantizer'}: {self.config.format.name} has no scale yet"

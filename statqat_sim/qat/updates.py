@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,20 @@ with exponents, the best one jumps about while weights hardly move. None, 0.1 an
 training, on two seeds of their own."""
 
 
-def updated(weight: Tensor, held: Tensor, chosen: Tensor, quantize: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+class Update(NamedTuple):
+    """Scales that stay, and squared errors, each of what shares a scale: under the scales so far, and under these."""
+
+    scale: Tensor
+    before: Tensor
+    after: Tensor
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether it takes off enough of the error of all together."""
+        return bool((1 - GAIN) * self.before.sum() > self.after.sum())
+
+
+def updated(weight: Tensor, held: Tensor, chosen: Tensor, quantize: Callable[[Tensor, Tensor], Tensor]) -> Update:
     """Of each channel's two scales the one that stays.
 
     Args:
@@ -25,7 +38,8 @@ def updated(weight: Tensor, held: Tensor, chosen: Tensor, quantize: Callable[[Te
         quantize: what becomes of the weight under scales.
     """
     before, after = (_squared_errors(weight, quantize(weight, scale), scale) for scale in (held, chosen))
-    return torch.where((1 - GAIN) * before <= after, held, chosen)  # NaN is never good enough
+    stays = (1 - GAIN) * before <= after  # NaN is never good enough
+    return Update(torch.where(stays, held, chosen), before, torch.where(stays, before, after))
 
 
 def _squared_errors(x: Tensor, y: Tensor, scale: Tensor) -> Tensor:

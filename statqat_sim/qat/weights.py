@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, NamedTuple
-
+import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from statqat_sim.qat.sums import sum_of
-
-if TYPE_CHECKING:
-    from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-
-
-def mark_of(weight: Tensor | None) -> int | None:
-    """A number that is another one when the weight has changed; None where there are no values.
-
-    It is a checksum, as torch's count of changes misses those by fused optimizers, by `.data` and in copies. Of weights
-    that are spread over processes it is the count, which all processes agree on: some have shards of nothing.
-    """
-    if weight is None or weight.is_meta:
-        return None
-    if isinstance(weight, DTensor):
-        return None if weight.is_inference() else weight._version
-    return sum_of(weight.detach().cpu())
-
-
-class Chosen(NamedTuple):
-    """The marks of a weight, and of the scale that was chosen for it; None where nobody asks."""
-
-    weight: int | None = None
-    scale: int | None = None
-
-
-def chosen(quantizer: TensorQuantizer, weight: Tensor) -> Chosen:
-    """What is remembered of a choice that was just made."""
-    is_scheduled = quantizer.config.update_every > 1 and not quantizer.is_learned
-    if quantizer.role != "weight" or not (is_scheduled or quantizer.is_learned):
-        return Chosen()
-    return Chosen(mark_of(weight) if is_scheduled else None, mark_of(quantizer.scale))
+from statqat_sim.qat.marks import mark_of
+from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 
 def is_unattended(quantizer: TensorQuantizer, weight: Tensor) -> bool:
@@ -54,13 +22,6 @@ def _is_trained(quantizer: TensorQuantizer) -> bool:
     """Whether a learned scale is another one than was chosen for the weight."""
     was = quantizer.chosen.scale
     return quantizer.is_learned and quantizer.is_ready and was is not None and was != mark_of(quantizer.scale)
-
-
-def warn_of_loss(quantizer: TensorQuantizer) -> None:
-    """Tell, once, that a learned scale was trained and is no more."""
-    quantizer.is_lost = False
-    what = "weights were loaded without the scales that were learned with them, and others were chosen in their place"
-    warnings.warn(f"{what}; load what qat.state_dict gave, too", UserWarning, stacklevel=2)
 
 
 def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None:
@@ -90,6 +51,14 @@ def _mark_between(weight: Tensor, before: int | None) -> int | None:
     return before if isinstance(weight, DTensor) else mark_of(weight)
 
 
+def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
+    """Note that a learned scale which came with its weight is what would be chosen for it: nobody has trained it."""
+    if not quantizer.is_learned or isinstance(weight, DTensor):
+        return
+    if quantizer.scale is not None and torch.equal(quantizer.scale, quantizer.choice(weight)):
+        quantizer.remember_choice(weight)
+
+
 def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> None:
     """Choose the scale anew; not where it was loaded for this weight just before.
 
@@ -98,9 +67,11 @@ def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> N
     that all processes come to.
     """
     beside, quantizer.loaded_beside = quantizer.loaded_beside, None
-    if (beside is not None and beside == before) or not quantizer.stores_scale or weight.is_meta:
+    if not quantizer.stores_scale or weight.is_meta:
         return
-    if isinstance(weight, DTensor):
+    if beside is not None and beside == before:
+        _came_untrained(quantizer, weight)
+    elif isinstance(weight, DTensor):
         quantizer.is_ready = False
     else:
         is_lost = quantizer.is_lost or _is_trained(quantizer)

@@ -26,3 +26,8 @@ def unwrapped(model: Any) -> Any:
 def plain_name(name: str) -> str:
     """A name without the compiled parts that it leads through."""
     return ".".join(part for part in name.split(".") if part != COMPILED)
+
+
+def real_names(model: nn.Module) -> dict[str, str]:
+    """The names of a model's modules by their plain ones; that of a compiled part is of what was compiled."""
+    return {plain_name(name): name for name, _ in model.named_modules()}  # a wrapper comes before what it has

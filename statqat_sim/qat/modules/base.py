@@ -38,19 +38,26 @@ class Quantized(nn.Module):
     matmul_key: str | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """A parameter that `convert` has packed is decoded, each time that it is asked for."""
-        packed = self._packed(name)
-        return super().__getattr__(name) if packed is None else packed()
+        """A parameter that `convert` has packed is decoded, each time that it is asked for.
+
+        What is written into the tensor that comes, as by `weight.data.zero_()`, is lost: the codes stay.
+        """
+        try:
+            return super().__getattr__(name)  # torch's own first: parameters of a prepared layer are asked for often
+        except AttributeError:
+            if name in type(self).weights and (packed := self._packed(name)) is not None:
+                return packed()
+            raise
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if (packed := self._packed(name)) is not None:
+        if name in type(self).weights and (packed := self._packed(name)) is not None:
             told = f"{name}: codes of {packed.packing.format.name} stand for it"
             raise AttributeError(f"{told}; allowed: to read it, and to convert a prepared model that has other weights")
         super().__setattr__(name, value)
 
     def _packed(self, name: str) -> PackedWeight | None:
         """The codes that stand for a parameter."""
-        packed = self.__dict__.get("_modules", {}).get(f"packed_{name}") if name in type(self).weights else None
+        packed = self.__dict__.get("_modules", {}).get(f"packed_{name}")
         return packed if isinstance(packed, PackedWeight) else None
 
     @classmethod
@@ -116,8 +123,10 @@ class Quantized(nn.Module):
         quantizer = self._modules.get(name)
         return x if quantizer is None else quantizer(x)
 
-    def settle(self) -> None:
-        """Do to parameters that become codes what forward would have done to them in time."""
+    def settled(self, name: str) -> Tensor:
+        """A parameter that becomes codes, as forward would have made it in time; the parameter itself stays."""
+        parameter: Tensor = getattr(self, name)
+        return parameter
 
     def choose_weight_scales(self, which: Callable[[TensorQuantizer], bool]) -> None:
         """Choose the scales that are kept, of the parameters whose quantizer is one of these."""

@@ -23,19 +23,23 @@ class QuantizedEmbedding(Quantized, nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         if "weight" in self._parameters:
-            self._renormalise(input)
+            self._renormalise(self.weight, input)
         options = {"scale_grad_by_freq": self.scale_grad_by_freq, "sparse": self.sparse}
         return self.quantized_output(F.embedding(input, self.quantized_weight(), self.padding_idx, **options))
 
-    def settle(self) -> None:
-        if "weight_quantizer" in self._modules:
-            self._renormalise(torch.arange(self.num_embeddings, device=self.weight.device))
+    def settled(self, name: str) -> Tensor:
+        weight = super().settled(name)
+        if self.max_norm is None:
+            return weight
+        copy = weight.detach().clone()
+        self._renormalise(copy, torch.arange(self.num_embeddings, device=weight.device))
+        return copy
 
-    def _renormalise(self, rows: Tensor) -> None:
+    def _renormalise(self, weight: Tensor, rows: Tensor) -> None:
         """Shrink rows of the parameter, as in a float model: not of what it is quantized to."""
         if self.max_norm is not None:
             with torch.no_grad():
-                torch.embedding_renorm_(self.weight, rows.contiguous(), self.max_norm, self.norm_type)
+                torch.embedding_renorm_(weight, rows.contiguous(), self.max_norm, self.norm_type)
 
 
 register(nn.Embedding, QuantizedEmbedding)

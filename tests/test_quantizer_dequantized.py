@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from statqat_sim import Codec, MinMax, Scale, load_format
 from statqat_sim.quantizer import Iterative
+from statqat_sim.quantizer.dequantized import passing
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.row_ratios import may_be_dequantized
 from statqat_sim.quantizer.task import MOST_SORTED
@@ -65,7 +66,7 @@ def test_of_more_data_than_are_sorted(name: str) -> None:
     assert error(x, fmt, Iterative().fit(x, fmt)) == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "int16"])
 def test_of_many_channels(name: str) -> None:
     fmt, random = load_format(name), np.random.default_rng(0)
     scales = random.uniform(0.01, 10, 12).astype(np.float32)
@@ -129,7 +130,26 @@ def test_data_that_were_never_quantized_are_told_at_a_look() -> None:
         assert not len(may_be_dequantized(rows, levels(load_format(name))))
         rows[7] = on_levels(load_format(name), 512, 0.3, 1, 0)
         assert may_be_dequantized(rows, levels(load_format(name))).tolist() == [7]
-    assert not len(may_be_dequantized(rows, levels(load_format("int16"))))
+
+
+def test_of_too_many_levels_for_a_table_any_data_may_be_multiples() -> None:
+    rows = np.random.default_rng(0).standard_normal((5, 512)).astype(np.float32)
+    assert may_be_dequantized(rows, levels(load_format("int16"))).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "int16"])
+def test_the_scales_that_a_row_passes_with_do_not_depend_on_other_rows(name: str) -> None:
+    """Rows of small integers pass with more scales than are measured, so that more of their elements are tested."""
+    fmt = load_format(name)
+    rows = np.stack([on_levels(fmt, 500, 0.3 + seed, share, seed) for seed, share in enumerate((0.15, 0.5, 1, 0.3))])
+    rows[1, 3:9], rows[2] = np.nan, np.random.default_rng(0).standard_normal(500)
+    rows[3, 7:] = rows[3, 0]
+    minmax = MinMax().fit(rows, fmt, channel_axis=0).value.ravel().astype(np.float64)
+    found = passing(rows, minmax, levels(fmt))
+    assert np.isfinite(found[[0, 1, 3], 0]).all()
+    for index in range(4):
+        (alone,) = passing(rows[[index]], minmax[[index]], levels(fmt))
+        np.testing.assert_array_equal(found[index], alone)
 
 
 @pytest.mark.parametrize("name", ["int4", "float4_e2m1fn", "int8"])

@@ -131,7 +131,7 @@ def in_lanes(terms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @pytest.mark.usefixtures("_threads")
-@pytest.mark.parametrize("shape", [(300, 1001), (1000, 3), (1, 5), (4, 0), (0, 4)])
+@pytest.mark.parametrize("shape", [(300, 1001), (1000, 3), (300, 16), (300, 33), (1, 5), (4, 0), (0, 4)])
 def test_sums_of_rows(shape: tuple[int, int]) -> None:
     random, sums = np.random.default_rng(1), better_rows.row_sums()
     assert sums is not None

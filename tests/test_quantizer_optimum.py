@@ -95,6 +95,16 @@ def test_many_short_channels(name: str, gap: float) -> None:
     assert np.mean(gaps) <= gap
 
 
+@pytest.mark.parametrize(("name", "gap"), [("float6_e2m3fn", 0.03), ("float6_e3m2fn", 0.05), ("int6", 0.01)])
+def test_short_channels_in_six_bits_against_brute_force(name: str, gap: float) -> None:
+    fmt, x = load_format(name), np.random.default_rng(1).standard_normal((16, 600)).astype(np.float32)
+    scales = Iterative().fit(x, fmt, channel_axis=0).value.ravel()
+    gaps = [
+        gap_db(error(row, fmt, scale), Exact(row, fmt.grid()).least()) for row, scale in zip(x, scales, strict=True)
+    ]
+    assert np.mean(gaps) <= gap
+
+
 def test_axes_other_than_the_first() -> None:
     x = np.random.default_rng(1).standard_normal((512, 3, 2)).astype(np.float32) * np.float32([1, 4, 16])[None, :, None]
     found = Iterative().fit(x, load_format("int4"), channel_axis=1)

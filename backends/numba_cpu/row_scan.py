@@ -1,4 +1,4 @@
-"""The kernel of `RowScanPlan`: one text for all formats, compiled once and kept as loops are."""
+"""The kernel of `RowScanPlan`: one text for all formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from statqat_sim.arrays import Array
-from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+from statqat_sim.backends.numba_cpu.row_loops import compiled
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 from statqat_sim.plan.row_scan import FINER, LEAST_RATIO, PER_OCTAVE, RowScanPlan
 
@@ -17,12 +17,6 @@ LONGEST_ROW = (1 << 16) - 1
 """Elements; a bin counts no more."""
 
 _TEXT = Path(__file__).with_name("row_scan_loops.py").read_text("utf-8")
-_END = """
-
-from numba import njit as _njit
-
-run = _njit(signature, nogil=True, cache={on_disk})({entry})
-"""
 
 
 class NumbaRowScan:
@@ -38,8 +32,8 @@ class NumbaRowScan:
         self._thresholds, self._gaps = np.full((len(gaps), width), np.inf), np.zeros((len(gaps), width))
         for index, length in enumerate(self._lengths):
             self._thresholds[index, :length], self._gaps[index, :length] = thresholds[index], gaps[index]
-        self._run = kept("scan_rows", lambda: _generated("scan_rows", *_scan_types()))
-        self._largest = kept("largest_of_rows", lambda: _generated("largest_of_rows", *_largest_types()))
+        self._run = compiled("scan_rows", _TEXT, *_scan_types())
+        self._largest = compiled("largest_of_rows", _TEXT, *_largest_types())
 
     def amax(self, rows: Array) -> Array:
         """See `runtime.RowScanKernel`."""
@@ -75,10 +69,3 @@ def _scan_types() -> list[Any]:
     rows = [_array(types.uint32, 2), numbers, _array(types.uint32)]
     steps = [numbers, integers, _array(types.float64, 2), _array(types.float64, 2)]
     return [*rows, *steps, *[number] * 4, integers, _array(types.float32), _array(types.boolean)]
-
-
-def _generated(entry: str, *kinds: Any) -> Generated:
-    """A module in which `run` is one of the text's functions."""
-    name = f"statqat_sim_{entry}_{digest(_TEXT)}"
-    names = {"signature": types.void(*kinds)}
-    return Generated(name, lambda on_disk: _TEXT + _END.format(on_disk=on_disk, entry=entry), names)

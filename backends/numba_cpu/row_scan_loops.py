@@ -1,6 +1,6 @@
 """The best scale of each row: its histogram, prefix sums, the error at every scale of a grid, and a proof.
 
-This text is compiled as a generated module: see `row_scan`. A table has one word of 64 bits for each bin: how many
+This text is compiled as a generated module: see `row_loops`. A table has one word of 64 bits for each bin: how many
 elements fell there, and the sum of their bits. The error at scale s, but for Σx², is
 
     Σ_sides n·(s·z)² − 2·s·z·Σ|x| − 2·s·Σ_j gap_j·excess(s·threshold_j),   excess(t) = Σ max(|x| − t, 0)

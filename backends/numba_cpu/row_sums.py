@@ -1,24 +1,17 @@
-"""Sums over the rows of an array: one text, compiled once and kept as loops are."""
+"""Sums over the rows of an array."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numba import types
 
 from statqat_sim.arrays import Array
-from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+from statqat_sim.backends.numba_cpu.row_loops import compiled
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 
 _TEXT = Path(__file__).with_name("row_sums_loops.py").read_text("utf-8")
-_END = """
-
-from numba import njit as _njit
-
-run = _njit(signature, nogil=True, cache={on_disk})({entry})
-"""
 
 
 class NumbaRowSums:
@@ -26,8 +19,8 @@ class NumbaRowSums:
 
     def __init__(self) -> None:
         rows, numbers = types.Array(types.float32, 2, "C", readonly=True), types.Array(types.float64, 1, "C")
-        self._moments = _compiled("moments_of_rows", rows, numbers, numbers, numbers)
-        self._errors = _compiled("errors_of_rows", rows, rows, numbers)
+        self._moments = compiled("moments_of_rows", _TEXT, rows, numbers, numbers, numbers)
+        self._errors = compiled("errors_of_rows", _TEXT, rows, rows, numbers)
 
     def moments(self, rows: Array) -> tuple[Array, Array, Array]:
         """See `runtime.RowSumsKernel`."""
@@ -49,13 +42,3 @@ def _in_order(rows: Array) -> Array:
     rows = np.require(rows, np.float32, ("C", "A")).view()
     rows.flags.writeable = False
     return rows
-
-
-def _compiled(entry: str, *kinds: Any) -> Any:
-    name = f"statqat_sim_{entry}_{digest(_TEXT + _END)}"
-    names = {"signature": types.void(*kinds)}
-
-    def text(on_disk: bool) -> str:
-        return _TEXT + _END.format(on_disk=on_disk, entry=entry)
-
-    return kept(entry, lambda: Generated(name, text, names))

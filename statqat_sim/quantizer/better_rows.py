@@ -1,7 +1,8 @@
-"""Replace the scales of rows whose measured error is not below MinMax's by MinMax's scales."""
+"""The measured errors of many rows, and scales that are better by them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -43,10 +44,9 @@ def keep_better(
         format: a format without stochastic rounding.
         sums: the kernel that sums errors.
     """
-    step = max(TOGETHER // max(rows.shape[1], 1), 1)
-    for first in range(0, len(places), step):
-        part = places[first : first + step]
-        ours, theirs = _errors(rows[part], (scales[part], minmax[part]), format, sums)
+    for some in together(len(places), rows.shape[1]):
+        part = places[some]
+        ours, theirs = errors(rows[part], (scales[part], minmax[part]), format, sums)
         is_better = (ours < theirs) | ~(np.isfinite(theirs) | np.isnan(ours))
         scales[part] = np.where(is_better, scales[part], minmax[part])
 
@@ -55,22 +55,38 @@ def take_better_neighbours(
     rows: NDArray[np.float32], scales: NDArray[np.float32], format: NumberFormat, sums: RowSumsKernel
 ) -> None:
     """Replace, in place, each scale by the one of least measured error among `NEIGHBOURS`; see `keep_better`."""
-    step = max(TOGETHER // max(rows.shape[1], 1), 1)
-    for first in range(0, len(rows), step):
-        part = slice(first, first + step)
+    for part in together(*rows.shape):
         choices = NEIGHBOURS[:, None] * scales[part]
-        best = np.stack(_errors(rows[part], tuple(choices), format, sums)).argmin(0)
+        best = np.stack(errors(rows[part], tuple(choices), format, sums)).argmin(0)
         scales[part] = choices[best, np.arange(len(best))]
 
 
-def _errors(
+def errors(
     rows: NDArray[np.float32], choices: tuple[NDArray[np.float32], ...], format: NumberFormat, sums: RowSumsKernel
 ) -> list[NDArray[np.float64]]:
     """Σ(x − Q(x))² of each row's finite elements, for each choice of scales."""
-    finite, y, errors = np.isfinite(rows), np.empty(rows.shape, np.float32), []
-    values = rows if finite.all() else np.where(finite, rows, np.float32(0))
+    finite, y, found = finite_or_zero(rows), np.empty(rows.shape, np.float32), []
     for scales in choices:
-        with np.errstate(all="ignore"):
-            codec_of(format).fake_quantize(values, scale=scales[:, None], out=y)
-        errors.append(sums.squared_errors(rows, y))
-    return errors
+        quantize(finite, scales, format, y)
+        found.append(sums.squared_errors(rows, y))
+    return found
+
+
+def finite_or_zero(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows, with 0 in place of NaN and Inf."""
+    is_finite = np.isfinite(rows)
+    return rows if is_finite.all() else np.where(is_finite, rows, np.float32(0))
+
+
+def quantize(
+    rows: NDArray[np.float32], scales: NDArray[np.float32], format: NumberFormat, out: NDArray[np.float32]
+) -> None:
+    """The value of each element at its row's scale."""
+    with np.errstate(all="ignore"):
+        codec_of(format).fake_quantize(rows, scale=scales[:, None], out=out)
+
+
+def together(count: int, width: int) -> Iterator[slice]:
+    """Of `count` rows those that are measured together, part after part."""
+    step = max(TOGETHER // max(width, 1), 1)
+    return (slice(first, first + step) for first in range(0, count, step))

@@ -11,25 +11,27 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.plan.row_scan import BEYOND_MINMAX
-from statqat_sim.quantizer.levels import Floats, Levels, Side
+from statqat_sim.quantizer.levels import Floats, Levels
 from statqat_sim.quantizer.representable import LARGEST, nearest_float32
 from statqat_sim.quantizer.task import Task
 
 TOLERANCE = 2.0**-6
 """The largest distance from a level, in spacings: float32 rounds two elements by 2^-24 of up to 2^16 levels each."""
 
-ELEMENTS = 64, 1 << 12
+FEW, MANY = 64, 1 << 12
 """The most elements to test; the second number if more than `CANDIDATES` scales pass the first."""
 
 CANDIDATES = 4
 """The most scales to measure."""
+
+BELOW_ZERO = -5e-324
+"""The first number below zero."""
 
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -46,12 +48,12 @@ class Dequantized(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Grid:
-    """The values of one side of zero as magnitudes.
+    """The values of a format on either side of zero; zero itself is on both sides if it is a value of both.
 
     Args:
-        values: all magnitudes, ascending.
-        middles: the midpoints between them.
-        spacings: the distance from each to its nearest neighbour.
+        values: the values, ascending.
+        middles: the midpoints between them; zero between the sides.
+        spacings: the distance from each value to its nearest neighbour on its side.
     """
 
     values: Floats
@@ -59,22 +61,36 @@ class Grid:
     spacings: Floats
 
     @classmethod
-    def of(cls, side: Side) -> Grid:
-        values = np.unique(side.values)
-        mirrored = 2 * values[0] if values[0] > 0 else np.inf
-        gaps = np.concatenate(([mirrored], np.diff(values), [np.inf]))
-        return cls(values, (values[1:] + values[:-1]) / 2, np.minimum(gaps[1:], gaps[:-1]))
+    def of(cls, levels: Levels) -> Grid:
+        above, below = np.unique(levels.sides[0].values), np.unique(levels.sides[-1].values)
+        return cls(
+            np.concatenate((-below[::-1], above)),
+            np.concatenate((-_middles(below)[::-1], [BELOW_ZERO], _middles(above))),
+            np.concatenate((_spacings(below)[::-1], _spacings(above))),
+        )
 
     def distances(self, at: Floats) -> tuple[Floats, Floats]:
-        """The distance from each point to the nearest value, and the spacing there."""
+        """The distance from each point to the nearest value on its side, and the spacing there."""
         place = np.searchsorted(self.middles, at)
         return np.abs(at - self.values[place]), self.spacings[place]
 
 
+def _middles(values: Floats) -> Floats:
+    """The midpoints between magnitudes."""
+    return np.asarray((values[1:] + values[:-1]) / 2)
+
+
+def _spacings(values: Floats) -> Floats:
+    """The distances of magnitudes to their nearest neighbours: the mirrored value is one."""
+    mirrored = 2 * values[0] if values[0] > 0 else np.inf
+    gaps = np.concatenate(([mirrored], np.diff(values), [np.inf]))
+    return np.minimum(gaps[1:], gaps[:-1])
+
+
 @lru_cache(maxsize=64)
-def grids(levels: Levels) -> tuple[Grid, Grid]:
-    """The grids of inputs at and above zero, and of the magnitudes of those below."""
-    return Grid.of(levels.sides[0]), Grid.of(levels.sides[-1])
+def grid(levels: Levels) -> Grid:
+    """The values of a format's levels."""
+    return Grid.of(levels)
 
 
 def dequantized(task: Task) -> Dequantized | None:
@@ -85,7 +101,10 @@ def dequantized(task: Task) -> Dequantized | None:
     never above that at s.
     """
     best, least = None, math.inf
-    for start in [] if task.values is None else _passing(task, task.values).tolist():
+    if task.values is None:
+        return best
+    (starts,) = passing(task.values[None], np.array([task.minmax]), task.levels)
+    for start in starts[np.isfinite(starts)].tolist():
         for scale in _around(task, start):
             error = task.measured(scale).error
             if error < least:
@@ -103,45 +122,68 @@ def _around(task: Task, scale: float) -> Iterator[float]:
         yield from (each for each in allowed.tolist() if task.levels.saturates or each >= task.minmax)
 
 
-def _passing(task: Task, values: NDArray[np.float32]) -> Floats:
-    """The best scales at which a sample of the data lies on levels."""
-    scales, sample = _tried(task, values), np.zeros(0)
-    for count in ELEMENTS:
-        sample = _sample(values, count)
-        for x in sample.tolist():
-            distances, spacings = _distances(task.levels, x, scales)
-            scales = scales[distances <= TOLERANCE * spacings]
-            if not scales.size:
-                return scales
-        if len(scales) <= CANDIDATES:
-            break
-    rounded = nearest_float32(scales).astype(np.float64)
-    errors = np.zeros(len(scales))
-    for x in sample.tolist():
-        errors += np.square(rounded * _distances(task.levels, x, rounded)[0])
-    return rounded[np.argsort(errors, kind="stable")[:CANDIDATES]]
+def passing(rows: NDArray[np.float32], minmax: Floats, levels: Levels) -> Floats:
+    """The best scales at which a sample of each row lies on levels.
+
+    Args:
+        rows: the data; NaN is ignored.
+        minmax: MinMax's scale of each row.
+        levels: the levels of the format.
+
+    Returns:
+        Shape (rows, CANDIDATES), the best first, padded with NaN.
+    """
+    found, has_more = _passing(rows, minmax, levels, FEW)
+    if has_more.any():
+        found[has_more], _ = _passing(rows[has_more], minmax[has_more], levels, MANY)
+    return found
 
 
-def _tried(task: Task, values: NDArray[np.float32]) -> Floats:
-    """The scales at which the element of largest magnitude lies on a level, ascending.
+def _passing(rows: NDArray[np.float32], minmax: Floats, levels: Levels, count: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """The same for samples of at most `count` elements, and whether a row has more scales than `CANDIDATES`."""
+    found = np.full((len(rows), CANDIDATES), np.nan)
+    owners, scales = _tried(rows, minmax, levels)
+    sample, near = _sample(rows, count), grid(levels)
+    for column in sample.T:
+        distances, spacings = near.distances(column[owners] / scales)
+        is_on_level = ~(distances > TOLERANCE * spacings)  # no distance of NaN is larger
+        owners, scales = owners[is_on_level], scales[is_on_level]
+        if not owners.size:
+            return found, np.zeros(len(rows), np.bool_)
+    scales = nearest_float32(scales).astype(np.float64)
+    distances, _ = near.distances(sample[owners] / scales[:, None])
+    order = np.lexsort((scales, np.nansum(np.square(scales[:, None] * distances), axis=1), owners))
+    owners, scales = owners[order], scales[order]
+    places = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    is_best = places < CANDIDATES
+    found[owners[is_best], places[is_best]] = scales[is_best]
+    return found, np.bincount(owners, minlength=len(rows)) > CANDIDATES
+
+
+def _tried(rows: NDArray[np.float32], minmax: Floats, levels: Levels) -> tuple[NDArray[np.intp], Floats]:
+    """The scales at which a row's element of largest magnitude lies on a level, each with the index of the row.
 
     None is far above MinMax's scale: doubled values of integer or floating-point formats are values again.
     """
-    ends = zip((float(values.max()), -float(values.min())), grids(task.levels), strict=True)
-    largest, grid = max(((end, grid) for end, grid in ends if grid.values[-1] > 0), key=itemgetter(0))
-    levels = grid.values[grid.values > 0][::-1]
+    values, zeros = grid(levels).values, np.zeros(len(rows), np.float32)
+    high = np.fmax.reduce(rows, axis=1) if values[-1] > 0 else zeros
+    low = np.fmin.reduce(rows, axis=1) if values[0] < 0 else zeros
+    largest = np.where(high >= -low, high, low).astype(np.float64)
     with np.errstate(over="ignore"):
-        scales = largest / levels
-    reach = LARGEST if task.levels.is_tapered else BEYOND_MINMAX * task.minmax
-    return np.asarray(scales[(scales >= task.minmax * (1 - SLACK)) & (scales <= reach)])
+        scales = largest[:, None] / values[values != 0]
+    least = minmax[:, None]
+    reach = LARGEST if levels.is_tapered else BEYOND_MINMAX * least
+    owners, places = np.nonzero((scales >= least * (1 - SLACK)) & (scales <= reach))
+    return owners, scales[owners, places]
 
 
-def _sample(values: NDArray[np.float32], count: int) -> Floats:
-    """Distinct elements spread over the data: multiples of the golden ratio modulo 1 are evenly distributed."""
-    places = (np.arange(count) * GOLDEN % 1 * values.size).astype(np.intp)
-    return np.array(list(dict.fromkeys(values[places].tolist())))
+def _sample(rows: NDArray[np.float32], count: int) -> Floats:
+    """Distinct elements spread over each row, ascending, padded with NaN.
 
-
-def _distances(levels: Levels, x: float, scales: Floats) -> tuple[Floats, Floats]:
-    """The distance of x / scale to the nearest level for each scale, and the spacing of levels there."""
-    return grids(levels)[0 if x >= 0 else 1].distances(abs(x) / scales)
+    Multiples of the golden ratio modulo 1 are evenly distributed.
+    """
+    places = np.unique((np.arange(count) * GOLDEN % 1 * rows.shape[1]).astype(np.intp))
+    sample = np.sort(rows[:, places], axis=1)
+    sample[:, 1:][sample[:, 1:] == sample[:, :-1]] = np.nan
+    sample.sort(axis=1)
+    return sample[:, : np.isfinite(sample).sum(axis=1).max(initial=0)].astype(np.float64)

@@ -45,8 +45,7 @@ class Scales:
         """The nearest float32 and two more on either side, nearest first; or the two neighbours in the list."""
         if self.listed is not None:
             return self.near(np.array([scale]))
-        bits = int(nearest_float32(np.array([scale])).view(np.uint32)[0]) + np.array(NEIGHBOURS)
-        return np.asarray(np.clip(bits, 1, LARGEST_BITS).astype(np.uint32).view(np.float32), np.float64)
+        return np.asarray(float32_around(np.array([scale]))[0], np.float64)
 
     def at_least(self, scales: NDArray[np.float32]) -> NDArray[np.float32]:
         """The smallest member at or above each scale; the largest member if there is none."""
@@ -70,6 +69,12 @@ def nearest_float32(scales: Floats) -> NDArray[np.float32]:
     """The nearest positive finite float32 to each scale."""
     with np.errstate(over="ignore", under="ignore"):
         return np.clip(scales.astype(np.float32), np.float32(SMALLEST), np.float32(LARGEST))
+
+
+def float32_around(scales: Floats) -> NDArray[np.float32]:
+    """The nearest positive finite float32 to each scale and two on either side, nearest first; shape (scales, 5)."""
+    bits = nearest_float32(scales).view(np.uint32).astype(np.int64)[:, None] + np.array(NEIGHBOURS)
+    return np.asarray(np.clip(bits, 1, LARGEST_BITS).astype(np.uint32).view(np.float32))
 
 
 def scales_of(format: NumberFormat | str | None) -> Scales:

@@ -10,25 +10,25 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.quantizer.dequantized import SLACK, grids
+from statqat_sim.quantizer.dequantized import SLACK, grid
 from statqat_sim.quantizer.levels import Floats, Levels
 
 MOST_LEVELS = 1 << 8
-"""The most levels of a format; with more, the table of ratios is too large."""
+"""The most levels of a format; with more, the table of ratios would be too large."""
 
 WIDTH = 16
 """The number of elements of a row to test."""
 
 
 def may_be_dequantized(rows: NDArray[np.float32], levels: Levels) -> NDArray[np.intp]:
-    """The indices of rows whose elements may all be levels times a scale; none for formats with too many levels.
+    """The indices of rows whose elements may all be levels times a scale; all rows, if the format has too many levels.
 
     Args:
         rows: the rows, of at least 16 elements each.
         levels: the levels of the format.
     """
     if levels.count > MOST_LEVELS:
-        return np.zeros(0, np.intp)
+        return np.arange(len(rows))
     first, table = (rows.shape[1] - WIDTH) // 2, _ratios(levels)
     few = np.abs(rows[:, first : first + WIDTH])
     largest, places = few.max(axis=1).astype(np.float64), np.arange(len(rows))
@@ -44,6 +44,6 @@ def may_be_dequantized(rows: NDArray[np.float32], levels: Levels) -> NDArray[np.
 @lru_cache(maxsize=64)
 def _ratios(levels: Levels) -> Floats:
     """All ratios, up to 1, of the magnitudes of two levels, ascending."""
-    magnitudes = np.unique(np.concatenate([grid.values for grid in grids(levels)]))
+    magnitudes = np.unique(np.abs(grid(levels).values))
     ratios = magnitudes / magnitudes[magnitudes > 0][:, None]
     return np.unique(ratios[ratios <= 1])

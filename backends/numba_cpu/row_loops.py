@@ -1,0 +1,21 @@
+"""Loops over the rows of an array: one text, each of its functions compiled once and kept as loops are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+
+from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+
+_END = """
+
+run = njit(signature, nogil=True, cache={on_disk})({entry})
+"""
+
+
+def compiled(entry: str, text: str, *kinds: Any) -> Any:
+    """The text's function of this name for arguments of these types. The text imports `njit`."""
+    name = f"statqat_sim_{entry}_{digest(text + _END)}"
+    names = {"signature": types.void(*kinds)}
+    return kept(entry, lambda: Generated(name, lambda on_disk: text + _END.format(on_disk=on_disk, entry=entry), names))

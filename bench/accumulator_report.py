@@ -1,4 +1,4 @@
-"""What the bench of accumulators found, kept as JSON and printed as Markdown: `python -m bench.accumulator_report`."""
+"""Results of `bench.accumulators`: stored as JSON, printed as Markdown by `python -m bench.accumulator_report`."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ DIGITS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """Products of Gaussian operands in E4M3, as long as `k`."""
+    """The error of dot products of `k` Gaussian elements in E4M3."""
 
     k: int
     sqnr_db: Mapping[str, float]
-    """Of each accumulator, against the exact product of the same codes."""
+    """By accumulator, against the exact product of the same codes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A GPT of one seed on held-out text."""
+    """The loss of one seed's GPT on held-out text."""
 
     seed: int
     bits_per_character: Mapping[str, float]
-    """Of the float model, of its E4M3 with torch's products in float32, and with each accumulator."""
+    """By variant: the float model, the model in E4M3 with torch's float32 products, and with each accumulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +47,14 @@ class AccumulatorReport:
 
     machine: Machine
     quick: bool
-    """A trial of the bench itself: short products, an untrained net."""
+    """Whether this only tests the bench itself: short products, an untrained net."""
     net: str
-    """The GPT, in words."""
+    """A description of the GPT."""
     errors: tuple[Error, ...]
     losses: tuple[Loss, ...]
 
     def write(self, path: Path) -> None:
-        """Write JSON, a line for each row."""
+        """Write JSON, one line per row."""
         document = rounded(asdict(self)) | {"losses": [_exact(row) for row in self.losses]}
         write_lines(document, path)
 
@@ -72,7 +72,7 @@ class AccumulatorReport:
 
 
 def _exact(row: Loss) -> dict[str, Any]:
-    """A row of losses, whose differences lie far behind the point."""
+    """A row of losses with `DIGITS` decimals: `rounded` would lose their small differences."""
     values = {name: round(value, DIGITS) for name, value in row.bits_per_character.items()}
     return {"seed": row.seed, "bits_per_character": values}
 
@@ -95,7 +95,7 @@ def markdown(report: AccumulatorReport) -> str:
 
 
 def _cells(report: AccumulatorReport, name: str) -> tuple[str, ...]:
-    """The mean over seeds, and how far each seed lies above itself with the ideal accumulator."""
+    """The mean loss over seeds, and each seed's loss above its own with the ideal accumulator."""
     values = [row.bits_per_character[name] for row in report.losses]
     mean = f"{statistics.fmean(values):.6f}"
     if name == IDEAL:

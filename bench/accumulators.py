@@ -35,13 +35,13 @@ ACCUMULATORS: Final[Mapping[str, tuple[str, str, Mapping[str, Any] | None]]] = {
     "25 bits, promoted": ("nvidia_b200", "f8f6f4.e4m3.f32", PROMOTED),
     IDEAL: ("ideal", "dot.e4m3.f32", None),
 }
-"""Accelerator, instruction and plan: what is kept below the largest product; promoted: 128 products at a time."""
+"""Accelerator, instruction and plan, named by bits kept below the largest product; promoted: every 128 products."""
 
 SHAPE: Final = Shape(width=128, heads=4, blocks=2, context=64)
 BASE: Final = Schedule(steps=300, batch=16, learning_rate=4e-3, warm_up=50)
 QUICK_SHAPE, QUICK_BASE = replace(SHAPE, width=64, blocks=1, context=8), replace(BASE, steps=1, warm_up=1)
 MATCH = "blocks.*"
-"""The linear layers of blocks, whose sums run over 128 and 512 products."""
+"""The linear layers of blocks, with dot products of 128 and 512 elements."""
 
 WINDOWS, CALIBRATION, SEEDS, CALIBRATION_SEED = 96, 4, 3, 1 << 17
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(*, quick: bool) -> AccumulatorReport:
-    """All that is measured. On one thread: those of matrices as small as these wait for each other."""
+    """Measure everything on one thread: with matrices this small, threads only wait for each other."""
     torch.set_num_threads(1)
     machine = Machine.here()
     sizes, seeds = (2**power for power in range(7, 9 if quick else 15)), range(1 if quick else SEEDS)
@@ -75,7 +75,7 @@ def run(*, quick: bool) -> AccumulatorReport:
 
 
 def _error(k: int) -> Error:
-    """Of 64 × 64 sums of k products; operands fill the format, as a scale for the tensor makes them."""
+    """The error of 64 × 64 dot products of length k; operands are scaled per tensor to fill the format."""
     rng, format = np.random.default_rng(k), sqs.load_format(FORMAT)
     codec = sqs.Codec(format)
     a, b = (_filled(codec, rng.standard_normal(shape, np.float32)) for shape in ((WIDTH, k), (k, WIDTH)))
@@ -96,7 +96,7 @@ def _filled(codec: sqs.Codec, x: Any) -> Any:
 
 
 def _loss(seed: int, *, quick: bool) -> Loss:
-    """Of one float model, and of what it becomes under each accumulator: the same codes and scales."""
+    """The losses of one float model, and of its E4M3 version with each accumulator, at the same codes and scales."""
     text, shape, schedule = (
         source(10 if quick else None),
         QUICK_SHAPE if quick else SHAPE,
@@ -119,7 +119,7 @@ def _loss(seed: int, *, quick: bool) -> Loss:
 
 
 def _prepared(model: nn.Module, seen: Sequence[torch.Tensor], matmul: Mapping[str, Any] | None) -> nn.Module:
-    """A copy in E4M3."""
+    """A copy of the model, prepared and calibrated in E4M3."""
     rule = {"match": MATCH, "weight": FORMAT, "input": FORMAT, "matmul": matmul}
     net = qat.prepare(copy.deepcopy(model), qat.QATConfig([rule]))
     with qat.calibrate(net), torch.no_grad():

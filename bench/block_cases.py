@@ -1,4 +1,4 @@
-"""What the bench of block formats compares: with other libraries, with the limits of memory, and with each other."""
+"""Cases of the bench of block formats: beside other libraries, beside memory limits, and beside each other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bench.report import Section
 PACK_TARGET, MXFP8_TARGET, NVFP4_TARGET, MICROXCALING_TARGET = 100.0, 15.0, 60.0, 200.0
 FAKE_QUANTIZE_TARGET, DEQUANTIZE_TARGET = 0.8, 0.8
 MSE_TARGET, OTHER_AXIS_TARGET, MADE_UP_TARGET = 1 / 12, 1 / 2.5, 1 / 2
-"""Of the time of what stands beside it: at most 12, 2.5 and 2 times as long."""
+"""Promised ratios, peer's time / ours: at most 12, 2.5 and 2 times as long."""
 
 
 class BlockData:
-    """A seeded matrix of 2^n normals, as square as can be, and room for its values."""
+    """A seeded matrix of 2^n normals, square or nearly so, and output arrays."""
 
     def __init__(self, elements: int) -> None:
         columns = 1 << (elements.bit_length() - 1) // 2
@@ -34,7 +34,7 @@ class BlockData:
 
 
 def torchao(data: BlockData, threads: int) -> Iterator[Case]:
-    """The same bytes from torchao's functions, run eagerly; both allocate what they give."""
+    """The same bytes from torchao's functions, run eagerly; both allocate their results."""
     library = f"torchao {version('torchao')}, eager"
     mxfp4, mxfp8, nvfp4 = map(_codec, ("mxfp4", "mxfp8_e4m3", "nvfp4.torchao"))
     yield Case(
@@ -76,7 +76,7 @@ def of_microxcaling(data: BlockData, threads: int) -> Case:
         ours=lambda: codec.fake_quantize(data.x, out=data.values),
         peer=on_fastest_threads(lambda: microxcaling(data.x), threads),
         target=MICROXCALING_TARGET,
-        results=(codec.fake_quantize(data.x) + 0.0, microxcaling(data.x) + 0.0),  # which loses the sign of zero
+        results=(codec.fake_quantize(data.x) + 0.0, microxcaling(data.x) + 0.0),  # it loses the sign of zero
     )
 
 
@@ -92,7 +92,7 @@ def _joined(arrays: tuple[Array, ...]) -> Array:
 
 
 def limits(data: BlockData, threads: Threads) -> Iterator[Case]:
-    """Beside loops that move the same words; scales, a byte to 32 elements, are left out of them."""
+    """Cases beside loops that move the same words, except scales, of which there is one byte per 32 elements."""
     codec = _codec("mxfp4")
     q = codec.quantize(data.x)
     x, values, codes = (array.reshape(-1) for array in (data.x, data.values, q.codes))
@@ -118,7 +118,7 @@ def limits(data: BlockData, threads: Threads) -> Iterator[Case]:
 
 
 def ourselves(data: BlockData) -> Iterator[Case]:
-    """What a search, another axis and numbers that nobody has prepared cost."""
+    """Cases beside other cases of ours: the cost of an MSE search, of another axis, and of a format not shipped."""
     mxfp4, made_up = _fake(data, _codec("mxfp4")), sqs.parse_format(E3M1_BLOCK24)
     mse, nvfp4 = (_fake(data, _codec(name)) for name in ("nvfp4.mse", "nvfp4"))
     yield _beside("nvfp4.mse", mse, "nvfp4", nvfp4, MSE_TARGET)

@@ -1,4 +1,4 @@
-"""How other libraries are asked for blocks. Each is imported when it is asked."""
+"""Calls of other libraries that quantize blocks. Each library is imported on first use."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TRIALS = 3
 
 
 def on_fastest_threads(call: Call, most: int) -> Call:
-    """The call on one thread of torch or on so many, whichever is faster.
+    """The call on one torch thread or on `most`, whichever is faster.
 
-    Torch's threads wait for each other: where another process has a core, two take many times as long as one.
+    Torch's threads wait for each other: if another process uses a core, two can take many times as long as one.
     """
 
     def on(threads: int) -> None:
@@ -31,7 +31,7 @@ def on_fastest_threads(call: Call, most: int) -> Call:
 
 
 def to_mx(x: Array, element: str) -> tuple[Array, Array]:
-    """Scales of torchao, and elements of the torch dtype of this name: bytes."""
+    """Torchao's scales and elements as bytes; `element` names a torch dtype."""
     from torchao.prototype.mx_formats.mx_tensor import ScaleCalculationMode
     from torchao.prototype.mx_formats.mx_tensor import to_mx as convert
 
@@ -40,7 +40,7 @@ def to_mx(x: Array, element: str) -> tuple[Array, Array]:
 
 
 def to_nvfp4(x: Array) -> tuple[Array, Array, Array]:
-    """The scale that torchao gives the whole, float32; its scales of blocks and packed elements: bytes."""
+    """Torchao's tensor scale, float32, then its block scales and packed elements as bytes."""
     from torchao.prototype.mx_formats.nvfp4_tensor import nvfp4_quantize, per_tensor_amax_to_scale
 
     data = torch.from_numpy(x)
@@ -50,7 +50,7 @@ def to_nvfp4(x: Array) -> tuple[Array, Array, Array]:
 
 
 def microxcaling(x: Array) -> Array:
-    """Values in MXFP4, from a checkout that `sys.path` has."""
+    """Values rounded to MXFP4 by a checkout of microxcaling on `sys.path`."""
     from mx.mx_ops import quantize_mx_op
     from mx.specs import finalize_mx_specs
 

@@ -23,7 +23,7 @@ MICROXCALING = "microxcaling"
 FEWEST = 1 << 10
 
 Peer: TypeAlias = Callable[[int], Iterator[Case]]
-"""A library's cases on so many threads."""
+"""A library's cases, on the given number of threads."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,7 +62,7 @@ def run(job: Job, *, has_microxcaling: bool) -> Report:
 
 
 def _installed(name: str, peer: Peer, threads: int, skipped: list[str]) -> Iterator[Case]:
-    """A peer's cases; none, with a reason in `skipped`, where it or what it needs is not installed."""
+    """A peer's cases; if it or a dependency is not installed, none, with the reason in `skipped`."""
     try:
         yield from peer(threads)
     except ImportError as error:
@@ -75,7 +75,7 @@ def _skip(reason: str, skipped: list[str]) -> None:
 
 
 def _found(peer: str | None, parser: argparse.ArgumentParser) -> bool:
-    """Whether there is a checkout; if so it is on Python's path from now on."""
+    """Whether a checkout is given; if so, add it to `sys.path`."""
     if peer is None:
         return False
     name, _, folder = peer.partition("=")

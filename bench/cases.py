@@ -1,4 +1,4 @@
-"""What the codec bench compares with other libraries that do the same."""
+"""Cases of the codec bench beside other libraries that do the same."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPILED = "torch.compile of a magic-add"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Two calls to compare, each with an output of its own that is allocated already where it takes one."""
+    """Two calls to compare, each with its own preallocated output if it takes one."""
 
     section: Section
     name: str
@@ -34,10 +34,10 @@ class Case:
     peer: Call
     target: float | None = None
     results: tuple[Array, Array] | None = None
-    """What ours and the peer write or give, where that must be the same."""
+    """The results of ours and of the peer, if they must be equal."""
 
     def check(self) -> None:
-        """Run both; a peer with other results would be no peer.
+        """Run both calls and compare `results`.
 
         Raises:
             RuntimeError: if the results differ.
@@ -52,7 +52,7 @@ class Case:
 
 
 class Data:
-    """The inputs, seeded, and outputs that all cases share."""
+    """Seeded inputs and output arrays, shared by all cases."""
 
     def __init__(self, elements: int) -> None:
         self.x = np.random.default_rng(0).standard_normal(elements, dtype=np.float32)
@@ -76,8 +76,8 @@ def libraries(data: Data, threads: Threads) -> Iterator[Case]:
 
 
 def compiled_by_torch(data: Data) -> Case:
-    """Our own algorithm, written for torch and compiled by it: the strongest peer."""
-    torch.compiler.reset()  # it burns the number of threads into its code
+    """Our own algorithm, written in torch and compiled: the strongest peer."""
+    torch.compiler.reset()  # compiled code has the number of threads as a constant
     result = torch.empty(data.x.size)
     compiled = torch.compile(magic_add, dynamic=False)
     x = torch.from_numpy(data.x)
@@ -93,7 +93,7 @@ def compiled_by_torch(data: Data) -> Case:
 
 
 def magic_add(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Adds a float whose last place is the target's quantum, and takes it away again: the processor rounds."""
+    """Add and subtract a float whose ulp is the target's quantum: the processor rounds."""
     e4m3 = torch.finfo(torch.float8_e4m3fn)
     one, smallest, quantum = torch.tensor([1.0, e4m3.smallest_normal, 2**23 * e4m3.eps]).view(torch.int32).tolist()
     magnitude = x.abs().clamp(max=e4m3.max)

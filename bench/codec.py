@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(job: Job) -> Report:
-    """All comparisons and waits; a quick job leaves out what compiles or starts processes."""
+    """All comparisons and waits; a quick job skips those that compile or start processes."""
     machine = Machine.told()
     data = Data(job.elements)
     skipped: list[str] = []
@@ -60,7 +60,7 @@ def _compiled(data: Data, skipped: list[str], *, quick: bool) -> Case | None:
         try:
             case = compiled_by_torch(data)
             case.peer()
-        except Exception as error:  # whatever is wrong with torch's compiler, the other cases can run
+        except Exception as error:  # whatever torch's compiler raises, the other cases can run
             skipped.append(f"{COMPILED}: {type(error).__name__}")
             print(error, file=sys.stderr)
         else:

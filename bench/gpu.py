@@ -23,7 +23,7 @@ from bench.table import comparison_cells
 from statqat_sim.runtime import backends
 
 LAUNCHES = 20
-"""Calls in a row before the device is waited for, which takes some microseconds. Products, which take longer: one."""
+"""Calls per synchronization, which takes some microseconds; matrix products, which take longer, are timed singly."""
 
 Cases: TypeAlias = Callable[[GpuData], Iterator[GpuCase]]
 KINDS: tuple[Cases, ...] = (elementwise, blocks, reductions, matmuls, torch_casts, torchao_blocks)
@@ -66,12 +66,12 @@ def run(data: GpuData, method: Method, *, quick: bool, kinds: Sequence[Cases] = 
 
 
 def _possible(kind: Cases, data: GpuData, skipped: list[str]) -> Iterator[GpuCase]:
-    """Cases until one fails: a library is missing, or torch's compiler."""
+    """Cases until one fails because a library is missing or torch's compiler raises."""
     try:
         for case in kind(data):
             case.check()
             yield case
-    except (ImportError, RuntimeError) as error:  # among them those of torch's compiler
+    except (ImportError, RuntimeError) as error:  # errors of torch's compiler among them
         skipped.append(f"{kind.__name__}: {error}".splitlines()[0])
         print(f"skipped: {skipped[-1]}", flush=True)
 

@@ -1,4 +1,4 @@
-"""What the bench of GPUs compares: with copies of as many bytes on the device, and with other libraries."""
+"""Cases of the GPU bench: beside device copies of the same number of bytes, and beside other libraries."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from statqat_sim.plan.reduction import amax_plan, histogram_plan
 from statqat_sim.runtime import backend_for, reduction_kernel
 
 ELEMENTWISE_TARGET, BLOCK_TARGET = 0.85, 0.75
-"""Of a copy on the device, by bytes."""
+"""Promised shares of the bandwidth of a device copy."""
 
 MOST_BYTES = 12
-"""That a case moves for each element."""
+"""The most bytes per element that a case moves."""
 
 NAMED = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat16", "nf4", "posit8")
 NAMED_BLOCKS = ("mxfp4", "mxfp8_e4m3", "mxint8", "nvfp4", "nvfp4.mse", "gguf_q4_0")
@@ -35,18 +35,18 @@ class GpuCase:
     section: Section
     name: str
     bytes: float = 0
-    """That ours moves for each element, at least."""
+    """The fewest bytes per element that ours must move."""
     operations: int = 0
-    """Multiply-adds of a call, where these are counted in place of elements."""
+    """Multiply-adds of a call, if time is reported per multiply-add, not per element."""
     peer_name: str
     ours: Call
     peer: Call
     target: float | None = None
     results: tuple[torch.Tensor, torch.Tensor] | None = None
-    """What ours and the peer write, where that must be the same bits."""
+    """The results of ours and of the peer, if they must be equal bit for bit."""
 
     def check(self) -> None:
-        """Run both; a peer with other results would be no peer.
+        """Run both calls and compare `results`.
 
         Raises:
             RuntimeError: if the results differ.
@@ -61,7 +61,7 @@ class GpuCase:
 
 
 class GpuData:
-    """A seeded matrix of normals on a device, with rows of whole blocks, and room for what becomes of it."""
+    """A seeded matrix of normals on a device, with rows of whole blocks, and output arrays."""
 
     def __init__(self, elements: int, device: str = "cuda") -> None:
         columns = 1 << min(12, (elements.bit_length() - 1) // 2)
@@ -74,7 +74,7 @@ class GpuData:
         self._target = torch.empty_like(self._source)
 
     def copy(self, each: float) -> Call:
-        """A copy on the device that reads and writes so many bytes for each element, both together."""
+        """A device copy that reads and writes `each` bytes per element in all."""
         assert each <= MOST_BYTES
         size = int(self.count * each) // 2 // 16 * 16
         source, target = self._source[:size], self._target[:size]
@@ -93,7 +93,7 @@ def elementwise(data: GpuData) -> Iterator[GpuCase]:
 
 
 def blocks(data: GpuData) -> Iterator[GpuCase]:
-    """Block formats beside copies; what has a scale for the whole tensor reads it twice."""
+    """Block formats beside copies; formats with a tensor scale read their input twice."""
     for name in NAMED_BLOCKS:
         fmt = sqs.load_format(name)
         codec, again = sqs.Codec(fmt), 4 * (fmt.scales[0].block == "tensor")
@@ -103,7 +103,7 @@ def blocks(data: GpuData) -> Iterator[GpuCase]:
 
 
 def reductions(data: GpuData) -> Iterator[GpuCase]:
-    """What calibration counts, beside copies of as many bytes; `Counter` reads its data twice."""
+    """Calibration statistics beside copies of the same number of bytes; `Counter` reads its data twice."""
     counter, backend = Counter(), backend_for(data.x)
     for name, make in (("histogram", partial(histogram_plan, mantissa_bits=BIN_MANTISSA_BITS)), ("amax", amax_plan)):
         kernel = reduction_kernel(backend, make(Storage.FLOAT32))

@@ -1,4 +1,4 @@
-"""Matrix instructions on a GPU, beside torch's own float32 product of matrices of the same shape: a yardstick."""
+"""Matrix instructions on a GPU, beside torch's float32 product of matrices of the same shape as a yardstick."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CASES: Final = (
 
 
 def matmuls(data: GpuData) -> Iterator[GpuCase]:
-    """Products of square matrices, of codes."""
+    """Products of square matrices of codes."""
     side = min(LARGEST_SIDE, 1 << (data.count.bit_length() - 1) // 2)
     x = data.x.reshape(-1)[: side * side].reshape(side, side)
     product = torch.empty_like(x)

@@ -1,4 +1,4 @@
-"""What the bench of layers found: the SQNR of each layer, what it comes to, and the JSON file that it is kept in."""
+"""Results of the bench of layers: the SQNR of each layer, summaries, and their JSON file."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class Layer:
     model: str
     layer: str
     per: str
-    """What shares a scale: `tensor`, `channel` (a row of the matrix) or `block`."""
+    """The elements that share a scale: `tensor`, `channel` (a row of the matrix) or `block`."""
     format: str
     sqnr_db: Mapping[str, float]
-    """Of each quantizer, or of each rule for the scales of blocks; the first is what the others are compared with."""
+    """By quantizer, or by scale rule for block formats; the first is the baseline of the others."""
 
     @property
     def gains_db(self) -> Mapping[str, float]:
-        """Over the first."""
+        """The gain of each over the baseline."""
         first = next(iter(self.sqnr_db.values()))
         return {name: value - first for name, value in self.sqnr_db.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """A quantizer in one format over several layers, beside the first one, which is MinMax but for blocks."""
+    """A quantizer in one format over several layers, beside the baseline, which is MinMax except for blocks."""
 
     per: str
     format: str
@@ -55,17 +55,17 @@ class Summary:
     least_gain_db: float
     worst_layer: str
     above: int
-    """Layers in which it has a higher SQNR."""
+    """The number of layers in which it has a higher SQNR than the baseline."""
     below: int
 
     @property
     def always_above(self) -> bool:
-        """The claim of the paper about its analytic quantizer."""
+        """Whether it beats the baseline in every layer, as the paper claims for its analytic quantizer."""
         return self.above == self.layers
 
     @classmethod
     def of(cls, layers: Iterable[Layer], quantizer: str) -> Self:
-        """What the rows of one format, with the same sharing, come to."""
+        """Summarize the rows of one format with the same sharing."""
         rows = list(layers)
         gains = {f"{row.model} {row.layer}": row.gains_db[quantizer] for row in rows}
         worst = min(gains, key=lambda name: gains[name])
@@ -89,12 +89,12 @@ class LayerReport:
 
     machine: Machine
     quick: bool
-    """A trial of the bench itself: small parts of a few layers."""
+    """Whether this only tests the bench itself: small parts of a few layers."""
     models: tuple[Model, ...]
     layers: tuple[Layer, ...]
 
     def summaries(self, model: str | None = None) -> list[Summary]:
-        """One for each sharing, format and quantizer, over the layers of a model or of all."""
+        """One summary per sharing, format and quantizer, over the layers of a model or of all models."""
         groups: dict[tuple[str, str], list[Layer]] = {}
         for layer in self.layers:
             if model in (None, layer.model):
@@ -102,7 +102,7 @@ class LayerReport:
         return [Summary.of(rows, name) for rows in groups.values() for name in rows[0].sqnr_db]
 
     def write(self, path: Path) -> None:
-        """Write JSON, a line for each row; the summaries are there for readers."""
+        """Write JSON, one line per row; summaries are included for human readers."""
         document = {
             "machine": asdict(self.machine),
             "quick": self.quick,

@@ -1,4 +1,4 @@
-"""Print what the bench of layers found as Markdown: `python -m bench.layer_table --help`."""
+"""Print the results of the bench of layers as Markdown: `python -m bench.layer_table --help`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLUMNS: Final = {
     "iterative": "Iterative",
 }
 CLAIMED: Final = ("analytic", "paper_analytic")
-"""The quantizers that are said to be above MinMax in every layer."""
+"""The quantizers claimed to be above MinMax in every layer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The trained net of the bench of layers: a small GPT over characters, which one core trains in less than a minute."""
+"""The trained net of the bench of layers: a small character GPT, which one core trains in less than a minute."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ BATCH, LEARNING_RATE, WARM_UP = 12, 3e-3, 40
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How much is trained on, and judged by."""
+    """How much text is used to train and to evaluate."""
 
     steps: int
     held_out: int
-    """Windows."""
+    """The number of windows to evaluate on."""
     most_files: int | None = None
 
 
@@ -31,11 +31,11 @@ FULL, QUICK = Course(600, 512), Course(2, BATCH, most_files=2)
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What training gave."""
+    """The trained model and its loss."""
 
     steps: int
     bits: float
-    """Per character of held-out files."""
+    """The loss in bits per character of held-out files."""
     matrices: dict[str, NDArray[Any]]
 
 

@@ -33,16 +33,16 @@ Matrices: TypeAlias = Mapping[str, NDArray[Any]]
 Sharing: TypeAlias = Literal["tensor", "channel"]
 
 INTEGERS: Final = tuple(f"int{bits}_narrow" for bits in range(2, 9))
-"""Without their least code, as published quantizers of weights have them: one bound clips both signs."""
+"""Symmetric integers, without the least code, as published weight quantizers use them: one bound clips both signs."""
 FORMATS: Final = (*INTEGERS, "float4_e2m1fn", "nf4", "float6_e2m3fn", "float6_e3m2fn", "float8_e4m3fn")
 QUANTIZERS: Final = ("minmax", "octav", "sawb", "paper_analytic", "analytic", "iterative")
 TABLES: Final = ("embeddings.", "characters.", "positions.")
-"""How the names of embeddings begin: their rows are no channels, and they have one scale for all."""
+"""Prefixes of the names of embeddings: their rows are not channels, so they have one scale per tensor."""
 BLOCKS: Final = {
     "mxfp4": {"floor": "mxfp4", "ceil": "mxfp4.ceil", "rceil": "mxfp4.rceil", "even": "mxfp4.even", "mse": "mxfp4.mse"},
     "nvfp4": {"absmax": "nvfp4", "four_over_six": "nvfp4.four_over_six", "mse": "nvfp4.mse"},
 }
-"""Blocks find their own scales: rules and the formats that have them, the plain one first."""
+"""Block formats, whose scale rules replace quantizers: rule to format, the plain one first."""
 
 QUICK_FORMATS: Final = ("int4_narrow", "nf4", "float6_e2m3fn")
 QUICK_LAYERS, QUICK_ROWS = 2, 4
@@ -50,7 +50,7 @@ QUICK_LAYERS, QUICK_ROWS = 2, 4
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One matrix, and what it is measured in."""
+    """One matrix, and the formats to measure it in."""
 
     model: str
     layer: str
@@ -59,7 +59,7 @@ class Job:
 
     @property
     def sharing(self) -> tuple[Sharing, ...]:
-        """What shares a scale."""
+        """The ways to share scales that are measured."""
         return ("tensor",) if self.layer.startswith(TABLES) else ("tensor", "channel")
 
 
@@ -99,14 +99,14 @@ def run(*, quick: bool) -> LayerReport:
 
 
 def _in_processes(jobs: Sequence[Job]) -> Iterator[list[Layer]]:
-    """The rows of each job, in order; as many jobs at once as there are cores, with a thread each."""
+    """The rows of each job, in order; one job per core at a time, each on one thread."""
     spawn = get_context("spawn")
     with ProcessPoolExecutor(mp_context=spawn, initializer=sqs.set_threads, initargs=(1,)) as pool:
         yield from pool.map(measured, jobs)
 
 
 def _part(matrices: Matrices) -> dict[str, NDArray[Any]]:
-    """Little of a net."""
+    """A small part of a net, for quick runs."""
     return {name: matrices[name][:QUICK_ROWS] for name in list(matrices)[-QUICK_LAYERS:]}
 
 
@@ -129,7 +129,7 @@ def _blocks(job: Job, name: str) -> Layer:
 
 
 def _sqnr(row: Row) -> float:
-    """Raises RuntimeError for weights that a format keeps as they are: they say nothing about scales."""
+    """The SQNR; raises RuntimeError if a format represents the weights exactly, which says nothing about scales."""
     if row["sqnr_db"] is None:
         raise RuntimeError(f"{row['tensor']} has no error in {row['format']}")
     return row["sqnr_db"]

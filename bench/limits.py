@@ -1,4 +1,4 @@
-"""What the codec bench compares with the limits that memory sets: each operation beside the plainest loop."""
+"""Cases of the codec bench beside memory limits: each operation beside the plainest loop over the same words."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NAMED: Final = ("float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "int8", "bfloat
 
 FAKE_QUANTIZE_TARGET, ENCODE_TARGET, DECODE_TARGET = 1.0, 0.8, 0.8
 SEARCH_TARGETS: Final = {"nf4": 0.35, "normal_quantiles": 0.2, "sorted_normals": 0.2, "posit8": 0.15, "posit16": 0.05}
-"""Of their bound, in place of the targets above: a listed format is searched, not computed."""
+"""Promised ratios of formats that are encoded by search, in place of the targets above."""
 
 NARROW_TARGET, FLOAT64_TARGET, PACKED_TARGET = 0.8, 0.5, 0.8
 SOURCES: Final = {np.float16: NARROW_TARGET, ml_dtypes.bfloat16: NARROW_TARGET, np.float64: FLOAT64_TARGET}
 STOCHASTIC_TARGETS: Final = {8: 0.4, 16: 0.25, 32: 0.15}
-"""By random bits."""
+"""Promised ratios of stochastic rounding, by random bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Limits:
     threads: Threads
 
     def cases(self) -> Iterator[Case]:
-        """All of them."""
+        """All cases."""
         yield from self.formats()
         yield from self.searched()
         yield from self.sources()
@@ -43,7 +43,7 @@ class Limits:
         yield from self.random()
 
     def formats(self) -> Iterator[Case]:
-        """All three operations."""
+        """Encode, decode and fake-quantize."""
         for fmt in (*map(sqs.load_format, NAMED), sqs.parse_format(E3M4_AWAY)):
             lower = SEARCH_TARGETS.get(fmt.name)
             codec = sqs.Codec(fmt)
@@ -57,7 +57,7 @@ class Limits:
             yield from self._codes(sqs.Codec(fmt), SEARCH_TARGETS[fmt.name], SEARCH_TARGETS[fmt.name])
 
     def sources(self) -> Iterator[Case]:
-        """Inputs of other types."""
+        """Inputs of other dtypes."""
         for dtype, target in SOURCES.items():
             x = self.data.x.astype(dtype)
             values = np.zeros(x.size, np.float64 if dtype is np.float64 else np.float32)
@@ -67,7 +67,7 @@ class Limits:
                 yield self._of(codec.fake_quantize, x, values, target)
 
     def packed(self) -> Iterator[Case]:
-        """Nibbles: the loop reads the two floats of a byte as one word, and writes them so."""
+        """Packed 4-bit codes: the loop moves the two floats of a byte as one word."""
         codec, dense = sqs.Codec(sqs.load_format("float4_e2m1fn")), np.zeros(self.data.x.size // 2, np.uint8)
         pairs, values = (array.view(np.uint64) for array in (self.data.x, self.data.values))
         yield self._case(
@@ -108,7 +108,7 @@ class Limits:
         loop: Loop = move,
         name: str | None = None,
     ) -> Case:
-        """A codec's operation; the peer moves the same words through the same pages."""
+        """A codec's operation beside a loop that moves the same words through the same pages."""
         if name is None:
             name = f"{call.__name__} {call.__self__.format.name}"  # type: ignore[attr-defined]  # a bound method
             name += "" if source.dtype.itemsize == 4 or call.__name__ == "decode" else f" from {source.dtype.name}"

@@ -1,4 +1,4 @@
-"""Plain loops that move bytes and do nothing else: the limit that memory sets."""
+"""Plain loops that only move bytes: the limit set by memory."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Array: TypeAlias = NDArray[Any]
 Loop: TypeAlias = Callable[[Array, Array], object]
 
 GRAIN = 4096
-"""Pieces start at multiples of this, so that no two threads write to one cache line."""
+"""Pieces start at multiples of this many elements, so that no two threads write to the same cache line."""
 
 
 def copy(source: Array, target: Array) -> None:
-    """Numpy's copy: the bytes of a fake-quantize."""
+    """Numpy's copy, which moves the bytes of a fake-quantize."""
     np.copyto(target, source)
 
 
@@ -32,11 +32,11 @@ def _move(source: Array, target: Array) -> None:
 
 
 move: Loop = njit(nogil=True)(_move)
-"""Reads a word of one width, writes its low bits in another: the bytes of an encode or a decode. No special stores."""
+"""Reads words of one width and writes their low bits in another: the bytes of an encode or decode. Ordinary stores."""
 
 
 class Threads:
-    """Runs a loop over pieces of arrays: one for each thread, of which the caller's is the first."""
+    """Runs a loop over pieces of arrays, one per thread; the caller's thread runs the first."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -49,7 +49,7 @@ class Threads:
         self._pool.shutdown()
 
     def over(self, loop: Loop, source: Array, target: Array) -> Call:
-        """A call of `loop` on all of two flat arrays; the pieces are cut once, here."""
+        """A call that runs `loop` on two flat arrays; they are cut into pieces once, here."""
         size = -(-source.size // (self.count * GRAIN)) * GRAIN
         starts = range(0, source.size, size)
         first, *others = [partial(loop, source[start : start + size], target[start : start + size]) for start in starts]

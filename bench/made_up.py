@@ -32,7 +32,7 @@ source: made up
 
 
 def stochastic(random_bits: int) -> str:
-    """E4M3 that is rounded by so many random bits."""
+    """E4M3 with stochastic rounding by `random_bits` bits."""
     policy = f"{{rounding: stochastic_a, random_bits: {random_bits}}}"
     return f"name: e4m3_stochastic_{random_bits}\nextends: float8_e4m3fn\nencode: {policy}\nsource: made up\n"
 
@@ -46,7 +46,7 @@ def normal_quantiles() -> str:
 
 
 def sorted_normals() -> str:
-    """A codebook of 256 draws: levels that follow no rule."""
+    """A codebook of 256 random draws: irregular levels."""
     return _codebook("sorted_normals", np.sort(np.random.default_rng(256).standard_normal(LEVELS)).tolist())
 
 

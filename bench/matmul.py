@@ -1,7 +1,7 @@
 """Measure matrix products: `python -m bench.matmul --help`.
 
-Beside MMA-Sim 2.1.1, whose bits ours are. MMA-Sim multiplies smaller matrices; a multiply-add takes it the same time.
-Seconds are those of processors, of all threads together: so one core's speed is known on a machine that has other work.
+The peer is MMA-Sim 2.1.1, which gives the same bits. It multiplies smaller matrices, at the same time per multiply-add.
+Times are processor times, summed over threads, so that other work on the machine does not count.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def run(job: Job) -> Report:
 
 
 def _rows(job: Job, size: int) -> Iterator[Comparison]:
-    torch.set_num_threads(1)  # its threads would wait for each other, which takes processor time
+    torch.set_num_threads(1)  # threads that wait for each other use processor time
     for count in job.threads:
         sqs.set_threads(count)
         for case in CASES:
@@ -59,7 +59,7 @@ def _rows(job: Job, size: int) -> Iterator[Comparison]:
 
 
 def _compared(job: Job, size: int, threads: int, case: Case) -> Comparison:
-    """Ours on whole matrices; MMA-Sim's on small ones, its time scaled to as many multiply-adds."""
+    """Ours on whole matrices beside MMA-Sim on small ones, its time scaled to the same number of multiply-adds."""
     accelerator, instruction, format = sqs.load_accelerator(case.accelerator), case.instruction, case.format
     a, b, scales = _operands(size, format, accelerator, instruction)
     small_a, small_b, small_scales = _operands(PEER_SIZE, format, accelerator, instruction)
@@ -90,7 +90,7 @@ def _formats(format: str) -> dict[str, str]:
 
 
 def _operands(size: int, format: str, accelerator: Any, instruction: str) -> tuple[Any, Any, dict[str, Any]]:
-    """Codes of normal numbers, and of block scales where the instruction has some."""
+    """Codes of normal numbers, and of block scales if the instruction takes any."""
     rng = np.random.default_rng(0)
     codec = sqs.Codec(sqs.load_format(format))
     a, b = (codec.encode(rng.standard_normal((size, size)).astype(np.float32)) for _ in range(2))
@@ -104,9 +104,9 @@ def _operands(size: int, format: str, accelerator: Any, instruction: str) -> tup
 
 
 def _mma_sim(instruction: str, a: Any, b: Any, a_scale: Any = None, b_scale: Any = None) -> Any:
-    """A call of MMA-Sim's operation on the same codes, instruction by instruction along K."""
+    """A call of MMA-Sim on the same codes, one instruction after another along K."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's, while it builds an extension
+        warnings.simplefilter("ignore")  # torch warns while it builds an extension
         from mmasim import nv_ptx
     operation: Any
     if instruction == "mma.f16.f32":

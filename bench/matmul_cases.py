@@ -1,4 +1,4 @@
-"""Which matrix products are measured, and what is promised of them."""
+"""The matrix products that are measured, and their promised speeds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 PROMISED_RATIO: Final = 150.0
-"""MMA-Sim's time / ours."""
+"""Promised ratio, MMA-Sim's time / ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Case:
     instruction: str
     format: str
     promised: float
-    """Multiply-adds per second and thread."""
+    """Promised multiply-adds per second and thread."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Print what `bench.matmul` found as Markdown: `python -m bench.matmul_table`."""
+"""Print the results of `bench.matmul` as Markdown: `python -m bench.matmul_table`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time the main job: what six formats make of a model's weights. `python -m bench.measure --help`."""
+"""Time the main job: measuring a model's weights in six formats. `python -m bench.measure --help`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One job, run several times as a whole process: start, read, measure, write JSON."""
+    """The time of one job, run several times as a process that starts, reads, measures and writes JSON."""
 
     machine: Machine
     model: str
@@ -38,11 +38,11 @@ class Job:
     formats: tuple[str, ...]
     runs: int
     seconds: Spread
-    """Wall time of a process."""
+    """Wall time of the whole process."""
     start_seconds: float
-    """Wall time of `statqat-sim --version`: what any command costs."""
+    """Wall time of `statqat-sim --version`, which every command takes."""
     ns_per_element: float
-    """Of the median, for each element and format."""
+    """Median time per element and format."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -95,7 +95,7 @@ def run(model: str, matrices: Mapping[str, NDArray[Any]], runs: int) -> Job:
 
 
 def _statqat_sim(*arguments: str) -> None:
-    """The command line in a process of its own."""
+    """Run the command line in a process of its own."""
     subprocess.run([sys.executable, "-m", "statqat_sim.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 

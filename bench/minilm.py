@@ -1,4 +1,4 @@
-"""The weights of MiniLM, read without its package, which would bring torch along."""
+"""The weights of MiniLM, read without importing its package, which would import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "all-MiniLM-L6-v2"
 
 
 def folder() -> Path:
-    """Where its files lie; exits with a message where it is not installed."""
+    """The directory of its files; exits with a message if it is not installed."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         sys.exit(f'{PACKAGE} is not installed; pip install -e ".[test]"')
@@ -24,11 +24,11 @@ def folder() -> Path:
 
 
 def tensors() -> Mapping[str, NDArray[Any]]:
-    """All of them, by name."""
+    """All tensors by name."""
     loaded: Mapping[str, NDArray[Any]] = load_file(folder() / "model.safetensors")
     return loaded
 
 
 def matrices() -> dict[str, NDArray[Any]]:
-    """Those of two axes."""
+    """The tensors with two axes, by name."""
     return {name: tensor for name, tensor in tensors().items() if tensor.ndim == 2 and tensor.dtype.kind == "f"}

@@ -1,4 +1,4 @@
-"""What the commands of the benches are told."""
+"""The command-line options of the benches."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ QUICK_ELEMENTS, QUICK_METHOD = 1 << 12, Method(pairs=2, sample_seconds=0, settle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """How much a bench measures."""
+    """The size of a bench run."""
 
     elements: int
     threads: tuple[int, ...]
     method: Method
     quick: bool
-    """A trial of the bench itself: arrays too small for the promises."""
+    """Whether this only tests the bench itself, on arrays too small for the promised ratios."""
 
 
 def bench_parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options that all benches of kernels have."""
+    """A parser with the options that all benches of kernels share."""
     parser = argparse.ArgumentParser(prog=name, description=description)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default: 1 2)")
     parser.add_argument("--pairs", type=int, default=9, help="measured pairs of each case (default: 9)")
@@ -35,7 +35,7 @@ def bench_parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def parsed(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Job]:
-    """The options, and the job that they describe; exits with a message if a number is below 1."""
+    """Parse the options, and the job that they describe; exits with a message if a number is below 1."""
     options = parser.parse_args(arguments)
     if min(*options.threads, options.pairs, options.elements) < 1:
         parser.error("numbers must be at least 1")

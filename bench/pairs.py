@@ -1,4 +1,4 @@
-"""The measuring method: calls of ours and of a peer in turn, in one process, and the machine that they ran on."""
+"""The measuring method: ours and a peer called alternately in one process, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How much is measured."""
+    """How calls are timed."""
 
     pairs: int
     sample_seconds: float = 0.03
-    """A sample repeats its call until it takes about this long, so that one interrupt does not decide it."""
+    """A sample repeats its call for about this long, so that a single interrupt hardly matters."""
     settle_seconds: float = 0.01
-    """Rest before each sample: threads of the sample before may still spin on a core, waiting for work."""
+    """Pause before each sample: threads of the previous sample may still spin on a core, waiting for work."""
     clock: Clock = time.perf_counter
-    """`time.process_time`: seconds that processors worked, on all threads together."""
+    """Wall time by default; `time.process_time` sums processor time over all threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Seconds of one call of ours and of the peer; `ratio` is peer / ours of each pair: above 1 we are faster."""
+    """Seconds per call of ours and of the peer; `ratio` is peer / ours of each pair: above 1, ours is faster."""
 
     ours: Spread
     peer: Spread
@@ -59,7 +59,7 @@ class Pairs:
 
 
 def run_pairs(ours: Call, peer: Call, method: Method) -> Pairs:
-    """Warm both up, then measure ours, peer, ours, peer, ...: what slows the machine down for a while hits both."""
+    """Warm both up, then measure ours, peer, ours, peer, …, so that temporary slowdowns of the machine affect both."""
     our_calls, peer_calls = (_calls_per_sample(call, method) for call in (ours, peer))
     pairs = [(_sample(ours, our_calls, method), _sample(peer, peer_calls, method)) for _ in range(method.pairs)]
     return Pairs(
@@ -78,7 +78,7 @@ def seconds(call: Call, calls: int = 1, clock: Clock = time.perf_counter) -> flo
 
 
 def _calls_per_sample(call: Call, method: Method) -> int:
-    call()  # compiles, and touches the pages of its output
+    call()  # compiles, and maps the pages of its output
     return max(1, math.ceil(method.sample_seconds / seconds(call, clock=method.clock)))
 
 
@@ -92,22 +92,22 @@ def _sample(call: Call, calls: int, method: Method) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What figures depend on; neither names nor paths."""
+    """The hardware and software that results depend on, without host names or paths."""
 
     cpu: str
     cores: int
     load: float | None
-    """Processes that wanted a core in the minute before: what else the machine did."""
+    """Load average of the minute before: other work on the machine."""
     system: str
     python: str
     versions: dict[str, str | None]
     date: str
     device: str | None = None
-    """The GPU, where one is measured."""
+    """The GPU that is measured, if any."""
 
     @classmethod
     def here(cls, device: str | None = None) -> Machine:
-        """This machine, now; `device`: the GPU that is measured."""
+        """This machine, now; `device`: the GPU that is measured, if any."""
         packages = PACKAGES if device is None else PACKAGES + GPU_PACKAGES
         return cls(
             cpu=_cpu(),
@@ -122,7 +122,7 @@ class Machine:
 
     @classmethod
     def told(cls, device: str | None = None) -> Machine:
-        """`here`, printed, as the first line of a run."""
+        """Like `here`, also printed, as the first line of a run."""
         machine = cls.here(device)
         print(machine, flush=True)
         return machine

@@ -1,10 +1,10 @@
 """QuEST, as far as scales go: a clip at a fixed multiple of the root mean square, and Hadamard rotations before it.
 
-Source: Panferov et al., QuEST: Stable Training of LLMs with 1-Bit Weights and Activations, arXiv:2502.05003. Here it is
-held to what all rows have in common: the same grid (its own of integers has no zero), with the multiple of least error
-for normal data on it; a scale for each tensor of inputs, not for each token; the same gradient. Rotations have random
-signs as in QuaRot (arXiv:2404.00456): where tokens share a scale, without signs the mean of a block, which is not
-zero after a GELU, becomes an outlier, and INT4 loses 0.15 bits per character.
+Source: Panferov et al., QuEST: Stable Training of LLMs with 1-Bit Weights and Activations, arXiv:2502.05003. Here it
+uses what all rows of the study share: the same grid (QuEST's integer grid has no zero) with the multiple that minimizes
+the error of normal data on it; one scale per input tensor, not per token; the same gradient. Rotations have random
+signs as in QuaRot (arXiv:2404.00456): without signs the mean of a block, which is not zero after a GELU, becomes an
+outlier where tokens share a scale, and INT4 loses 0.15 bits per character.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LARGEST_ROTATION = 128
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GaussianClip(Chooser):
-    """A multiple of the root mean square that depends on the format alone; nothing guards it."""
+    """The scale is a multiple of the root mean square; the factor depends on the format only."""
 
     def _choice(self, task: Task) -> float:
         rms = math.sqrt(task.magnitudes.power / task.magnitudes.count)
@@ -37,12 +37,12 @@ class GaussianClip(Chooser):
 
 @lru_cache(maxsize=16)
 def gaussian_scale(format: NumberFormat) -> float:
-    """The best scale of normal data of variance 1."""
+    """The scale that minimizes the MSE of standard normal data."""
     return float(expected_error(format, prior="normal", scale="optimal").scale)
 
 
 def rotated(x: Tensor) -> Tensor:
-    """Turn blocks of features, the last axis: of the largest power of two up to 128 that fits."""
+    """Rotate blocks of features along the last axis; a block is the largest power of two up to 128 that divides it."""
     features = x.shape[-1]
     size = min(features & -features, LARGEST_ROTATION)
     return (x.reshape(*x.shape[:-1], -1, size) @ rotation(size).to(x)).reshape(x.shape)
@@ -50,7 +50,7 @@ def rotated(x: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def rotation(size: int) -> Tensor:
-    """An orthogonal matrix: random signs, always the same, and Sylvester's Hadamard matrix of a power of two."""
+    """An orthogonal matrix: Sylvester's Hadamard matrix, `size` a power of two, with fixed random signs."""
     matrix = torch.ones(1, 1)
     while len(matrix) < size:
         matrix = torch.cat([torch.cat([matrix, matrix], 1), torch.cat([matrix, -matrix], 1)])
@@ -59,14 +59,14 @@ def rotation(size: int) -> Tensor:
 
 
 class RotatedLinear(nn.Linear):
-    """A linear layer whose weight is turned, and its inputs alike: the same function until they are quantized."""
+    """A linear layer with rotated weight and inputs: the same function until they are quantized."""
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(rotated(x), self.weight, self.bias)
 
 
 class QuantizedRotatedLinear(qat.Quantized, RotatedLinear):
-    """What `qat.prepare` makes of it: both are quantized after their turn."""
+    """The quantized layer that `qat.prepare` makes of it: weight and inputs are quantized after the rotation."""
 
     weights = {"weight": qat.Layout(axis=-1, channel_axis=0)}
     layouts = {"input": qat.Layout(axis=-1, channel_axis=-1)}
@@ -80,7 +80,7 @@ qat.register(RotatedLinear, QuantizedRotatedLinear)
 
 @torch.no_grad()
 def rotate(model: nn.Module, wanted: Callable[[str], bool]) -> None:
-    """Make the wanted linear layers rotated ones, in place; it is the turned weights that are trained."""
+    """Replace the wanted linear layers by rotated ones, in place; the rotated weights are the trained parameters."""
     for name, module in model.named_modules():
         if type(module) is nn.Linear and wanted(name):
             module.weight.copy_(rotated(module.weight))

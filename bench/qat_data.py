@@ -1,4 +1,4 @@
-"""What the study of training reads: the standard library's source, and the sentences that document it."""
+"""The texts of the QAT study: the standard library's source, and sentences of its docstrings."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from torch import Tensor
 
 CHARACTERS = 128
 HELD_OUT = 5
-"""Every so many-th file is not trained on."""
+"""Every fifth file is held out of training."""
 
 SHORTEST, LONGEST = 30, 300
-"""Characters of a sentence."""
+"""Limits of a sentence's length, in characters."""
 
 NOT_SOURCE = {"site-packages", "test", "tests", "idle_test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """ASCII characters of the training files, and of the held-out ones; int64, one axis."""
+    """The ASCII characters of the training files and of the held-out files, int64, each with one axis."""
 
     train: Tensor
     held_out: Tensor
 
     @property
     def sha256(self) -> str:
-        """Which text it was: each version of Python has its own."""
+        """A digest that identifies the text, which differs between versions of Python."""
         digest = hashlib.sha256()
         for part in (self.train, self.held_out):
             digest.update(part.to(torch.uint8).numpy().tobytes())
@@ -41,25 +41,25 @@ class Text:
 
 
 def source(most_files: int | None = None) -> Text:
-    """The modules of the standard library, one after the other; of `most_files` files where that is given."""
+    """The modules of the standard library, concatenated; at most `most_files` files."""
     return Text(*(_characters(_files(held_out=held_out)[:most_files]) for held_out in (False, True)))
 
 
 def random_windows(text: Tensor, context: int, batch: int, generator: torch.Generator) -> Tensor:
-    """Windows of `context` + 1 characters that begin anywhere, shape `(batch, context + 1)`."""
+    """Windows of `context` + 1 characters at random positions, shape `(batch, context + 1)`."""
     starts = torch.randint(len(text) - context - 1, (batch, 1), generator=generator)
     return text[starts + torch.arange(context + 1)]
 
 
 def even_windows(text: Tensor, context: int, count: int) -> Tensor:
-    """Windows at even distances, the same for all."""
+    """Evenly spaced windows, the same in every call."""
     starts = torch.arange(count)[:, None] * ((len(text) - context - 1) // count)
     return text[starts + torch.arange(context + 1)]
 
 
 @cache
 def sentences(*, held_out: bool, most_files: int | None = None) -> tuple[str, ...]:
-    """First paragraphs of docstrings, shuffled; no held-out one stands in a file that is trained on, too."""
+    """First paragraphs of docstrings, shuffled; held-out ones occur in no training file."""
     found = {sentence for path in _files(held_out=held_out)[:most_files] for sentence in _documented(path)}
     if held_out:
         found -= set(sentences(held_out=False, most_files=most_files))

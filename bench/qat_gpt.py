@@ -1,4 +1,4 @@
-"""The study's GPT: for each seed a float32 model, and what every format and method makes of it."""
+"""The study's GPT: for each seed a float32 model, and its loss with every format and method."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from bench.qat_training import batches, bits_per_character, train
 from statqat_sim import qat
 
 MATCH = "blocks.*"
-"""The linear layers of blocks; embeddings, norms and the head stay as they are."""
+"""The linear layers of blocks; embeddings, norms and the head stay in float32."""
 
 EXTRA_SEED, CALIBRATION_SEED = 1 << 16, 1 << 17
-"""Added to the seed, so that each part has batches of its own."""
+"""Offsets of the seed, so that each phase draws different batches."""
 
 
 @dataclass(frozen=True)
 class Seed:
-    """One float32 model, and all that is done to it."""
+    """One float32 model and its quantized variants."""
 
     number: int
     settings: Settings
@@ -38,7 +38,7 @@ class Seed:
     device: str = "cpu"
 
     def run(self, cells: Iterable[Cell]) -> None:
-        """Write a value for each cell and phase, and those of float32."""
+        """Store a loss for each cell and phase, and those of float32."""
         store = Store(self.folder / f"gpt-{self.number}.json")
         store.once("float32, converted", lambda: self._loss(self.base))
         store.once("float32, trained", self._control)
@@ -53,7 +53,7 @@ class Seed:
 
     @cached_property
     def base(self) -> CharGPT:
-        """The float32 model, read where it was trained before."""
+        """The float32 model, loaded if it was trained before."""
         path = self.folder / f"gpt-{self.number}.pt"
         torch.manual_seed(self.number)
         model = CharGPT(self.settings.shape).to(self.device)
@@ -86,14 +86,14 @@ class Seed:
         return bits_per_character(model, self._held_out, self.settings.base.batch)
 
     def _quantized(self, cell: Cell) -> nn.Module:
-        """A copy, prepared and calibrated."""
+        """A copy of the float32 model, prepared and calibrated."""
         model = quantize(copy.deepcopy(self.base), cell, MATCH, self.settings.refit_every)
         windows = batches(self._text.train, self._context, self.settings.base.batch, self.number + CALIBRATION_SEED)
         calibrate(model, ((w[:, :-1].to(self.device),) for w in islice(windows, self.settings.calibration)))
         return model
 
     def _control(self) -> float:
-        """The same extra steps in float32."""
+        """The loss after the same extra training steps in float32."""
         return self._trained(copy.deepcopy(self.base), is_float=True)
 
     def _trained(self, model: nn.Module, *, is_float: bool = False) -> float:

@@ -1,4 +1,4 @@
-"""What the study compares: formats, and ways to find their scales."""
+"""The rows of the QAT study: formats, and methods that choose their scales."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from statqat_sim.quantizer import (
 )
 
 PAPER_STEPS: Final = 20
-"""Of the alternating iteration, from MinMax's scale each time: more than one a training step ever catches up."""
+"""Iterations of the alternating method, each time from MinMax's scale; one per training step would lag behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """A way to find the scales of a format; of a block format the rule is part of the format, and there is none."""
+    """How scales are chosen; a block format has no quantizer, as its scale rule is part of the format."""
 
     name: str
     quantizer: StateQuantizer | None = None
     is_rotated: bool = False
-    """Whether inputs and weights are turned by Hadamard matrices first."""
+    """Whether inputs and weights are first rotated by Hadamard matrices."""
     is_learned: bool = False
-    """Whether training moves the scales, along their gradients."""
+    """Whether scales are trained by gradient descent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +41,18 @@ class Cell:
     """One row of the study."""
 
     family: str
-    """What rows are compared within."""
+    """The group of rows that are compared with each other."""
     format: str
     """A catalog name."""
     method: Method
     is_first: bool = False
-    """Whether the others of its family are compared with it: MinMax, or the plain block format."""
+    """Whether this is the baseline of its family: MinMax, or the plain block format."""
     is_trained: bool = False
-    """Whether it is also trained, not only converted."""
+    """Whether the model is also trained with quantizers, not only converted."""
 
     @property
     def name(self) -> str:
-        """For people, and as a key."""
+        """The name in tables, and the key of results."""
         return f"{self.family} {self.method.name}"
 
 
@@ -75,17 +75,17 @@ OURS: Final = (
 )
 
 MAIN: Final = ("LSQ", "QuEST clip", "analytic", "iterative")
-"""Trained in formats where scales matter less."""
+"""The methods that are trained in formats where scales matter less."""
 
 BLOCKS: Final = {
     "MXFP4": {"floor": "mxfp4", "even": "mxfp4.even", "mse": "mxfp4.mse"},
     "NVFP4": {"absmax": "nvfp4", "four over six": "nvfp4.four_over_six", "mse": "nvfp4.mse"},
 }
-"""Variants of block formats by their scale rules, the plain one first."""
+"""Variants of block formats by scale rule, the plain one first."""
 
 
 def cells() -> tuple[Cell, ...]:
-    """All of them, family by family. INT4 is the symmetric one, ±7, for which published rules are meant."""
+    """All rows, family by family. INT4 is symmetric, ±7, as published rules assume."""
     return (
         *_of_numbers("INT4", "int4_narrow"),
         *_of_numbers("E2M1", "float4_e2m1fn"),

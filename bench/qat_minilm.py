@@ -1,4 +1,4 @@
-"""The study's MiniLM: how near its embeddings stay to those of float32, on docstrings that nothing was chosen for."""
+"""The study's MiniLM: how close its embeddings stay to float32's, on held-out docstrings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from statqat_sim import qat
 
 MATCH = "encoder.*"
 FROZEN = 0
-"""Weights do not change here, so that their scales are chosen once."""
+"""The refit interval: weights do not change here, so their scales are chosen once."""
 
 MOST_TOKENS, BATCH, CALIBRATION_SENTENCES = 64, 16, 32
 NEIGHBOURS = 10
@@ -34,14 +34,14 @@ NEIGHBOURS = 10
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Of all cells: the seeds are disjoint sets of sentences, to calibrate with and to judge by."""
+    """The fidelity of all cells; a seed is a disjoint set of sentences, for calibration and for evaluation."""
 
     settings: Settings
     folder: Path
     device: str = "cpu"
 
     def run(self, cell: Cell) -> None:
-        """Write the values of a cell, for each seed."""
+        """Store the values of a cell for each seed."""
         store = Store(self.folder / f"minilm-{cell.name}.json")
         keys = [str(seed) for seed in range(self.settings.seeds)]
         if {*keys, "weights"} <= store.read().keys():
@@ -59,10 +59,10 @@ class Fidelity:
         return {**_fidelity(expected, both, ""), **_fidelity(expected, embeddings(model, held_out), ", weights alone")}
 
     def _sentences(self, seed: int, count: int, *, held_out: bool) -> list[tuple[Tensor, Tensor]]:
-        """A part of its own for each seed.
+        """The sentences of a seed, disjoint from those of other seeds.
 
         Raises:
-            RuntimeError: if there are too few for so many seeds.
+            RuntimeError: if there are too few sentences for all seeds.
         """
         found = sentences(held_out=held_out, most_files=self.settings.files)[seed * count : (seed + 1) * count]
         if len(found) < count:
@@ -71,7 +71,7 @@ class Fidelity:
 
 
 def weight_sqnr_db(model: nn.Module) -> float:
-    """Of all quantized weights together."""
+    """The SQNR of all quantized weights together."""
     signal = noise = 0.0
     for _, layer in qat.layers(model):
         weight, quantized = layer.get_parameter("weight").detach().double(), layer.quantized_weight().detach()
@@ -82,12 +82,12 @@ def weight_sqnr_db(model: nn.Module) -> float:
 
 @torch.no_grad()
 def embeddings(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> np.ndarray[Any, Any]:
-    """Unit vectors of all sentences."""
+    """The embeddings of all sentences, unit vectors."""
     return torch.cat([model(*batch) for batch in batches]).cpu().numpy()
 
 
 def tokenized(texts: Sequence[str], device: str) -> list[tuple[Tensor, Tensor]]:
-    """Tokens and which of them count, in batches of sentences of like lengths."""
+    """Tokens and their masks, in batches of sentences of similar lengths."""
     encoded = sorted(_tokenizer().encode_batch(list(texts)), key=lambda each: len(each.ids))
     return [_padded(encoded[start : start + BATCH], device) for start in range(0, len(encoded), BATCH)]
 
@@ -113,7 +113,7 @@ def _float32(device: str) -> MiniLM:
 
 
 def _fidelity(expected: Any, found: Any, of: str) -> dict[str, float]:
-    """Mean cosine with float32's embedding; rank correlation of all pairs' similarities; neighbours that stay."""
+    """Mean cosine with float32's embedding, rank correlation of all pairs' similarities, share of neighbours kept."""
     pairs = np.triu_indices(len(expected), 1)
     before, after = expected @ expected.T, found @ found.T
     return {

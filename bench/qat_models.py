@@ -1,4 +1,4 @@
-"""The models of the study of training: a small GPT over characters, and MiniLM with its published weights."""
+"""The models of the QAT study: a small character GPT, and MiniLM with its published weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FIRST_SIGMA = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Of a GPT."""
+    """The dimensions of a GPT."""
 
     width: int
     heads: int
@@ -26,7 +26,7 @@ class Shape:
 
 
 class Block(nn.Module):
-    """Causal attention and an MLP, each behind a layer norm."""
+    """Causal attention and an MLP, each with a layer norm before it."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class CharGPT(nn.Module):
 
 
 class Layer(nn.Module):
-    """A layer of BERT, under the names of its published tensors."""
+    """A layer of BERT, with the parameter names of the published weights."""
 
     def __init__(self, width: int, inner: int, heads: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Layer(nn.Module):
 
     @property
     def projections(self) -> nn.ModuleDict:
-        """To queries, keys and values."""
+        """The projections to queries, keys and values."""
         found = self.attention["self"]
         assert isinstance(found, nn.ModuleDict)
         return found
@@ -94,7 +94,7 @@ class Layer(nn.Module):
 
 
 class MiniLM(nn.Module):
-    """Unit vectors of token sequences, shape `(batch, width)`."""
+    """Embeddings of token sequences: unit vectors of shape `(batch, width)`."""
 
     def __init__(self, *, vocabulary: int, width: int, inner: int, layers: int, heads: int, context: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class MiniLM(nn.Module):
         self.encoder = nn.ModuleDict({"layer": nn.Sequential(*(Layer(width, inner, heads) for _ in range(layers)))})
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Of tokens and which of them count, both of shape `(batch, length)`."""
+        """Embed tokens; `mask` marks those that count. Both have shape `(batch, length)`."""
         tables = self.embeddings
         x = tables["word_embeddings"](tokens) + tables["token_type_embeddings"](torch.zeros_like(tokens))
         x = tables["LayerNorm"](x + tables["position_embeddings"](torch.arange(tokens.shape[1], device=tokens.device)))
@@ -115,7 +115,7 @@ class MiniLM(nn.Module):
 
 
 def minilm() -> MiniLM:
-    """The published model."""
+    """MiniLM with its published weights."""
     tensors = load_file(folder() / "model.safetensors")
     model = MiniLM(vocabulary=30522, width=384, inner=1536, layers=6, heads=12, context=512)
     model.load_state_dict({name: tensors[name] for name in model.state_dict()})

@@ -1,4 +1,4 @@
-"""From a float model and a row of the study to a quantized model, by the public interface alone."""
+"""Quantizes a float model as a row of the study says, through the public API only."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from statqat_sim import load_format, qat
 
 
 def quantize(model: nn.Module, cell: Cell, match: str, refit_every: int) -> nn.Module:
-    """Prepare the linear layers whose names match, in place: weights by channel, inputs by tensor."""
+    """Prepare the linear layers whose names match, in place: weights per channel, inputs per tensor."""
     if cell.method.is_rotated:
         rotate(model, lambda name: fnmatchcase(name, match))
     return qat.prepare(model, config(cell, match, refit_every))
 
 
 def config(cell: Cell, match: str, refit_every: int) -> qat.QATConfig:
-    """The same format for inputs and weights."""
+    """A configuration with the same format for inputs and weights."""
     types = ("RotatedLinear",) if cell.method.is_rotated else ("Linear",)
     weight, input = _tensors(cell, refit_every)
     layer = qat.LayerConfig(weight=weight, input=input)
@@ -40,7 +40,7 @@ def _tensors(cell: Cell, refit_every: int) -> tuple[qat.TensorConfig, qat.Tensor
 
 @torch.no_grad()
 def calibrate(model: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]]) -> None:
-    """Choose the scales of inputs by what these batches make them."""
+    """Choose the scales of inputs from the activations of these batches."""
     with qat.calibrate(model):
         for batch in batches:
             model(*batch)

@@ -1,4 +1,4 @@
-"""What the study found: values of each seed, intervals of paired differences, JSON."""
+"""Results of the QAT study: values of each seed, intervals of paired differences, JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.report import write_json
 
 PHASES = ("converted", "trained")
 REFERENCES = ("OCTAV", "LSQ", "QuEST clip", "QuEST clip, Hadamard")
-"""What every row is compared with, besides float32 and the first of its family."""
+"""Published methods that every row is compared with, besides float32 and the baseline of its family."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,29 +30,29 @@ class Row:
     format: str
     method: str
     values: dict[int, float]
-    """Of each seed: held-out bits per character, or the mean cosine with float32's embeddings."""
+    """By seed: held-out bits per character, or the mean cosine with float32's embeddings."""
     more: dict[str, float]
-    """Other figures, means over seeds."""
+    """Other metrics, means over seeds."""
     against: dict[str, Interval]
-    """This row minus another, paired by seed."""
+    """This row minus the row of that name, paired by seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """One run."""
+    """The results of one run of the study."""
 
     machine: Machine
     size: str
     settings: dict[str, Any]
     float32: dict[str, dict[int, float]]
-    """Bits per character of the models that all begin with, and of the control with the same extra training."""
+    """Bits per character by seed: of the float32 models, and of the control with the same extra training."""
     cpu_seconds: float
-    """Of all workers together."""
+    """Processor time of all workers together."""
     rows: tuple[Row, ...]
 
     @classmethod
     def gather(cls, folder: Path, settings: Settings, *, size: str, machine: Machine) -> Self:
-        """What the folder holds so far."""
+        """Collect the results that the folder holds so far."""
         seeds = {int(name): values for name, values in parts(folder, "gpt")}
         found = {phase: _by_seed(seeds, f"float32, {phase}") for phase in PHASES}
         rows = [row for phase in PHASES for row in _gpt_rows(seeds, phase, found[phase])]
@@ -115,7 +115,7 @@ def _row(
 
 
 def _references(cell: Cell) -> Iterator[Cell]:
-    """The rows that one is compared with: the first of its family, and published methods."""
+    """The rows that a cell is compared with: the baseline of its family, and published methods."""
     for other in cells():
         is_named = other.is_first or other.method.name in REFERENCES
         if other.family == cell.family and other != cell and is_named:

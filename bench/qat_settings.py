@@ -1,4 +1,4 @@
-"""How large a study is: a trial, the one whose results are committed, and one for a GPU."""
+"""Sizes of the study: a trial, the one whose results are committed, and one for a GPU."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from bench.qat_training import Schedule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Of a study."""
+    """The size of a study."""
 
     shape: Shape
     base: Schedule
-    """Of the float32 model that all cells of a seed begin with."""
+    """Training of the float32 model that all cells of a seed start from."""
     extra: Schedule
-    """Of the training with quantizers, and of the float32 control's."""
+    """Training with quantizers, and of the float32 control."""
     scale_rate: float
-    """Learning rate of learned scales, as a share of each; 0.001 to 0.3 were tried for LSQ, on a seed of its own."""
+    """Learning rate of learned scales, relative to each scale; tuned for LSQ over 0.001 to 0.3 on a separate seed."""
     refit_every: int
-    """Steps between two choices of the weights' scales."""
+    """Steps between refits of the weights' scales."""
     seeds: int
     windows: int
-    """Held-out windows of the text that losses are means over."""
+    """Held-out windows of text that losses are averaged over."""
     calibration: int
-    """Batches of activations that their scales are chosen for."""
+    """Calibration batches for the scales of activations."""
     sentences: int
-    """Held-out docstrings of each seed that MiniLM embeds."""
+    """Held-out docstrings per seed that MiniLM embeds."""
     families: tuple[str, ...] = ("INT4", "E2M1", "E4M3", "MXFP4", "NVFP4")
     files: int | None = None
-    """Of the training text; None: all."""
+    """The number of files of training text; None: all."""
     methods: tuple[str, ...] = ()
-    """None: all."""
+    """Names of the methods to run besides each family's baseline; empty: all."""
 
 
 FULL: Final = Settings(

@@ -1,4 +1,4 @@
-"""Paired differences and how sure they are."""
+"""Paired differences and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Interval:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Interval:
-        """Of independent values.
+        """The interval of independent values.
 
         Raises:
-            ValueError: of fewer than two, which say nothing about their spread.
+            ValueError: for fewer than two values, which have no spread.
         """
         if len(values) < 2:
             raise ValueError(f"an interval of {len(values)} values; allowed: at least 2")
@@ -45,6 +45,6 @@ class Interval:
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Interval | None:
-    """Of the differences, ours - theirs, over the seeds that both have; None of fewer than two."""
+    """The interval of the differences ours - theirs over common seeds; None for fewer than two of these."""
     seeds = sorted(ours.keys() & theirs.keys())
     return Interval.of([ours[seed] - theirs[seed] for seed in seeds]) if len(seeds) > 1 else None

@@ -33,7 +33,7 @@ FULL, QUICK = (
 )
 BATCH: Final = 8
 TARGET, SHARE_TARGET = 1.35, 0.05
-"""A prepared step over a float32 one, at most; our overhead over the peer's, at most."""
+"""The most that a prepared step may take relative to a float32 one, and our overhead relative to the peer's."""
 
 PEER: Final = "microxcaling"
 PEER_SPECS: Final = {
@@ -45,17 +45,17 @@ PEER_SPECS: Final = {
     "custom_cuda": False,
     "quantize_backprop": False,
 }
-"""MXFP4 weights and inputs, all else in float32: what ours does."""
+"""MXFP4 weights and inputs, all else in float32, as ours."""
 
 RESAMPLES: Final = 2000
-"""Of rounds, for a confidence interval."""
+"""Bootstrap resamples of rounds, for a confidence interval."""
 
 Step: TypeAlias = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Our overhead over the peer's, with its 95 % bootstrap interval over rounds: 0.05 is a twentieth."""
+    """Our overhead as a share of the peer's, with its 95 % bootstrap interval over rounds."""
 
     estimate: float
     low: float
@@ -67,7 +67,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepReport:
-    """Seconds of a step of each model, and what they add to the float32 step of the same round."""
+    """Seconds of a step of each model, and its overhead over the float32 step of the same round."""
 
     machine: Machine
     shape: Shape
@@ -77,16 +77,16 @@ class StepReport:
     quick: bool
     seconds: Mapping[str, Spread]
     ratios: Mapping[str, Spread]
-    """Over the float32 step."""
+    """Seconds relative to the float32 step."""
     added: Mapping[str, Spread]
     """Seconds beyond the float32 step."""
     share: Share | None
     kept_bytes: Mapping[str, int]
-    """What the forward pass keeps for the backward pass, besides parameters."""
+    """Memory that the forward pass saves for the backward pass, without parameters."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run every model in turn, print what each takes, and write JSON if asked to."""
+    """Run every model in turn, print their times, and write JSON if asked to."""
     parser = argparse.ArgumentParser(prog="bench.qat_step", description="Measure a training step with MXFP4 layers.")
     parser.add_argument("--rounds", type=int, default=30, help="measured rounds, one step of each model (default: 30)")
     parser.add_argument("--peer", metavar=f"{PEER}=FOLDER", help="measure its modules too, from its repository's clone")
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
-    """The figures of all models."""
+    """Measure all models."""
     machine, shape = Machine.told(), QUICK if quick else FULL
     torch.manual_seed(0)
     model = CharGPT(shape)
@@ -130,13 +130,13 @@ def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
 
 
 def prepared(model: nn.Module) -> nn.Module:
-    """All matrix products of the blocks in MXFP4: weights and inputs."""
+    """Prepare all matrix products of the blocks in MXFP4, weights and inputs."""
     rule = {"match": "blocks.*", "type": "Linear", "weight": "mxfp4", "input": "mxfp4"}
     return qat.prepare(model, qat.QATConfig([rule]))
 
 
 def with_peer(model: nn.Module, folder: Path) -> nn.Module:
-    """The same by the peer's modules."""
+    """The same with the peer's modules."""
     sys.path.append(str(folder))
     mx: Any = importlib.import_module("mx")
     specs = mx.finalize_mx_specs(dict(PEER_SPECS))
@@ -150,7 +150,7 @@ def with_peer(model: nn.Module, folder: Path) -> nn.Module:
 
 
 def step_of(model: nn.Module, codes: torch.Tensor) -> Step:
-    """Forward, backward, and the optimizer's step."""
+    """A call that runs forward, backward, and the optimizer."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     x, y = codes[:, :-1], codes[:, 1:].reshape(-1)
 
@@ -164,9 +164,9 @@ def step_of(model: nn.Module, codes: torch.Tensor) -> Step:
 
 
 def kept_bytes(model: nn.Module, codes: torch.Tensor) -> int:
-    """What autograd keeps of a forward pass until the backward pass, in memory of its own."""
+    """The bytes that autograd saves in a forward pass for the backward pass, each storage once, without parameters."""
     known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    found: dict[int, torch.UntypedStorage] = {}  # held, so that no address comes twice
+    found: dict[int, torch.UntypedStorage] = {}  # keeps storages alive, so that no address is reused
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -181,9 +181,9 @@ def kept_bytes(model: nn.Module, codes: torch.Tensor) -> int:
 
 
 def measured(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every step, in turns, there and back: what slows the machine down for a while hits all alike."""
+    """Seconds of every step, run in alternating order, so that slowdowns of the machine affect all alike."""
     for step in steps.values():
-        step()  # compiles, and allocates what stays
+        step()  # compiles, and allocates lasting memory
     taken: dict[str, list[float]] = {name: [] for name in steps}
     order = [*steps]
     for _ in range(rounds):
@@ -194,7 +194,7 @@ def measured(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
 
 
 def ratios(taken: Mapping[str, Sequence[float]], name: str) -> list[float]:
-    """Over the float32 steps of the same rounds."""
+    """Seconds relative to the float32 steps of the same rounds."""
     return [each / base for each, base in zip(taken[name], taken["float32"], strict=True)]
 
 
@@ -204,7 +204,7 @@ def added(taken: Mapping[str, Sequence[float]], name: str) -> list[float]:
 
 
 def share(taken: Mapping[str, Sequence[float]]) -> Share:
-    """Of the medians of what is added: a round's own quotient has noise below the line, and tells next to nothing."""
+    """The quotient of the median overheads; the quotient of one round would divide by noise."""
     ours, peer = added(taken, "prepared"), added(taken, PEER)
     rounds, draw = range(len(ours)), random.Random(0)
 
@@ -216,12 +216,12 @@ def share(taken: Mapping[str, Sequence[float]]) -> Share:
 
 
 def _times(share: float) -> str:
-    """One over a share, where noise has not made it nothing."""
+    """The inverse of a share, as text, unless noise makes the share zero or less."""
     return f"{1 / share:.0f}" if share > 0 else "any number"
 
 
 def show(report: StepReport) -> None:
-    """Print the figures."""
+    """Print the results."""
     for name, spread in report.seconds.items():
         kept = f"{spread.median * 1e3:.0f} ms a step, {report.kept_bytes[name] / 1e6:.0f} MB for the backward pass"
         print(f"{name}: {kept}{_beside_float32(report, name)}")

@@ -1,4 +1,4 @@
-"""Results as they come: one file for each part of a study, so that a run that was cut off goes on where it was."""
+"""Stores results as they are computed, one file per part of a study, so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Value: TypeAlias = float | dict[str, float]
 
 SETTINGS = "settings.json"
 CPU_SECONDS = "CPU seconds"
-"""The key of what computing the other values took."""
+"""The key of the processor time that the other values took."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A file of JSON: values under keys, written after each."""
+    """A JSON file of values by key, written after each new value."""
 
     path: Path
 
     def read(self) -> dict[str, Value]:
-        """All values so far."""
+        """All values stored so far."""
         values: dict[str, Value] = json.loads(self.path.read_text("utf-8")) if self.path.exists() else {}
         return values
 
     def once(self, key: str, compute: Callable[[], Value]) -> Value:
-        """The value of the key, computed if it is not there yet."""
+        """The value of the key, computed and stored if it is missing."""
         values = self.read()
         if key not in values:
             start = time.process_time()
@@ -40,7 +40,7 @@ class Store:
 
 
 def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder of a study, or go on in it.
+    """Create the folder of a study, or resume it.
 
     Raises:
         ValueError: if it holds a study with other settings.
@@ -53,13 +53,13 @@ def open_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def parts(folder: Path, kind: str) -> Iterator[tuple[str, dict[str, Value]]]:
-    """Name and values of each part of a kind, by name."""
+    """The name and values of each part of a kind, sorted by name."""
     for path in sorted(folder.glob(f"{kind}-*.json")):
         yield path.stem.removeprefix(f"{kind}-"), Store(path).read()
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     unfinished = path.with_name(f"{path.name}.{os.getpid()}")
     unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(path)

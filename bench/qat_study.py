@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(settings: Settings, folder: Path, *, workers: int, device: str) -> None:
-    """All that is not in the folder yet; each worker has one thread."""
+    """Compute everything that the folder lacks; each worker uses one thread."""
     chosen = [cell for cell in cells() if cell.family in settings.families]
     chosen = [cell for cell in chosen if not settings.methods or cell.is_first or cell.method.name in settings.methods]
     context = get_context("spawn")

@@ -1,4 +1,4 @@
-"""Print what the study of training found as Markdown: `python -m bench.qat_table --help`."""
+"""Print the results of the QAT study as Markdown: `python -m bench.qat_table --help`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def markdown(study: Study) -> str:
-    """All rows beside the first of their family, then ours beside published methods, and a line about the run."""
+    """All rows beside the baseline of their family, then ours beside published methods, and a line about the run."""
     duels = markdown_table(("minus", *REFERENCES), _duels(study))
     return "\n\n".join(filter(None, [markdown_table(HEADER, _all(study)), duels, _footnote(study)]))
 
@@ -61,7 +61,7 @@ def _duels(study: Study) -> Iterator[Sequence[str]]:
 
 
 def _value(row: Row | None) -> str:
-    """Above float32, or the cosine with it."""
+    """The loss above float32's, or the cosine with float32's embeddings."""
     if row is None:
         return ""
     if row.task == MINILM:
@@ -70,7 +70,7 @@ def _value(row: Row | None) -> str:
 
 
 def _difference(row: Row | None, other: str) -> str:
-    """The interval of this row minus another; where it excludes 0, bold, and which side that is."""
+    """The interval of this row minus another; where it excludes 0, bold, with the side it lies on."""
     interval = None if row is None else row.against.get(other)
     if row is None or interval is None:
         return ""
@@ -81,7 +81,7 @@ def _difference(row: Row | None, other: str) -> str:
 
 
 def is_better(task: str, interval: Interval) -> bool:
-    """Whether a difference is on the better side: more for a cosine, less for a loss."""
+    """Whether a difference is an improvement: above 0 for a cosine, below 0 for a loss."""
     return interval.mean > 0 if task == MINILM else interval.mean < 0
 
 

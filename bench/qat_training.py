@@ -1,4 +1,4 @@
-"""How the GPT of the study is trained and judged: the same batches for all that are compared."""
+"""Training and evaluation of the study's GPT: all compared models get the same batches."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bench.qat_data import random_windows
 
 BETAS, WEIGHT_DECAY, LONGEST_GRADIENT = (0.9, 0.95), 0.1, 1.0
 LAST_SHARE = 0.05
-"""Of the learning rate, where the cosine ends."""
+"""The final learning rate, as a share of the peak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """So many steps of AdamW: a warm-up, and then half a cosine."""
+    """Steps of AdamW whose learning rate warms up, then decays along half a cosine."""
 
     steps: int
     batch: int
@@ -28,13 +28,13 @@ class Schedule:
     warm_up: int
 
     def share(self, step: int) -> float:
-        """Of the learning rate, at a step."""
+        """The learning rate at a step, as a share of the peak."""
         cosine = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
         return min(1.0, (step + 1) / self.warm_up) * (LAST_SHARE + (1 - LAST_SHARE) * cosine)
 
 
 def batches(text: Tensor, context: int, batch: int, seed: int) -> Iterator[Tensor]:
-    """Random windows without end: the same for the same seed."""
+    """Endless random windows, determined by the seed."""
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield random_windows(text, context, batch, generator)
@@ -47,7 +47,7 @@ def train(
     after_step: Callable[[nn.Module], object] | None = None,
     scale_rate: float = 0.0,
 ) -> None:
-    """Train in place; `scale_rate` is the learning rate of learned scales as a share of each."""
+    """Train in place; `scale_rate` is the learning rate of learned scales, relative to each scale."""
     device = next(model.parameters()).device
     optimizer = torch.optim.AdamW(_groups(model, schedule.learning_rate, scale_rate), betas=BETAS)
     rates = [group["lr"] for group in optimizer.param_groups]
@@ -64,7 +64,7 @@ def train(
 
 @torch.no_grad()
 def bits_per_character(model: nn.Module, windows: Tensor, batch: int) -> float:
-    """The mean over all windows."""
+    """The mean loss over all windows, in bits per character."""
     device = next(model.parameters()).device
     total = 0.0
     for start in range(0, len(windows), batch):
@@ -73,13 +73,13 @@ def bits_per_character(model: nn.Module, windows: Tensor, batch: int) -> float:
 
 
 def cross_entropy(model: nn.Module, windows: Tensor, reduction: str = "mean") -> Tensor:
-    """Of the characters after each one, in nats."""
+    """The cross-entropy of predicting each next character, in nats."""
     logits = model(windows[:, :-1]).flatten(0, 1)
     return functional.cross_entropy(logits.float(), windows[:, 1:].flatten(), reduction=reduction)
 
 
 def _groups(model: nn.Module, learning_rate: float, scale_rate: float) -> list[dict[str, Any]]:
-    """Matrices decay, vectors do not; learned scales, which are no part of the float model, move by shares of each."""
+    """Parameter groups: matrices with weight decay, vectors without, learned scales at a rate relative to each."""
     scales = [parameter for name, parameter in model.named_parameters() if name.endswith("_quantizer.scale")]
     learned = {id(scale) for scale in scales}
     others = [parameter for parameter in model.parameters() if id(parameter) not in learned]

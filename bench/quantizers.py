@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(job: Job) -> Report:
-    """All comparisons, after a look at how good the scales are."""
+    """All comparisons, after a check of the quality of the scales."""
     machine = Machine.told()
     data = Weights(job.elements)
     print(f"error above brute force: {check_quality(data.x):.3%}", flush=True)

@@ -1,4 +1,4 @@
-"""Writes the README's tables anew: the formats from the catalog, the speeds from `bench/results`."""
+"""Rewrites the README's tables: formats from the catalog, speeds from `bench/results`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TABLES = {
 
 
 def printed(marker: str) -> str:
-    """What the command behind a table prints."""
+    """The output of the command that prints a table."""
     command = [sys.executable, "-m", *TABLES[marker]]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def stands(marker: str, text: str) -> str:
-    """The table that stands in the README's text.
+    """The table after a marker in the README's text.
 
     Raises:
         LookupError: if the marker is missing.
@@ -40,7 +40,7 @@ def stands(marker: str, text: str) -> str:
 
 
 def updated(text: str) -> str:
-    """The README's text with all tables anew."""
+    """The README's text with all tables rewritten."""
     for marker in TABLES:
         table = printed(marker)
         text = _pattern(marker).sub(lambda found, table=table: f"{found[1]}\n{table}\n{found[3]}", text)

@@ -1,4 +1,4 @@
-"""What a bench found: rows, and the JSON file that they are kept in."""
+"""Results of a bench: rows, and the JSON file that stores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.pairs import Machine, Pairs, Spread
 
 
 class Section(StrEnum):
-    """What rows compare with."""
+    """What the peer of a row is."""
 
     LIBRARIES = "libraries"
     LIMITS = "limits"
@@ -24,7 +24,7 @@ class Section(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Ours beside a peer that does the same, or that moves the same bytes and does nothing; or beside less of ours."""
+    """Ours beside a peer that does the same work, that only moves the same bytes, or that is a simpler case of ours."""
 
     section: Section
     case: str
@@ -34,13 +34,13 @@ class Comparison:
     """Nanoseconds per element, median."""
     peer_ns: float
     ratio: Spread
-    """Peer's time / our time, pair by pair."""
+    """Peer's time / our time of each pair."""
     target: float | None
     """The promised ratio."""
 
     @classmethod
     def of(cls, pairs: Pairs, elements: int, **rest: Any) -> Self:
-        """The row of measured pairs of calls on `elements` elements each."""
+        """The row of measured pairs; each call processes `elements` elements."""
         ours, peer = (spread.median * 1e9 / elements for spread in (pairs.ours, pairs.peer))
         return cls(ours_ns=ours, peer_ns=peer, ratio=pairs.ratio, **rest)
 
@@ -51,17 +51,17 @@ class Comparison:
 
     @property
     def met(self) -> bool | None:
-        """Whether the promise is kept; None without one."""
+        """Whether the target is met; None without one."""
         return None if self.target is None else self.ratio.median >= self.target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """A time that somebody waits for a result."""
+    """A latency: how long a user waits for a result."""
 
     case: str
     value: float
-    """Seconds: the median, or for calls of microseconds the least, which is what timeit trusts."""
+    """Seconds: the median, or for calls of microseconds the minimum, as timeit recommends."""
     spread: Spread
     limit: float
     """The promised seconds."""
@@ -75,7 +75,7 @@ class Wait:
 
     @property
     def met(self) -> bool:
-        """Whether the promise is kept."""
+        """Whether the limit is kept."""
         return self.value <= self.limit
 
 
@@ -87,14 +87,14 @@ class Report:
     elements: int
     pairs: int
     quick: bool
-    """A trial of the bench itself: arrays too small for the promises."""
+    """Whether this only tests the bench itself, on arrays too small for the promised ratios."""
     comparisons: tuple[Comparison, ...]
     waits: tuple[Wait, ...] = ()
     skipped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, machine: Machine, job: Job, comparisons: Iterable[Comparison], **rest: Any) -> Self:
-        """What a job found on a machine."""
+        """The results of a job on a machine."""
         return cls(
             machine=machine,
             elements=job.elements,
@@ -129,12 +129,12 @@ class Report:
 
 
 def write_json(document: object, path: Path) -> None:
-    """Write indented JSON, its floats rounded."""
+    """Write indented JSON with rounded floats."""
     _write(json.dumps(rounded(document), indent=1, ensure_ascii=False) + "\n", path)
 
 
 def write_lines(document: Mapping[str, Any], path: Path) -> None:
-    """Write JSON with a line for each item of its lists; its floats as they are."""
+    """Write JSON with one line per list item; floats are not rounded."""
     entries = []
     for key, value in document.items():
         text = json.dumps(value, ensure_ascii=False)
@@ -150,7 +150,7 @@ def _write(text: str, path: Path) -> None:
 
 
 def rounded(value: Any) -> Any:
-    """The document with six significant digits: more would be noise."""
+    """The document with floats rounded to six significant digits: more would be noise."""
     match value:
         case float():
             return float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""Print what a bench found as Markdown: `python -m bench.table --help`."""
+"""Print the results of a bench as Markdown: `python -m bench.table --help`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def markdown(report: Report, sections: Iterable[Section] = tuple(Section)) -> str:
-    """One table for each section that has rows, and a line about the machine."""
+    """One table per section with rows, and a line about the machine."""
     tables = [_table(report, section) for section in sections]
     return "\n\n".join(filter(None, [*tables, footnote(report)]))
 
@@ -51,19 +51,19 @@ def _table(report: Report, section: Section) -> str:
     if section is Section.WAITS:
         return markdown_table(WAIT_HEADER, map(wait_cells, report.waits))
     rows = [row for row in report.comparisons if row.section is section]
-    order = list(dict.fromkeys((row.case, row.peer) for row in rows))  # the threads of one case stand together
+    order = list(dict.fromkeys((row.case, row.peer) for row in rows))  # a case's numbers of threads stand together
     rows.sort(key=lambda row: order.index((row.case, row.peer)))
     return markdown_table(COMPARISON_HEADER, map(comparison_cells, rows))
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; nothing without rows."""
+    """A Markdown table; empty without rows."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) if len(lines) > 2 else ""
 
 
 def footnote(report: Report, unit: str = "elements") -> str:
-    """How it was measured, and on what machine."""
+    """A line about the method and the machine."""
     warning = "A trial run: its figures mean nothing. " if report.quick else ""
     skipped = "".join(f" Skipped: {reason}." for reason in report.skipped)
     method = f"{report.elements:,} {unit}, {report.pairs} pairs, median [least–greatest]."
@@ -71,12 +71,12 @@ def footnote(report: Report, unit: str = "elements") -> str:
 
 
 def promise(text: str, met: bool | None) -> str:
-    """What was promised, and whether it is kept."""
+    """A promised value, marked by whether it is met."""
     return f"{text} ✓" if met else f"{text} **missed**"
 
 
 def short(ratio: float) -> str:
-    """Three digits or so."""
+    """A ratio with about three digits."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
 
 

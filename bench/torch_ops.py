@@ -1,4 +1,4 @@
-"""Measure what torch compiles of plans beside numba: `python -m bench.torch_ops --help`."""
+"""Measure plans compiled by torch beside numba: `python -m bench.torch_ops --help`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = (("float8_e4m3fn", -1), ("nf4", -1), ("mxfp4", -1), ("nvfp4", -1), ("mxfp
 """Formats, and the axis along which their blocks run."""
 
 TARGET = 1 / 2
-"""Of numba's speed: at most twice as long."""
+"""The promised ratio, numba's time / torch's: at most twice as long."""
 
 TARGETS = {("float8_e4m3fn", -1): TARGET, ("mxfp4", -1): TARGET}
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(job: Job) -> Report:
-    """All comparisons. Quick ones run eagerly, as a compilation takes seconds."""
+    """All comparisons; quick ones run eagerly, as compilation takes seconds."""
     machine = Machine.told()
     data = BlockData(job.elements)
     skipped = ("torch.compile: takes too long for --quick",) if job.quick else ()
@@ -47,8 +47,8 @@ def run(job: Job) -> Report:
 
 
 def cases(data: BlockData, threads: Threads, *, quick: bool) -> Iterator[Case]:
-    """Fake-quantize into an output that is there already, by both."""
-    torch.compiler.reset()  # it burns the number of threads into its code
+    """Fake-quantize into a preallocated output with both backends."""
+    torch.compiler.reset()  # compiled code has the number of threads as a constant
     x = torch.from_numpy(data.x)
     for name, axis in ROWS:
         format, out = sqs.load_format(name), torch.zeros_like(x)

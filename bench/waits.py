@@ -1,4 +1,4 @@
-"""Times that somebody waits for: a small call, the first result of a new format, an import."""
+"""Latencies: a small call, the first result of a new format, an import."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ print(time.perf_counter() - start)
 
 
 def small_call(calls: int) -> Wait:
-    """`encode` of 64 elements into an output that is there, as timeit takes it: the best of seven."""
+    """`encode` of 64 elements into a preallocated output; the best of seven, as timeit does."""
     x = np.random.default_rng(0).standard_normal(SMALL_ELEMENTS, dtype=np.float32)
     codec, out = sqs.Codec(sqs.load_format("float8_e4m3fn")), np.zeros(SMALL_ELEMENTS, np.uint8)
     ours = [t / calls for t in repeat(lambda: codec.encode(x, out=out), repeat=REPEATS, number=calls)]
@@ -59,7 +59,7 @@ def small_call(calls: int) -> Wait:
 
 
 def start_up() -> Iterator[Wait]:
-    """Fresh processes, with caches of their own in temporary directories.
+    """Start-up in fresh processes, each with a cache in a temporary directory.
 
     Raises:
         RuntimeError: if a process with a warm cache compiled something.
@@ -75,13 +75,13 @@ def start_up() -> Iterator[Wait]:
 
 
 def _import(directory: Path) -> Wait:
-    _fresh(IMPORT, cache=directory)  # python compiles the modules once
+    _fresh(IMPORT, cache=directory)  # Python writes the modules' bytecode once
     times = [_fresh(IMPORT, cache=directory) for _ in range(WARM_RUNS)]
     return _wait("import statqat_sim, after numpy", times, IMPORT_LIMIT)
 
 
 def _warm(known: Path, new: Path, cache: Path) -> Wait:
-    """A format of other numbers has filled the cache; its kernel must serve the new one."""
+    """The first result of a new format whose kernel another format of the same shape has compiled already."""
     _fresh(FIRST_RESULT, known, cache=cache)
     before = _files(cache)
     times = [_fresh(FIRST_RESULT, new, cache=cache) for _ in range(WARM_RUNS)]
@@ -101,7 +101,7 @@ def _wait(case: str, times: list[float], limit: float) -> Wait:
 
 
 def _fresh(program: str, *arguments: Path, cache: Path) -> float:
-    """The seconds that a program in a process of its own prints; it runs beside the cache, away from the sources."""
+    """The seconds that a program prints, run in a new process in the cache's directory, away from the sources."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     variables = {**os.environ, "STATQAT_CACHE_DIR": str(cache)}
     done = subprocess.run(command, env=variables, cwd=cache.parent, check=True, stdout=subprocess.PIPE, text=True)
@@ -109,5 +109,5 @@ def _fresh(program: str, *arguments: Path, cache: Path) -> float:
 
 
 def _files(directory: Path) -> Mapping[Path, int]:
-    """Every file below, and when it was last written."""
+    """Every file in a directory tree, with its modification time."""
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -328,3 +332,11 @@ def test_the_command_writes_it(app: Typer, tmp_path: Path) -> None:
         path = tmp_path / f"{option.strip('-')}.json"
         assert CliRunner().invoke(app, [option, str(path)]).exit_code == 0
         assert json.loads(path.read_text("utf-8")) == SCHEMA
+
+
+def test_its_text_is_the_same_in_every_process() -> None:
+    """Sets are in another order where strings have other hashes."""
+    text = "import json; from statqat_sim.spec.schema import json_schema; print(json.dumps(json_schema()))"
+    run = partial(subprocess.run, [sys.executable, "-c", text], check=True, capture_output=True)
+    first, second = (run(env={**os.environ, "PYTHONHASHSEED": seed}).stdout for seed in ("0", "2"))
+    assert first == second

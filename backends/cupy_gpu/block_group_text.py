@@ -1,4 +1,4 @@
-"""Prints a group kernel: the stages of small blocks in registers and by exchange between lanes, then the elements."""
+"""Prints a group kernel: the stages of small blocks in registers, with shuffles between lanes, then the elements."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ from statqat_sim.plan.program import PlanShape
 
 @cache
 def group_kernel(shape: GroupShape) -> Printed:
-    """The kernel. Each lane holds the units of `row` from `place` on, `left` of them.
+    """The kernel of a group shape. Each lane holds `left` units of `row`, from `place` on.
 
-    Rows whose blocks are all whole were made one, as a rule: then nobody looks for ends.
+    A variant without checks for the ends of rows is printed first; it is taken where all rows form one row of whole
+    blocks, the usual case.
     """
     signature = Signature()
     lines = _Printer(shape, signature, is_whole=False).lines()
@@ -53,7 +54,7 @@ class _Printer:
         self.shape, self.each, self.signature, self.is_whole = shape, shape.each, signature, is_whole
         self.held: dict[str, Held] = {}
         self.sizes: dict[str, int] = {}
-        """Units that share a word, by the word's name."""
+        """The number of units that share a word, by the word's name."""
         self.printed, self.numbered = 0, 0
         self.first = "0" if shape.lanes == 1 else f"part * {shape.each}"
 
@@ -68,7 +69,7 @@ class _Printer:
     # --- where a lane is -----------------------------------------------------------------------------------------
 
     def _each_whole_lane(self, lines: list[str]) -> list[str]:
-        """Of whole warps, in one row of whole groups that lie aligned."""
+        """Loop over whole warps of one row of whole, aligned groups."""
         lanes, elements = self.shape.lanes, self.shape.elements
         assert elements is not None
         together = self.each * (WARP if lanes > 1 else 1)
@@ -90,7 +91,7 @@ class _Printer:
         return each_thread("groups * width", [begin, *lines])
 
     def _each_warp(self, lines: list[str]) -> list[str]:
-        """Whole warps, as all lanes of one take part in an exchange."""
+        """Loop over whole warps: a shuffle needs all lanes of its warp."""
         lanes = self.shape.lanes
         begin = [
             f"const u64 thread = first + threadIdx.x % {WARP};",
@@ -140,7 +141,7 @@ class _Printer:
         self.held[name], self.sizes[name] = held, size
 
     def _words(self, variable: str, size: int) -> Held:
-        """Words of blocks of a size."""
+        """Words of blocks of `size` units: an array of one per block in the lane, or a single word."""
         return Held(variable, size if size < self.each else 0)
 
     def _declared(self, held: Held, kind: str = "u32", start: str = "") -> str:
@@ -165,7 +166,7 @@ class _Printer:
         proven: Collection[int] = (),
         has_nan: str | None = None,
     ) -> tuple[list[str], list[str]]:
-        """A plan's statements for the unit at a place in the lane, and its outputs."""
+        """A plan's statements for a unit of the lane, and the expressions of its outputs."""
         words = [index if stream.name == INDEX else self.held[stream.name].at(unit) for stream in shape.streams]
         self.printed += 1
         return printed_plan(shape, words, f"v{self.printed}_", numbers, outputs, proven, has_nan)
@@ -193,7 +194,7 @@ class _Printer:
             self._hold(stage.results[output], held, stage.size)
 
     def _statistic(self, variable: str, size: int, statistic: Measured) -> Iterator[str]:
-        """The largest key of each block: of a lane's units, then of all lanes that hold the block."""
+        """Compute the largest key of each block, first of a lane's units, then across the lanes that hold the block."""
         held, unit = self._words(variable, size), self.sizes[statistic.of]
         step = min(unit, self.each)
         place = multiplied("e", step)
@@ -209,11 +210,11 @@ class _Printer:
         self._hold(statistic.name, held, size)
 
     def _exists(self, place: str, unit: int) -> str:
-        """C: whether the block of a size at a place in the lane has any element."""
+        """A C condition: whether the block of `unit` units at this place in the lane has any element."""
         return f"{place} < left" if unit <= self.each else f"place - {self.first} % {unit} < length"
 
     def _stage(self, stage: Inner, numbers: Numbers, results: Mapping[int, Held]) -> Iterator[str]:
-        """Declare and find results of a stage's plan, by their places among its outputs."""
+        """Declare and compute results of a stage's plan; `results` maps output indices to the words that hold them."""
         yield from (self._declared(held) for held in results.values())
         yield from without_nan("has_nan", lambda has_nan: self._found(stage, numbers, results, has_nan))
 
@@ -226,7 +227,7 @@ class _Printer:
     # --- candidates ----------------------------------------------------------------------------------------------
 
     def _choice(self, stage: Inner, trial: Trial, tried: Mapping[int, Held]) -> Iterator[str]:
-        """Of a stage's candidates each block takes the one of least error, the first of equals."""
+        """Give each block the candidate with the smallest error, the first among equals."""
         place, count = self.numbered, len(stage.plan.params)
         self.numbered += 1
         tables = Numbers.declared_tables(self.signature, place, stage.plan)
@@ -244,7 +245,7 @@ class _Printer:
         self._hold_results(stage, best)
 
     def _errors(self, stage: Inner, trial: Trial) -> Iterator[str]:
-        """Declare `errors`, each block's at the place of its first element."""
+        """Declare `errors`; a block's error is at the place of its first element."""
         weight = None if trial.weighted is None else self._weight(trial.weighted)
         lines, (value,) = self._plan(trial.plan, self._numbers(trial.plan), "e")
         lines += term("x[e]", value, weight)
@@ -259,7 +260,7 @@ class _Printer:
         return f"(e < left ? {weights}[place + e] : 0)"
 
     def _better(self, stage: Inner, tried: Mapping[int, Held], best: Mapping[int, Held], least: Held) -> list[str]:
-        """Keep what a candidate gives."""
+        """Replace a block's best results if the candidate's error is smaller."""
         place = multiplied("k", stage.size)
         error = f"errors[{place}]" if stage.size < self.each else "errors[0]"
         replaced = [f"{held.at(place)} = {tried[output].at(place)};" for output, held in best.items()]

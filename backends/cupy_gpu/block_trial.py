@@ -1,7 +1,7 @@
-"""The errors that decide among candidates: squares in float64, added by halves, in C.
+"""Prints C that sums a candidate's squared errors per block, in float64.
 
-A block's places are padded with zeros to a power of two, and the upper half is added to the lower one until one sum is
-left. A thread of its own reaches that order by taking the places in the order of their reversed bits.
+A block's terms are padded with zeros to a power of two, and the upper half is added to the lower one until one sum is
+left. A single thread gets the same order of additions by visiting the terms in bit-reversed order.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final
 from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 
 DEPTH: Final = 40
-"""More sums than wait for one another."""
+"""Size of the stack of partial sums, which holds one per bit of a block's size."""
 
 INFINITE: Final = "__longlong_as_double(0x7ff0000000000000LL)"
 
 
 def term(x: str, y: str, weight: str | None) -> list[str]:
-    """Declare `term`, the squared error of float32 bits; 0 of NaN and Inf."""
+    """Declare `term`, the squared difference of two float32 given as bits; 0 if x is NaN or Inf."""
     square = "__dmul_rn(difference, difference)"
     if weight is not None:
         square = f"__dmul_rn({square}, {weight})"
@@ -29,7 +29,7 @@ def term(x: str, y: str, weight: str | None) -> list[str]:
 
 
 def add_by_halves(terms: str, size: int, each: int) -> Iterator[str]:
-    """Sum the terms of blocks of a size, each lane's `each` ones: the sum stands where the block's first term was."""
+    """Sum the terms of each block of `size`, of which a lane holds `each`; the sum replaces the block's first term."""
     step = size // each // 2
     while step:
         other = f"__shfl_xor_sync(0xffffffffu, {terms}[e], {step})"
@@ -45,7 +45,7 @@ def add_by_halves(terms: str, size: int, each: int) -> Iterator[str]:
 
 
 def sum_in_turn(count: str, lines: Iterable[str]) -> list[str]:
-    """Declare `sum`, of what the lines have `found` for each `turn_place` below a power of two."""
+    """Declare `sum`, the sum of `found`, which `lines` compute for each `turn_place` below `count`, a power of two."""
     return [
         f"double partial[{DEPTH}];",
         "u32 depth = 0;",
@@ -67,5 +67,5 @@ def sum_in_turn(count: str, lines: Iterable[str]) -> list[str]:
 
 
 def comparable(error: str) -> str:
-    """An error, in C; Inf where an element became NaN."""
+    """A C expression: the error, or Inf if it is NaN because an element became NaN."""
     return f"{error} != {error} ? {INFINITE} : {error}"

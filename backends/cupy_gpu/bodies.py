@@ -1,4 +1,4 @@
-"""C statements that have bodies."""
+"""Prints C statements with bodies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def indented(lines: Iterable[str]) -> list[str]:
-    """Lines of a body; directives stay where they are."""
+    """Lines indented by one level; preprocessor directives stay as they are."""
     return [line if line.startswith("#") else f"    {line}" for line in lines]
 
 
@@ -16,5 +16,5 @@ def block(head: str, lines: Iterable[str]) -> list[str]:
 
 
 def unrolled(variable: str, count: int, lines: Iterable[str]) -> list[str]:
-    """A loop whose arrays the compiler keeps in registers."""
+    """A fully unrolled loop, so that the compiler keeps the arrays it indexes in registers."""
     return ["#pragma unroll", *block(f"for (u32 {variable} = 0; {variable} < {count}; {variable}++)", lines)]

@@ -1,4 +1,4 @@
-"""Kernels for cupy's arrays and for torch's tensors, each computed on as what it is."""
+"""Kernels for both cupy arrays and torch tensors; neither is converted to the other."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class MmaByLibrary:
 
 
 def library_of(array: object) -> ArrayLibrary:
-    """What knows this kind of array."""
+    """The `ArrayLibrary` of an array: torch's for tensors, else cupy's."""
     return _library(is_tensor(array))
 
 
@@ -123,10 +123,10 @@ def _library(tensor: bool) -> ArrayLibrary:
 
 
 def _is_tensor(array: Any, what: str) -> bool:
-    """Whether this is a tensor on a GPU, not an array of another library.
+    """Whether this is a torch tensor, which must be on a GPU.
 
     Raises:
-        TypeError: if it is a tensor elsewhere.
+        TypeError: if it is a tensor on another device.
     """
     if not is_tensor(array):
         return False

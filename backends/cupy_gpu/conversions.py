@@ -1,4 +1,4 @@
-"""Floats to other floats: cupy's own kernels flush float32 subnormals to zero, and lose the signs of NaN."""
+"""Conversions between float dtypes: cupy's own kernels flush float32 subnormals to zero and lose the signs of NaN."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _BODIES: Final = {
     result[i] = __double_as_longlong(widened(__uint_as_float(a)));
 """,
 }
-"""Statements for word `a` of element `i`. A float16 is a multiple of 2^-24, or has its exponent's bias changed."""
+"""C statements that convert word `a`, element `i`. Subnormal float16 are multiplied by 2^-24, others rebiased."""
 
 
 def converted(source: Any, floats: Storage, target: Any, to: Storage, launcher: Launcher) -> Any:
-    """`target`, filled with the numbers of `source`; both in C order. Payloads of NaN are not kept."""
+    """Convert `source` into `target`, both in C order, and return `target`. Payloads of NaN are not kept."""
     count = math.prod(source.shape)
     if count:
         arguments = [launcher.pointer(source), launcher.pointer(target), np.uint64(count)]

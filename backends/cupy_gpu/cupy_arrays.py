@@ -1,4 +1,4 @@
-"""Cupy's arrays, and what any other library's arrays on a CUDA device become by dlpack."""
+"""Arrays of cupy, and of other libraries on a CUDA device, which are imported through DLPack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _on_its_device(method: Method) -> Method:
-    """Cupy works on its current device, not on that of its arrays: make this the one of the first argument."""
+    """Run a method with the first argument's device current: cupy works on the current device, not the array's."""
 
     @wraps(method)
     def there(self: CupyLibrary, array: Any, *arguments: Any) -> Any:
@@ -43,7 +43,7 @@ def _on_its_device(method: Method) -> Method:
 
 
 def device_of(array: Any) -> AbstractContextManager[Any]:
-    """The CUDA device where an array lies, as a context; of what lies elsewhere none."""
+    """A context that makes an array's CUDA device current; it does nothing for arrays elsewhere."""
     if isinstance(array, cupy.ndarray):
         return cast("AbstractContextManager[Any]", array.device)
     asked = getattr(array, "__dlpack_device__", None)
@@ -53,7 +53,7 @@ def device_of(array: Any) -> AbstractContextManager[Any]:
 
 
 class CupyLibrary:
-    """See `ArrayLibrary`. Its launcher runs what cupy's own kernels would round in their way."""
+    """See `ArrayLibrary`. The launcher runs the conversions that cupy's own kernels get wrong, see `conversions`."""
 
     looks = False
 
@@ -81,7 +81,7 @@ class CupyLibrary:
         return native if storage is Storage.FLOAT32 else self._converted(native, storage, Storage.FLOAT32)
 
     def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
-        """See `ArrayLibrary`. Whether a number that lies on the device is beyond float32's range stays unsaid."""
+        """See `ArrayLibrary`. A number on the device is not checked against float32's range: that would synchronize."""
         if _is_number(scale):
             with like.device:
                 return _uploaded(as_scale(scale, shape))
@@ -117,7 +117,7 @@ class CupyLibrary:
             with like.device:
                 return cupy.empty(shape, word_type(storage))
         view, wanted = _view(out, storage, "out"), storage_dtype(storage)
-        if view is not out:  # others' may be read-only, which cupy does not tell
+        if view is not out:  # another library's array may be read-only, which cupy does not report
             raise TypeError(f"out is a {type(out).__name__}; allowed: a cupy array")
         if dtype_name(view) != wanted:
             raise TypeError(f"out is {dtype_name(view)}; allowed: {wanted}")
@@ -146,7 +146,7 @@ class CupyLibrary:
         return source if places[0] == places[1] else source.copy()
 
     def in_kind(self, result: Any, like: Any) -> Any:
-        """See `ArrayLibrary`: of libraries that keep to the array API's standard, their own array; of others cupy's."""
+        """See `ArrayLibrary`: an array of `like`'s library if it follows the array API standard, else a cupy array."""
         if isinstance(like, cupy.ndarray) or not hasattr(like, "__array_namespace__"):
             return result
         return like.__array_namespace__().from_dlpack(result)
@@ -162,10 +162,10 @@ class CupyLibrary:
 
 
 def _view(array: Any, storage: Storage | Packed, what: str) -> Any:
-    """A cupy array of the same memory, on a CUDA device.
+    """A cupy array that shares the memory of `array`.
 
     Raises:
-        TypeError: if there is none.
+        TypeError: if the array is not on a CUDA device, or cannot be imported.
     """
     if isinstance(array, cupy.ndarray):
         return array
@@ -178,7 +178,7 @@ def _view(array: Any, storage: Storage | Packed, what: str) -> Any:
 
 
 def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:
-    """How an array of numbers gets the dtype that is wanted."""
+    """How to convert a numeric array to the wanted dtype, for error messages; empty for other arrays."""
     if view.dtype.kind not in "fiu":
         return ""
     wanted = storage_dtype(storage)
@@ -186,19 +186,19 @@ def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:
 
 
 def _in_order(view: Any) -> Any:
-    """The elements in C order; an array without axes stays one."""
+    """A C-contiguous array; one without axes keeps its shape."""
     return cupy.ascontiguousarray(view).reshape(view.shape)
 
 
 def _uploaded(numbers: Any) -> Any:
-    """Float32 on the current device. As words: a single number is filled in, where -0 would lose its sign."""
+    """Upload float32 to the current device as words: cupy fills in a single number, which loses the sign of -0."""
     return cupy.asarray(numbers.view(np.uint32)).view(np.float32)
 
 
 def _extent(array: Any) -> tuple[int, int]:
-    """Addresses of an array's first byte and of the one behind its last.
+    """The addresses of an array's first byte and of the byte behind its last.
 
-    `cupy.may_share_memory` asks whether both lie in one allocation: arrays imported by dlpack have each their own.
+    `cupy.may_share_memory` compares allocations, but every array imported through DLPack counts as its own.
     """
     steps = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
     first = array.data.ptr + sum(step for step in steps if step < 0)
@@ -212,7 +212,7 @@ def _on_device(view: Any, like: Any, what: str) -> Any:
 
 
 def _is_number(scale: Any) -> bool:
-    """A number, or what the CPU's memory holds for `np.asarray`."""
+    """Whether this is a Python number, a CPU array without axes, or an object that only `np.asarray` reads."""
     if isinstance(scale, int | float):
         return True
     if is_cpu_array(scale):
@@ -221,13 +221,13 @@ def _is_number(scale: Any) -> bool:
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of a shape can be read as one of shape `to`."""
+    """Whether an array of this shape broadcasts to shape `to`."""
     aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
     return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
 
 
 def _floats(integers: Any, name: str) -> Any:
-    """Integers as floats; what float64 does not hold is rounded to odd, see `arrays.inputs`."""
+    """Integers as floats; 64-bit ones that float64 cannot hold are rounded to odd, see `arrays.inputs`."""
     if name not in LONG:
         return integers.astype(INTEGERS[name].value)
     words = integers.view(np.uint64)
@@ -237,7 +237,7 @@ def _floats(integers: Any, name: str) -> Any:
 
 
 def _rounded_to_odd(high: Any, low: Any) -> Any:
-    """The sum of two float64, the first 0 or larger: where it is inexact, the neighbour whose last bit is 1."""
+    """The sum of two float64 rounded to odd; `high` is 0 or the larger of the two."""
     total = high + low
     rest = low - (total - high)  # exact, as high is the larger
     bits = total.view(np.int64)

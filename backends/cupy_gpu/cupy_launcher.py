@@ -1,4 +1,4 @@
-"""Kernels on a GPU, through cupy: on cupy's current stream for its arrays, on torch's for tensors."""
+"""Launches kernels through cupy: on cupy's current stream for cupy arrays, on torch's for tensors."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 from statqat_sim.backends.cupy_gpu.launcher import Argument
 
 OPTIONS: Final = ("--std=c++17", "--fmad=false")
-"""Of NVRTC. Subnormals are kept by the text, see `prelude`: cupy adds an `-ftz=true` that no option takes back."""
+"""NVRTC's options. cupy adds `-ftz=true`, which no option undoes: the text preserves subnormals, see `prelude`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CupyFunction:
-    """A kernel, loaded for each device when first launched there."""
+    """A kernel; its module is loaded on each device at the first launch there."""
 
     kernel: Any
 
@@ -32,7 +32,7 @@ class CupyFunction:
 
 
 class CupyLauncher:
-    """See `launcher.Launcher`; arrays are cupy's or torch's. Compiled kernels lie in cupy's cache on disk."""
+    """See `launcher.Launcher`, for arrays of cupy and torch. Compiled kernels are cached on disk by cupy."""
 
     def __init__(self) -> None:
         self._functions: dict[KernelText, CupyFunction] = {}
@@ -65,19 +65,19 @@ class CupyLauncher:
         place = _index(like), words
         if place not in self._constants:
             with _device(like):
-                self._constants.setdefault(place, _uploaded(words))  # another thread's may be in use
+                self._constants.setdefault(place, _uploaded(words))  # another thread's copy may be in use already
         return np.uint64(self._constants[place].data.ptr)
 
 
 def _uploaded(words: bytes) -> Any:
-    """An array that every stream may read: the stream is synchronized after the copy."""
+    """Upload words to an array that every stream may read: the copy has finished on return."""
     array = cupy.asarray(np.frombuffer(words, np.uint32))
     cupy.cuda.get_current_stream().synchronize()
     return array
 
 
 def _index(like: Any) -> int:
-    """The number of an array's device."""
+    """The index of an array's device."""
     return int(like.device.index if is_tensor(like) else like.device.id)
 
 
@@ -86,7 +86,7 @@ def _device(like: Any) -> Any:
 
 
 def _stream(like: Any) -> AbstractContextManager[Any]:
-    """The stream that work on an array is queued on: cupy's current one as it is."""
+    """A context that makes torch's current stream cupy's for a tensor, and changes nothing for a cupy array."""
     if not is_tensor(like):
         return nullcontext()
     stream: AbstractContextManager[Any] = _of_torch(sys.modules["torch"].cuda.current_stream(like.device).cuda_stream)
@@ -95,7 +95,7 @@ def _stream(like: Any) -> AbstractContextManager[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """A stream of another library, in the CUDA stream protocol."""
+    """Another library's stream, exposed through the CUDA stream protocol."""
 
     address: int
 
@@ -105,5 +105,5 @@ class _Stream:
 
 @cache
 def _of_torch(address: int) -> Any:
-    """Torch's stream as one of cupy's, of whatever device is current; torch keeps its streams for ever."""
+    """Torch's stream as a cupy stream on the current device. Cached, as torch never frees a stream."""
     return cupy.cuda.Stream.from_external(_Stream(address))

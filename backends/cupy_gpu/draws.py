@@ -1,4 +1,4 @@
-"""Prints how consecutive elements draw their random fields."""
+"""Prints C that draws the random fields of consecutive elements."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from statqat_sim.plan.philox import BLOCK_BITS, philox
 
 
 def drawn(bits: int, most: int, left: str) -> list[str]:
-    """Fill `drawn` with the dense fields of `left` elements (in C), at most so many, from `place` of `row` on.
+    """Fill `drawn` with the dense fields of `left` elements (a C expression, at most `most`) from `place` of `row` on.
 
-    Where the first begins inside of a block of fields, they lie in one more.
+    If the first field is not at the start of a Philox block, the fields may reach into one more block.
     """
     fields = BLOCK_BITS // bits
     blocks = (most + fields - 2) // fields + 1
@@ -24,7 +24,7 @@ def drawn(bits: int, most: int, left: str) -> list[str]:
 
 
 def _block() -> list[str]:
-    """The four words of block `b`."""
+    """Compute the four words of Philox block `b`."""
     counter = ("(u32)(block + b)", "(u32)(block + b >> 32)"), ("(u32)seed", "(u32)(seed >> 32)")
     lines, outputs = statements(philox().shape, counter, "r", (), ())
     return [*lines, *(f"drawn[4 * b + {index}] = {output};" for index, output in enumerate(outputs))]

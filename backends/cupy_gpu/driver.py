@@ -1,4 +1,4 @@
-"""Whether this machine has a CUDA driver, asked without cupy."""
+"""Why cupy cannot run on this machine. The CUDA driver is queried without cupy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLDEST_CUPY: Final = 14
 
 @cache
 def driver_version() -> int | None:
-    """The newest CUDA that the driver runs, as 1000 · major + 10 · minor; None where there is no driver."""
+    """The newest CUDA version that the driver supports, as 1000 · major + 10 · minor; None without a driver."""
     try:
         library = ctypes.CDLL(LIBRARY)
         found = ctypes.c_int()
@@ -29,13 +29,13 @@ def driver_version() -> int | None:
 
 
 def version_text(version: int) -> str:
-    """Such as 13.0."""
+    """A driver version as "major.minor"."""
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 @cache
 def why_not() -> str | None:
-    """What keeps cupy from running here."""
+    """Why cupy cannot run here, as text for an error message; None if it can."""
     version = driver_version()
     if version is None:
         return f"this machine has no CUDA driver ({LIBRARY}); it needs an NVIDIA GPU and its driver"

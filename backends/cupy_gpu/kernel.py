@@ -19,11 +19,11 @@ from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
 
 MIN_ROW = 64
-"""Rows shorter than this get their scale element by element."""
+"""For rows shorter than this, scales are expanded to one per element."""
 
 
 class CudaKernel:
-    """See `runtime.Kernel`. Holds the plan's numbers; the machine code is shared by all plans of its shape."""
+    """See `runtime.Kernel`. Holds the plan's constants; the machine code is shared by all plans of the same shape."""
 
     def __init__(self, plan: CodecPlan, launcher: Launcher, library: ArrayLibrary) -> None:
         self.plan, self.launcher, self.library = plan, launcher, library
@@ -50,7 +50,7 @@ class CudaKernel:
         return library.in_kind(target, x) if out is None else out
 
     def _fill(self, source: Any, target: Any, shape: tuple[int, ...], scale: Any, random: list[np.uint64]) -> None:
-        """Run over `source` into `target`, both in C order."""
+        """Convert `source` into `target`, both in C order."""
         flat = _Rows(*rows_of(shape, self.input.storage, self.result))
         scales = self._scales(scale, target, shape, flat) if self.scaled else None
         if not math.prod(shape):
@@ -67,7 +67,7 @@ class CudaKernel:
         run(kernel.blocks(rows.count, rows.length), THREADS, [*arguments, *random], source)
 
     def _scales(self, scale: Any, target: Any, shape: tuple[int, ...], flat: _Rows) -> _Scales:
-        """What the kernel reads of a scale."""
+        """How the kernel reads the scale: as a number, one per row, or one per element."""
         if isinstance(scale, int | float) or (is_cpu_array(scale) and scale.shape == ()):
             return _Scales(Feed.NUMBER, flat, number=np.uint32(as_scale(scale, shape).view(np.uint32)))
         array = self.library.as_scale(scale, shape, target)
@@ -81,7 +81,7 @@ class CudaKernel:
         return _Scales(Feed.ROW, rows, self._apart(leading, target))
 
     def _apart(self, words: Any, target: Any) -> Any:
-        """Scales of rows, copied if they lie where the result is written."""
+        """Scales of rows, copied if they overlap the memory of the result."""
         first, begin = int(self.launcher.pointer(words)), int(self.launcher.pointer(target))
         count, size = math.prod(words.shape), math.prod(target.shape)
         if first + 4 * count <= begin or begin + row_bytes(self.result, size) <= first:
@@ -93,7 +93,7 @@ class CudaKernel:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Elements in C order, as rows that begin with a byte and share a scale."""
+    """Elements in C order as rows; each row starts on a byte boundary and has one scale."""
 
     count: int
     length: int
@@ -101,7 +101,7 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Scales:
-    """One of them for each row, for each element, or a number for all."""
+    """Scales: `words`, one per row or per element, or one `number` for all."""
 
     feed: Feed
     rows: _Rows
@@ -110,7 +110,7 @@ class _Scales:
 
 
 def _rows(scale: tuple[int, ...], shape: tuple[int, ...]) -> _Rows:
-    """The rows of an array of this shape whose elements share one of the scales."""
+    """Split an array of this shape into the longest rows of which each has one scale."""
     size, length = math.prod(shape), math.prod(shape[len(_leading_axes(scale, shape)) :])
     return _Rows(size // max(length, 1), length)
 
@@ -122,7 +122,7 @@ def _leading(scale: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _leading_axes(scale: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The sizes of the axes up to the last one that scales differ along."""
+    """The leading axes of `shape`, up to the last one along which scales differ."""
     aligned = (1,) * (len(shape) - len(scale)) + scale
     last = max((axis + 1 for axis, size in enumerate(aligned) if size > 1), default=0)
     return shape[:last]

@@ -1,7 +1,7 @@
-"""C of sums in integers of as many words as they take: any rounding of terms, of sums, and of results.
+"""C of exact sums in multi-word integers, with any rounding of terms, of sums, and of results.
 
-A number is a list of words of 32 bits, the lowest first, in units of 2^BASE; a word's sum waits in 64 bits until
-carries are taken.
+A number is an array of 32-bit words, lowest first, in units of 2^BASE. Each word is held in 64 bits, so that carries
+can be propagated after many additions.
 """
 
 from __future__ import annotations

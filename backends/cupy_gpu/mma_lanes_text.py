@@ -1,7 +1,7 @@
-"""C of sums of aligned products, and of groups of products times the scales of their blocks.
+"""C of sums of aligned products, and of groups of products times their block scales.
 
-A product in units of 2^(E - F), cut off at the point, gives its term; E is found first. Formulas are those of
-`plan.mma`, whose bounds say that no operation here loses a bit.
+A product in units of 2^(E - F), rounded to an integer, is its term; E is computed first. The formulas are those of
+`plan.mma`, whose bounds prove that no operation here loses a bit.
 """
 
 from __future__ import annotations

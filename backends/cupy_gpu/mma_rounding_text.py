@@ -1,7 +1,7 @@
 """C helpers of matrix instructions: float64 rounded to a result's precision.
 
-Values are exact multiples of powers of two with at most 53 significant bits, or such numbers rounded to odd. Nothing
-here is float32, which cupy's options would flush: see `prelude`.
+Inputs are exact, with at most 53 significant bits, or sums rounded to odd. Nothing here is float32, whose subnormals
+cupy's options flush: see `prelude`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""C of one addition after the other, each rounded; of float64 chains by the device's own; and of sums of integers."""
+"""C of sums rounded after each addition, of chains of the device's float64 FMA, and of sums of integers."""
 
 from __future__ import annotations
 

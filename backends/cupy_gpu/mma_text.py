@@ -1,6 +1,6 @@
-"""Prints the kernels of matrix instructions: a thread computes an element of D, and neighbours its neighbours in a row.
+"""Prints the kernels of matrix instructions: each thread computes one element of D, adjacent threads adjacent columns.
 
-A kernel has the form of a plan and none of its numbers, which come as arguments, in structs.
+A kernel depends on a plan's form only; the plan's numbers are arguments, gathered in structs.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ ROWS: Final = THREADS // COLUMNS
 
 
 class Struct(NamedTuple):
-    """Numbers that belong together, as a struct of C; `name`: of the variable."""
+    """A C struct of related numbers: `kind` is its type, `name` the variable."""
 
     kind: str
     name: str
     fields: Mapping[str, str]
-    """Types by name: int, u32, double or u64."""
+    """C types by field name: int, u32, double or u64."""
 
     @property
     def definition(self) -> str:
         return f"struct {self.kind} {{ {' '.join(f'{type} {field};' for field, type in self.fields.items())} }};"
 
     def declared(self, signature: Signature) -> str:
-        """Its fields as arguments, and the statement that makes a struct of them."""
+        """Declare the fields as kernel arguments; returns the statement that builds the struct from them."""
         values = []
         for field, type in self.fields.items():
             name = signature.number(f"{self.name}_{field}", "u64" if type in ("double", "u64") else "u32")
@@ -50,7 +50,7 @@ class Struct(NamedTuple):
         return f"const {self.kind} {self.name} = {{{', '.join(values)}}};"
 
     def arguments(self, numbers: Mapping[str, float]) -> dict[str, Argument]:
-        """What the fields hold, by the names of arguments."""
+        """The values of the fields, by argument name."""
         return {f"{self.name}_{field}": _argument(numbers[field], type) for field, type in self.fields.items()}
 
 
@@ -75,10 +75,10 @@ START: Final = Struct(
     "start",
     _ints("emin", "later_emin", "is_positive") | dict.fromkeys(("least", "later_least"), "double"),
 )
-"""Of C: exponents of subnormals, and what counts as zero, at first and when it has been D; which zero that is."""
+"""How C is read, in the first step and in later ones: exponent of subnormals, least value not flushed; which zero."""
 
 LEFT, RIGHT = (Struct("Factor", name, _ints("emin", "least", "is_positive")) for name in ("of_a", "of_b"))
-"""Of operands; `least`: the word of a float32."""
+"""How A and B are read; `least` is the bits of a float32."""
 
 _ALIGNED: Final = Struct(
     "Aligned",
@@ -110,7 +110,7 @@ _FUNCTIONS: Final = {
     Unit.INTEGER: INTEGERS,
 }
 _CUTS: Final = ("trunc", "rint", "ceil", "floor")
-"""The C function that cuts terms, by the number of a mode."""
+"""The C function that rounds a term to an integer, indexed by rounding mode."""
 
 _SIDE: Final = """
 /* Elements of one row of A or column of B, and what scales their blocks. */
@@ -125,11 +125,11 @@ struct Side {
 
 
 class MmaForm(NamedTuple):
-    """What is compiled: everything but a plan's numbers."""
+    """What a kernel is compiled for: everything but a plan's numbers."""
 
     unit: Unit
     cut: int
-    """The mode that cuts terms, where kernels cut by an instruction."""
+    """The rounding mode of terms, if the kernel rounds them by one instruction."""
     is_scaled: bool
 
     @classmethod
@@ -139,7 +139,7 @@ class MmaForm(NamedTuple):
 
     @classmethod
     def every(cls) -> list[MmaForm]:
-        """All that plans have."""
+        """Every form that a plan can have."""
         modes = range(len(CUTS))
         with_cuts = [cls(Unit.BROAD, mode, scaled) for mode in modes for scaled in (False, True)]
         with_cuts += [cls(Unit.GROUPS, mode, True) for mode in modes]
@@ -148,7 +148,7 @@ class MmaForm(NamedTuple):
 
 @cache
 def mma_kernel(form: MmaForm) -> Printed:
-    """The kernel of all plans of this form, on tiles of D."""
+    """The kernel of all plans of this form; it computes D in tiles."""
     signature = Signature()
     word = "u64" if form.unit is Unit.FUSED else "u32"
     for name in ("a", "b", "c"):
@@ -165,7 +165,7 @@ def mma_kernel(form: MmaForm) -> Printed:
 
 
 def _element(unit: Unit) -> list[str]:
-    """The element of D that is a thread's in a tile."""
+    """Statements that compute a thread's element of a tile of D."""
     values = {Unit.FUSED: ("double", "of_bits", "bits_of"), Unit.INTEGER: ("long long", "(int)", "(u32)")}
     value, read, write = values.get(unit, ("double", "single_of", "word_of"))
     return [

@@ -1,4 +1,4 @@
-"""The C helpers that printed plans call. No standard headers: NVRTC stays fast, and g++ compiles the same text."""
+"""The C helpers that printed plans call. Without standard headers NVRTC is fast, and g++ compiles the same text."""
 
 from __future__ import annotations
 

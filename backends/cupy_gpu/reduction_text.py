@@ -1,4 +1,4 @@
-"""Prints the kernels of reductions. A block takes pieces of rows, and joins what it finds with integers alone."""
+"""Prints the kernels of reductions. A block reduces pieces of rows; integer atomics join the same in any order."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.plan.reduction import SIGN_AND_EXPONENT, Reducer, ReductionPlan
 
 WINDOW: Final = 2048
-"""Bins of either sign that a block counts in shared memory, 32 KiB in all; others are counted where the result lies."""
+"""Bins of each sign that a block counts in shared memory, 32 KiB in all; other bins are counted in global memory."""
 
 LEAST_PIECE: Final = 1 << 16
-"""Elements; emptying a window takes as long as some thousand."""
+"""The smallest piece, in elements: flushing a window costs as much as some thousand elements."""
 
 MOST_PIECES: Final = 1 << 12
-"""Of all rows together, where these are long: some for every multiprocessor."""
+"""The most pieces that rows are cut into, all together: several for every multiprocessor."""
 
 
 class Reading(NamedTuple):
-    """How a thread reads elements: by chunks that fill a load, several before it looks at the first."""
+    """How a thread reads elements: it issues `chunks` loads of `chunk` elements each before it uses the first."""
 
     layout: Layout
     chunk: int
@@ -38,21 +38,21 @@ class Reading(NamedTuple):
         return cls(Layout.of(storage), chunk, THREAD_ELEMENTS // chunk)
 
     def word(self, words: str, element: str) -> tuple[str, str]:
-        """C: the low and the high word of an element that was read."""
+        """C expressions of the low and the high word of a loaded element."""
         if self.layout.bits == 64:
             return f"{words}[2 * {element}]", f"{words}[2 * {element} + 1]"
         return f"code_at<{self.layout.bits}>({words}, {element})", "0"
 
 
 def piece_elements(rows: int, length: int) -> int:
-    """Of a piece of a row, all of the same size but the last: a multiple of every chunk."""
+    """Elements of each piece of a row but the last one; a multiple of every chunk size."""
     pieces = max(1, min(-(-length // LEAST_PIECE), MOST_PIECES // rows))
     return -(-length // (pieces * ACCESS_BITS)) * ACCESS_BITS
 
 
 @cache
 def reduction_kernel(plan: ReductionPlan) -> Printed:
-    """The kernel of all plans of this shape. It joins rows to results that begin with zeros."""
+    """The kernel of all plans of this shape. It accumulates into results that must be zeroed before."""
     return _maxima(plan) if plan.reducer is Reducer.MAXIMUM else _histogram(plan)
 
 
@@ -71,7 +71,7 @@ def _maxima(plan: ReductionPlan) -> Printed:
         "for (u32 step = 16; step; step /= 2)",
         "    largest[k] = max(largest[k], __shfl_xor_sync(0xffffffffu, largest[k], step));",
         f"{kind} *const result = {results} + row * {plan.width} + k;",
-        # a stale result is too small at worst
+        # a stale value of the result can only be too small
         f"if (threadIdx.x % {WARP} == 0 && largest[k] > *result) atomicMax(result, largest[k]);",
     ]
     lines = [
@@ -83,7 +83,7 @@ def _maxima(plan: ReductionPlan) -> Printed:
 
 
 def _paired(words: Sequence[str]) -> list[str]:
-    """C: numbers of 64 bits from their words, low ones first."""
+    """C expressions of 64-bit numbers from pairs of words, low word first."""
     return [f"((u64){high} << 32 | {low})" for low, high in zip(words[::2], words[1::2], strict=True)]
 
 
@@ -113,7 +113,7 @@ def _histogram(plan: ReductionPlan) -> Printed:
 
 
 def _choose_window(plan: ReductionPlan, reading: Reading, window: int) -> Iterator[str]:
-    """Empty it, and put its end an octave above the largest of a few elements."""
+    """Zero the window, and place its end an octave above the largest of one sampled element per thread."""
     octave, half = plan.bins >> SIGN_AND_EXPONENT, plan.bins // 2
     yield f"for (u32 i = threadIdx.x; i < {2 * window}; i += {THREADS}) counted[i] = summed[i] = 0;"
     yield "if (threadIdx.x == 0) zeros_of_block = top = 0;"
@@ -126,14 +126,14 @@ def _choose_window(plan: ReductionPlan, reading: Reading, window: int) -> Iterat
 
 
 def _single(layout: Layout) -> tuple[str, str]:
-    """C: the low and the high word of the element at `seen`."""
+    """C expressions of the low and the high word of the element at index `seen`."""
     if layout.bits == 64:
         return "((const u32 *)x)[2 * seen]", "((const u32 *)x)[2 * seen + 1]"
     return f"((const u{layout.bits} *)x)[seen]", "0"
 
 
 def _add(plan: ReductionPlan, window: int) -> Iterator[str]:
-    """Count `word`. Its bin's sum may leave 32 bits, and is carried on."""
+    """Count `word` in its bin. If the bin's 32-bit sum overflows, the carry goes to the row's sum."""
     rest = (1 << plan.shift) - 1
     yield "zeros += word == 0;"
     yield "if (word == 0) return;"
@@ -148,7 +148,7 @@ def _add(plan: ReductionPlan, window: int) -> Iterator[str]:
 
 
 def _empty_window(half: int, window: int) -> Iterator[str]:
-    """Add what a block has found to the row's results."""
+    """Add the window's counts and sums to the row's results."""
     yield "if (zeros) atomicAdd(&zeros_of_block, zeros);"
     yield "__syncthreads();"
     yield "if (threadIdx.x == 0 && zeros_of_block) atomicAdd(row_counts, (u64)zeros_of_block);"
@@ -170,14 +170,14 @@ def _signature() -> Signature:
 
 
 def _words(plan: ReductionPlan, signature: Signature) -> Callable[[tuple[str, str]], tuple[list[str], tuple[str, ...]]]:
-    """Prints a plan's statements for the words of an element, and the expressions of its own."""
+    """A function from an element's stream words to the plan's C statements and output expressions."""
     shape, proven = plan.element.shape, never_nan(plan.element)
     numbers = Numbers.declared(signature, 0, shape)
     return lambda streams: statements(shape, [streams], "v", numbers.params, numbers.tables, proven)
 
 
 def _each_piece(lines: Sequence[str]) -> list[str]:
-    """The body for every piece of a block: elements of `row` from `begin` up to `end`."""
+    """Loop over the block's pieces: `lines` see the elements of `row` from `begin` to `end`, excluded."""
     place = [
         "const u64 row = quotient(piece, pieces), begin = (piece - row * pieces) * piece_elements;",
         "const u64 end = min(begin + piece_elements, length);",
@@ -186,7 +186,7 @@ def _each_piece(lines: Sequence[str]) -> list[str]:
 
 
 def _each_element(reading: Reading, element: Callable[[tuple[str, str]], Iterator[str]]) -> list[str]:
-    """Statements for the words of each element of a piece."""
+    """Loop over the elements of a piece; `element` prints the statements for an element's stream words."""
     layout, chunk, chunks = reading.layout, reading.chunk, reading.chunks
     where = [
         f"const u64 place = first + k * {THREADS * chunk};",

@@ -44,13 +44,14 @@ def statements(
     """A plan in C: its statements, and the expressions of its outputs.
 
     Args:
-        shape: what is printed.
-        streams: C expressions of the low and the high word of each stream; of narrow ones the latter is not read.
-        prefix: of the variables' names.
+        shape: the steps to print.
+        streams: C expressions of the low and the high word of each stream; the high word of a narrow stream is unused.
+        prefix: start of the variables' names.
         params: C expressions of the plan's parameters.
         tables: C expressions of pointers to const u32.
         numbers: float operations that never give NaN; see `never_nan`.
-        has_nan: a C variable that is set where others do: then results mean nothing. None: NaN are what they should be.
+        has_nan: a C variable that is set if another operation gives NaN, in which case the outputs are invalid. None:
+            operations give the right NaN themselves.
     """
     lines: list[str] = []
     results: list[str] = []
@@ -75,11 +76,12 @@ def _float_operation(name: str, args: Sequence[str], is_number: bool, has_nan: s
 
 
 def without_nan(has_nan: str, print_lines: Callable[[str | None], Iterable[str]]) -> list[str]:
-    """Statements for words of which none becomes NaN, as a rule; those for any follow, for when one does.
+    """Fast statements that assume that no operation gives NaN, followed by correct ones that run if one did.
 
     Args:
-        has_nan: a name for the C variable that tells it.
-        print_lines: gives both, told the variable, or None. They write the same results, and read none.
+        has_nan: name of the C variable that the fast statements set.
+        print_lines: called with `has_nan` for the fast statements and with None for the correct ones. Both assign the
+            same results, and neither reads them.
     """
     lines = list(print_lines(has_nan))
     if not any(has_nan in line for line in lines):
@@ -90,7 +92,7 @@ def without_nan(has_nan: str, print_lines: Callable[[str | None], Iterable[str]]
 
 @lru_cache(maxsize=1024)
 def never_nan(plan: CodecPlan) -> frozenset[int]:
-    """The float operations of a plan whose operands prove that they give numbers: these need no look at their NaN."""
+    """Indices of a plan's float operations that cannot give NaN, as bounds of their operands prove."""
     proven = limits(plan)
     return frozenset(
         index
@@ -100,7 +102,7 @@ def never_nan(plan: CodecPlan) -> frozenset[int]:
 
 
 def _gives_number(op: Op, largest: Sequence[int]) -> bool:
-    """Whether words up to these, of which none is a NaN or negative, have a sum, a difference or a product."""
+    """Whether the operation never gives NaN on nonnegative operands up to these words; a quotient always may."""
     match op:
         case Op.FADD:
             return max(largest) <= INFINITY

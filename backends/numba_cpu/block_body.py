@@ -29,9 +29,9 @@ from statqat_sim.backends.numba_cpu.vector import (
     LANES,
     MANY_PARAMS,
     Feed,
+    Place,
+    PlanPrinter,
     Variant,
-    _Place,
-    _Printer,
 )
 from statqat_sim.plan.program import Packed, PlanShape, Storage
 
@@ -132,7 +132,7 @@ class Here(NamedTuple):
     processor: Processor
 
 
-class Body(_Printer):
+class Body(PlanPrinter):
     """A plan's steps for one row, `unit` elements at a time, printed for pieces of `lanes` of them."""
 
     def __init__(self, here: Here, plan: Plan, sources: Sequence[Source], count: Value, unit: int) -> None:
@@ -187,14 +187,14 @@ class Body(_Printer):
         address = b.select(b.icmp_unsigned("<", start, self.whole), self._at(target.address, start, whole), buffer)
         if target.next_row is not None:
             self.fetch(b.add(address, target.next_row), whole.bytes, to_write=True)
-        place = _Place(target.storage, 1, self.unit & -self.unit)
+        place = Place(target.storage, 1, self.unit & -self.unit)
         together = place.lanes // self.lanes
         pieces = [self._body(piece)[0] for piece in inputs]
         for first in range(0, len(pieces), together):
             words = joined(b, pieces[first : first + together])
             self._store_at(words, self._at(address, word(first * self.lanes), place), place)
 
-    def _store_at(self, words: Value, address: Value, place: _Place) -> None:
+    def _store_at(self, words: Value, address: Value, place: Place) -> None:
         """Write pieces that were joined: narrow and dense codes take fewer steps in longer vectors."""
         lanes, self.lanes = self.lanes, place.lanes
         self._store([words], address, place)
@@ -212,12 +212,12 @@ class Body(_Printer):
         """A buffer for one unit of the result."""
         return self._buffer(self.place(target))
 
-    def place(self, target: Array) -> _Place:
-        return _Place(target.storage, len(self.shape.outputs), self.unit)
+    def place(self, target: Array) -> Place:
+        return Place(target.storage, len(self.shape.outputs), self.unit)
 
     def _last(self, source: Array) -> Value:
         """A buffer with the last, partial unit of a stream."""
-        place = _Place(source.storage, 1, self.unit)
+        place = Place(source.storage, 1, self.unit)
         pointer = cgutils.alloca_once(self.b, ir.ArrayType(I64, -(-place.bytes // 8)))
         with self.if_partial():
             self.b.store(ir.Constant(pointer.type.pointee, [0] * pointer.type.pointee.count), pointer)
@@ -241,13 +241,13 @@ class Body(_Printer):
         raise AssertionError(source)
 
     def _array(self, index: int, source: Array, start: Value) -> list[list[Value]]:
-        b, whole = self.b, _Place(source.storage, 1, self.unit)
+        b, whole = self.b, Place(source.storage, 1, self.unit)
         address = self._at(source.address, start, whole)
         if source.ends:
             address = b.select(b.icmp_unsigned("<", start, self.whole), address, self.last[index])
         if source.next_row is not None:
             self.fetch(b.add(address, source.next_row), whole.bytes)
-        place = _Place(source.storage, 1, self.lanes)
+        place = Place(source.storage, 1, self.lanes)
         firsts = range(0, self.unit, self.lanes)
         return [self._load(self._at(address, word(first), place), place) for first in firsts]
 

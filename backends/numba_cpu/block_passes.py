@@ -1,4 +1,4 @@
-"""Passes over one row of an array: a plan's words, their maxima by blocks, their squared errors."""
+"""Passes over one row of an array: the words that a plan gives, their maxima per block, their squared errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ cgutils: Any = untyped_cgutils
 
 
 def store_words(here: Here, plan: Plan, sources: Sequence[Source], targets: dict[int, Value], count: Value) -> None:
-    """Outputs of a plan, by place, to addresses of words that have room for whole vectors."""
+    """Store a plan's outputs: `targets` maps an output's index to an address with room for whole vectors of words."""
     b, lanes = here.b, lanes_for(plan.shape, sources)
     body = Body(here, plan, sources, count, lanes)
     with cgutils.for_range(b, _parts(b, count, lanes)) as part:
@@ -50,7 +50,7 @@ def store_words(here: Here, plan: Plan, sources: Sequence[Source], targets: dict
 
 
 def write_row(here: Here, plan: Plan, sources: Sequence[Source], target: Array, count: Value) -> None:
-    """The result of a plan, to an array of the user's."""
+    """Write the plan's result for one row of `count` elements to the user's array."""
     b, lanes = here.b, lanes_for(plan.shape, sources)
     body = Body(here, plan, sources, count, lanes)
     buffer = body.buffer(target)
@@ -61,7 +61,7 @@ def write_row(here: Here, plan: Plan, sources: Sequence[Source], target: Array, 
 
 
 class Errors(NamedTuple):
-    """Squared errors of a plan's float32 against stream `x`, as float64; 0 where x is NaN or Inf."""
+    """Squared differences, float64, between a plan's float32 result and stream number `x`; 0 where x is NaN or Inf."""
 
     plan: Plan
     sources: Sequence[Source]
@@ -69,7 +69,7 @@ class Errors(NamedTuple):
     weights: Source | None
 
     def store(self, here: Here, target: Value, count: Value) -> None:
-        """One for each element."""
+        """Store one error per element."""
         b, lanes = here.b, lanes_for(self.plan.shape, self.sources)
         body = Body(here, self.plan, self.sources, count, lanes)
         with cgutils.for_range(b, _parts(b, count, lanes)) as part:
@@ -78,11 +78,11 @@ class Errors(NamedTuple):
             b.store(terms, pointer(b, wide_at(b, target, start), terms.type), align=8)
 
     def fits(self, size: int) -> bool:
-        """Whether blocks of this size, of one row, are summed in registers."""
+        """Whether blocks of `size` elements within one row can be summed in registers."""
         return size > 0 and lanes_for(self.plan.shape, self.sources) % size == 0
 
     def store_sums(self, here: Here, size: int, target: Value, count: Value) -> None:
-        """One for every block, summed by halves of a power of two."""
+        """Store one error per block: its terms, zero-padded to a power of two, summed pairwise by halves."""
         b, lanes = here.b, lanes_for(self.plan.shape, self.sources)
         body = Body(here, self.plan, self.sources, count, lanes)
         power, zeros = 1 << (size - 1).bit_length(), ir.Constant(ir.VectorType(F64, lanes), [0.0] * lanes)
@@ -110,7 +110,7 @@ class Errors(NamedTuple):
 
 
 def _weights(b: Value, weights: Source, start: Value, lanes: int) -> Value:
-    """One float64 for each element, or for the whole row."""
+    """A vector of weights, float64: one per element, or the same for the whole row."""
     kind = ir.VectorType(F64, lanes)
     if isinstance(weights, Array):
         return b.load(pointer(b, wide_at(b, weights.address, start), kind), align=8)
@@ -128,9 +128,9 @@ def store_maxima(
     *,
     is_first: Value | None = None,
 ) -> None:
-    """The largest word of every `size` elements; joined to the words there, unless there `is_first`, a truth value.
+    """Store the largest word of every `size` elements. `maxima_lanes` must support this size.
 
-    `maxima_lanes` must know the size.
+    Unless `is_first` (an i1 value) is true, the result is the maximum of these and the words stored at `target` before.
     """
     b, lanes = here.b, maxima_lanes(plan.shape, size)
     assert lanes is not None
@@ -167,7 +167,7 @@ def maximum(here: Here, plan: Plan, sources: Sequence[Source], count: Value) -> 
 
 
 def spread_words(b: Value, source: Value, size: int, target: Value, count: Value) -> None:
-    """Repeat every word `size` times, `count` times in all; up to a vector more is written."""
+    """Repeat each word `size` times until `count` words are written; up to one vector is written past the end."""
     kind = ir.VectorType(I32, CROWDED_LANES)
     with cgutils.for_range(b, _parts(b, count, size)) as block:
         many = splat(b, b.load(pointer(b, word_at(b, source, block.index), I32)), kind.count)

@@ -24,7 +24,7 @@ cgutils: Any = untyped_cgutils
 
 
 def tiles(shape: BlockShape) -> Any:
-    """An intrinsic that takes the address of the numbers that `block_layout.names` names."""
+    """An intrinsic whose one argument is the address of the numbers listed by `block_layout.names`."""
 
     @intrinsic
     def run(_: Any, numbers: Any) -> Any:
@@ -39,7 +39,7 @@ def tiles(shape: BlockShape) -> Any:
 
 
 class TilePrinter:
-    """Emits a kernel at the builder's position."""
+    """Emits a block kernel at the builder's position."""
 
     def __init__(self, here: Here, shape: BlockShape, numbers: Value) -> None:
         self.site = Site(here, shape, numbers)
@@ -48,7 +48,7 @@ class TilePrinter:
         self.candidates = Candidates(self.site, self.streams, self.stages)
 
     def tiles(self) -> None:
-        """Stages of the whole array, then the tiles from `start` to `stop`."""
+        """Emit the stages that run once per array, then the loop over tiles from `start` to `stop`."""
         b = self.b
         zero = word(0)
         self.site.tile = Tile(zero, zero, zero, word(1), word(1))

@@ -24,7 +24,7 @@ from statqat_sim.backends.numba_cpu.block_passes import spread_words
 from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, Extent
 from statqat_sim.backends.numba_cpu.block_site import Site
 from statqat_sim.backends.numba_cpu.block_vector import Value, word, word_at
-from statqat_sim.backends.numba_cpu.vector import Feed, Variant, _Printer
+from statqat_sim.backends.numba_cpu.vector import Feed, PlanPrinter, Variant
 from statqat_sim.plan.block import CODES, ELEMENTS, INDEX
 from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
 from statqat_sim.plan.program import Packed, PlanShape, Stream
@@ -133,5 +133,5 @@ class Streams:
         index = b.add(self.site.number("offset"), self.site.element(row))
         block, skipped = b.udiv(index, per_block), b.urem(index, per_block)
         count = b.udiv(b.add(b.add(skipped, self.site.tile.columns), b.sub(per_block, word(1))), per_block)
-        printer = _Printer(b, philox().shape, Variant((Feed.COUNTER, Feed.SINGLE)), self.site.here.processor)
+        printer = PlanPrinter(b, philox().shape, Variant((Feed.COUNTER, Feed.SINGLE)), self.site.here.processor)
         printer.loop([block, self.site.number("seed")], self.site.at(RANDOM), count, word(0), word(0))

@@ -1,4 +1,4 @@
-"""LLVM vectors, counts and addresses, as the printers of block formats use them."""
+"""Helpers for the printers of block formats: LLVM vectors, counts and addresses."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from statqat_sim.backends.numba_cpu.vector import I32, I64
 F64 = ir.DoubleType()
 
 Value: TypeAlias = Any
-"""What llvmlite's builder gives; addresses and counts are of 64 bits."""
+"""An LLVM value of llvmlite's builder, or the builder itself; addresses and counts are 64-bit integers."""
 
 
 def joined(b: Value, pieces: Sequence[Value]) -> Value:
-    """One vector of several, which are of one length."""
+    """Concatenate vectors of equal length."""
     values = list(pieces)
     while len(values) > 1:
         odd = values[len(values) & -2 :]
@@ -33,21 +33,21 @@ def _both(b: Value, low: Value, high: Value) -> Value:
 
 
 def umax(b: Value, left: Value, right: Value) -> Value:
-    """The larger words, lane by lane."""
+    """The unsigned maximum of two vectors of words, lane by lane."""
     kind = left.type
     intrinsic = b.module.declare_intrinsic(f"llvm.umax.v{kind.count}i32", (), ir.FunctionType(kind, [kind, kind]))
     return b.call(intrinsic, [left, right])
 
 
 def fadd(b: Value, left: Value, right: Value) -> Value:
-    """The sums of floats, lane by lane."""
+    """The sum of two vectors of floats, lane by lane."""
     return b.fadd(left, right)
 
 
 def by_halves(b: Value, values: Value, size: int, join: Callable[[Value, Value, Value], Value]) -> Value:
-    """One value for every `size` lanes: halves are joined lane by lane, or the parts of a size that has no halves."""
+    """Reduce every `size` lanes to one: halves (or thirds, fifths, …) are joined lane by lane."""
     while size > 1:
-        parts = next((odd for odd in range(3, size + 1, 2) if size % odd == 0), 2)  # then whole registers are joined
+        parts = next((odd for odd in range(3, size + 1, 2) if size % odd == 0), 2)  # odd first: joins whole registers
         size //= parts
         groups = range(0, values.type.count, size * parts)
         joined, *others = (
@@ -61,37 +61,37 @@ def by_halves(b: Value, values: Value, size: int, join: Callable[[Value, Value, 
 
 
 def lanes_at(b: Value, values: Value, lanes: list[int]) -> Value:
-    """The vector of these lanes of a vector."""
+    """The vector of the given lanes of `values`, in that order."""
     order = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
     return b.shuffle_vector(values, ir.Constant(values.type, ir.Undefined), order)
 
 
 def splat(b: Value, one: Value, lanes: int) -> Value:
-    """The vector whose lanes are all the same."""
+    """The vector with `one` in every lane."""
     kind = ir.VectorType(one.type, lanes)
     return lanes_at(b, b.insert_element(ir.Constant(kind, ir.Undefined), one, ir.Constant(I32, 0)), [0] * lanes)
 
 
 def vector(kind: Value, lanes: int, value: int) -> Value:
-    """The constant whose lanes are all the same."""
+    """The constant vector with `value` in every lane."""
     return ir.Constant(ir.VectorType(kind, lanes), [value] * lanes)
 
 
 def word(value: int) -> Value:
-    """A count, or an address."""
+    """A 64-bit constant: a count or an address."""
     return ir.Constant(I64, value)
 
 
 def word_at(b: Value, address: Value, index: Value) -> Value:
-    """The address of a 32-bit word."""
+    """The address of the 32-bit word number `index` from `address` on."""
     return b.add(address, b.mul(index, word(4)))
 
 
 def wide_at(b: Value, address: Value, index: Value) -> Value:
-    """The address of a 64-bit word."""
+    """The address of the 64-bit word number `index` from `address` on."""
     return b.add(address, b.mul(index, word(8)))
 
 
 def pointer(b: Value, address: Value, kind: Value) -> Value:
-    """To what lies at an address."""
+    """The address as a pointer to `kind`."""
     return b.inttoptr(address, kind.as_pointer())

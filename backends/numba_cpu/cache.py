@@ -1,7 +1,7 @@
-"""Compiled loops, one for each plan shape: kept in memory, and on disk under the user's cache directory.
+"""Compiled loops, one for each plan shape: cached in memory, and on disk under the user's cache directory.
 
-A cached file is named by all that its machine code depends on but the processor, which numba's own index adds:
-the shape, the printer, and the versions of numba and llvmlite.
+The file name is a digest of the shape, the printer's source, and the versions of numba and llvmlite; numba's own cache
+index adds the processor.
 """
 
 from __future__ import annotations
@@ -79,45 +79,44 @@ _SCALES = {
 }
 
 PIECE = 4096
-"""Elements that get their random bits together: these fit the nearest cache, and their dense codes end with a byte."""
+"""Elements whose random bits are drawn at once: they fit the L1 cache, and their dense codes fill whole bytes."""
 
 PRINTER = ("vector.py", "dense.py", "processor.py", "cache.py")
-"""The files that print loops."""
+"""The files whose source determines the printed loops."""
 
 _lock = Lock()
 _loaded: dict[Any, Any] = {}
 
-if hasattr(os, "register_at_fork"):  # no fork while a kernel is compiled: the child would wait for it for ever
+if hasattr(os, "register_at_fork"):  # a child forked while a kernel is compiled would wait forever
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 @dataclass(frozen=True, slots=True)
 class Generated:
-    """A module with a compiled function `run`."""
+    """The source of a module that defines a compiled function `run`."""
 
     name: str
-    """A digest of all that the machine code depends on."""
+    """The module's name; it contains a digest of everything that determines the machine code, except the processor."""
 
     text: Callable[[bool], str]
-    """The source, for a file on disk or for memory."""
+    """The source; the argument says whether numba caches its machine code on disk."""
 
     names: Mapping[str, Any]
-    """What the source uses and does not define."""
+    """Global names that the source uses but does not define."""
 
 
 def compiled(shape: PlanShape, variant: Variant) -> Any:
     """`run(x, scale, out, rows, count, x_row, out_row, params, tables)` over flat arrays; releases the GIL.
 
-    `x` and `out` are `rows` rows of `count` elements in `x_row` and `out_row` bytes; a row has one scale, unless there
-    is only one row and it has one per element. `params` and `tables` are addresses: of the parameters, and of an array
-    of the tables' addresses. A plan that reads `random` takes two numbers more: the seed, and the index of the first
-    element.
+    `x` and `out` have `rows` rows of `count` elements; a row takes `x_row` and `out_row` bytes. Each row has one scale;
+    a single row may have one per element. `params` is the address of the parameters, `tables` that of an array of the
+    tables' addresses. A plan that reads `random` takes two more numbers: the seed, and the index of the first element.
     """
     return kept((shape, variant), lambda: _generated(shape, variant))
 
 
 def kept(key: Any, generate: Callable[[], Generated]) -> Any:
-    """The function `run` of the module that a key identifies, generated and compiled on first use."""
+    """The function `run` of the module identified by `key`, generated and compiled on first use."""
     run = _loaded.get(key)
     if run is None:
         with _lock:
@@ -127,7 +126,7 @@ def kept(key: Any, generate: Callable[[], Generated]) -> Any:
 
 
 def _load(generated: Generated) -> Any:
-    """`run` from the disk cache; failing that, from disk after damaged files are removed; else compiled in memory only.
+    """Load `run` from the disk cache, retry after removing damaged files, and at last compile in memory only.
 
     Problems with files must not stop a kernel; any other error is raised again by the compilation in memory.
     """
@@ -147,7 +146,7 @@ def _load(generated: Generated) -> Any:
 
 
 def _removed(directory: Path, name: str) -> bool:
-    """Remove what numba keeps of a kernel; whether there was anything that could be removed."""
+    """Remove numba's cache files of a kernel. Returns whether any were removed."""
     kept = list(directory.glob(f"__pycache__/{name}.*"))
     try:
         for path in kept:
@@ -166,7 +165,7 @@ def _from_disk(directory: Path, generated: Generated) -> Any:
 
 
 def _run_of(module: ModuleType, code: Any, generated: Generated) -> Any:
-    """Execute a generated module. Numba finds its cache only if the module is in `sys.modules` by then."""
+    """Execute a generated module, put in `sys.modules` first: numba needs it there to find its cache."""
     module.__dict__.update(generated.names)
     sys.modules[module.__name__] = module
     exec(code, module.__dict__)
@@ -186,7 +185,7 @@ def has_random(shape: PlanShape) -> bool:
 
 
 def _signature(shape: PlanShape) -> Any:
-    """Inputs may be read-only arrays."""
+    """The numba signature of `run`; input arrays may be read-only."""
     kinds = [getattr(types, word_type(storage)) for storage in (shape.streams[0].storage, Storage.FLOAT32)]
     inputs = [types.Array(kind, 1, "C", readonly=True) for kind in kinds]
     out = types.Array(getattr(types, word_type(shape.result)), 1, "C")
@@ -197,7 +196,7 @@ def _text(shape: PlanShape, variant: Variant, *, on_disk: bool) -> str:
     steps = "\n".join(f"v{i} = {s.op.value} {s.args} {s.value}" for i, s in enumerate(shape.steps))
     random = has_random(shape)
     scale = variant.feeds[1] if len(shape.streams) - random > 1 else None
-    feed = Feed.SINGLE if scale is Feed.ARRAY and not random else scale  # a single row begins at its first scale
+    feed = Feed.SINGLE if scale is Feed.ARRAY and not random else scale  # a single row starts at its first scale
     field = shape.streams[-1].storage.bits
     body = (_RANDOM if random else _PLAIN).format(
         on_disk=on_disk,
@@ -215,7 +214,7 @@ def _name(shape: PlanShape, variant: Variant) -> str:
 
 
 def digest(key: Any) -> str:
-    """Of a shape and what prints it, with the compilers' versions."""
+    """A hash of `repr(key)` and of the versions of numba and llvmlite."""
     return hashlib.sha256(repr((key, version("numba"), version("llvmlite"))).encode()).hexdigest()[:32]
 
 
@@ -225,13 +224,13 @@ def _printer() -> str:
 
 @cache
 def printed_by(files: tuple[str, ...]) -> str:
-    """A digest of the code that prints kernels."""
+    """A hash of these files' source and of the Philox plan."""
     here = Path(__file__).parent
     return hashlib.sha256(b"".join((here / file).read_bytes() for file in files) + repr(philox()).encode()).hexdigest()
 
 
 def _written(directory: Path, name: str, text: str) -> Path:
-    """The generated file, written at once or not at all; one that is there is left alone, so that its kernel stays."""
+    """Write the generated file atomically; an identical file is left alone, so that its kernel stays valid."""
     path, content = directory / f"{name}.py", text.encode()
     if path.exists() and path.read_bytes() == content:
         return path

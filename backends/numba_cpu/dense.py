@@ -1,6 +1,6 @@
-"""Dense codes in LLVM vectors: `lanes` codes of w bits are lanes·w/8 bytes, in groups that end with a byte.
+"""Dense codes in LLVM vectors: `lanes` codes of w bits fill lanes·w/8 bytes, in groups that fill whole bytes.
 
-A group of g codes is gathered in one integer of 8·g bits, by joining halves: bytes to pairs, pairs to fours, …
+A group of g codes is packed into an integer of 8·g bits by joining halves: bytes to pairs, pairs to fours, …
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Dense:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a vector is read and written at once: groups that fill bytes, not one after the other."""
+        """Whether each group is one byte, so that a vector is loaded and stored at once, not group by group."""
         return self.group_bytes == 1
 
     @property
     def pieces(self) -> list[tuple[int, int]]:
-        """(offset, bytes) of the words that a group's bytes are made of: powers of two, and not one byte more."""
+        """(offset, size) in bytes of the loads that cover exactly one group; sizes are powers of two."""
         sizes = [size for size in (4, 2, 1) if self.group_bytes & size]
         return [(sum(sizes[:index]), size) for index, size in enumerate(sizes)]
 
@@ -46,7 +46,7 @@ class Dense:
         return self._split(b, self._swapped(b, self._load_groups(b, address), loaded=True))
 
     def store(self, b: Any, codes: Any, address: Any) -> Any:
-        """Write a vector of bytes, whose bits above the width are zero, as dense codes; the last store is returned."""
+        """Write a vector of bytes, zero above the codes' width, as dense codes. Returns the last store instruction."""
         groups = self._swapped(b, self._joined(b, codes), loaded=False)
         count = self.lanes // self.group
         if self.is_plain:
@@ -60,7 +60,7 @@ class Dense:
         return last
 
     def clear_padding(self, b: Any, address: Any, count: Any) -> None:
-        """Zero the bits that `count` codes at an address leave over in their last byte; there may be a byte more."""
+        """Zero the unused bits of the last byte of `count` codes, or the byte behind them if they fill whole bytes."""
         kind, byte = ir.IntType(64), ir.IntType(8)
         bits = b.mul(count, ir.Constant(kind, self.packed.bits))
         used = b.trunc(b.and_(bits, ir.Constant(kind, 7)), byte)
@@ -90,7 +90,7 @@ class Dense:
         return b.add(address, ir.Constant(ir.IntType(64), index * self.group_bytes + offset))
 
     def _swapped(self, b: Any, groups: Any, *, loaded: bool) -> Any:
-        """Groups with their bytes in the other order, where that is the format's; nothing else but the group counts."""
+        """Groups with their bytes reversed if the format is big-endian; bytes that hold no codes are shifted out."""
         if not self.packed.big_endian or self.is_plain:
             return groups
         kind, spare = groups.type, 8 * (self.group - self.group_bytes)

@@ -16,16 +16,16 @@ from statqat_sim.packing import array_shape, begins_with_byte, element_shape, ro
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 
 MIN_ROW = 256
-"""Rows shorter than this get their scale element by element."""
+"""For rows shorter than this, scales are expanded to one per element."""
 
 STREAMING_BYTES = 16 << 20
-"""Half of a common last-level cache; cache sizes that systems report, above all virtual ones, are often wrong."""
+"""Outputs from this size on bypass the caches. Half a common last-level cache: reported cache sizes are unreliable."""
 
 NO_SCALE = np.zeros(1, np.float32)
 
 
 class NumbaKernel:
-    """See `runtime.Kernel`. Holds the plan's numbers; the machine code is shared by all plans of its shape."""
+    """See `runtime.Kernel`. Holds the plan's constants; the machine code is shared by all plans of the same shape."""
 
     def __init__(self, plan: CodecPlan) -> None:
         self.plan = plan
@@ -42,7 +42,7 @@ class NumbaKernel:
         self.run = self.compiled()
 
     def __reduce__(self) -> tuple[type[NumbaKernel], tuple[CodecPlan]]:
-        """A copy, be it in another process, has numbers at addresses of its own."""
+        """Pickle the plan alone: the addresses of the parameters hold only in this object."""
         return NumbaKernel, (self.plan,)
 
     def __call__(
@@ -81,7 +81,7 @@ class NumbaKernel:
         )
 
     def compiled(self, scale: Feed = Feed.SINGLE, *, streaming: bool = False) -> Callable[..., None]:
-        """The compiled loop for scales that are fed this way."""
+        """The compiled loop for scales fed this way; `streaming` stores bypass the caches."""
         feeds = (Feed.ARRAY, *[scale] * self.scaled, *[Feed.ARRAY] * self.random)
         run: Callable[..., None] = compiled(self.plan.shape, Variant(feeds, streaming))
         return run
@@ -92,13 +92,13 @@ def _is_seen_otherwise(storage: Storage | Packed) -> bool:
 
 
 class _Work:
-    """One call of a kernel, on elements of a shape."""
+    """One call of a kernel, on elements of the given shape."""
 
     def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], random: tuple[int, ...]) -> None:
         self.kernel, self.shape, self.random = kernel, shape, random
 
     def fill(self, source: Array, target: Array, scale: Any) -> None:
-        """Run over `source` in C order into `target`, which is contiguous."""
+        """Convert `source`, in C order, into the contiguous `target`."""
         x, out = np.require(source, requirements=("C", "A")).reshape(-1), target.reshape(-1)
         kernel, size = self.kernel, math.prod(self.shape)
         scales, length = NO_SCALE, size
@@ -124,7 +124,7 @@ class _Work:
         return _rows(array, self.shape) if math.prod(self.shape) else (NO_SCALE, 0)
 
     def _flat(self, x: Array, scale: Array, out: Array, size: int) -> None:
-        """One scale for all; outputs that no cache holds are streamed past it."""
+        """One scale for all elements; large outputs are written with streaming stores."""
         kernel, width = self.kernel, self.kernel.result.bits
         lead = -out.ctypes.data % ALIGNMENT * 8 // width  # elements before the first aligned one
         fits = ALIGNMENT * 8 % width == 0 and begins_with_byte(kernel.input.storage, lead)
@@ -140,7 +140,7 @@ class _Work:
         run_in_pieces(size, 1, piece)
 
     def _by_rows(self, x: Array, scales: Array, out: Array, rows: int, length: int) -> None:
-        """Rows that are padded to bytes, or that have a scale each."""
+        """Rows that are each padded to whole bytes, or that each have a scale."""
         kernel = self.kernel
         x_row, out_row = (row_bytes(storage, length) for storage in (kernel.input.storage, kernel.result))
         x_items, out_items = x_row // x.itemsize, out_row // out.itemsize
@@ -154,7 +154,7 @@ class _Work:
         run_in_pieces(rows, length, piece)
 
     def _run(self, run: Callable[..., None], x: Array, scale: Array, out: Array, start: int, stop: int) -> None:
-        """One row: the elements from `start` to `stop`, which begin with a byte of their own."""
+        """Run on the elements from `start` to `stop` as one row; `start` must lie on a byte boundary."""
         kernel = self.kernel
         x, out = span(x, kernel.input.storage, start, stop), span(out, kernel.result, start, stop)
         random = (self.random[0], self.random[1] + start) if self.random else ()
@@ -162,7 +162,7 @@ class _Work:
 
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:
-    """Flat, aligned scales, and how many consecutive elements of an array of this shape each of them serves."""
+    """Flat, aligned scales, and the number of consecutive elements of an array of this shape that share one."""
     if scale.size == 1:
         return np.require(scale, requirements="A").reshape(1), math.prod(shape)
     aligned = scale.reshape((1,) * (len(shape) - scale.ndim) + scale.shape)

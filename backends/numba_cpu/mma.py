@@ -1,4 +1,4 @@
-"""Compiled matrix instructions: one text for each way of summing, kept as loops are. Plans are run-time numbers."""
+"""Compiled matrix instructions: one source text per way of summing; the numbers of a plan are run-time arguments."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
 from statqat_sim.backends.numba_cpu.mma_panels import (
     LANES,
     NOTHING,
-    Seen,
+    Operand,
     columns,
     flushed,
     masks,
+    operand,
     panels,
-    seen,
     special,
     zeros,
 )
@@ -27,7 +27,7 @@ from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 from statqat_sim.plan.mma import FLOAT32_BITS, MmaPlan, Unit
 
 LONGEST: Final = 1 << 13
-"""The largest K computed at once; longer products of plans with steps are computed in slabs."""
+"""The largest K computed at once; plans with steps split a longer K into slabs."""
 
 _HERE = Path(__file__).parent
 _TEXTS: Final = {
@@ -40,16 +40,17 @@ _TEXTS: Final = {
     Unit.FUSED: "mma_fused_loops.py",
 }
 _SHARED: Final = ("mma_rounding_loops.py", "mma_lanes_loops.py")
-"""Texts that others import."""
+"""Texts that other texts import."""
 
 _NUMBERS: Final = "FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000"
 _NARROW: Final = "FLOAT, TERM, LARGEST_UNIT = np.float32, np.int32, 127"
 _SINGLE: Final = "FLOAT = np.float32\n"
 _CUTS: Final = ("np.trunc(x)", "np.rint(x)", "np.ceil(x)", "np.floor(x)")
-"""Rounding of terms to integers, by the number of a mode."""
+"""How a term is rounded to an integer, indexed by rounding mode."""
 
-_FIRST_CUT: Final = f'"""What is left of a product."""\n    return {_CUTS[0]}'
-_NARROW_CUT: Final = '"""What is left of a product."""\n    return np.int32(x)'
+_CUT_PRODUCT: Final = f"return {_CUTS[0]}  # of a product"
+_NARROW_CUT: Final = "return np.int32(x)"
+"""Conversion to int32 truncates."""
 
 
 class NumbaMma:
@@ -87,7 +88,7 @@ class NumbaMma:
             return np.ascontiguousarray(columns(wide, count).astype(c.dtype))
 
     def _in_slabs(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> Array:
-        """D of one part of K is C of the next: panels of B take less memory. A part has whole steps and blocks."""
+        """Compute slabs of K in whole steps and blocks, D of one as C of the next: panels of B take less memory."""
         plan, block = self.plan, self.plan.block or 1
         assert plan.step is not None
         unit = plan.step * block
@@ -101,7 +102,7 @@ class NumbaMma:
         return c
 
     def _spread(self, a: tuple[Array, ...], b: tuple[Array, ...], c: Array, *rest: Array) -> None:
-        """Run on all threads: by rows of A, or where these are fewer, by panels of B."""
+        """Run on all threads, split by rows of A, or by panels of B if there are more of these."""
         many, rows = c.shape[:2]
         work = a[0].shape[1] * c.shape[2]
         run = _compiled(self.plan, (a, b, c, *rest, np.array([0, many, 0, rows])))
@@ -119,20 +120,20 @@ class NumbaMma:
 
     # --- each way of summing ---------------------------------------------------------------------------------------
 
-    def _seen(self, a: Array, b: Array, a_scale: Any, b_scale: Any) -> tuple[Seen, Seen]:
-        """Operands with their exponents; scales of blocks are spread over their elements."""
+    def _operands(self, a: Array, b: Array, a_scale: Any, b_scale: Any) -> tuple[Operand, Operand]:
+        """Both operands with their exponents; block scales are repeated to one per element."""
         block = self.plan.block
         if block is None:
-            return seen(a, self.plan.a), seen(b, self.plan.b)
+            return operand(a, self.plan.a), operand(b, self.plan.b)
         a_spread = np.repeat(a_scale, block, axis=1)[:, : a.shape[1]]
         b_spread = np.repeat(b_scale, block, axis=0)[: b.shape[0]]
-        return seen(a, self.plan.a, a_spread), seen(b, self.plan.b, b_spread)
+        return operand(a, self.plan.a, a_spread), operand(b, self.plan.b, b_spread)
 
     def _lanes(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan, alignment, junction = self.plan, self.plan.alignment, self.plan.junction
         assert alignment is not None
         assert plan.step is not None
-        left, right = self._seen(a, b, a_scale, b_scale)
+        left, right = self._operands(a, b, a_scale, b_scale)
         kind = np.float32 if plan.unit is Unit.NARROW else np.float64
         x, y = left.values.astype(kind), panels(right.values.astype(kind))
         y_exponents = panels(right.exponents, NOTHING)
@@ -170,7 +171,7 @@ class NumbaMma:
         self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
 
     def _grouped(self, values: Array, scales: Array) -> tuple[Array, ...]:
-        """Rows as (values, masks of nonzero ones, scale significands, scale exponents, which steps have Inf or NaN)."""
+        """(values, masks of nonzero values, scale significands, scale exponents, whether each step has Inf or NaN)."""
         plan, step = self.plan, self.plan.step
         assert step is not None
         kind = np.float64 if plan.group_bits > FLOAT32_BITS else np.float32
@@ -188,13 +189,13 @@ class NumbaMma:
             chains = np.array([plan.parts, enter == "last", enter == "none"], np.int64)
             self._spread((a,), (panels(b),), c, places.astype(np.int64), chains)
             return
-        x, y = (side.values.astype(np.float64) for side in self._seen(a, b, None, None))
+        x, y = (side.values.astype(np.float64) for side in self._operands(a, b, None, None))
         numbers = np.array([plan.parts, plan.is_pairwise, plan.enter_number], np.int64)
         self._spread((x,), (panels(y),), c, places.astype(np.int64), numbers, self._how, self._bounds)
 
     def _exact(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan, alignment = self.plan, self.plan.alignment
-        left, right = self._seen(a, b, None, None)
+        left, right = self._operands(a, b, None, None)
         y, y_exponents = (np.ascontiguousarray(each.T)[:, None] for each in (right.values, right.exponents))
         numbers = [plan.step or a.shape[1], plan.enter_number, alignment is not None]
         if alignment is None:
@@ -215,7 +216,7 @@ class NumbaMma:
 
 
 def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
-    """Scales as float32 significands below 2 and int64 exponents."""
+    """Split scales into float32 significands below 2 and int64 exponents."""
     exponents = np.maximum((scales.view(np.int32) >> 23 & 255) - 127, emin)
     with np.errstate(invalid="ignore"):
         significands = np.ldexp(scales.astype(np.float64), -exponents).astype(np.float32)
@@ -223,22 +224,22 @@ def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
 
 
 def _text(unit: Unit, cut: int, *, is_wide: bool) -> str:
-    """The text of a unit whose terms are cut by a mode.
+    """The source text of a unit.
 
     Args:
-        unit: which one.
-        cut: the number of the mode.
-        is_wide: whether sums of groups take float64.
+        unit: the way of summing.
+        cut: the rounding mode of terms, an index of `_CUTS`.
+        is_wide: whether sums of groups need float64.
     """
     text = (_HERE / _TEXTS[unit]).read_text("utf-8")
     if unit is Unit.NARROW:
-        return text.replace(_NUMBERS, _NARROW).replace(_FIRST_CUT, _NARROW_CUT)
+        return text.replace(_NUMBERS, _NARROW).replace(_CUT_PRODUCT, _NARROW_CUT)
     text = text.replace(_SINGLE, _SINGLE.replace("32", "64")) if is_wide else text
     return text.replace(_CUTS[0], _CUTS[cut])
 
 
 def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
-    """The loops of a plan's unit for arguments of these types."""
+    """The compiled loops of a plan's unit for arguments of these types."""
     cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
     is_wide = plan.group_bits > FLOAT32_BITS
     return kept(
@@ -248,7 +249,7 @@ def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
 
 
 def _kind(argument: Any) -> Any:
-    """What numba's type of an argument depends on; found faster than the type."""
+    """A key that determines numba's type of an argument, and is cheaper to compute."""
     if isinstance(argument, tuple):
         return tuple(map(_kind, argument))
     flags = argument.flags
@@ -256,7 +257,7 @@ def _kind(argument: Any) -> Any:
 
 
 def _generated(unit: Unit, text: str, signature: tuple[Any, ...]) -> Generated:
-    """The module of a text that is compiled for these types."""
+    """The module of a text, to be compiled for these argument types."""
     shared = [(_HERE / name).read_text("utf-8") for name in _SHARED]
     return Generated(
         f"statqat_sim_mma_{unit}_{digest((text, *shared, signature))}",

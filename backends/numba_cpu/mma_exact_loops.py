@@ -1,7 +1,7 @@
 """Exact sums in multi-word integers, with any rounding of terms, of sums, and of results.
 
-A number is a list of words of 32 bits, the lowest first, in units of 2^BASE; a word's sum waits in 64 bits until
-carries are taken. This text is compiled as a generated module: see `mma`.
+A number is an array of 32-bit words, lowest first, in units of 2^BASE. Each word is held in an int64, so that carries
+can be propagated after many additions. This text is compiled as a generated module: see `mma`.
 """
 
 import math
@@ -22,7 +22,7 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
     power,
 )
 
-BASE = -896  # float32 products end at 2^-298; terms may be cut finer
+BASE = -896  # the last bit of a float32 product is at least 2^-298; terms may be cut at finer units
 WORDS = 48
 WORD = np.int64(0xFFFFFFFF)
 HIDDEN = np.int64(1) << np.int64(52)
@@ -32,7 +32,7 @@ NO_EXPONENT = -4096
 
 @njit
 def add_integer(words: Any, magnitude: Any, place: Any, negative: Any) -> Any:
-    """Add ±magnitude·2^(BASE + place), of up to 53 bits."""
+    """Add ±magnitude·2^(BASE + place); the magnitude has up to 53 bits."""
     at, shift = place >> 5, np.int64(place & 31)
     low = (magnitude & WORD) << shift
     high = ((magnitude >> np.int64(32)) << shift) + (low >> np.int64(32))
@@ -44,14 +44,14 @@ def add_integer(words: Any, magnitude: Any, place: Any, negative: Any) -> Any:
 
 @njit
 def significand(x: Any) -> Any:
-    """The integer of up to 53 bits, and the exponent of its last bit, of a normal float64."""
+    """The significand of a normal float64 as a 53-bit integer, and the exponent of its last bit."""
     bits = np.float64(abs(x)).view(np.int64)
     return (bits & (HIDDEN - np.int64(1))) | HIDDEN, exponent(x) - np.int64(52)
 
 
 @njit
 def goes_up(mode: Any, negative: Any, is_odd: Any, half: Any, below: Any) -> Any:
-    """Whether a magnitude that is cut off is raised by one; `half`: its first lost bit, `below`: any other."""
+    """Whether a truncated magnitude is rounded up; `half`: the first bit cut off, `below`: whether any other is set."""
     if not (half or below):
         return False
     if mode == POSITIVE:
@@ -73,7 +73,7 @@ def goes_up(mode: Any, negative: Any, is_odd: Any, half: Any, below: Any) -> Any
 
 @njit
 def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
-    """Add x, rounded to a multiple of 2^unit unless that is NO_EXPONENT."""
+    """Add x, rounded to a multiple of 2^unit, or exactly if `unit` is NO_EXPONENT."""
     if x == 0.0:
         return
     magnitude, place = significand(x)
@@ -90,7 +90,7 @@ def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
 
 @njit
 def settled(words: Any) -> Any:
-    """Propagate carries and make the number a magnitude. Returns whether it was negative."""
+    """Propagate carries and replace the number by its magnitude. Returns whether it was negative."""
     carry = np.int64(0)
     for at in range(WORDS):
         total = words[at] + carry
@@ -106,13 +106,13 @@ def settled(words: Any) -> Any:
 
 @njit
 def bit(words: Any, place: Any) -> Any:
-    """Whether a bit of a settled number is set."""
+    """Whether a bit of a number is set, after `settled`."""
     return (words[place >> 5] >> np.int64(place & 31)) & np.int64(1) == 1
 
 
 @njit
 def length(words: Any) -> Any:
-    """How many bits the number has."""
+    """The number's bit length."""
     for at in range(WORDS - 1, -1, -1):
         if words[at]:
             count = 32 * at
@@ -125,7 +125,7 @@ def length(words: Any) -> Any:
 
 @njit
 def round_at(words: Any, place: Any, mode: Any, negative: Any) -> Any:
-    """Round a settled number to a multiple of 2^(BASE + place)."""
+    """Round a number to a multiple of 2^(BASE + place), after `settled`."""
     if place <= 0:
         return
     place = min(place, 32 * (WORDS - 1))
@@ -143,7 +143,7 @@ def round_at(words: Any, place: Any, mode: Any, negative: Any) -> Any:
 
 @njit
 def value(words: Any, negative: Any) -> Any:
-    """A settled number of up to 53 significant bits, as float64."""
+    """A number of up to 53 significant bits as float64, after `settled`."""
     result = 0.0
     for at in range(WORDS - 1, -1, -1):
         if words[at]:
@@ -153,7 +153,7 @@ def value(words: Any, negative: Any) -> Any:
 
 @njit
 def rounded(words: Any, all_negative: Any, how: Any, bounds: Any) -> Any:
-    """The sum rounded to D's format; `all_negative`: whether every term has a negative sign. Clears the words."""
+    """Round the sum to D's format and clear the words; `all_negative`: whether every term has its sign bit set."""
     negative = settled(words)
     count = length(words)
     round_at(words, max(count - 1 - how[1], how[2] - how[1] - BASE), how[0], negative)
@@ -171,7 +171,7 @@ def rounded(words: Any, all_negative: Any, how: Any, bounds: Any) -> Any:
 
 @njit
 def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
-    """The largest exponent of a product."""
+    """The largest exponent of the products; `zero` is that of a product that is zero."""
     top = np.int64(NO_EXPONENT)
     for k in range(xs.size):
         e = zero if xs[k] == 0.0 or ys[k] == 0.0 else np.int64(ex[k]) + np.int64(ey[k])
@@ -183,7 +183,7 @@ def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
 def one(
     xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, least: Any, words: Any, plan: Any, how: Any, bounds: Any
 ) -> Any:
-    """One step of one element."""
+    """One step of K for one element of D."""
     enter, is_aligned, fraction, mode, per_sum, zero = plan[1], plan[2], plan[3], plan[4], plan[5], plan[6]
     if abs(c) < least:
         c = 0.0 if how[6] else math.copysign(0.0, c)
@@ -235,12 +235,12 @@ def one(
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
-    a: values and exponents, `(rows, K)`; b: likewise `(panels, columns, K)`; c: `(panels, rows, columns)`. plan: step,
-    how C enters, whether terms are aligned, fraction bits, rounding there, whether of sums, exponent of zeros, emin of
-    C and later of D.
-    bounds: as those of lanes.
+    a: values and exponents, each `(rows, K)`; b: likewise `(panels, columns, K)`; c: `(panels, rows, columns)`.
+    plan: step, how C enters, whether terms are aligned; of the alignment: fraction bits, rounding mode, whether the sum
+    is rounded instead of each term, exponent of zeros; emin of C, emin of D as the next step's C.
+    how: see `to_results`. bounds: see `mma_lanes_loops.run`.
     """
     (av, ae), (bv, be) = a, b
     step, words = plan[0], np.zeros(WORDS, np.int64)

@@ -1,4 +1,4 @@
-"""Chains of float64 fused multiply-adds, by the processor's own. This text is compiled as a generated module."""
+"""Chains of the processor's float64 fused multiply-adds. This text is compiled as a generated module: see `mma`."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
     a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
-    plan: parts, whether C comes last, whether it does not enter.
+    plan: number of chains, whether C is added last, whether C is ignored.
     """
     (av,), (bv,) = a, b
     parts, comes_last, ignores_c = plan[0], plan[1], plan[2]

@@ -1,6 +1,6 @@
-"""Sums of groups of products, times the scales of their blocks, aligned. This text is compiled as a generated module.
+"""Aligned sums of groups of products times their block scales. This text is compiled as a generated module: see `mma`.
 
-A group's sum is exact. Its exponent is that of its scales alone: see `mma`.
+A group's sum is exact; the exponent that it is aligned by is the sum of its scales' exponents.
 """
 
 from typing import Any
@@ -15,13 +15,13 @@ FLOAT = np.float32
 
 @njit(forceinline=True)
 def cut(x: Any) -> Any:
-    """What is left of a term."""
+    """Round a term to an integer; the call is replaced by that of the plan's rounding mode."""
     return np.trunc(x)
 
 
 @njit(forceinline=True)
 def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any, top: Any) -> Any:
-    """C, what counts as zero as zeros, and its exponent; whether something is infinite or NaN."""
+    """Write C, flushed below `least`, to `total` and its exponents to `top`. Returns whether any lane is Inf or NaN."""
     wrong = np.int64(0)
     for j in range(W):
         wrong |= np.int64(not abs(c[j]) < np.inf)
@@ -33,7 +33,7 @@ def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any
 
 @njit(forceinline=True)
 def group_sums(av: Any, bv: Any, total: Any) -> Any:
-    """The exact sum of a group's products in each lane: four at a time, so that sums wait in registers."""
+    """The exact sum of a group's products in each lane; four products at a time keep the sums in registers."""
     for j in range(W):
         total[j] = 0.0
     many = av.size // 4 * 4
@@ -50,7 +50,7 @@ def group_sums(av: Any, bv: Any, total: Any) -> Any:
 
 @njit(forceinline=True)
 def group_exponents(mask: Any, masks: Any, e: Any, es: Any, zero: Any, found: Any, here: Any, top: Any) -> Any:
-    """The exponent of each lane's group, and the largest so far; masks: which elements are not zero."""
+    """Each lane's exponent of the group, in `here`, and the largest so far, in `top`; masks: the nonzero elements."""
     for j in range(W):
         found[j] = mask[0] & masks[0, j]
     for word in range(1, mask.size):
@@ -63,7 +63,7 @@ def group_exponents(mask: Any, masks: Any, e: Any, es: Any, zero: Any, found: An
 
 @njit(forceinline=True)
 def add_terms(sums: Any, scale: Any, scales: Any, exponents: Any, top: Any, fraction: Any, total: Any) -> Any:
-    """Add a group's sum times its scales, in units of 2^(top - fraction bits)."""
+    """Add a group's sum times its scales to `total`, in units of 2^(top - fraction bits)."""
     for j in range(W):
         unit = power(max(fraction - top[j] + exponents[j], -1000))
         total[j] += cut(np.float64(sums[j]) * np.float64(scale * scales[j]) * unit)
@@ -71,7 +71,7 @@ def add_terms(sums: Any, scale: Any, scales: Any, exponents: Any, top: Any, frac
 
 @njit(forceinline=True)
 def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
-    """A group's exact sum times its scales, with the sign of a zero; or Inf or NaN. Powers of two are left out."""
+    """A group's exact sum times its scales, up to a power of two: for signs of zeros, and for Inf and NaN."""
     total = -0.0
     for k in range(av.size):
         total += np.float64(av[k]) * np.float64(bv[k, lane])
@@ -80,7 +80,7 @@ def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
 
 @njit(forceinline=True)
 def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
-    """Correct the result of lanes whose C or products contain Inf or NaN."""
+    """Set the result of lanes whose C or products contain Inf or NaN."""
     group = av.size // scale.size
     for j in range(W):
         total = 0.0 if abs(c[j]) < np.inf else c[j]
@@ -94,7 +94,7 @@ def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) ->
 
 @njit(forceinline=True)
 def sign_zeros(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
-    """Give sums that are zero their sign: -0 where C and all groups are -0."""
+    """Set the sign of zero sums: -0 where C and all groups are -0, else +0."""
     group = av.size // scale.size
     for j in range(W):
         if result[j] == 0.0:
@@ -108,13 +108,13 @@ def sign_zeros(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
-    a: values `(rows, K)`, which are not zero `(rows, groups, words)`, significands and exponents of their scales
-    `(rows, groups)`, whether a step has something special `(rows, steps)`. b: likewise `(panels, K, W)`,
+    a: values `(rows, K)`, masks of nonzero values `(rows, groups, words)`, scale significands and scale exponents
+    `(rows, groups)`, whether a step has Inf or NaN `(rows, steps)`. b: likewise `(panels, K, W)`,
     `(panels, groups, words, W)`, `(panels, groups, W)`, `(panels, steps)`. c: `(panels, rows, W)`. plan: step, group,
-    fraction bits, exponent of zeros, emin of C and later of D. bounds: as those of
-    lanes.
+    fraction bits, exponent of zeros, emin of C, emin of D as the next step's C. how: see `to_results`. bounds: see
+    `mma_lanes_loops.run`.
     """
     (av, a_masks, sa, ea, a_special), (bv, b_masks, sb, eb, b_special) = a, b
     step, group, fraction, zero = plan[0], plan[1], plan[2], max(plan[3], LOW)

@@ -1,4 +1,4 @@
-"""Sums of integer products that wrap, or are clamped after each step. This text is compiled as a generated module."""
+"""Sums of integer products that wrap or saturate after each step. This text is compiled as a generated module."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, plan: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
-    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`, int64. plan: step, whether C does not
-    enter, the least and the greatest result, whether results are clamped.
+    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`, int64. plan: step, whether C is ignored, the
+    smallest and the largest result, whether results saturate.
     """
     (av,), (bv,) = a, b
     step, ignores_c, low, high, clamps = plan[0], plan[1], plan[2], plan[3], plan[4]

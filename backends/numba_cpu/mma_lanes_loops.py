@@ -1,7 +1,7 @@
 """Sums of aligned products, one row of A by 64 columns of B. This text is compiled as a generated module: see `mma`.
 
-A product a·b in units of 2^(E - F) is a·b·2^(F - E), exactly, as float64 or float32; cutting that off at the point
-gives its term. Terms are summed as integers, as many at a time as surely fit; a bound is proven with the plan.
+A product in units of 2^(E - F) is a·b·2^(F - E), exact in float64 or float32; rounded to an integer it is the product's
+term. Terms are summed as integers, as many at a time as cannot overflow; the plan proves that bound.
 """
 
 from typing import Any
@@ -21,25 +21,25 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
 )
 
 FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000
-NOTHING = np.int16(-16000)  # the exponent of a zero, or of what is special; the sum of two is an int16
+NOTHING = np.int16(-16000)  # the exponent of zero, Inf and NaN; a sum of two fits int16
 TERM_C, JOIN, LAST = 0, 1, 2
 
 
 @njit(forceinline=True)
 def cut(x: Any) -> Any:
-    """What is left of a product."""
-    return np.trunc(x)
+    """Round a product to an integer; `mma` replaces the call by the plan's rounding."""
+    return np.trunc(x)  # of a product
 
 
 @njit(forceinline=True)
 def cut_c(x: Any) -> Any:
-    """What is left of C."""
+    """Round C to an integer; `mma` replaces the call by the plan's rounding."""
     return np.trunc(x)
 
 
 @njit(forceinline=True)
 def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
-    """The largest exponent of a product in each lane: four products at a time, so that it waits in registers."""
+    """The largest exponent of the products in each lane; four products at a time keep it in registers."""
     for j in range(W):
         top[j] = NOTHING
     k = 0
@@ -60,7 +60,7 @@ def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
 @njit(forceinline=True)
 def of_all_terms(top: Any, row_has: Any, lane_has: Any, zero: Any, c: Any, emin: Any, is_term: Any,
                  exponents: Any) -> Any:  # fmt: skip
-    """The exponent of each lane: the largest of its products, and of C where that is a term; zeros have a given one."""
+    """The exponent E of each lane: the largest of its products, and of C if that is a term; `zero` is that of zeros."""
     for j in range(W):
         e = zero if row_has or lane_has[j] else np.int64(LOW)
         of_c = max(exponent(c[j]), emin) if c[j] != 0.0 else zero
@@ -69,13 +69,13 @@ def of_all_terms(top: Any, row_has: Any, lane_has: Any, zero: Any, c: Any, emin:
 
 @njit(forceinline=True)
 def term(x: Any, y: Any, unit: Any) -> Any:
-    """What a product adds."""
+    """A product's term."""
     return TERM(cut(FLOAT(FLOAT(x * y) * unit)))
 
 
 @njit(forceinline=True)
 def add_four(av: Any, bv: Any, k: Any, stride: Any, units: Any, part: Any) -> Any:
-    """Add terms k, k + stride, ... to each lane's sum, which waits in registers meanwhile."""
+    """Add terms k, k + stride, k + 2·stride and k + 3·stride to each lane's sum, which stays in registers."""
     x0, x1, x2, x3 = av[k], av[k + stride], av[k + 2 * stride], av[k + 3 * stride]
     r0, r1, r2, r3 = bv[k], bv[k + stride], bv[k + 2 * stride], bv[k + 3 * stride]
     for j in range(W):
@@ -94,7 +94,7 @@ def add_one(x: Any, row: Any, units: Any, part: Any) -> Any:
 
 @njit(forceinline=True)
 def move(part: Any, total: Any) -> Any:
-    """Add the partial sums to the totals, and reset them."""
+    """Add the partial sums to the totals, and set them to zero."""
     for j in range(W):
         total[j] += np.float64(part[j])
         part[j] = 0
@@ -125,7 +125,7 @@ def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any
 
 @njit(forceinline=True)
 def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: Any, result: Any) -> Any:
-    """Sums of several parts brought to the largest exponent, and added."""
+    """Add the sums of several parts, each rounded to units of the largest exponent."""
     for j in range(W):
         exponents[j] = LOW
         result[j] = 0.0
@@ -144,7 +144,7 @@ def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: An
 
 @njit(forceinline=True)
 def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: Any) -> Any:
-    """The sum of products in units of 2^(exponent - fraction bits) and C, each cut at bits of its own."""
+    """Add the sum of products and C, each rounded at its own number of bits; see `plan.mma.Junction`."""
     fraction, dot_bits, c_bits, kept_bits, reach, mode = plan[1], plan[6], plan[7], plan[8], plan[9], plan[10]
     for j in range(W):
         of_c = max(exponent(c[j]), emin)
@@ -169,7 +169,7 @@ def c_joined(total: Any, c: Any, exponents: Any, plan: Any, emin: Any, result: A
 
 @njit(forceinline=True)
 def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, result: Any) -> Any:
-    """The sum of all terms as a number."""
+    """The sum of all terms, scaled from units of 2^(exponent - fraction bits) to a float64."""
     for j in range(W):
         x = total[j] + cut_c(c[j] * power(fraction - exponents[j])) if is_term else total[j]
         result[j] = x * power(exponents[j] - fraction)
@@ -177,7 +177,7 @@ def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, re
 
 @njit(forceinline=True)
 def add_last(result: Any, c: Any, products: Any, how: Any, bounds: Any) -> Any:
-    """Add C to rounded sums of products, which are kept; whether one of these is infinite."""
+    """Add C to the rounded sums, which are copied to `products`. Returns whether one of these is Inf or NaN."""
     infinite = np.int64(0)
     for j in range(W):
         products[j] = result[j]
@@ -200,7 +200,7 @@ def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
 
 @njit(forceinline=True)
 def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, result: Any) -> Any:
-    """Correct the result of lanes whose C or products contain Inf or NaN."""
+    """Set the result of lanes whose C or products contain Inf or NaN."""
     for j in range(W):
         x = special(av, bv, j, c[j] if enter < LAST else 0.0, limit)
         if enter == LAST:
@@ -212,7 +212,7 @@ def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, r
 
 @njit(forceinline=True)
 def sign_zeros(av: Any, bv: Any, c: Any, enter: Any, result: Any) -> Any:
-    """Give sums that are zero their sign: -0 where all that was summed is -0."""
+    """Set the sign of zero sums: -0 where all summands are -0, else +0."""
     for j in range(W):
         if result[j] == 0.0:
             zero = c[j] if enter < LAST and c[j] == 0.0 else -0.0 if enter >= LAST else 0.0
@@ -234,7 +234,7 @@ def flushed(c: Any, least: Any, is_positive: Any, result: Any) -> Any:
 
 @njit(forceinline=True)
 def any_beyond(exponents: Any, limit: Any) -> Any:
-    """Whether a product may be infinite."""
+    """Whether a lane's products may reach `limit`, from which on they are infinite."""
     found = np.int64(0)
     for j in range(W):
         found |= np.int64(power(exponents[j] + 2) >= limit)
@@ -243,14 +243,14 @@ def any_beyond(exponents: Any, limit: Any) -> Any:
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
-    a: values and exponents `(rows, K)`, whether a part of a step has zeros `(rows, steps, parts)`, and whether a step
-    has something special `(rows, steps)`. b: likewise `(panels, K, W)`, `(panels, steps, parts, W)`,
-    `(panels, steps)`. c: `(panels, rows, W)`. plan: step, fraction bits, exponent of zeros, parts, most terms at a
-    time, how C enters, bits of the dot product and of C where they join, bits before the last rounding, how far C
-    reaches, rounding where they join, emin of C and later of D. bounds: the largest result, the least result and the
-    least C that are not flushed, the least product that is infinite, the least C from the second step on.
+    a: values and exponents `(rows, K)`, whether a part of a step contains zeros `(rows, steps, parts)`, whether a step
+    has Inf or NaN `(rows, steps)`. b: likewise `(panels, K, W)`, `(panels, steps, parts, W)`, `(panels, steps)`.
+    c: `(panels, rows, W)`. plan: step, fraction bits, exponent of zeros, parts, most terms at a time, how C enters; of
+    the junction: bits of the sum, bits of C, bits kept before the last rounding (-1: all), reach, rounding mode; emin
+    of C, emin of D as the next step's C. how: see `to_results`. bounds: the largest result; the least result and the
+    least C that are not flushed; the least product that is infinite; the least C from the second step on.
     """
     (av, ae, a_zeros, a_special), (bv, be, b_zeros, b_special) = a, b
     step, fraction, zero, parts, most, enter = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]

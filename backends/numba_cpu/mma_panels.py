@@ -1,4 +1,4 @@
-"""Operands as the kernels of matrix instructions read them: columns of B side by side, in panels."""
+"""Operands in the layout that the kernels of matrix instructions read: panels of `LANES` columns of B side by side."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from statqat_sim.plan.mma import Factor
 
 LANES: Final = 64
 NOTHING: Final = -16000
-"""The exponent of a zero, and of Inf and NaN."""
+"""The exponent given to zero, Inf and NaN; a sum of two fits int16."""
 
 WORD: Final = 32
-"""Bits of a mask's word, one per element."""
+"""Bits in a word of a mask; each bit is one element."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """An operand's values and their exponents, in its own shape."""
+class Operand:
+    """An operand's values and their exponents, both in its shape."""
 
     values: Array
     exponents: Array
 
 
-def seen(values: Array, factor: Factor, scale: Array | None = None) -> Seen:
-    """An operand's values, flushed to zero where its factor says so, and their exponents, int16.
+def operand(values: Array, factor: Factor, scale: Array | None = None) -> Operand:
+    """An operand's values, with small ones flushed as `factor` says, and their exponents, int16.
 
     Args:
         values: float32.
-        factor: what a unit sees of them.
-        scale: powers of two that multiply them, of their shape; float64 results.
+        factor: the smallest exponent, and the least value that is not flushed.
+        scale: powers of two of the same shape that multiply the values; the result is then float64.
     """
     values = flushed(values, factor)
     exponents = np.maximum((np.abs(values).view(np.int32) >> 23) - 127, factor.emin).astype(np.int16)
@@ -42,11 +42,11 @@ def seen(values: Array, factor: Factor, scale: Array | None = None) -> Seen:
         with np.errstate(invalid="ignore"):
             values = values * wide
     exponents[~np.isfinite(values) | (values == 0)] = NOTHING
-    return Seen(values, exponents)
+    return Operand(values, exponents)
 
 
 def flushed(values: Array, factor: Factor) -> Array:
-    """Values, with those below the factor's least one flushed to zero."""
+    """Values, with magnitudes below `factor.least` flushed to zero."""
     if not factor.least:
         return values
     nothing = np.float32(0) if factor.is_positive else np.copysign(np.float32(0), values)
@@ -54,7 +54,7 @@ def flushed(values: Array, factor: Factor) -> Array:
 
 
 def special(values: Array, step: int) -> Array:
-    """Whether each step has Inf or NaN: of rows of A `(rows, steps)`, of panels of B `(panels, steps)`."""
+    """Whether each step contains Inf or NaN: `(rows, steps)` for rows of A, `(panels, steps)` for panels of B."""
     rows = values if values.ndim == 2 else np.moveaxis(values, 1, 2)
     wrong: Array = ~np.isfinite(rows).reshape(*rows.shape[:-1], -1, step)
     found: Array = np.any(wrong, axis=-1 if values.ndim == 2 else (1, -1))
@@ -62,14 +62,14 @@ def special(values: Array, step: int) -> Array:
 
 
 def zeros(exponents: Array, step: int, parts: int) -> Array:
-    """Whether each part of each step has zeros: of rows of A `(rows, steps, parts)`, of panels of B with lanes last."""
+    """Whether each part of a step contains zeros: A `(rows, steps, parts)`, B `(panels, steps, parts, lanes)`."""
     shape = exponents.shape
     steps = exponents.reshape(shape[0], -1, step, *shape[2:]) == NOTHING
     return np.stack([steps[:, :, part::parts].any(axis=2) for part in range(parts)], axis=2)
 
 
 def masks(nonzero: Array, group: int) -> Array:
-    """Bits of each group's elements, the first the lowest: `(rows, K)` as `(rows, groups, words)`, int32."""
+    """Pack booleans `(rows, K)` to int32 masks `(rows, groups, words)`; a group's first element is the lowest bit."""
     rows, size = nonzero.shape
     bits = np.zeros((rows, size // group, -(-group // WORD) * WORD), np.bool_)
     bits[:, :, :group] = nonzero.reshape(rows, -1, group)
@@ -77,7 +77,7 @@ def masks(nonzero: Array, group: int) -> Array:
 
 
 def panels(columns: Array, fill: Any = 0, lanes: int = LANES) -> Array:
-    """`(K, N)` as `(panels, K, lanes)`; what is missing from the last panel is `fill`."""
+    """Rearrange `(K, N)` to `(panels, K, lanes)`; the last panel is filled up with `fill`."""
     size, count = columns.shape
     many = -(-count // lanes)
     if count == many * lanes:
@@ -90,6 +90,6 @@ def panels(columns: Array, fill: Any = 0, lanes: int = LANES) -> Array:
 
 
 def columns(filled: Array, count: int) -> Array:
-    """`(panels, rows, lanes)` as `(rows, count)`."""
+    """Rearrange `(panels, rows, lanes)` to `(rows, count)`, without the fill."""
     rows: Array = filled.transpose(1, 0, 2).reshape(filled.shape[1], -1)[:, :count]
     return rows

@@ -1,6 +1,6 @@
-"""Lanes of float64 rounded to a result's precision. This text is compiled as part of generated modules: see `mma`.
+"""Rounds lanes of float64 to a result's precision. This text is compiled as part of generated modules: see `mma`.
 
-Values are exact multiples of powers of two with at most 53 significant bits, or such numbers rounded to odd.
+Inputs are exact, with at most 53 significant bits, or sums rounded to odd.
 """
 
 import math
@@ -15,30 +15,30 @@ W = 64
 ZERO, NEAREST_EVEN, POSITIVE, NEGATIVE, NEAREST_AWAY, NEAREST_ZERO, NEAREST_UP, ODD = range(8)
 """Rounding modes, numbered as in `plan.mma`."""
 
-LOW = -900  # an exponent below all that occur, whose power of two float64 still holds
+LOW = -900  # below every exponent that occurs; 2^LOW is a normal float64
 
 
 @njit(forceinline=True)
 def exponent(x: Any) -> Any:
-    """The exponent field of a float64; -1023 of zero."""
+    """The unbiased exponent field of a float64; -1023 for zero."""
     return np.int64((np.float64(x).view(np.int64) >> np.int64(52)) & np.int64(0x7FF)) - np.int64(1023)
 
 
 @njit(forceinline=True)
 def power(e: Any) -> Any:
-    """2^e, for normal results."""
+    """2^e as float64; e must be a normal exponent."""
     return np.int64((np.int64(e) + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
 @njit(forceinline=True)
 def zero_like(x: Any, is_positive: Any) -> Any:
-    """The zero that C becomes where it counts as one."""
+    """The zero that x is flushed to: +0, or one with the sign of x."""
     return 0.0 if is_positive else math.copysign(0.0, x)
 
 
 @njit(forceinline=True)
 def odd(x: Any, y: Any) -> Any:
-    """The sum x + y rounded to odd: rounding it to 51 bits or less gives the sum rounded once."""
+    """The sum x + y rounded to odd: rounding this to 51 bits or fewer equals rounding the exact sum once."""
     total = x + y
     part = total - x
     rest = (x - (total - part)) + (y - part)
@@ -51,7 +51,7 @@ def odd(x: Any, y: Any) -> Any:
 
 @njit(forceinline=True)
 def integer(x: Any, mode: Any) -> Any:
-    """Round x to an integer, by the modes that have no instruction of their own."""
+    """Round x to an integer, for the modes without an instruction."""
     kept = np.trunc(x)
     rest = x - kept
     half = abs(rest)
@@ -69,7 +69,7 @@ def integer(x: Any, mode: Any) -> Any:
 
 @njit(forceinline=True)
 def nearby(x: Any, mode: Any) -> Any:
-    """The integer that x is rounded to."""
+    """Round x to an integer."""
     if mode == ZERO:
         return np.trunc(x)
     if mode == NEAREST_EVEN:
@@ -81,13 +81,13 @@ def nearby(x: Any, mode: Any) -> Any:
 
 @njit(forceinline=True)
 def simply(x: Any, mode: Any) -> Any:
-    """`nearby` for the two modes that results mostly have: a loop over lanes does the work of all modes it knows."""
+    """`nearby` for the two commonest modes: a vectorized loop over lanes evaluates every mode that it contains."""
     return np.trunc(x) if mode == ZERO else np.rint(x)
 
 
 @njit(forceinline=True)
 def to_integers(lanes: Any, mode: Any) -> Any:
-    """Round all lanes."""
+    """Round all lanes to integers, in place."""
     if mode <= NEAREST_EVEN:
         for j in range(W):
             lanes[j] = simply(lanes[j], mode)
@@ -98,7 +98,7 @@ def to_integers(lanes: Any, mode: Any) -> Any:
 
 @njit(forceinline=True)
 def to_precision(lanes: Any, integer_of: Any, how: Any, bounds: Any) -> Any:
-    """See `to_results`; adding -0 changes nothing, adding +0 makes -0 positive."""
+    """See `to_results`. Adding -0 changes nothing; adding +0 turns -0 into +0."""
     mode, mantissa_bits, emin = how[0], how[1], how[2]
     largest, least = bounds[0], bounds[1]
     beyond = largest if how[3] else np.inf
@@ -113,10 +113,10 @@ def to_precision(lanes: Any, integer_of: Any, how: Any, bounds: Any) -> Any:
 
 @njit(forceinline=True)
 def to_results(lanes: Any, how: Any, bounds: Any) -> Any:
-    """Round all lanes to a result's precision.
+    """Round all lanes to a result's precision, in place.
 
-    how: mode, mantissa bits, emin, whether overflow saturates, whether -0 becomes +0, whether it does before rounding,
-    whether C that is flushed becomes +0.
+    how: rounding mode, mantissa bits, emin, whether overflow saturates, whether a result of -0 becomes +0, whether an
+    exact sum of -0 becomes +0, whether C is flushed to +0.
     bounds: the largest result, and the least that is not flushed.
     """
     if how[0] <= NEAREST_EVEN:

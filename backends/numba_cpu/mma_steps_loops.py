@@ -1,6 +1,6 @@
-"""One addition after the other, each rounded: chains of fused multiply-adds, and sums of neighbours.
+"""Sums with a rounding after each addition: chains of fused multiply-adds, and pairwise sums.
 
-A product is exact in float64; the sum of two float64 rounded to odd is then rounded once to the result's precision.
+A product is exact in float64; a sum is rounded to odd in float64, then to the result's precision, so only once in all.
 This text is compiled as a generated module: see `mma`.
 """
 
@@ -16,9 +16,9 @@ LAST, NO_C = 2, 3
 
 @njit
 def add(x: Any, y: Any, how: Any, bounds: Any, saturated: Any) -> Any:
-    """The rounded sum of two, in place of the first.
+    """Replace x by the rounded sum x + y; `saturated` is a work array.
 
-    Where `saturated` is set, results may be infinite although overflow saturates: those of infinite terms are.
+    A sum of Inf or NaN stays so even where overflow saturates.
     """
     for j in range(W):
         saturated[j] = x[j] + y[j]
@@ -37,7 +37,7 @@ def finish(x: Any, how: Any, bounds: Any, before: Any) -> Any:
 @njit
 def chain(av: Any, bv: Any, places: Any, first: Any, stride: Any, lanes: Any, product: Any, how: Any,
           bounds: Any, before: Any) -> Any:  # fmt: skip
-    """Add the products of these places one by one."""
+    """Add the products at `places[first::stride]` to the lanes one by one."""
     for at in range(first, places.size, stride):
         x, row = av[places[at]], bv[places[at]]
         for j in range(W):
@@ -47,7 +47,7 @@ def chain(av: Any, bv: Any, places: Any, first: Any, stride: Any, lanes: Any, pr
 
 @njit
 def pairwise(av: Any, bv: Any, places: Any, lanes: Any, how: Any, bounds: Any, before: Any) -> Any:
-    """Rounded products, and sums of neighbours, in `lanes[0]`."""
+    """Round the products and sum them pairwise; the result is `lanes[0]`."""
     for at in range(places.size):
         x, row = av[places[at]], bv[places[at]]
         for j in range(W):
@@ -66,10 +66,11 @@ def pairwise(av: Any, bv: Any, places: Any, lanes: Any, how: Any, bounds: Any, b
 
 @njit(nogil=True)
 def run(a: Any, b: Any, c: Any, places: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
-    """C becomes D; span: the first panel and the one behind the last, and so of rows.
+    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
 
     a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
-    plan: parts, whether neighbours are summed, how C enters. bounds: as those of lanes.
+    plan: number of chains, whether sums are pairwise, how C enters. how: see `to_results`. bounds: see
+    `mma_lanes_loops.run`.
     """
     (av,), (bv,) = a, b
     parts, is_pairwise, enter = plan[0], plan[1], plan[2]

@@ -1,4 +1,4 @@
-"""What LLVM does not find by itself: tables of 16 words in registers, and narrowing by permutations."""
+"""Instructions that LLVM does not choose by itself: 16-word tables in registers, and narrowing by permutations."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ PERMUTATIONS = {
     "avx512f": Permutation("llvm.x86.avx512.permvar.si.512", 16),
     "avx2": Permutation("llvm.x86.avx2.permd", 8),
 }
-"""By feature, the best one first."""
+"""The permutation of each processor feature, widest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Processor:
-    """Prints what depends on a processor's features."""
+    """Emits code that depends on the processor's features."""
 
     permutation: Permutation | None
     narrows_slowly: bool
 
     @classmethod
     def of_features(cls, features: str) -> Processor:
-        """From LLVM's list, "+sse2,-avx2,…"."""
+        """From LLVM's feature string, "+sse2,-avx2,…"."""
         present = set(features.split(","))
         found = (permutation for name, permutation in PERMUTATIONS.items() if f"+{name}" in present)
         return cls(next(found, None), "+avx512bw" in present)
 
     def table(self, b: Any, address: Any) -> list[Any]:
-        """The registers that hold 16 words; none where nothing permutes them."""
+        """Load a table of 16 words into registers; empty if the processor has no permutation for it."""
         if self.permutation is None:
             return []
         kind = ir.VectorType(I32, self.permutation.width)
@@ -52,7 +52,7 @@ class Processor:
         return [b.load(b.gep(first, [ir.Constant(I32, place)]), align=4) for place in places]
 
     def look_up(self, b: Any, table: list[Any], index: Any) -> Any:
-        """The words at a vector of indices: the low bits permute each register, the others choose between these."""
+        """The table's words at these indices: low bits permute each register, high bits select among the results."""
         options = [self._permuted(b, register, index) for register in table]
         bit = SMALL_TABLE // len(table)
         while len(options) > 1:
@@ -62,7 +62,7 @@ class Processor:
         return options[0]
 
     def narrow(self, b: Any, words: Any, bits: int) -> Any:
-        """The low 8 or 16 bits of words. Where that takes moves register by register, they are joined two by two."""
+        """The low 8 or 16 bits of each word; where truncation is slow, words are packed in pairs and permuted once."""
         if not self.narrows_slowly:
             return b.trunc(words, ir.VectorType(ir.IntType(bits), words.type.count))
         order, value = list(range(words.type.count)), words
@@ -89,7 +89,7 @@ class Processor:
 
 
 def _lanes(b: Any, vector: Any, lanes: Iterable[int]) -> Any:
-    """The vector of these lanes."""
+    """The vector of the given lanes, in that order."""
     return b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), _order(lanes))
 
 

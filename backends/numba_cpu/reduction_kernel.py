@@ -1,4 +1,4 @@
-"""A compiled reduction on CPU arrays: rows or pieces on several threads, joined by integers alone."""
+"""A compiled reduction on CPU arrays. Threads reduce rows or pieces; integer results join the same in any order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class NumbaReduction:
         self._table_places = np.array([table.ctypes.data for table in self._tables], np.uint64)
 
     def __reduce__(self) -> tuple[type[NumbaReduction], tuple[ReductionPlan]]:
-        """A copy, be it in another process, has numbers at addresses of its own."""
+        """Pickle the plan alone: the addresses of the parameters hold only in this object."""
         return NumbaReduction, (self.plan,)
 
     def __call__(self, x: Any, *, rows: int = 1) -> tuple[Array, ...]:
@@ -48,11 +48,11 @@ class NumbaReduction:
         return results, sums
 
     def _empty(self, rows: int) -> Array:
-        """Results of nothing."""
+        """Zeroed results, int64 of shape (rows, plan.width)."""
         return np.zeros((rows, self.plan.width), np.int64)
 
     def _in_pieces(self, x: Array, results: Array, sums: Array) -> None:
-        """One row; each thread has results of its own until it is done."""
+        """Reduce one row in pieces; each piece has results of its own, joined under a lock."""
         lock = Lock()
 
         def piece(start: int, stop: int) -> None:

@@ -1,4 +1,4 @@
-"""Contiguous pieces of an array on a pool of threads. Loops release the GIL; a forked child starts its own pool."""
+"""Contiguous pieces of an array on a thread pool. Loops release the GIL; a forked child starts its own pool."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from threading import Lock
 from statqat_sim.runtime import get_threads
 
 MIN_ELEMENTS = 1 << 18
-"""Below this a split costs more than it gains."""
+"""Smaller arrays run on the calling thread: splitting them costs more than it gains."""
 
 ALIGNMENT = 4096
-"""Pieces start at multiples of this, so that no two threads write to one page's cache lines."""
+"""Pieces start at multiples of this many elements, so that no two threads write to the same cache lines."""
 
 _pool: ThreadPoolExecutor | None = None
 _pool_lock = Lock()
 
 
 def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> None:
-    """Call `run(start, stop)` for pieces that cover `range(count)`, whose items are `unit` elements each.
+    """Call `run(start, stop)` for pieces that cover `range(count)`; each item is `unit` elements.
 
-    No piece runs any more when this ends, be it with an error: pieces write to memory that is freed then.
+    Returns, or raises, only when no piece is running any more: the caller may then free the memory they write to.
     """
     pieces = min(get_threads(), count) if count * unit >= MIN_ELEMENTS else 1
     if pieces <= 1:
@@ -43,7 +43,7 @@ def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> Non
 
 
 def _wait_for(pieces: list[Future[None]]) -> None:
-    """Until all have ended, also where this is interrupted."""
+    """Wait until all pieces have ended, even if the wait is interrupted."""
     try:
         wait(pieces)
     except BaseException:

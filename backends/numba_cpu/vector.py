@@ -22,7 +22,7 @@ LANES = 64
 
 CROWDED_LANES = 16
 MANY_PARAMS = 24
-"""Plans with more parameters than this would keep them on the stack; they get one register of words at a time."""
+"""Plans with more parameters than this would spill them to the stack; they use `CROWDED_LANES`, one register."""
 
 ALIGNMENT = 64
 """Alignment of streaming stores, in bytes."""
@@ -45,26 +45,26 @@ _FLOAT = {Op.FADD: "fadd", Op.FSUB: "fsub", Op.FMUL: "fmul", Op.FDIV: "fdiv"}
 
 
 class Feed(StrEnum):
-    """Where a loop gets a stream's elements from; what an address means."""
+    """Where a loop reads a stream's elements from; how it interprets the stream's address."""
 
-    ARRAY = "array"  # one for each element, from this address on
-    SINGLE = "single"  # the same for the whole loop, at this address
-    COUNTER = "counter"  # this number, and those that follow it
+    ARRAY = "array"  # one value per element, from this address on
+    SINGLE = "single"  # one value for the whole loop, at this address
+    COUNTER = "counter"  # the "address" is the first of consecutive numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How a loop treats its arrays."""
+    """How a loop reads its streams and stores its output."""
 
     feeds: tuple[Feed, ...]
     """The feed of each of the plan's streams."""
 
     streaming: bool = False
-    """Whether stores go past the caches, which large outputs would only flush. `out` must be aligned to 64 bytes."""
+    """Whether stores bypass the caches, which a large output would only flush. `out` must be aligned to 64 bytes."""
 
 
 Words: TypeAlias = list[Any]
-"""The low and high words of a stream's elements, or the low ones alone."""
+"""The low and high words of a stream's elements, as vectors; narrow streams have no high words."""
 
 
 def loop(shape: PlanShape, variant: Variant) -> Any:
@@ -76,7 +76,7 @@ def loop(shape: PlanShape, variant: Variant) -> Any:
             *streams, out, count, params, tables = cgutils.unpack_tuple(builder, arguments[0])
             _, _, features = context.codegen().magic_tuple()
             processor = Processor.of_features(features)
-            _Printer(builder, shape, variant, processor).loop(streams, out, count, params, tables)
+            PlanPrinter(builder, shape, variant, processor).loop(streams, out, count, params, tables)
             return context.get_dummy_value()
 
         return types.void(addresses), generate
@@ -84,7 +84,7 @@ def loop(shape: PlanShape, variant: Variant) -> Any:
     return run
 
 
-class _Printer:
+class PlanPrinter:
     """Emits one plan at the builder's position."""
 
     def __init__(self, builder: Any, shape: PlanShape, variant: Variant, processor: Processor) -> None:
@@ -96,18 +96,18 @@ class _Printer:
         self.small_tables: dict[int, list[Any]] = {}
 
     def loop(self, streams: list[Any], out: Any, count: Any, params: Any, tables: Any) -> None:
-        """Whole vectors from the arrays; a last, partial one through buffers, so that the body stands once."""
+        """Emit the loop. A partial last vector goes through buffers, so that the body is emitted only once."""
         b, shape, lanes = self.b, self.shape, self.lanes
         self.tables = [b.load(b.gep(self._pointer(tables, I64), [_word(i, I64)])) for i in range(len(shape.tables))]
         self._fix(params, streams)
         rest = b.and_(count, _word(lanes - 1, I64))
         whole = b.sub(count, rest)
-        result = _Place(shape.result, len(shape.outputs), lanes)
+        result = Place(shape.result, len(shape.outputs), lanes)
         result_buffer = self._buffer(result)
         sources = {}
         for index, (stream, feed) in enumerate(zip(shape.streams, self.variant.feeds, strict=True)):
             if feed is Feed.ARRAY:
-                place = _Place(stream.storage, 1, lanes)
+                place = Place(stream.storage, 1, lanes)
                 buffer = self._buffer(place)
                 self._copy(buffer, self._at(streams[index], whole, place), rest, place)
                 sources[index] = place, streams[index], buffer
@@ -133,7 +133,7 @@ class _Printer:
             b.fence("seq_cst")  # streaming stores are not ordered with what another thread reads next
 
     def _fix(self, params: Any, streams: list[Any]) -> None:
-        """Emit what is loop-invariant."""
+        """Emit loop-invariant values: constants, parameters, single scales and small tables."""
         for index, step in enumerate(self.shape.steps):
             if step.op is Op.CONST:
                 self.fixed[index] = ir.Constant(self.words, [step.value] * self.lanes)
@@ -161,7 +161,7 @@ class _Printer:
         return [self._as_words(results[output]) for output in self.shape.outputs]
 
     def _step(self, op: Op, value: int, args: list[Any]) -> Any:
-        """Truth values stay one bit wide until a word is asked for."""
+        """Emit one step. Truth values stay vectors of i1 until a word is needed."""
         b = self.b
         if op is Op.SELECT:
             condition = args[0]
@@ -184,7 +184,7 @@ class _Printer:
         return self._gather(self.tables[value], words[0])
 
     def _gather(self, table: Any, index: Any) -> Any:
-        """Lane by lane: scalar loads are no slower than the gather instructions of today's processors."""
+        """Load lane by lane: scalar loads are no slower than the gather instructions of today's processors."""
         b, result = self.b, ir.Constant(self.words, ir.Undefined)
         pointer = self._pointer(table, I32)
         for lane in range(self.lanes):
@@ -201,7 +201,7 @@ class _Printer:
         return b.trunc(b.lshr(product, ir.Constant(wide, [32] * self.lanes)), self.words)
 
     def _counted(self, first: Any) -> Words:
-        """The words of consecutive 64-bit numbers."""
+        """The low and high words of consecutive 64-bit numbers from `first` on."""
         b, wide = self.b, ir.VectorType(I64, self.lanes)
         undefined = ir.Constant(wide, ir.Undefined)
         start = b.shuffle_vector(
@@ -211,7 +211,7 @@ class _Printer:
         high = b.lshr(numbers, ir.Constant(wide, [32] * self.lanes))
         return [b.trunc(numbers, self.words), b.trunc(high, self.words)]
 
-    def _load(self, address: Any, place: _Place) -> Words:
+    def _load(self, address: Any, place: Place) -> Words:
         b, storage = self.b, place.storage
         if isinstance(storage, Packed):
             return [b.zext(Dense(storage, self.lanes).load(b, address), self.words)]
@@ -225,7 +225,7 @@ class _Printer:
         value = b.load(self._pointer(address, ir.VectorType(ir.IntType(8 * size), self.lanes)), align=size)
         return [value if size == 4 else b.zext(value, self.words)]
 
-    def _store(self, words: Words, address: Any, place: _Place) -> None:
+    def _store(self, words: Words, address: Any, place: Place) -> None:
         b, storage = self.b, place.storage
         if isinstance(storage, Packed):
             dense = Dense(storage, self.lanes)
@@ -235,14 +235,14 @@ class _Printer:
         value = self.processor.narrow(b, words[0], storage.bits) if storage.bits < 32 else self._interleaved(words)
         self._stream(b.store(value, self._pointer(address, value.type), align=storage.bits // 8), True, place)
 
-    def _stream(self, store: Any, is_whole: bool, place: _Place) -> None:
-        """Make the store of a whole vector nontemporal if the loop streams."""
+    def _stream(self, store: Any, is_whole: bool, place: Place) -> None:
+        """Make the store nontemporal if the loop streams and this stores a whole vector."""
         if self.variant.streaming and is_whole:
             store.align = min(ALIGNMENT, place.bytes)
             store.set_metadata("nontemporal", self.b.module.add_metadata([_word(1, I32)]))
 
     def _interleaved(self, words: Words) -> Any:
-        """The words of each element one after the other."""
+        """A vector with the words of each element next to each other."""
         if len(words) == 1:
             return words[0]
         b, bits, pairs = self.b, 32, words
@@ -259,23 +259,23 @@ class _Printer:
         first = self.b.insert_element(undefined, word, _word(0, I32))
         return self.b.shuffle_vector(first, undefined, ir.Constant(self.words, [0] * self.lanes))
 
-    def _buffer(self, place: _Place) -> Any:
-        """Zeros for one vector."""
+    def _buffer(self, place: Place) -> Any:
+        """The address of zeroed stack memory for one vector."""
         kind = ir.ArrayType(I64, -(-place.bytes // 8))
         buffer = cgutils.alloca_once(self.b, kind)
         buffer.align = ALIGNMENT
         self.b.store(ir.Constant(kind, [0] * kind.count), buffer)
         return self.b.ptrtoint(buffer, I64)
 
-    def _copy(self, target: Any, source: Any, count: Any, place: _Place) -> None:
+    def _copy(self, target: Any, source: Any, count: Any, place: Place) -> None:
         pointers = [self._pointer(address, I8) for address in (target, source)]
         cgutils.raw_memcpy(self.b, *pointers, self._bytes(count, place), 1)
 
-    def _at(self, address: Any, index: Any, place: _Place) -> Any:
+    def _at(self, address: Any, index: Any, place: Place) -> Any:
         return self.b.add(address, self._bytes(index, place))
 
-    def _bytes(self, count: Any, place: _Place) -> Any:
-        """Bytes of `count` elements; for dense codes rounded up to a whole byte."""
+    def _bytes(self, count: Any, place: Place) -> Any:
+        """The size of `count` elements in bytes; dense codes are rounded up to a whole byte."""
         b = self.b
         if isinstance(place.storage, Packed):
             bits = b.mul(count, _word(place.storage.bits, I64))
@@ -291,8 +291,8 @@ def _word(value: int, kind: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """How an array holds the vectors of a loop."""
+class Place:
+    """How an array stores the vectors of a loop."""
 
     storage: Storage | Packed
     outputs: int
@@ -300,14 +300,14 @@ class _Place:
 
     @property
     def size(self) -> int:
-        """Bytes of an element; dense codes have none of their own."""
+        """Bytes of an element; 0 for dense codes."""
         if isinstance(self.storage, Packed):
             return 0
         return self.outputs * 4 if self.outputs > 1 else self.storage.bits // 8
 
     @property
     def bytes(self) -> int:
-        """Of one vector."""
+        """Bytes of one vector."""
         if isinstance(self.storage, Packed):
             return self.storage.row_bytes(self.lanes)
         return self.lanes * self.size

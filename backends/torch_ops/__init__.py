@@ -1,4 +1,4 @@
-"""Plans as torch operations: on any device, and traced by torch's compiler, which fuses them with their neighbours."""
+"""Plans as torch operations on any device. torch's compiler traces them and fuses them with surrounding operations."""
 
 from statqat_sim.backends.torch_ops.backend import TorchBackend
 

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 class TorchBackend:
-    """Tensors on any device, where `backend="torch"` is asked for; numpy arrays too, in kind.
+    """Tensors on any device, if `backend="torch"` is requested; numpy arrays too, with numpy results.
 
-    On CPUs the bits are those of the interpreter, in eager and under `torch.compile`, but for what follows.
+    On CPUs results equal the interpreter's bit for bit, in eager mode and under `torch.compile`. Exceptions:
 
-    - In compiled code an `offset` from 2^63 on may not change from call to call, see `draws`.
-    - `torch.set_flush_denormal(True)` loses subnormals here as it does everywhere.
-    - On CUDA eager operations round as IEEE 754 says. Triton, which compiles for it, divides and contracts otherwise
-      where it is not told not to (`torch._inductor.config.eager_numerics.division_rounding`); nothing was proven there.
-    - MPS has no float64: no float64 inputs or results, no `rule: mse`, no histograms; its compiler's maths are fast.
+    - In compiled code an `offset` of 2^63 or more must stay the same from call to call, see `draws`.
+    - `torch.set_flush_denormal(True)` flushes subnormals here as everywhere.
+    - On CUDA, eager operations round as IEEE 754 says. Compiled code is Triton's, which by default divides and
+      contracts differently (see `torch._inductor.config.eager_numerics.division_rounding`); nothing is proven for it.
+    - MPS has no float64: no float64 inputs or results, no `rule: mse`, no histograms; its compiler uses fast math.
     """
 
     name = "torch"

@@ -1,4 +1,4 @@
-"""Squared errors of blocks, added in the one order that all backends share."""
+"""Squared errors of blocks, summed in the same order by every backend."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from statqat_sim.spec.scale import Block
 
 
 def squared_errors(x: Tensor, y: Tensor, weights: Tensor | None, tiling: Tiling | Grids, block: Block) -> Tensor:
-    """The error of every block in float64, in its shape; Inf where an element becomes NaN.
+    """The squared error of every block, float64, of shape `tiling.shape(block)`; Inf where an element becomes NaN.
 
-    x and y are float32, as the tiling has elements.
+    x and y are float32 of shape `tiling.shape(ELEMENT)`.
     """
     difference = x.to(torch.float64) - y.to(torch.float64)
     squares = difference * difference
@@ -26,7 +26,7 @@ def squared_errors(x: Tensor, y: Tensor, weights: Tensor | None, tiling: Tiling 
 
 
 def split_weights(weights: Tensor, tiling: Tiling | Grids) -> Tensor:
-    """Weights, one for each index along the axis, as they broadcast against the elements."""
+    """Weights, one for each index along the blocked axis, split to broadcast against the elements."""
     geometry = tiling.geometry
     is_last = geometry.axis == max(len(geometry.shape), 1) - 1
     along = weights.reshape(1, 1, -1) if is_last else weights.reshape(1, -1, 1)
@@ -34,7 +34,7 @@ def split_weights(weights: Tensor, tiling: Tiling | Grids) -> Tensor:
 
 
 def _added_by_halves(terms: Tensor) -> Tensor:
-    """Sums over the last axis: filled up with zeros to a power of two, the upper half is added to the lower."""
+    """Sum over the last axis: it is padded with zeros to a power of two, then its upper half added to the lower."""
     size = 1 << max(terms.shape[-1] - 1, 0).bit_length()
     sums = pad(terms, (0, size - terms.shape[-1]))
     while size > 1:

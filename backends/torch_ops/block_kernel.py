@@ -1,4 +1,4 @@
-"""A block plan on tensors, or on numpy arrays in kind."""
+"""A block plan on tensors, or on numpy arrays with numpy results."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from statqat_sim.plan.program import Packed
 
 
 class TorchBlockKernel:
-    """See `runtime.BlockKernel`. Results carry no gradients; torch's compiler traces it."""
+    """See `runtime.BlockKernel`. Results carry no gradients; torch's compiler can trace it."""
 
     def __init__(self, plan: BlockPlan) -> None:
         self.plan = plan
         self._programs = Programs(plan)
 
     def __reduce__(self) -> tuple[type[TorchBlockKernel], tuple[BlockPlan]]:
-        """The functions are printed anew: they have no names to be found under."""
+        """Pickle the plan alone: the printed functions have no importable names."""
         return TorchBlockKernel, (self.plan,)
 
     def quantize(
@@ -85,7 +85,7 @@ class TorchBlockKernel:
         return _written(found.values(self._programs.decode), out, codes)
 
     def _found(self, x: Any, geometry: Geometry, given: Any, weights: Any, seed: int, offset: int) -> Found:
-        """All that the stages find."""
+        """The results of all stages."""
         values = _lent(x)
         scales, factors = (None if array is None else _lent(array) for array in (given, weights))
         found = Found(tiling_of(geometry, self.plan), values.device)
@@ -104,7 +104,7 @@ def _kept(found: Found, one: Stored) -> Tensor:
 
 
 def _written(values: Tensor, out: Any, like: Any) -> Any:
-    """Values in `out`, or as what `like` is."""
+    """Copy the values to `out`, or return them as a tensor or numpy array, as `like` is."""
     if out is None:
         return _in_kind(values, like)
     if is_tensor(out):
@@ -115,10 +115,10 @@ def _written(values: Tensor, out: Any, like: Any) -> Any:
 
 
 def _lent(array: Any) -> Tensor:
-    """The array as a tensor without gradients; of numpy's a copy, as they may be read-only."""
+    """The array as a tensor without gradients; numpy arrays are copied, as they may be read-only."""
     return array.detach() if is_tensor(array) else torch.from_numpy(np.array(array))
 
 
 def _in_kind(result: Tensor, like: Any) -> Any:
-    """A tensor in memory of its own, or the same as numpy's array."""
+    """A contiguous tensor, as a numpy array if `like` is one."""
     return result.contiguous() if is_tensor(like) else result.contiguous().numpy()

@@ -1,4 +1,4 @@
-"""What the stages of a block plan find, as words whose axes are split where blocks end."""
+"""Runs the stages of a block plan on words whose axes are split where blocks end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from statqat_sim.spec.scale import Block
 
 
 class Key:
-    """What is compared for a statistic."""
+    """The key whose maximum is a statistic."""
 
     def __init__(self, statistic: Statistic) -> None:
         self.name, self.of = statistic.name, statistic.of
@@ -32,7 +32,7 @@ class Key:
 
 
 class StagePrograms:
-    """A stage, ready to run."""
+    """A stage with its plans compiled."""
 
     def __init__(self, stage: Stage) -> None:
         self.block, self.results = stage.block, stage.results
@@ -42,7 +42,7 @@ class StagePrograms:
 
 
 class Programs:
-    """A block plan, ready to run."""
+    """A block plan with all of its plans compiled."""
 
     def __init__(self, plan: BlockPlan) -> None:
         self.encode, self.fake_quantize, self.decode = map(Program, (plan.encode, plan.fake_quantize, plan.decode))
@@ -53,50 +53,50 @@ class Programs:
 
 @dataclass
 class Found:
-    """What is known of an array's elements and blocks, by name."""
+    """The words of an array's elements and blocks computed so far, by name."""
 
     tiling: Tiling | Grids
     device: torch.device
     known: dict[str, Tensor] = field(default_factory=dict)
     blocks: dict[str, Block] = field(default_factory=dict)
-    """Whose each word is."""
+    """The block that each name has one word for."""
 
     is_in_memory: bool = False
-    """Whether the elements are, see `vectors`."""
+    """Whether the elements are `vectors.in_memory`."""
 
     def put(self, name: str, array: Tensor, block: Block) -> None:
-        """An array with one element for each block."""
+        """Add an array with one element for each block."""
         self.known[name] = self.tiling.split(short_words(array), block)
         self.blocks[name] = block
 
     def put_elements(self, x: Tensor, stages: Iterable[StagePrograms]) -> None:
-        """What is quantized, by the stages that follow."""
+        """Add the elements to quantize; `stages` are those that will read them."""
         vectors = any(stage.keys and self.tiling.are_vectors(stage.block) for stage in stages)
         self.is_in_memory = vectors and loops_matter(x) and can_stay(x)
         self.put(ELEMENTS, in_memory(x) if self.is_in_memory else x, ELEMENT)
 
     def elements(self, program: Program) -> Tensor:
-        """The result of an element plan, its axes split."""
+        """The result of an element plan, with split axes."""
         return self._run(program, ELEMENT)[0].broadcast_to(self.tiling.shape(ELEMENT))
 
     def values(self, program: Program) -> Tensor:
-        """The result of an element plan as float32, in the array's shape."""
+        """The result of an element plan, float32, in the array's shape."""
         return self.tiling.joined(self.elements(program).view(torch.float32), ELEMENT).reshape(
             self.tiling.geometry.shape
         )
 
     def add(self, stage: StagePrograms, results: tuple[Tensor, ...]) -> None:
-        """The results of a stage."""
+        """Add the results of a stage."""
         for name, result in zip(stage.results, results, strict=True):
             self.known[name] = result
             self.blocks[name] = stage.block
 
     def decode(self, stage: StagePrograms) -> None:
-        """Do the stage that `decode` needs."""
+        """Run the stage that `decode` needs."""
         self.add(stage, self._run(stage.programs[0], stage.block))
 
     def do(self, stage: StagePrograms, fake_quantize: Program, given: Tensor | None, weights: Tensor | None) -> None:
-        """Do a stage that `encode` needs."""
+        """Run a stage that `encode` needs."""
         for key in stage.keys:
             self.known[key.name], self.blocks[key.name] = self._largest(key, stage.block), stage.block
         if given is not None and stage.is_given:
@@ -107,7 +107,7 @@ class Found:
             self._choose(stage, fake_quantize, weights)
 
     def _largest(self, key: Key, block: Block) -> Tensor:
-        """The largest key of every block; 0 of one without elements."""
+        """The largest key of every block; 0 for a block without elements."""
         unit, shape = self.blocks[key.of], self.tiling.shape(block)
         if 0 in self.tiling.shape(unit):
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
@@ -119,7 +119,7 @@ class Found:
         return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
 
     def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:
-        """Of a stage's candidates each block takes the one of least error, the first of equals."""
+        """Give each block the candidate with the smallest error, the first among equals."""
         best = self._run(stage.programs[0], stage.block)
         least = self._errors(stage, best, fake_quantize, weights)
         for program in stage.programs[1:]:
@@ -133,14 +133,14 @@ class Found:
     def _errors(
         self, stage: StagePrograms, results: tuple[Tensor, ...], fake_quantize: Program, weights: Tensor | None
     ) -> Tensor:
-        """The errors of blocks with these results."""
+        """The squared error of each block under a candidate's results."""
         self.add(stage, results)
         x, y = self.known[ELEMENTS], self._run(fake_quantize, ELEMENT)[0]
         along = None if weights is None else split_weights(weights, self.tiling)
         return squared_errors(x.view(torch.float32), y.view(torch.float32), along, self.tiling, stage.block)
 
     def _run(self, program: Program, unit: Block) -> tuple[Tensor, ...]:
-        """The outputs of a plan for blocks `unit`."""
+        """The outputs of a plan, one word for each block `unit`."""
         known, blocks = self.known, self.blocks
         streams = {name: (self.tiling.spread(known[name], blocks[name], unit), None) for name in program.names}
         return program(streams, self.device)

@@ -1,4 +1,4 @@
-"""Dense codes: a few codes, and the few bytes that they fill, are shifted over each other."""
+"""Packs and unpacks dense codes. The fewest codes that fill whole bytes form a group; shifts move them to its bytes."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def unpack(dense: Tensor, packed: Packed, count: int) -> Tensor:
 
 
 def _group(packed: Packed) -> tuple[int, int]:
-    """The fewest codes that fill whole bytes, and these."""
+    """The fewest codes that fill whole bytes, and the number of these bytes."""
     common = math.gcd(packed.bits, BYTE)
     return BYTE // common, packed.bits // common
 
 
 def _distance(packed: Packed, code: int, byte: int) -> int:
-    """How far a code of a group is shifted left to stand in a byte; 8 or more either way where it has no part in it."""
+    """How far left a code of a group is shifted to its place in a byte; 8 if none of its bits are in that byte."""
     first, last = code * packed.bits, (code + 1) * packed.bits
     if last <= byte * BYTE or first >= (byte + 1) * BYTE:
         return BYTE
@@ -59,7 +59,7 @@ def _distance(packed: Packed, code: int, byte: int) -> int:
 
 
 def _grouped(words: Tensor, size: int) -> Tensor:
-    """The last axis in groups, the last of them filled up with zeros."""
+    """Split the last axis into groups of `size`; the last group is padded with zeros."""
     *leading, count = words.shape
     return pad(words, (0, -count % size)).reshape(*leading, -(-count // size), size)
 

@@ -1,6 +1,6 @@
-"""Blocks as grids: elements lie as the array has them, words of blocks in grids, and are repeated where they are read.
+"""Blocks as grids: elements keep the array's shape, words of blocks form grids and are repeated where they are read.
 
-For blocks that fill the array evenly, and for those of which not every one contains the next.
+Used for blocks that divide the array evenly, and for block sizes that are not multiples of each other.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from statqat_sim.spec.scale import Block
 
 @dataclass(frozen=True, slots=True)
 class Grids:
-    """An array, and its blocks as batch × rows × columns; the methods are those of `Tiling`."""
+    """An array, and its blocks as a grid of batch × rows × columns. The methods are those of `Tiling`."""
 
     geometry: Geometry
 
     def shape(self, block: Block) -> Sizes:
-        # torch's compiler fuses loops over elements with those of their neighbours only if the shape is the same
+        # torch's compiler fuses loops over elements with other operations only if their shapes are equal
         return self.geometry.shape if block == ELEMENT else self.geometry.grid(block)
 
     def split(self, array: Tensor, block: Block) -> Tensor:
@@ -35,8 +35,7 @@ class Grids:
     def joined(self, words: Tensor, block: Block) -> Tensor:
         shape = self.shape(block)
         strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-        # a view of memory: the compiler splits loops where blocks end, and in one that a slice cuts inside of a block
-        # its code would leave elements out
+        # not a slice: the compiler splits loops at block ends, and leaves elements out if a slice ends within a block
         return words.broadcast_to(shape).contiguous().as_strided(shape, strides)
 
     def spread(self, words: Tensor, block: Block, unit: Block) -> Tensor:
@@ -78,17 +77,17 @@ class Grids:
         return places.broadcast_to(grid).reshape(self.shape(unit))
 
     def _grid(self, words: Tensor, block: Block) -> Tensor:
-        """The words as batch × rows × columns, those of elements too."""
+        """The words of blocks, or of elements, as a grid of batch × rows × columns."""
         return words.broadcast_to(self.shape(block)).reshape(self.geometry.grid(block))
 
     def _units(self, unit: Block, block: Block) -> tuple[int, int]:
-        """Rows and columns of a block, counted in blocks `unit`."""
+        """The rows and columns of `block`, counted in blocks `unit`."""
         (rows, columns), (high, wide) = self.geometry.extent(block), self.geometry.extent(unit)
         return -(-rows // high), -(-columns // wide)
 
 
 def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
-    """Each word `count` times along an axis, the last ones as often as there is room."""
+    """Repeat each word `count` times along an axis, and cut the result to `length`."""
     if words.shape[axis] * count == length:
         shape = (*words.shape[: axis + 1], count, *words.shape[axis + 1 :])
         return words.unsqueeze(axis + 1).broadcast_to(shape).flatten(axis, axis + 1)
@@ -96,7 +95,7 @@ def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
 
 
 def tiling_of(geometry: Geometry, plan: BlockPlan) -> Tiling | Grids:
-    """How an array is seen that has a plan's blocks."""
+    """How an array is split into a plan's blocks: a `Tiling` if they nest and the last need padding, else `Grids`."""
     blocks = [stage.block for stage in (*plan.stages, plan.decoding)] + [one.block for one in plan.stored]
     sizes = [block_sizes(block, along_rows=geometry.along_rows) for block in blocks]
     steps = [tuple(sorted({1, *each} - {0}, reverse=True)) for each in zip(*sizes, strict=True)]
@@ -107,5 +106,5 @@ def tiling_of(geometry: Geometry, plan: BlockPlan) -> Tiling | Grids:
 
 
 def _are_nested(sizes: Sizes) -> bool:
-    """Whether each contains a whole number of the next."""
+    """Whether each size is a multiple of the next."""
     return all(not a % b for a, b in zip(sizes, sizes[1:], strict=False))

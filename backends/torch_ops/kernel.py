@@ -1,4 +1,4 @@
-"""A printed plan on tensors, or on numpy arrays in kind."""
+"""A printed plan on tensors, or on numpy arrays with numpy results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statqat_sim.plan.program import CodecPlan
 
 
 class TorchKernel:
-    """See `runtime.Kernel`. Results carry no gradients; torch's compiler traces it."""
+    """See `runtime.Kernel`. Results carry no gradients; torch's compiler can trace it."""
 
     def __init__(self, plan: CodecPlan) -> None:
         self.plan = plan
@@ -27,7 +27,7 @@ class TorchKernel:
         self._is_scaled = any(stream.name != RANDOM for stream in plan.shape.streams[1:])
 
     def __reduce__(self) -> tuple[type[TorchKernel], tuple[CodecPlan]]:
-        """The function is printed anew: it has no name to be found under."""
+        """Pickle the plan alone: the printed function has no importable name."""
         return TorchKernel, (self.plan,)
 
     def __call__(
@@ -62,7 +62,7 @@ class TorchKernel:
         return target if out is None else out
 
     def _computed(self, source: Tensor, scale: Any, shape: tuple[int, ...], seed: int, offset: int) -> Tensor:
-        """The result for elements of a shape, in an array of its own."""
+        """The result for elements of this shape, in a new tensor."""
         first, *others = self._program.names
         streams: dict[str, Halves] = {first: words(source, self.plan.shape.streams[0].storage, shape)}
         for name in others:
@@ -75,5 +75,5 @@ class TorchKernel:
 
 
 def _lent(array: Array) -> Tensor:
-    """A copy, as arrays may be read-only."""
+    """A numpy array as a tensor; copied, as it may be read-only."""
     return torch.from_numpy(np.array(array))

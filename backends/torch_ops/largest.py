@@ -1,4 +1,4 @@
-"""The largest of words along axes."""
+"""The maximum of unsigned words along axes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ FOLDS: Final = 3
 
 
 def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
-    """The largest words, axes kept; `is_below_sign`: whether none has its top bit set."""
+    """The largest words along `axes`, which are kept with size 1; `is_below_sign`: whether no word's top bit is set."""
     if not is_below_sign:
         return (words ^ LOWEST).amax(axes, keepdim=True) ^ LOWEST
     if words.device.type != "cpu":
         return words.amax(axes, keepdim=True)
     words = _folded(words, axes[-1])
-    # the compiler's loops on CPUs take a float32's maximum 40 times faster than an int32's
+    # the compiler's CPU loops compute maxima of float32 40 times faster than of int32
     floats = _as_float(words - MIDDLE).view(torch.float32)
     return _as_number(floats.amax(axes, keepdim=True).view(torch.int32)) + MIDDLE
 
 
 def _folded(words: Tensor, axis: int) -> Tensor:
-    """The larger words of both halves of an axis, a few times: one operation where `amax` has many."""
+    """Halve an axis a few times, keeping the larger words: one vector operation instead of many steps of `amax`."""
     lanes = LANES if axis == words.ndim - 1 else 1
     for _ in range(FOLDS):
         if words.shape[axis] % (2 * lanes):
@@ -41,10 +41,10 @@ def _folded(words: Tensor, axis: int) -> Tensor:
 
 
 def _as_float(number: Tensor) -> Tensor:
-    """int32 within ±2^30 as the bits of float32 in the same order, none of them NaN or −0."""
+    """Map int32 within ±2^30 to bits of float32 in the same order, none of them NaN or −0."""
     return number.abs() | number & LOWEST
 
 
 def _as_number(bits: Tensor) -> Tensor:
-    """What `_as_float` was given."""
+    """The inverse of `_as_float`."""
     return torch.where(bits < 0, LOWEST - bits, bits)

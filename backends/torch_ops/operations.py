@@ -1,4 +1,4 @@
-"""What a step is in torch: expressions over int32 tensors, whose sum, difference and product wrap as words do."""
+"""Prints steps as torch expressions over int32 tensors, whose sums, differences and products wrap as words do."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ ONE: Final = 0x3F80_0000
 UNITS: Final = (0, SIGN, ONE)
 QUIET: Final = 0x0040_0000
 MADE_NAN: Final = 0xFFC0_0000
-"""What an operation on numbers gives that has no value; of operands that are NaN the first, made quiet."""
+"""The NaN of an invalid operation on numbers. If operands are NaN, the result is the first of these, made quiet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A word that is known when the plan is printed, or a variable: of int32, of truth values, or of float32."""
+    """A word: a constant known when the plan is printed, or a variable that is an int32, bool or float32 tensor."""
 
     name: str = ""
     constant: int | None = None
     limit: int = WORD
     magnitude: int = MAGNITUDE
-    """The largest that it can be without its sign."""
+    """Upper bound of the word without its sign bit."""
 
     is_truth: bool = False
     is_float: bool = False
@@ -35,7 +35,7 @@ class Operand:
 
     @classmethod
     def result(cls, name: str, op: Op, args: Sequence[Operand], limit: int) -> Operand:
-        """What `expression` gives, a variable by then."""
+        """The variable that holds the result of `expression`."""
         is_float = is_never_nan(op, args) or (op is Op.SELECT and _selects_floats(*args))
         bound = INFINITY if is_never_nan(op, args) else _magnitude(op, [arg.magnitude for arg in args])
         return cls(name, None, limit, min(limit, bound), _gives_truth(op, args), is_float)
@@ -46,7 +46,7 @@ class Operand:
 
     @property
     def word(self) -> str:
-        """As int32."""
+        """The operand as an int32 expression."""
         if self.constant is not None:
             return str(signed(self.constant))
         if self.is_float:
@@ -55,19 +55,19 @@ class Operand:
 
     @property
     def truth(self) -> str:
-        """Whether it is not 0, of a variable."""
+        """A variable as a bool expression: whether it is nonzero."""
         return self.name if self.is_truth else f"({self.word} != 0)"
 
     @property
     def value(self) -> str:
-        """As float32. A constant is a tensor: a division by one of Python's numbers may become a product."""
+        """The operand as float32. Constants are tensors: a division by a Python number may become a product."""
         if self.constant is not None:
             return f"fixed({signed(self.constant)}, device)"
         return self.name if self.is_float else f"{self.word}.view(float32)"
 
     @property
     def ordered(self) -> str:
-        """As int32 whose order is that of words, if `SIGN` may be set."""
+        """An int32 expression that orders as the unsigned word does, for words that may have `SIGN` set."""
         if self.constant is not None:
             return str(signed(self.constant ^ SIGN))
         return f"({self.word} ^ {signed(SIGN)})"
@@ -79,7 +79,7 @@ def signed(word: int) -> int:
 
 
 def expression(op: Op, args: Sequence[Operand], value: int) -> str:
-    """A step's result; a truth value for EQ, LT, and for AND, OR and XOR of such."""
+    """The expression of a step; bool for EQ, LT, and for AND, OR and XOR of bools, else int32 or float32."""
     match op:
         case Op.ADD | Op.SUB | Op.MUL:
             return f"{args[0].word} {ARITHMETIC[op]} {args[1].word}"
@@ -115,7 +115,7 @@ FLOAT: Final = {Op.FADD: "+", Op.FSUB: "-", Op.FMUL: "*", Op.FDIV: "/"}
 
 
 def _gives_truth(op: Op, args: Sequence[Operand]) -> bool:
-    """Whether `expression` is a truth value, not a word."""
+    """Whether `expression` is bool."""
     return op in (Op.EQ, Op.LT) or (op in LOGIC and all(arg.is_truth for arg in args))
 
 
@@ -128,7 +128,7 @@ def _in_order(args: Sequence[Operand]) -> list[str]:
 
 
 def _extreme(op: Op, args: Sequence[Operand]) -> str:
-    """The smaller or larger of two words."""
+    """The minimum or maximum of two unsigned words."""
     variables, constants = ([arg for arg in args if (arg.constant is None) is wanted] for wanted in (True, False))
     if not constants:
         text = f"{'minimum' if op is Op.MIN else 'maximum'}({', '.join(_in_order(args))})"
@@ -139,7 +139,7 @@ def _extreme(op: Op, args: Sequence[Operand]) -> str:
 
 
 def _wide(arg: Operand) -> str:
-    """As int64."""
+    """The unsigned word as an int64 expression."""
     if arg.constant is not None:
         return str(arg.constant)
     wide = f"{arg.word}.to(int64)"
@@ -147,7 +147,7 @@ def _wide(arg: Operand) -> str:
 
 
 def _shifted_right(word: Operand, places: Operand) -> str:
-    """Torch shifts copies of the sign in, which are cut off where it may be set."""
+    """Torch shifts arithmetically: copies of the sign bit are masked off if it may be set."""
     text = f"right({word.word}, {places.word})"
     if word.limit < SIGN:
         return text
@@ -161,12 +161,12 @@ def _selected(condition: Operand, first: Operand, second: Operand) -> str:
         return (first if condition.constant else second).word
     if _selects_floats(condition, first, second):
         return f"where({condition.truth}, {first.value}, {second.value})"
-    are_known = None not in (first.constant, second.constant)  # one must tell that they are int32
+    are_known = None not in (first.constant, second.constant)  # `where` on two numbers would not give int32
     return f"where({condition.truth}, {f'word({first.word}, device)' if are_known else first.word}, {second.word})"
 
 
 def _selects_floats(condition: Operand, first: Operand, second: Operand) -> bool:
-    """Whether to choose between float32: compilers keep constants of these at hand, and those of integers not."""
+    """Whether to select between float32 values: compilers hoist float constants out of loops, but not integers."""
     chosen = first, second
     return condition.constant is None and not any(
         arg.may_be_nan if arg.constant is not None else not arg.is_float for arg in chosen
@@ -174,27 +174,27 @@ def _selects_floats(condition: Operand, first: Operand, second: Operand) -> bool
 
 
 def _float(op: Op, a: Operand, b: Operand) -> str:
-    """A float32 operation, whose NaN are the same on every processor."""
+    """A float32 operation that gives the same NaN on every processor."""
     first, second = a.value if op is Op.FDIV else _hidden(a, b), _hidden(b, a)
     if is_never_nan(op, [a, b]):
         return f"{first} {FLOAT[op]} {second}"
     words = ", ".join(operand.word if operand.may_be_nan else "None" for operand in (a, b))
-    if any(operand.constant in UNITS for operand in (a, b)):  # an identity, which a compiler may leave out
+    if any(operand.constant in UNITS for operand in (a, b)):  # an identity, which a compiler may remove
         return f"quiet({first} {FLOAT[op]} {second}, {words})"
-    if a.may_be_nan and b.may_be_nan:  # a compiler may let operands change places
+    if a.may_be_nan and b.may_be_nan:  # a compiler may swap the operands
         second = f"unless_nan({second}, {a.value})"
     return f"or_nan({first} {FLOAT[op]} {second}, {words})"
 
 
 def _hidden(operand: Operand, other: Operand) -> str:
-    """As float32; zeros and ones behind torch's compiler's back: it takes x + 0 for x, though −0 + 0 is 0."""
+    """The operand as float32, with 0 and 1 hidden from torch's compiler: it takes x + 0 for x, although −0 + 0 is 0."""
     if operand.constant in UNITS and other.constant is None:
         return f"({other.word} & 0 | {signed(operand.constant)}).view(float32)"
     return operand.value
 
 
 def is_never_nan(op: Op, args: Sequence[Operand]) -> bool:
-    """Whether a step is a float operation whose operands tell that its result is a number; it is printed as float32."""
+    """Whether bounds of the operands prove that a float operation never gives NaN; its result is kept as float32."""
     largest, smallest = (choose((arg.magnitude for arg in args), default=WORD) for choose in (max, min))
     match op:
         case Op.FADD if all(arg.limit <= INFINITY for arg in args):
@@ -207,7 +207,7 @@ def is_never_nan(op: Op, args: Sequence[Operand]) -> bool:
 
 
 def _magnitude(op: Op, args: Sequence[int]) -> int:
-    """The largest word without its sign that a step can give, from those of its operands; `limits` know the rest."""
+    """An upper bound of a step's result without its sign bit, from its operands'; `limits` bounds the other steps."""
     match op:
         case Op.AND:
             return min(args)
@@ -236,7 +236,7 @@ _EVALUATED: Final[dict[Op, Callable[..., int]]] = {
 
 
 def evaluated(op: Op, args: Sequence[Operand]) -> int | None:
-    """The result, where all operands that it depends on are known; of floats and tables none is."""
+    """The result if all operands that matter are constant, else None; also for float operations and tables."""
     words = [arg.constant for arg in args]
     if op is Op.SELECT and words[0] is not None:
         return words[1 if words[0] else 2]

@@ -1,4 +1,4 @@
-"""Arrays cut where their last whole blocks end: torch's compiler makes slow loops of blocks that are filled up."""
+"""Splits arrays where their last whole blocks end: torch's compiler makes slow loops of padded blocks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import ELEMENTS, BlockPlan
 
 Part: TypeAlias = Callable[[Tensor, Geometry], Tensor]
-"""From a part of an array to its values."""
+"""A function from a part of an array to its quantized values."""
 
 
 def fake_quantized(x: Tensor, geometry: Geometry, plan: BlockPlan, programs: Programs) -> Tensor:
-    """The values of float32 elements, part by part; scales of the whole array are found first."""
+    """Quantized values of float32 elements, part by part; scales of the whole array are computed first."""
     count = len(list(takewhile(lambda stage: is_whole_array(stage.block), programs.stages)))
     whole = Found(Grids(geometry), x.device)
     whole.put_elements(x, programs.stages[:count])
@@ -45,14 +45,14 @@ def fake_quantized(x: Tensor, geometry: Geometry, plan: BlockPlan, programs: Pro
 
 
 def _steps(geometry: Geometry, stages: list[StagePrograms]) -> tuple[int, int]:
-    """How many rows and columns hold whole blocks of every size; 0 where blocks end with the array."""
+    """The fewest rows and columns that are whole blocks of every size; 0 where blocks extend to the array's end."""
     sizes = [block_sizes(stage.block, along_rows=geometry.along_rows) for stage in stages]
     rows, columns = zip(*sizes, strict=True) if sizes else ((0,), (0,))
     return reduce(_common, rows), reduce(_common, columns)
 
 
 def _common(one: int, other: int) -> int:
-    """The least common multiple; `math.lcm` cannot be traced where shapes may change."""
+    """The least common multiple; `math.lcm` cannot be traced with symbolic shapes."""
     rest, divisor = one, other
     while divisor:
         rest, divisor = divisor, rest % divisor
@@ -60,19 +60,19 @@ def _common(one: int, other: int) -> int:
 
 
 def _is_ragged(length: int, step: int) -> bool:
-    """Whether the last block is cut off, and not the only one."""
+    """Whether the last block is cut off and is not the only one."""
     return bool(step) and 0 < length % step < length
 
 
 def _may_be_filled(stages: list[StagePrograms]) -> bool:
-    """Whether blocks find the same if some of their elements lie in them twice: they only look for the largest."""
+    """Whether duplicated elements in a block change no result: all statistics are maxima over elements."""
     return all(len(stage.programs) == 1 and all(key.of == ELEMENTS for key in stage.keys) for stage in stages)
 
 
 def _by_edges(x: Tensor, geometry: Geometry, high: int, wide: int, values: Part) -> Tensor:
-    """Where both axes are ragged: the blocks at both ends are filled up, and lie below each other in one matrix.
+    """For two ragged axes: the blocks at both edges are filled up and stacked in one matrix.
 
-    The compiler makes code for every part, which takes seconds; so there are two, not four.
+    The compiler generates code for every part, which takes seconds; this makes two parts, not four.
     """
     matrices = x.reshape(geometry.batch, geometry.rows, geometry.columns)
     rows, columns = geometry.rows // high * high, geometry.columns // wide * wide
@@ -89,7 +89,7 @@ def _by_edges(x: Tensor, geometry: Geometry, high: int, wide: int, values: Part)
 
 
 def _filled(part: Tensor, axis: int, step: int) -> Tensor:
-    """Filled up to whole blocks along an axis, with its last elements."""
+    """Fill up to whole blocks along an axis by repeating the last element of each line."""
     missing = -part.shape[axis] % step
     shape = [missing if each == axis else -1 for each in range(part.ndim)]
     last = part.narrow(axis, part.shape[axis] - 1, 1)
@@ -97,7 +97,7 @@ def _filled(part: Tensor, axis: int, step: int) -> Tensor:
 
 
 def _of(geometry: Geometry, matrices: Tensor) -> Geometry:
-    """The geometry of other matrices with the same blocks."""
+    """The geometry of matrices `(batch, rows, columns)` with the same blocks."""
     batch, rows, columns = shape = tuple(matrices.shape)
     return Geometry(shape, 2, batch, rows, columns, geometry.along_rows)
 
@@ -115,7 +115,7 @@ def _in_parts(x: Tensor, geometry: Geometry, steps: tuple[int, int], values: Par
 
 
 def _inside(geometry: Geometry, piece: Tensor, axis: int, which: int) -> Geometry:
-    """The geometry of a piece that has fewer rows (0) or columns (1), which lie along an axis."""
+    """The geometry of a piece cut along `axis`, which holds its rows (`which` 0) or columns (1)."""
     count, shape = piece.shape[axis], tuple(piece.shape)
     rows, columns = (geometry.rows, count) if which else (count, geometry.columns)
     return Geometry(shape, geometry.axis, geometry.batch, rows, columns, geometry.along_rows)

@@ -1,4 +1,4 @@
-"""A plan as the source of a Python function of straight-line torch operations, which torch's compiler sees as one."""
+"""Prints a plan as a Python function of straight-line torch operations, which torch's compiler traces as one graph."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NAME = "run"
 
 
 def printed(plan: CodecPlan) -> str:
-    """`run(streams, tables, device)`: from pairs of words, low and high, of each stream to the plan's outputs.
+    """The source of `run(streams, tables, device)`, which maps each stream's (low, high) words to the plan's outputs.
 
     Words are int32 tensors that broadcast against each other; the high word of a narrow stream is None. An output that
-    depends on no stream has no axis.
+    depends on no stream has shape ().
     """
     return "\n".join([f"def {NAME}(streams, tables, device):", *(f"    {line}" for line in _lines(plan))]) + "\n"
 
@@ -37,7 +37,7 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
 
 
 def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:
-    """The word that a step gives whatever the streams hold, if it is known before they are."""
+    """A step's result if it is the same for all streams, else None."""
     match step.op:
         case Op.CONST:
             return step.value

@@ -1,4 +1,4 @@
-"""Printed plans as functions of torch tensors, with the few operations that their text calls by name."""
+"""Printed plans as functions of torch tensors, and the operations that the printed text calls by name."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.plan.program import CodecPlan
 
 Halves: TypeAlias = tuple[Tensor, Tensor | None]
-"""The low words of a stream, and the high ones if it has any."""
+"""The low words of a stream, and its high words or None."""
 
 Run: TypeAlias = Callable[[tuple[Halves, ...], tuple[Tensor, ...], torch.device], tuple[Tensor, ...]]
 
 
 def or_nan(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor | int:
-    """The bits of a float operation's result; of NaN those that `operations.MADE_NAN` says.
+    """The bits of a float operation's result, with NaN as `operations.MADE_NAN` defines.
 
     Args:
-        result: as the processor gives it, where at most one operand is NaN, see `unless_nan`.
-        first: an operand's bits; None if it is no NaN.
-        second: likewise.
+        result: the processor's result; at most one operand is NaN, see `unless_nan`.
+        first: bits of the first operand; None if it cannot be NaN.
+        second: likewise of the second operand.
     """
     return result.view(torch.int32) if _keeps_rule(result) else quiet(result, first, second)
 
 
 def unless_nan(second: Tensor, first: Tensor) -> Tensor:
-    """An operand, or a number where the one before it is NaN, which then is the result.
+    """The second operand, replaced by a number where the first is NaN, so that the result is the first's NaN.
 
-    Not 1: a compiler takes x * 1 for x, though a NaN that signals becomes quiet.
+    The number is not 1: a compiler replaces x * 1 by x, although the operation makes a signaling NaN quiet.
     """
     return torch.where(first == first, second, 2.0) if _keeps_rule(first) else second
 
 
 def quiet(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor:
-    """The same where the processor does not keep the rule, or where the operation may be left out."""
+    """Like `or_nan`, for processors that give other NaN, and for operations that a compiler may remove."""
     nan: Tensor | int = signed(MADE_NAN)
     for operand in (second, first):
         nan = nan if operand is None else _or_quiet(nan, operand)
@@ -51,24 +51,24 @@ def quiet(result: Tensor, first: Tensor | int | None, second: Tensor | int | Non
 
 
 def _keeps_rule(operand: Tensor) -> bool:
-    """Whether the processor gives NaN as `operations.MADE_NAN` says."""
+    """Whether the processor itself gives NaN as `operations.MADE_NAN` defines."""
     return IS_X86 and operand.device.type == "cpu"
 
 
 def _or_quiet(bits: Tensor | int, operand: Tensor | int) -> Tensor | int:
-    """The operand, made quiet, where it is NaN."""
+    """The operand, made quiet, where it is NaN, else `bits`."""
     if isinstance(operand, int):
         return operand | QUIET
     return torch.where((operand & MAGNITUDE) > INFINITY, operand | QUIET, bits)
 
 
 def fixed(bits: int, device: torch.device) -> Tensor:
-    """A constant as float32."""
+    """A constant as a float32 tensor of shape ()."""
     return word(bits, device).view(torch.float32)
 
 
 def word(bits: int, device: torch.device) -> Tensor:
-    """A constant as int32."""
+    """A constant as an int32 tensor of shape ()."""
     return torch.full((), bits, dtype=torch.int32, device=device)
 
 
@@ -95,10 +95,10 @@ NAMES: Final = {
 
 @lru_cache(maxsize=1024)
 def compiled(plan: CodecPlan) -> Run:
-    """The function that a plan is."""
+    """The printed function of a plan, compiled to Python bytecode."""
     text = printed(plan)
     place = f"<statqat_sim plan {abs(hash(text)):x}>"
-    linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)  # for tracebacks
+    linecache.cache[place] = (len(text), None, text.splitlines(keepends=True), place)  # source lines for tracebacks
     names: dict[str, Any] = dict(NAMES)
     exec(compile(text, place, "exec"), names)
     run: Run = names[NAME]
@@ -106,7 +106,7 @@ def compiled(plan: CodecPlan) -> Run:
 
 
 class Program:
-    """A plan that runs: its function, and its tables on the devices where they were needed."""
+    """An executable plan: its function, and its tables, cached on each device that used them."""
 
     def __init__(self, plan: CodecPlan) -> None:
         self.plan = plan
@@ -114,7 +114,7 @@ class Program:
         self._run, self._tables = compiled(plan), _Tables(plan.tables)
 
     def __call__(self, streams: Mapping[str, Halves], device: torch.device) -> tuple[Tensor, ...]:
-        """The outputs for streams that broadcast against each other; what depends on none of them has no axis."""
+        """The outputs for streams that broadcast against each other; one that depends on no stream has shape ()."""
         return self._run(tuple(streams[name] for name in self.names), self._tables.on(device), device)
 
 
@@ -124,11 +124,11 @@ class _Tables:
         self._on: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def on(self, device: torch.device) -> tuple[Tensor, ...]:
-        """The tables as int32 on a device."""
+        """The tables as int32 tensors on a device."""
         tables = self._on.get(device)
         if tables is None:
             tables = tuple(torch.from_numpy(table).to(device) for table in self._host)
-            if all(type(table) is Tensor for table in tables):  # else a tracer's, that hold nothing once it has ended
+            if all(type(table) is Tensor for table in tables):  # a tracer's tensors are invalid after tracing
                 self._on[device] = tables
         return tables
 

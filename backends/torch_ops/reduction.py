@@ -1,4 +1,4 @@
-"""A reduction of tensors, or of numpy arrays in kind. torch's compiler traces it, and nothing waits for a device."""
+"""A reduction of tensors or numpy arrays. torch's compiler can trace it; nothing synchronizes with a device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from statqat_sim.plan.reduction import Reducer, ReductionPlan
 
 
 class TorchReduction:
-    """See `runtime.ReductionKernel`. Tables have all bins from the beginning, so that no shape depends on data."""
+    """See `runtime.ReductionKernel`. Histograms have all bins, so that no shape depends on data."""
 
     def __init__(self, plan: ReductionPlan) -> None:
         self.plan = plan
@@ -28,7 +28,7 @@ class TorchReduction:
         self._limits = [limits(plan.element)[output] for output in plan.element.shape.outputs]
 
     def __reduce__(self) -> tuple[type[TorchReduction], tuple[ReductionPlan]]:
-        """The function is printed anew: it has no name to be found under."""
+        """Pickle the plan alone: the printed function has no importable name."""
         return TorchReduction, (self.plan,)
 
     def __call__(self, x: Any, *, rows: int = 1) -> tuple[Any, ...]:
@@ -48,7 +48,7 @@ class TorchReduction:
         return (self._maxima([output.broadcast_to(shape) for output in outputs]),)
 
     def _maxima(self, outputs: list[Tensor]) -> Tensor:
-        """The largest words of each row; 0 of one without elements."""
+        """The largest words of each row; 0 for rows without elements."""
         dtype = torch.uint64 if self.plan.in_pairs else torch.uint32
         if 0 in outputs[0].shape:
             return torch.zeros((outputs[0].shape[0], self.plan.width), dtype=dtype, device=outputs[0].device)
@@ -62,7 +62,7 @@ class TorchReduction:
 
 
 def _histogram(elements: Tensor, plan: ReductionPlan) -> tuple[Tensor, Tensor]:
-    """Counts and sums."""
+    """The counts and the sums of every bin, int64 of shape (rows, bins)."""
     rows = torch.arange(elements.shape[0], device=elements.device)[:, None] * plan.bins
     places = ((elements >> plan.shift & plan.bins - 1) + rows).reshape(-1)
     rest = torch.where((elements & MAGNITUDE) < INFINITY, elements & (1 << plan.shift) - 1, 0).reshape(-1)

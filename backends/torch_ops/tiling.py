@@ -1,6 +1,6 @@
 """Blocks as axes: rows and columns are split where blocks end.
 
-So what belongs to a block has one place along the axes inside of it, and reaches its elements by broadcasting.
+The words of a block have size 1 along the axes within the block, and reach its elements by broadcasting.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Sizes: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The rows or columns of a matrix, split where blocks of these sizes end: the largest first, the last one 1.
+    """The rows or columns of a matrix, split where blocks of the sizes `steps` end: largest first, 1 last.
 
-    A size of 0 is a block that ends with the matrix.
+    A block of size 0 extends to the end of the matrix.
     """
 
     length: int
@@ -34,22 +34,22 @@ class Axis:
 
     @property
     def padded(self) -> int:
-        """The length, filled up to whole blocks."""
+        """The length, rounded up to whole blocks of the largest size."""
         return -(-self.length // self.steps[0]) * self.steps[0]
 
     def shape(self, size: int) -> Sizes:
-        """The axes of blocks of a size."""
+        """The split shape of one word per block of this size."""
         if not size:
             return (min(self.length, 1), *[1] * (len(self.steps) - 1))
         outer = (self.padded, *self.steps)
         return tuple(a // b if b >= size else 1 for a, b in zip(outer, self.steps, strict=False))
 
     def count(self, size: int) -> int:
-        """How many blocks of a size there are where nothing is filled up."""
+        """The number of blocks of this size that hold elements."""
         return -(-self.length // size) if size else min(self.length, 1)
 
     def places(self, size: int, unit: int, device: torch.device) -> Tensor:
-        """Of the blocks `unit` inside of one of `size`, which it is; int32."""
+        """The index of each block `unit` within its block of `size`, int32."""
         shape = self.shape(unit)
         place = torch.zeros([1] * len(shape), dtype=torch.int32, device=device)
         for index, step in enumerate(self.steps):
@@ -61,24 +61,24 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Tiling:
-    """An array as batch × the axes of rows × the axes of columns; of blocks of which each contains the next one."""
+    """An array as batch × split rows × split columns, for nested blocks: each size is a multiple of the next."""
 
     geometry: Geometry
     rows: Axis
     columns: Axis
 
     def sizes(self, block: Block) -> tuple[int, int]:
-        """Rows and columns of a block; 0 where it ends with the matrix."""
+        """The rows and columns of a block; 0 where it extends to the end of the matrix."""
         return block_sizes(block, along_rows=self.geometry.along_rows)
 
     def shape(self, block: Block) -> Sizes:
-        """The shape of what belongs to blocks."""
+        """The split shape of one word per block."""
         rows, columns = self.sizes(block)
         shape = (self.geometry.batch, *self.rows.shape(rows), *self.columns.shape(columns))
         return (1,) * len(shape) if is_whole_array(block) else shape
 
     def split(self, array: Tensor, block: Block) -> Tensor:
-        """An array with one element for each block, its axes split; 0 where the last blocks are filled up."""
+        """Split the axes of an array with one element per block; padding blocks get 0."""
         grid = array.reshape(self.geometry.grid(block))
         shape = self.shape(block)
         if not is_whole_array(block):
@@ -89,30 +89,30 @@ class Tiling:
         return grid.reshape(shape)
 
     def joined(self, words: Tensor, block: Block) -> Tensor:
-        """What `split` was given: (batch, rows, columns) of blocks."""
+        """The inverse of `split`: one word per block, of shape (batch, rows, columns)."""
         grid, shape = self.geometry.grid(block), self.shape(block)
         count = 1 + len(self.rows.steps)
         rows, columns = math.prod(shape[1:count]), math.prod(shape[count:])
         whole = words.broadcast_to(shape).contiguous()
-        # a view of memory: in loops over parts of blocks, as slices make them, the compiler's code leaves elements out
+        # not a slice: the compiler's code leaves elements out in loops over parts of blocks
         return whole.as_strided(grid, (rows * columns, columns, 1))
 
     def spread(self, words: Tensor, block: Block, unit: Block) -> Tensor:
-        """The words of blocks as they broadcast against those of blocks `unit` inside: as they are."""
+        """The words of blocks, broadcast against those of the blocks `unit` within; split axes need no change."""
         return words
 
     def gathered(self, words: Tensor, unit: Block, block: Block) -> tuple[Tensor, list[int]]:
-        """The words of the blocks `unit`, and the axes along which they lie in a block; 0 where there is none."""
+        """The words of blocks `unit`, and the axes along which they lie within one `block`; padding is 0."""
         shape, whole = self.shape(block), self.shape(unit)
         words = self._filled(words, unit)
         return words, [axis for axis, size in enumerate(whole) if size != shape[axis]]
 
     def are_vectors(self, block: Block) -> bool:
-        """Whether each block is `vectors.LANES` elements of a row, and no more lie at its end; not looked into here."""
+        """Whether every block is exactly `vectors.LANES` elements of a row; False here, where it is never tested."""
         return False
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
-        """The elements of every block along a last axis, in C order."""
+        """The elements of each block in C order along a last axis."""
         if is_whole_array(block):
             return self.joined(elements, ELEMENT).reshape(1, -1)
         whole, outer = self.shape(ELEMENT), self.shape(block)
@@ -122,12 +122,12 @@ class Tiling:
         return ordered.reshape([whole[axis] for axis in kept] + [math.prod([whole[axis] for axis in inside])])
 
     def _filled(self, words: Tensor, unit: Block) -> Tensor:
-        """One word for each of the blocks `unit`; 0 for those that only fill up."""
+        """One word per block `unit`; 0 for blocks that are only padding."""
         words, exists = words.broadcast_to(self.shape(unit)), self._exists(unit, words.device)
         return words if exists is None else torch.where(exists, words, 0)
 
     def _exists(self, unit: Block, device: torch.device) -> Tensor | None:
-        """Which blocks hold an element; None if all do."""
+        """Which blocks hold an element, as bool; None if all do."""
         found = None
         for axis, size, is_column in zip((self.rows, self.columns), self.sizes(unit), (False, True), strict=True):
             if size and axis.padded != axis.length:
@@ -136,7 +136,7 @@ class Tiling:
         return found
 
     def index(self, unit: Block, block: Block, device: torch.device) -> Tensor:
-        """Of the blocks `unit` inside of a block, the place in C order; int32."""
+        """The index in C order of each block `unit` within its `block`, int32."""
         (high, wide), (rows, columns) = self.sizes(unit), self.sizes(block)
         row = self._aligned(self.rows.places(rows, high, device), False)
         column = self._aligned(self.columns.places(columns, wide, device), True)
@@ -147,6 +147,6 @@ class Tiling:
         return row * (columns // wide if columns else across) + column
 
     def _aligned(self, places: Tensor, is_column: bool) -> Tensor:
-        """What depends on a row or on a column alone, as it broadcasts against elements."""
+        """Reshape words of rows, or of columns, to broadcast against elements."""
         others = [1] * len((self.rows if is_column else self.columns).steps)
         return places.reshape([1, *others, *places.shape] if is_column else [1, *places.shape, *others])

@@ -1,4 +1,4 @@
-"""Arrays of any kind as kernels read them, and results in the caller's kind. Imports no library but numpy."""
+"""Conversion of any library's arrays to what kernels read, and of results back. Imports no library but numpy."""
 
 from statqat_sim.arrays.addresses import addresses
 from statqat_sim.arrays.cpu import CPU, CpuLibrary

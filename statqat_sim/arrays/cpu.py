@@ -1,4 +1,4 @@
-"""Numpy arrays and CPU tensors, which are all computed on as numpy arrays."""
+"""Numpy arrays and CPU tensors; kernels compute on both as numpy arrays."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def _floats(integers: Array, storage: Storage) -> Array:
     if integers.itemsize < 8:
         return floats
     magnitude = np.where(integers < 0, 0 - integers.astype(np.uint64), integers.astype(np.uint64))
-    top = magnitude >> np.uint64(11)  # which float64 holds
+    top = magnitude >> np.uint64(11)  # exact in float64
     excess = np.maximum(np.frexp(top.astype(np.float64))[1] - 42, 0).astype(np.uint64)
     kept = magnitude >> excess
     odd = kept | (kept << excess != magnitude)

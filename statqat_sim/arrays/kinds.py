@@ -21,7 +21,7 @@ INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) 
 """Each integer dtype and the float dtype it is converted to: exact up to 32 bits, rounded to odd for 64 bits."""
 
 READ = ", ".join((*FLOATS, "integers"))
-"""What encoders read, for messages."""
+"""The dtypes that encoders read, for error messages."""
 
 
 def is_cpu_tensor(array: object) -> bool:

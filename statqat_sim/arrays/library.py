@@ -1,4 +1,4 @@
-"""What codecs and kernels need of a library of arrays: numpy's, torch's, cupy's."""
+"""The interface of codecs and kernels to a library of arrays: numpy, torch or cupy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statqat_sim.plan.program import Packed, Storage
 
 
 class ArrayLibrary(Protocol):
-    """One library's arrays, as a backend computes on them: its own kind, on the device where the caller's lie.
+    """One library's arrays, on which a backend computes without leaving the library or the array's device.
 
     Nothing here copies an array to another device, and only `first` synchronizes with a device.
     """
@@ -18,7 +18,7 @@ class ArrayLibrary(Protocol):
     """Whether codecs may read values of scales and weights; False where that would synchronize with a device."""
 
     def as_native(self, array: Any, storage: Storage | Packed, what: str) -> Any:
-        """The array as kernels read it: C-contiguous, of the storage's dtype; integers are converted to those floats.
+        """The array, C-contiguous, with the dtype of `storage`; integers are converted to these floats.
 
         Raises:
             TypeError: unless it is an array of this library of the dtype that `storage` names, or such integers.

@@ -1,4 +1,4 @@
-"""Where results go: an array of the caller's, or a new one of the caller's kind."""
+"""Arrays for results: the caller's `out`, or a new array of the caller's library."""
 
 from __future__ import annotations
 

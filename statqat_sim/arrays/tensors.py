@@ -1,4 +1,4 @@
-"""torch's tensors, on any device. Imports no torch: whoever has a tensor has loaded it."""
+"""torch tensors on any device. Does not import torch: a caller with a tensor has loaded it."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:
     """The tensor without its gradient.
 
     Raises:
-        TypeError: if it is none, or its elements do not lie in memory one by one.
+        TypeError: if it is not a tensor, or not a strided one.
     """
     if not is_tensor(array):
         raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
@@ -167,7 +167,7 @@ def _float_storage(array: Any, what: str) -> Storage:
 
 
 def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
-    """How a tensor of numbers gets the dtype that is wanted."""
+    """A hint for error messages: how to convert the tensor to the wanted dtype."""
     if array.dtype is _torch().bool:
         return ""
     wanted, is_integer = storage_dtype(storage), not (array.is_floating_point() or array.is_complex())
@@ -205,7 +205,7 @@ def _refuse_device(tensor: Any, like: Any, what: str) -> None:
 
 
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of a shape can be read as one of shape `to`."""
+    """Whether an array of this shape broadcasts to shape `to`."""
     aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
     return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
 
@@ -222,7 +222,7 @@ def _extent(tensor: Any) -> tuple[int, int]:
 
 
 def _floats(integers: Any, name: str) -> Any:
-    """Integers as floats; what float64 does not hold is rounded to odd, see `inputs`."""
+    """Integers as floats; 64-bit ones that float64 cannot hold are rounded to odd, see `inputs`."""
     torch = _torch()
     if INTEGERS[name] is Storage.FLOAT32:
         return (integers.view(torch.int16).to(torch.int32) & 0xFFFF if name == "uint16" else integers).to(torch.float32)
@@ -234,7 +234,7 @@ def _floats(integers: Any, name: str) -> Any:
 
 
 def _rounded_to_odd(high: Any, low: Any) -> Any:
-    """The sum of two float64, the first 0 or larger: where it is inexact, the neighbour whose last bit is 1."""
+    """The sum of two float64 rounded to odd; `high` is 0 or the larger of the two."""
     torch = _torch()
     total = high + low
     rest = low - (total - high)  # exact, as high is the larger

@@ -1,6 +1,6 @@
-"""What is done with a block format: stages that find the scales, one word per block, and plans for its elements.
+"""Plans of a block format: stages that compute the scales, one word per block, and plans for its elements.
 
-A backend loops; all that it computes are plans. Their streams are read by name: `x`, `codes` and `random` are
+A backend only loops; every computation is a plan. Their streams are read by name: `x`, `codes` and `random` are
 elements; `index` is an element's place in its block, in C order; `given` is the caller's scale; any other name is a
 statistic of the stage at hand or a result of an earlier stage, repeated for each of the block's elements.
 """
@@ -22,11 +22,11 @@ GIVEN = "given"
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """One word of each block: the largest key of its elements; 0 of a block without any."""
+    """One word per block: the largest key of its elements; 0 for an empty block."""
 
     name: str
     of: str
-    """Whose elements: `x`, or a result of an earlier stage of smaller blocks."""
+    """The elements: `x`, or a result of an earlier stage of smaller blocks."""
 
     key: CodecPlan
     """The plan that maps an element (and its other streams) to the key that is compared."""
@@ -47,7 +47,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A result that is kept with the codes."""
+    """A result that is stored with the codes."""
 
     result: str
     storage: Storage
@@ -61,7 +61,7 @@ class BlockPlan:
     """All plans of a block format.
 
     Raises:
-        ValueError: if a plan reads what nothing before it gives, or what is stored is no stage's result.
+        ValueError: if a plan reads a stream that nothing before it provides, or a stored name is no stage's result.
     """
 
     stages: tuple[Stage, ...]
@@ -98,12 +98,12 @@ class BlockPlan:
 
     @property
     def stored(self) -> tuple[Stored, ...]:
-        """All that is kept with the codes."""
+        """All arrays that are stored with the codes."""
         return self.scales + self.offsets
 
 
 def _check_stage(stage: Stage, known: frozenset[str], what: str) -> None:
-    """Raises ValueError unless its keys and plans read what is known by then, and give a word for each result."""
+    """Raises ValueError unless its keys and plans read only known names, and give a word for each result."""
     elements = (known - {GIVEN}) | {ELEMENTS}
     statistics: frozenset[str] = frozenset()
     for statistic in stage.statistics:
@@ -119,7 +119,7 @@ def _check_stage(stage: Stage, known: frozenset[str], what: str) -> None:
 
 
 def _check_reads(plan: CodecPlan, known: frozenset[str], what: str) -> None:
-    """Raises ValueError for a stream that nothing before gives."""
+    """Raises ValueError for a stream that nothing before provides."""
     unknown = {stream.name for stream in plan.shape.streams} - known
     if unknown:
         raise ValueError(f"{what} reads {_listed(unknown)}; allowed: {_listed(known)}")

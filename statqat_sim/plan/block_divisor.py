@@ -1,7 +1,7 @@
-"""What elements are divided by, or multiplied with: one word for each block. Definition 25.
+"""The word that elements are divided by or multiplied with, one for each block. Definition 25.
 
-S = fl(fl(s_1 × s_2) × ...) is the product of the scales, outermost first; r is the anchor's scale from before it was
-encoded. The anchor says `apply` and `quotient`; only the last level's word meets elements.
+S = fl(fl(s_1 × s_2) × ...) is the product of the scales, outermost first; r is the anchor's scale before encoding.
+`apply` and `quotient` are the anchor's; only the last level's word is used on elements.
 
 | apply               | quotient  | the word                        | an element becomes |
 |---------------------|-----------|---------------------------------|--------------------|
@@ -10,8 +10,8 @@ encoded. The anchor says `apply` and `quotient`; only the last level's word meet
 | multiply_reciprocal | rounded   | fl(fl(1 / s_1) / s_2) ...       | fl(x × word)       |
 | multiply_reciprocal | unrounded | the same, r in place of that s  | fl(x × word)       |
 
-A single scale that is always a power of two with an exact reciprocal is multiplied with that instead: the bits are the
-same, and a product is faster. Where elements are not scaled at all, the last level's word is NaN:
+If the only scale is always a power of two with an exact reciprocal, elements are multiplied with that instead: the bits
+are the same, and a product is faster. For blocks whose elements are not scaled, the last level's word is NaN:
 
 | S                                                                      | the word  | codes      |
 |------------------------------------------------------------------------|-----------|------------|
@@ -49,12 +49,12 @@ def zero_if_nan_scale(words: PlanWriter, word: Word, outer: OuterScales) -> Word
 
 
 def multiplies(format: BlockFormat) -> bool:
-    """Whether elements are multiplied with a reciprocal: the format says so, or it is exact and comes to the same."""
+    """Whether elements are multiplied with a reciprocal: the format says so, or it is exact and gives the same bits."""
     return format.anchor.apply is Apply.MULTIPLY_RECIPROCAL or _has_exact_reciprocal(format)
 
 
 def _has_exact_reciprocal(format: BlockFormat) -> bool:
-    """Whether the scale is a power of two whose reciprocal float32 has."""
+    """Whether the scale is a power of two whose reciprocal is a float32."""
     level = format.scales[0]
     if len(format.scales) > 1 or not level.is_power_of_two or level.quotient is Quotient.UNROUNDED:
         return False
@@ -64,7 +64,7 @@ def _has_exact_reciprocal(format: BlockFormat) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Divisor:
-    """The word of a level, from the words of the plan that finds its scale."""
+    """The word of a level, computed from the words of the plan of its scale."""
 
     words: PlanWriter
     format: BlockFormat
@@ -72,7 +72,7 @@ class Divisor:
     outer: OuterScales
 
     def word(self, scale: Word, raw: Word, product: Word) -> Word:
-        """Of all scales so far; `raw`: this level's before it was encoded; `product`: S."""
+        """The word of all scales so far; `raw`: this level's scale before encoding; `product`: S."""
         is_raw = self.level is self.format.anchor and self.level.quotient is Quotient.UNROUNDED
         word = self._joined(raw if is_raw else scale, product)
         return self._marked(word, product) if self.level is self.format.scales[-1] else word

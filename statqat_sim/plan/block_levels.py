@@ -1,4 +1,4 @@
-"""The levels of scales as stages: from statistics to codes, and to what elements are divided by."""
+"""The levels of scales as stages: from statistics to codes, and to the words that elements are divided by."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from statqat_sim.spec.scale import AllZero, Block, Combine, Nonfinite, Order, Ru
 FLOAT16_ELEMENT: Final = FLOAT32_ELEMENT.model_copy(update={"exponent_bits": 5, "mantissa_bits": 10, "bias": 15})
 
 CODE_LIMIT: Final = 256
-"""Above every code of a scale found by `rule: mse`; added so that differences stay positive."""
+"""Larger than every code of a scale under `rule: mse`; added so that differences stay positive."""
 
 LOWEST_ELEMENT: Final = "lowest element"
 HIGHEST_ELEMENT: Final = "highest element"
@@ -36,12 +36,12 @@ FLOAT_SCALE_STORAGE: Final[Mapping[Element, Storage]] = {
     FLOAT32_ELEMENT: Storage.FLOAT32,
     FLOAT16_ELEMENT: Storage.FLOAT16,
 }
-"""Scales of these elements are stored as the floats that they are."""
+"""Scales of these elements are stored as floats, not as codes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What has been lowered so far."""
+    """The stages lowered so far."""
 
     lowering: Lowering
     names: Iterator[str]
@@ -51,7 +51,7 @@ class Stages:
     stored: list[Stored] = field(default_factory=list)
 
     def keep(self, format: NumberFormat, block: Block) -> str:
-        """The name of the next codes that are stored."""
+        """Register the next stored array; returns its name."""
         name = next(self.names)
         self.stored.append(Stored(name, stored_as(format), block))
         return name
@@ -59,19 +59,19 @@ class Stages:
     def add(
         self, block: Block, statistics: Iterable[Statistic], *candidates: tuple[PlanWriter, dict[str, Word]]
     ) -> None:
-        """A stage with these results; of several candidates, each with the same names."""
+        """Add a stage with these results; several candidates have the same result names."""
         plans = tuple(words.builder.finish(tuple(results.values()), Storage.UINT32) for words, results in candidates)
         self.stages.append(Stage(block, tuple(statistics), plans, tuple(candidates[0][1])))
 
 
 def stored_as(format: NumberFormat) -> Storage:
-    """How codes are kept: as unsigned integers, or as the floats that they are."""
+    """The storage of a scale: an unsigned integer for codes, or a float type."""
     return FLOAT_SCALE_STORAGE.get(format.element) or code_storage(format)
 
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The scales of a format, for elements of this name: `x`, or scales that are themselves quantized in blocks."""
+    """Lowers the scales of a format; its elements are `x`, or scales that are themselves quantized in blocks."""
 
     format: BlockFormat
     of: str
@@ -108,7 +108,7 @@ class Levels:
         return inner
 
     def _code(self, rule: ScaleRule, value: Word, format: NumberFormat, steps: int | None) -> Word:
-        """The code of a scale, or one as many steps away as a candidate is."""
+        """The code of a scale, or the code `steps` away from it for a candidate."""
         if rule.is_exact and steps is None and _codes_are_exponents(format.element):
             return value >> MANTISSA_BITS
         code = self._encoded(rule, "code", value, format)
@@ -120,7 +120,7 @@ class Levels:
         return rule.is_special().where(code, moved)
 
     def _bounds(self, rule: ScaleRule, format: NumberFormat) -> tuple[Word, Word]:
-        """The codes of the smallest and the largest scale that may be chosen."""
+        """The smallest and the largest allowed code of a scale."""
         words, clamp = rule.words, rule.level.clamp
         if clamp is None:
             least, most = positive_codes(format.element)
@@ -133,14 +133,14 @@ class Levels:
         return encoded_in(rule.words, scope, value, format, scale_policy(rule.level, format), self.out.lowering)
 
     def _read_later(self, rule: ScaleRule, name: str) -> dict[str, Word]:
-        """The statistics that later stages read, as results."""
+        """The statistics that later stages read, passed on as results."""
         if rule.level.rule is Rule.MINMAX:
             return dict(zip((LOWEST_ELEMENT, HIGHEST_ELEMENT), rule.extremes(), strict=True))
         is_read = any(other.order is Order.ENCODE for other in self.format.scales[1:])
         return {f"{name} amax": rule.words[AMAX]} if is_read and rule.level.rule is not Rule.GIVEN else {}
 
     def _nested(self, level: ScaleLevel, format: BlockFormat, outer: OuterScales) -> OuterScales:
-        """Scales that a block format of their own quantizes: raw ones, its levels, then their codes."""
+        """Scales quantized by a block format of their own: raw scales, the levels of that format, then codes."""
         block, raw = times(level.block, self.unit), f"raw scale {len(self.out.stages)}"
         rule = ScaleRule(PlanWriter(), level, self.format, outer)
         results = {raw: rule.encodable()} | self._read_later(rule, raw)
@@ -153,7 +153,7 @@ class Levels:
         return inner
 
     def _exponent(self, level: ScaleLevel, outer: OuterScales) -> OuterScales:
-        """A code that moves the exponent of the scale outside."""
+        """A code that is added to the exponent of the outer scale."""
         assert isinstance(level.format, NumberFormat)
         assert outer.product is not None
         block, words = times(level.block, self.unit), PlanWriter()
@@ -169,7 +169,7 @@ class Levels:
     def _applied(
         self, words: PlanWriter, level: ScaleLevel, outer: OuterScales, scale: Word, raw: Word, name: str
     ) -> tuple[OuterScales, dict[str, Word]]:
-        """The product of all scales so far, and what elements are divided by, or multiplied with. Definition 25."""
+        """The product of all scales so far, and the elements' divisor or multiplier. Definition 25."""
         product = scale if outer.product is None else canonical(words[outer.product].fmul(scale))
         divisor = Divisor(words, self.format, level, outer)
         inner = OuterScales(f"{name} product", f"{name} divisor", level, f"{name} amax")
@@ -179,13 +179,13 @@ class Levels:
 def encoded_in(
     words: PlanWriter, scope: str, value: Word, format: NumberFormat, policy: EncodePolicy, lowering: Lowering
 ) -> Word:
-    """The code of a float32; `scope`: whose parameters these are."""
+    """The code of a float32; `scope` prefixes the names of the format's parameters."""
     with words.builder.scope(scope):
         return Encoder(format.element, policy, lowering, None).code(Real.of(value), Storage.FLOAT32)
 
 
 def decoded_in(words: PlanWriter, scope: str, code: Word, format: NumberFormat) -> Word:
-    """The float32 of a code; `scope`: whose parameters these are."""
+    """The float32 of a code; `scope` prefixes the names of the format's parameters."""
     with words.builder.scope(scope):
         return decoded(code, format.element)
 
@@ -193,14 +193,14 @@ def decoded_in(words: PlanWriter, scope: str, code: Word, format: NumberFormat) 
 def nested_code(
     words: PlanWriter, of: str, format: BlockFormat, chain: OuterScales, lowering: Lowering
 ) -> tuple[Word, Word]:
-    """The code of a word that a block format quantizes, and the float32 that it decodes to."""
+    """The code of a word quantized by a block format, and the float32 that the code decodes to."""
     scaled = zero_if_nan_scale(words, quotient(words, words[of], format, chain), chain)
     code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
     return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
 
 
 def statistics(level: ScaleLevel, of: str) -> Iterator[Statistic]:
-    """What a level's rule reads."""
+    """The statistics that a level's rule reads."""
     shows_nan = level.nonfinite is Nonfinite.NAN_BLOCK
     if shows_nan or level.rule not in (Rule.MINMAX, Rule.GIVEN):
         yield amax(of, finite=not shows_nan)
@@ -211,7 +211,7 @@ def statistics(level: ScaleLevel, of: str) -> Iterator[Statistic]:
 
 
 def _codes_are_exponents(element: Element) -> bool:
-    """Whether codes are the exponent fields of float32, as those of E8M0."""
+    """Whether codes are float32 exponent fields, as in E8M0."""
     return (
         isinstance(element, FloatElement)
         and (element.exponent_bits, element.mantissa_bits, element.bias) == (8, 0, FLOAT32.bias)

@@ -1,4 +1,4 @@
-"""How scales, offsets and elements of blocks are encoded: the policies of their formats, but for what blocks decide."""
+"""Encode policies of scales, offsets and elements of blocks: their formats' policies, except what the block fixes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One level of scales as words: from a block's statistics to what is encoded, and what elements are divided by."""
+"""One level of scales as words: from a block's statistics to the value to encode, and to the elements' divisor."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ class OuterScales:
 
     level: ScaleLevel | None = None
     amax: str | None = None
-    """The innermost of them, and its statistic."""
+    """The name of the innermost level's amax statistic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One way to find a level's scale; a level of rule mse has several."""
+    """A candidate for a level's scale; `rule: mse` has several, other rules one."""
 
     level: ScaleLevel
-    """The level with a rule that needs no search."""
+    """The level, with `rule: mse` replaced by its plain rule."""
 
     steps: int | None = None
-    """Distance in codes from the plain scale; None: nothing to choose."""
+    """Distance in codes from the plain scale; None without a choice."""
 
 
 def choices(level: ScaleLevel) -> Iterator[Choice]:
-    """The plain scale first, then by code: the first of equals is taken."""
+    """The candidates: the plain scale first, then by code, as the first among equals is chosen."""
     if level.rule is not Rule.MSE:
         yield Choice(level)
         return
@@ -87,21 +87,21 @@ def choices(level: ScaleLevel) -> Iterator[Choice]:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRule:
-    """How one level finds the scale of a block, in the words of one plan."""
+    """Computes the scale of a block by the rule of one level, in the words of one plan."""
 
     words: PlanWriter
     level: ScaleLevel
-    """A level whose rule needs no search."""
+    """The level, with `rule: mse` replaced by its plain rule."""
 
     format: BlockFormat
     outer: OuterScales
 
     def raw(self) -> Word:
-        """The scale as float32, before it is encoded."""
+        """The scale as float32, before encoding."""
         return self.words[GIVEN] if self.level.rule is Rule.GIVEN else self._unless_flat(self._by_rule())
 
     def _by_rule(self) -> Word:
-        """Definitions 21, 22, 27."""
+        """The scale by the level's rule. Definitions 21, 22, 27."""
         words = self.words
         match self.level.rule:
             case Rule.MINMAX:
@@ -169,7 +169,7 @@ class ScaleRule:
         return self.marked(self._unless_flat(value))
 
     def _unless_flat(self, value: Word) -> Word:
-        """`value`, or what the scale of a block of zeros is."""
+        """`value`, or the scale of a block of zeros if the block is flat."""
         level = self.level
         if self._vanishes_with_amax and level.all_zero is AllZero.ZERO:
             return value
@@ -179,7 +179,7 @@ class ScaleRule:
 
     @property
     def _vanishes_with_amax(self) -> bool:
-        """Whether the scale of a block of zeros comes out as +0 by itself."""
+        """Whether the rule itself gives +0 for a block of zeros."""
         level = self.level
         is_positive = level.rule in (Rule.ABSMAX, Rule.MINMAX) and target_value(level, self.format.element) > 0
         return is_positive and level.clamp is None and self.outer.product is None and not self._may_vanish
@@ -194,7 +194,7 @@ class ScaleRule:
 
     @property
     def is_exact(self) -> bool:
-        """Whether what is encoded is a value of the level's format already: a power of two that it has."""
+        """Whether the value to encode is always a value of the level's format: a power of two that it has."""
         if not self.level.rule.is_power_of_two or isinstance(self.level.format, BlockFormat):
             return False
         least, most = power_of_two_range(self.level.format)

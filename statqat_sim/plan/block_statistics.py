@@ -1,4 +1,4 @@
-"""What scales are found from: keys whose largest is a block's statistic."""
+"""The statistics of blocks: plans of keys whose maximum is a block's statistic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_INDEX: Final = (1 << 30) - 1
 
 
 def amax(of: str, *, finite: bool) -> Statistic:
-    """The largest magnitude, as a float32; of all elements, so that NaN and Inf show, or of the finite ones."""
+    """The largest magnitude as float32, of all elements, NaN and Inf included, or of the finite ones."""
     builder = Builder()
     magnitude = builder.input(of, Storage.FLOAT32) & MAGNITUDE
     key = magnitude.lt(INFINITY).where(magnitude, 0) if finite else magnitude
@@ -59,12 +59,12 @@ def peak_value(amax: Word, peak: Word) -> Word:
 
 
 def extreme_value(key: Word, *, inverse: bool) -> Word:
-    """The float32 of an ordered key; 0 of a block without finite elements."""
+    """The float32 of an ordered key; 0 for a block without finite elements."""
     return key.where(unordered(key ^ WORD if inverse else key), 0)
 
 
 def ordered(word: Word) -> Word:
-    """Float32 bits so that unsigned words compare as the floats do."""
+    """Map float32 bits to unsigned words that compare as the floats do."""
     return word ^ word.lt(SIGN).where(SIGN, WORD)
 
 

@@ -13,7 +13,7 @@ Number = TypeVar("Number", int, bytes)
 
 
 class Builder:
-    """Records steps; a step that is already there is not recorded twice."""
+    """Records steps; equal steps are recorded once."""
 
     def __init__(self) -> None:
         self._steps: dict[Step, int] = {}
@@ -42,25 +42,25 @@ class Builder:
         return self._emit(Op.INPUT_HIGH, value=len(self._streams) - 1), low
 
     def const(self, value: int) -> Word:
-        """A number that the lowering fixes: part of the shape."""
+        """A number fixed by the lowering: part of the shape."""
         return self._emit(Op.CONST, value=value & WORD)
 
     def param(self, name: str, value: int) -> Word:
-        """A number that the format fixes: not part of the shape. One name, one number."""
+        """A number fixed by the format, not part of the shape; each name stands for one number."""
         name = self._scope + name
         if self._params.setdefault(name, value & WORD) != value & WORD:
             raise ValueError(f"parameter {name!r} has two values")
         return self._emit(Op.PARAM, value=list(self._params).index(name))
 
     def table(self, name: str, words: bytes, index: Word) -> Word:
-        """The word at `index` of a table that the format fixes, given as little-endian uint32."""
+        """The word at `index` of a table fixed by the format; `words` are little-endian uint32."""
         name = self._scope + name
         if self._tables.setdefault(name, words) != words:
             raise ValueError(f"table {name!r} has two contents")
         return self._emit(Op.TABLE, index, value=list(self._tables).index(name))
 
     def finish(self, results: Word | tuple[Word, ...], storage: Storage | Packed) -> CodecPlan:
-        """The plan that gives `results`, low words first; steps and numbers that they do not need are left out."""
+        """The plan that computes `results`, low words first, without unused steps and numbers."""
         outputs = [word.index for word in (results if isinstance(results, tuple) else (results,))]
         recorded = list(self._steps)
         order = _needed(recorded, outputs)

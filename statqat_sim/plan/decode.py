@@ -14,7 +14,7 @@ from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
 from statqat_sim.spec.integer import Encoding, IntElement
 
 WIDE: Final = 26
-"""Bits of a significand that is rounded to 24: two more, the last of them sticky, so that one rounding is enough."""
+"""Bits of a significand before it is rounded to 24: two more, the last one sticky, so that one rounding suffices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def decode_float(code: Word, element: FloatElement) -> Word:
 
 
 def _is_float32_aligned(element: FloatElement) -> bool:
-    """Whether a magnitude is a float32 magnitude cut short, as in bfloat16."""
+    """Whether a magnitude is a truncated float32 magnitude, as in bfloat16."""
     return (
         element.bias == BIAS
         and element.subnormals is Subnormals.GRADUAL
@@ -81,7 +81,7 @@ def _gradual(magnitude: Word, element: FloatElement) -> Word:
 
 
 def _magic(magnitude: Word, element: FloatElement) -> Word:
-    """Put the significand into the low bits of a float whose step is the binade's, and take that float away."""
+    """Put the significand into the low bits of a float whose ulp is the binade's step, and subtract that float."""
     builder = magnitude.builder
     first = builder.param("first magic", (element.emin + BIAS + MANTISSA_BITS - element.mantissa_bits) << MANTISSA_BITS)
     fields = builder.param("exponent field", ((1 << 31) - 1) >> element.mantissa_bits << element.mantissa_bits)
@@ -91,7 +91,7 @@ def _magic(magnitude: Word, element: FloatElement) -> Word:
 
 
 def _convert(magnitude: Word, element: FloatElement) -> Word:
-    """Any float to float32 by integers: normalise, cut to float32's step, round once, overflow to Inf."""
+    """Convert any float to float32 with integers: normalise, cut at float32's ulp, round once, overflow to Inf."""
     significand, step = taken_apart(magnitude, element)
     if element.mantissa_bits < WIDE:
         return _to_float32(significand, step)
@@ -135,7 +135,7 @@ def _to_float32(significand: Word, step: Word) -> Word:
 
 
 def finite_or_special(magnitude: Word, value: Word, element: FloatElement, specials: Specials) -> Word:
-    """The value of a magnitude, or Inf or NaN if the magnitude stands for these."""
+    """The value of a magnitude, or Inf or NaN if it encodes these."""
     builder = magnitude.builder
     special: Word | int = specials.nan
     if element.inf_code is not None:
@@ -144,7 +144,7 @@ def finite_or_special(magnitude: Word, value: Word, element: FloatElement, speci
 
 
 def signed(code: Word, magnitude: Word, value: Word, element: FloatElement, specials: Specials) -> Word:
-    """The value of a magnitude with its code's sign."""
+    """The value of a magnitude with the code's sign."""
     builder = code.builder
     sign = (code << builder.param("sign place", 31 - element.magnitude_bits)) & SIGN
     word = value | sign
@@ -167,7 +167,7 @@ def decode_int(code: Word, element: IntElement) -> Word:
     magic = builder.param("magic", step)
     if width < MANTISSA_BITS:
         value = (magic + magnitude).fsub(magic)
-    else:  # two exact halves, rounded once where they meet
+    else:  # the sum of two exact halves rounds once
         high_magic = builder.param("magic of high half", step + (16 << MANTISSA_BITS))
         high = (high_magic + (magnitude >> 16)).fsub(high_magic)
         value = high.fadd((magic + (magnitude & 0xFFFF)).fsub(magic))

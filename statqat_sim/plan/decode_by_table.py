@@ -1,4 +1,4 @@
-"""Decoders that read a table: of formats whose codes are listed one by one, and of all narrow ones."""
+"""Decoders that read a table: of listed formats (codebooks, posits, …), and of all narrow formats."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def decode_by_table_exactly(code: Word, element: Element) -> tuple[Word, Word]:
 
 
 def float32_words(element: Element | ListedElement) -> list[int]:
-    """The values rounded once to nearest even, by numpy: 65536 of them take no time."""
+    """The float32 words of all values, rounded once to nearest even by numpy, which is fast even for 65536 codes."""
     with np.errstate(over="ignore", under="ignore"):
         words: list[int] = np.array(_values(element), np.float64).astype(np.float32).view(np.uint32).tolist()
     return words
@@ -51,7 +51,7 @@ def _values(element: Element | ListedElement) -> list[float]:
 
 
 def _entry(name: str, words: list[int], code: Word) -> Word:
-    """All narrow codes share one shape: short tables are repeated, so that codes choose by as many bits."""
+    """Read a table; shorter tables of narrow codes are repeated to one size, so that all share one shape."""
     if len(words) <= SMALL_TABLE:
         return look_up(name, words * (SMALL_TABLE // len(words)), code & (SMALL_TABLE - 1))
     return look_up(name, words, code & code.builder.param("code mask", len(words) - 1))

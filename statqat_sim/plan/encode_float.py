@@ -68,7 +68,7 @@ def encode_float(source: Source, element: FloatElement, policy: EncodePolicy, *,
 
 
 def round_to_value(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
-    """decode(encode(input)) without the code between, where `has_value_shortcut`."""
+    """decode(encode(input)) without computing the code; requires `has_value_shortcut`."""
     values = Domain(element, values=True)
     value = _magic(source, values, policy)
     return _finish(value, source, values, policy, clamped=_saturates_exactly(source, element, policy))
@@ -86,7 +86,7 @@ def _finish(result: Word, source: Source, domain: Domain, policy: EncodePolicy, 
 
 
 def has_magic(layout: Layout, element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether the FPU may round a source of one word: onto steps whose halves are normal numbers of its layout.
+    """Whether the FPU may round a one-word source: half of every target step must be a normal number of its layout.
 
     With `mantissa_bits: 0` the significand is always odd, but ties go by the exponent's parity.
     """
@@ -103,9 +103,9 @@ def has_magic(layout: Layout, element: FloatElement, policy: EncodePolicy) -> bo
 
 
 def fits_float32(element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit.
+    """Whether every boundary between two results, except 0, is a normal float32 with an even last bit.
 
-    Then a float64 may be rounded to float32 first, to odd: it stays on its side of each of them.
+    Then a float64 may first be rounded to float32, to odd: it stays on its side of every boundary.
     """
     emax = max(element.max_magnitude >> element.mantissa_bits, 1) - element.bias
     precision = element.mantissa_bits + policy.drawn_bits
@@ -113,7 +113,7 @@ def fits_float32(element: FloatElement, policy: EncodePolicy) -> bool:
 
 
 def has_value_shortcut(layout: Layout, element: FloatElement, policy: EncodePolicy) -> bool:
-    """Whether the rounded value follows without its code: NaN must keep the sign that its code would keep."""
+    """Whether the rounded value can be computed without its code: NaN must keep the sign that its code would have."""
     keeps_nan_sign = element.nan is not NanCodes.NEGATIVE_ZERO or "nan" not in (policy.overflow, policy.inf_input)
     return has_magic(layout, element, policy) and isinstance(policy.nan_input, NanInput) and keeps_nan_sign
 
@@ -148,10 +148,10 @@ def _saturates_exactly(source: Source, element: FloatElement, policy: EncodePoli
 
 
 def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
-    """The magnitude as if exponent field `emin` started a gradual underflow and the range had no end."""
+    """The rounded magnitude, with gradual underflow below `emin` and without an upper limit."""
     builder, mode, emin = source.sign.builder, policy.rounding, _first_binade(element)
     if source.low is None and source.draw is None and emin == EMIN and element.mantissa_bits <= MANTISSA_BITS:
-        # a float32 cut short, as bfloat16
+        # a truncated float32, as bfloat16
         cut = shift_right(source.magnitude, builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits))
         return cut.kept + round_up(mode, cut, cut.kept & 1, source.negative)
     found = significand(source, emin)
@@ -170,7 +170,7 @@ def _first_binade(element: FloatElement) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Neighbouring magnitude codes whose values are not one step apart, and how many codes were skipped there."""
+    """Neighbouring magnitude codes whose values are not one step apart, and the number of codes skipped there."""
 
     low: int
     high: int
@@ -194,7 +194,7 @@ def _gap(element: FloatElement) -> Gap | None:
 
 
 def _close_gap(code: Word, source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
-    """Magnitude codes as the format counts them: below the gap as they are, above it less the skipped ones."""
+    """Magnitude codes as the format numbers them: unchanged below the gap, minus the skipped codes above it."""
     gap = _gap(element)
     if gap is None:
         return code
@@ -215,7 +215,7 @@ def _close_gap(code: Word, source: Source, element: FloatElement, policy: Encode
 
 
 def _drawn(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
-    """Whether a magnitude inside the gap goes up by its random bits.
+    """Whether its random bits round a magnitude inside the gap up.
 
     The gap lies between 0 and the smallest normal number; or, without zero and mantissa, between the two smallest.
     """
@@ -239,7 +239,7 @@ def _overflow(result: Word, source: Source, domain: Domain, policy: EncodePolicy
     element = domain.element
     limits = {negative: _limit(element, policy, source.layout, negative) for negative in (False, True)}
     over = source.above("last in range", lambda negative: limits[negative].last)
-    if source.draw is not None:  # the successor may have been drawn
+    if source.draw is not None:  # random bits may have rounded to the successor
         over = over | result.builder.param("largest magnitude", domain.word(element.max_magnitude)).lt(result)
     instead = source.per_sign("overflow", lambda negative: domain.word(limits[negative].code))
     result = over.where(instead, result)
@@ -268,20 +268,20 @@ def _successor(element: FloatElement) -> Fraction:
 
 
 def _inf_magnitude(element: FloatElement, policy: EncodePolicy) -> int:
-    """The magnitude code that ±Inf becomes; `overflow` knows no direction here."""
+    """The magnitude code of ±Inf; `overflow` ignores the rounding direction here."""
     rule = policy.overflow if policy.inf_input is InfInput.OVERFLOW else Overflow(policy.inf_input.value)
     return element.max_magnitude if rule is Overflow.SATURATE else _special(element, rule)
 
 
 def _special(element: FloatElement, rule: Overflow) -> int:
-    """The code of positive Inf or NaN, which the spec's rules have proven to exist."""
+    """The code of positive Inf or NaN; the spec's rules guarantee that it exists."""
     code = element.inf_code if rule is Overflow.INF else element.nan_code
     assert code is not None, rule
     return code
 
 
 def _specials(result: Word, source: Source, domain: Domain, policy: EncodePolicy) -> Word:
-    """Negative inputs, zero, NaN and the sign, last decision first in the language's order."""
+    """Handle negative inputs, zero, NaN and the sign, in reverse order of the language's steps."""
     builder, element = result.builder, domain.element
 
     def nan_if(condition: Word, otherwise: Word) -> Word:

@@ -41,14 +41,14 @@ def has_magic(element: IntElement, policy: EncodePolicy) -> bool:
 
 
 def fits_float32(element: IntElement, policy: EncodePolicy) -> bool:
-    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit."""
+    """Whether every boundary between two results, except 0, is a normal float32 with an even last bit."""
     precision = element.bits + policy.drawn_bits
     in_range = -element.fraction_bits - policy.drawn_bits > EMIN and element.bits - element.fraction_bits < BIAS
     return policy.overflow is Overflow.SATURATE and precision + 2 < MANTISSA_BITS and in_range
 
 
 def _magic(source: Source, last: Callable[[bool], int], element: IntElement, policy: EncodePolicy) -> Word:
-    """Add the float whose step is the format's: the sum's low bits are the integer."""
+    """Add a float whose ulp is the format's step: the sum's low bits are the integer."""
     builder, one = source.magnitude.builder, BIAS - element.fraction_bits
     magic = builder.param("magic", (one + MANTISSA_BITS) << MANTISSA_BITS)
     half = builder.param("half a step", (one - 1) << MANTISSA_BITS)

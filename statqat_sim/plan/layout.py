@@ -64,7 +64,7 @@ class Layout:
         return value * power_of_two(self.mantissa_bits - exponent), exponent
 
     def _magnitude(self, steps: int, exponent: int) -> int:
-        """The pattern of `steps` steps in a binade; a carry walks into the exponent field by itself."""
+        """The pattern of `steps` steps in a binade; a carry propagates into the exponent field."""
         return ((exponent - self.emin) << self.mantissa_bits) + steps
 
 
@@ -73,7 +73,7 @@ BFLOAT16: Final = Layout(8, 7)
 FLOAT32: Final = Layout(8, 23)
 FLOAT64: Final = Layout(11, 52)
 ALIGNED_FLOAT16: Final = Layout(FLOAT16.exponent_bits, FLOAT32.mantissa_bits)
-"""A float16 whose mantissa is where float32's is: a float32 of 2^(15 - 127) times the value, but for Inf and NaN."""
+"""A float16 with its mantissa at float32's place: as a float32, 2^(15 - 127) times the value, except Inf and NaN."""
 
 # Constants of float32, the layout that most plans compute in.
 SIGN: Final = 0x8000_0000

@@ -1,4 +1,4 @@
-"""Formats whose codes are listed one by one: encoders search the boundaries of their levels."""
+"""Encoders of listed formats (codebooks, posits, …): they search the boundaries between levels."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def encode_listed(source: Source, element: ListedElement, policy: EncodePolicy) 
 
 
 def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
-    """Whether `round_to_level` may be used: few enough values to select among, and no NaN code of the user's."""
+    """Whether `round_to_level` may be used: few enough values to select among, and no user-defined code for NaN."""
     return element.bits <= SMALL_TABLE_BITS and isinstance(policy.nan_input, NanInput)
 
 
 def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
-    """decode(encode(input)) without the code between, where `has_value_shortcut`."""
+    """decode(encode(input)) without computing the code; requires `has_value_shortcut`."""
     return _encode(source, element, policy, float32_words(element).__getitem__)
 
 
@@ -72,7 +72,7 @@ def _encode(source: Source, element: ListedElement, policy: EncodePolicy, result
 
 
 def _infinite(element: ListedElement, policy: EncodePolicy, negative: bool) -> int:
-    """The code of ±Inf; `overflow` knows no direction here."""
+    """The code of ±Inf; `overflow` ignores the rounding direction here."""
     rule = policy.overflow if policy.inf_input is InfInput.OVERFLOW else Overflow(policy.inf_input.value)
     if rule is Overflow.SATURATE:
         return element.level_code(element.lowest if negative else element.highest)
@@ -80,7 +80,7 @@ def _infinite(element: ListedElement, policy: EncodePolicy, negative: bool) -> i
 
 
 def _special(element: ListedElement, rule: Overflow, negative: bool) -> int:
-    """The code of Inf or NaN, which the spec's rules have proven to exist."""
+    """The code of Inf or NaN; the spec's rules guarantee that it exists."""
     code = element.inf_code if rule is Overflow.INF else element.nan_code
     assert code is not None, rule
     return code | element.sign_bit if negative and rule is Overflow.INF else code
@@ -90,9 +90,9 @@ def _special(element: ListedElement, rule: Overflow, negative: bool) -> int:
 
 
 def fits_float32(element: ListedElement, policy: EncodePolicy) -> bool:
-    """Whether every boundary between two results, 0 apart, is a normal float32 with an even last bit.
+    """Whether every boundary between two results, except 0, is a normal float32 with an even last bit.
 
-    Then a float64 may be rounded to float32 first, to odd: it stays on its side of each of them.
+    Then a float64 may first be rounded to float32, to odd: it stays on its side of every boundary.
     """
     keys, _ = steps(element, policy, FLOAT64)
     sign, spare = 1 << 63, (1 << FLOAT64.mantissa_bits - FLOAT32.mantissa_bits + 1) - 1
@@ -107,21 +107,21 @@ def fits_float32(element: ListedElement, policy: EncodePolicy) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A value that inputs round to; for a successor beyond either end, `code` is its special code."""
+    """A value that inputs round to; for the successor of either end, `code` is the code of its overflow."""
 
     value: float
     code: int
     odd: bool
 
 
-@lru_cache(maxsize=8)  # a format's plans for other purposes ask for the same ones
+@lru_cache(maxsize=8)  # other plans of the format reuse them
 def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
     """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order finite inputs, -0.0 just below +0.0."""
     levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)
     zero = next((index for index, level in enumerate(levels) if level.value == 0), None)
     first = zero if zero is not None and _is_symmetric(levels, policy) else 0
     keys = [_first_key(*_threshold(element, policy, *pair), layout, sign) for pair in pairwise(levels[first:])]
-    if first:  # magnitudes below m, and those from m on, are parted by the keys sign + m and sign - m
+    if first:  # keys sign + m and sign - m separate magnitudes below m from those from m on
         keys = [2 * sign - key for key in reversed(keys)] + keys
     codes = [level.code for level in levels]
     if zero is not None:
@@ -129,7 +129,7 @@ def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple
         if negative_zero != codes[zero]:
             keys.insert(zero, sign)
             codes.insert(zero, negative_zero)
-    last_of_key = dict(zip(keys, codes[1:], strict=True))  # between equal keys no input lies
+    last_of_key = dict(zip(keys, codes[1:], strict=True))  # no input lies between equal keys
     finite = {key: code for key, code in last_of_key.items() if abs(key - sign) < layout.infinity}
     before = [codes[0], *(code for key, code in last_of_key.items() if key <= sign - layout.infinity)]
     return list(finite), [before[-1], *finite.values()]

@@ -35,7 +35,7 @@ INTERMEDIATES: Final = {
 
 
 class Purpose(StrEnum):
-    """What a plan does, and the streams that it reads, after which stochastic rounding reads `random`."""
+    """What a plan computes, and its input streams; stochastic rounding reads `random` after these."""
 
     ENCODE = "encode"  # x: floats -> code
     DECODE = "decode"  # codes -> floats
@@ -46,7 +46,7 @@ class Purpose(StrEnum):
 
 
 class Lowering(StrEnum):
-    """How inputs are rounded: the fastest valid way, or by integers alone."""
+    """How inputs are rounded: by the fastest valid lowering, or with integers only."""
 
     FASTEST = "fastest"
     INTEGER = "integer"
@@ -84,8 +84,8 @@ def lower(
         format: a number format.
         purpose: what the plan does.
         lowering: how inputs are rounded.
-        floats: what encoders read, and decoders give: float32 or float64. Fake quantization gives float64 for
-            float64, and float32 for all else.
+        floats: the dtype that encoders read and decoders return: float32 or float64. Fake quantization returns float64
+            for float64, and float32 for every other dtype.
 
     Raises:
         UnsupportedError: if codes of more than 8 bits shall be packed.
@@ -122,7 +122,7 @@ def _lower(
 
 
 def drawn(builder: Builder, policy: EncodePolicy) -> Draw | None:
-    """The random bits of an element: the top ones of its field."""
+    """The random bits of an element, the top bits of its field; None without stochastic rounding."""
     if not policy.rounding.is_stochastic:
         return None
     storage = field_storage(policy.random_bits)
@@ -133,7 +133,7 @@ def drawn(builder: Builder, policy: EncodePolicy) -> Draw | None:
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """How one format encodes."""
+    """The encoder of one format."""
 
     element: Element
     policy: EncodePolicy
@@ -141,7 +141,7 @@ class Encoder:
     draw: Draw | None
 
     def code(self, real: Real, came_as: Storage) -> Word:
-        """The code of an input that was read from an array of this kind."""
+        """The code of an input that was read from an array of storage `came_as`."""
         source = self._source(real, came_as)
         match self.element:
             case FloatElement():
@@ -172,13 +172,13 @@ class Encoder:
 
     @property
     def rounds_to_float32(self) -> bool:
-        """Whether `round_trip` gives what a float64 becomes: a float32 that is not subnormal."""
+        """Whether `round_trip` is exact for float64 inputs: every result is a float32 that is not subnormal."""
         if not isinstance(self.element, FloatElement):
             return False
         return self._narrows and encode_float.has_value_shortcut(FLOAT32, self.element, self.policy)
 
     def _source(self, real: Real, came_as: Storage) -> Source:
-        """Step 8 of the language's Definitions, and the parts that encoders work with."""
+        """Apply step 8 of the language's Definitions, and split the input into the parts that encoders use."""
         if self.policy.flush_inputs:
             real = flushed(real, LAYOUTS[came_as])
         if not self._takes_aligned(real):
@@ -191,7 +191,7 @@ class Encoder:
         return take_apart(real, self.element, self.policy, self.draw)
 
     def _takes_aligned(self, real: Real) -> bool:
-        """Whether the FPU may round a real in its own layout."""
+        """Whether the FPU may round an aligned float16 without widening it."""
         if self.lowering is not Lowering.FASTEST or self.policy.via in INTERMEDIATES:
             return False
         return isinstance(self.element, FloatElement) and encode_float.has_magic(real.layout, self.element, self.policy)
@@ -201,7 +201,7 @@ class Encoder:
 
     @property
     def _narrows(self) -> bool:
-        """Whether a float64 may become a float32 first."""
+        """Whether a float64 may first be narrowed to float32."""
         if self.lowering is not Lowering.FASTEST:
             return False
         match self.element:
@@ -213,7 +213,7 @@ class Encoder:
 
 
 def _nearest(real: Real, element: FloatElement, scope: str) -> Word:
-    """The float32 word of an input rounded to a format whose codes are float32 words cut short."""
+    """The float32 word of an input rounded to a format whose codes are truncated float32 words."""
     policy = EncodePolicy(overflow=Overflow.INF).resolved(element)
     with real.signed.builder.scope(scope):
         code = encode_float.encode_float(take_apart(real, element, policy, None), element, policy, magic=False)
@@ -221,7 +221,7 @@ def _nearest(real: Real, element: FloatElement, scope: str) -> Word:
 
 
 def _to(values: Storage, word: Word) -> Word | Pair:
-    """A float32 word as it is, or as a float64."""
+    """A float32 word, converted to float64 if `values` is float64."""
     if values is Storage.FLOAT32:
         return word
     with word.builder.scope("result"):

@@ -56,7 +56,7 @@ def lower_block(format: BlockFormat, lowering: Lowering = Lowering.FASTEST) -> B
 
 
 def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: Stages) -> None:
-    """The stages that find and store an offset. Definition 27."""
+    """Add the stages that compute and store an offset. Definition 27."""
     block = format.scales[-1].block
     if offset.kind is OffsetKind.ZERO_POINT:
         assert offset.format is not None
@@ -85,7 +85,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: St
 def _zero_point(
     words: PlanWriter, format: BlockFormat, stored: NumberFormat, outer: OuterScales, lowering: Lowering
 ) -> tuple[Word, Word]:
-    """The code and value of Z = RNE(v_min - low / S), clamped; without S that of low / S = 0."""
+    """The code and value of Z = RNE(v_min - low / S), clamped; low / S counts as 0 if S is 0 or NaN."""
     scale = words[str(outer.product)]
     steps = is_nan(words[str(outer.divisor)]).where(0, words[LOWEST_ELEMENT].fdiv(scale))
     point = words.number("lowest value", format.element.min).fsub(steps)
@@ -125,7 +125,7 @@ class _Elements:
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
     def _dead(self, words: PlanWriter) -> Word | None:
-        """Whether an element's code is 0 whatever it is; None where code 0 is that of the value 0 anyway."""
+        """Whether an element's code is 0 for any input; None if code 0 is that of the value 0 anyway."""
         element = self.format.element.element
         if element.has_zero and element.zero_code == 0:
             return None
@@ -167,7 +167,7 @@ class _Elements:
 
 
 def _decoding(format: BlockFormat, product: str) -> Stage:
-    """From what is stored to the words that elements are decoded with."""
+    """The stage that maps the stored arrays to the words that elements are decoded with."""
     words, names = PlanWriter(), iter([stored.name for stored in format.stored])
     results = {product: _product(words, format, names)}
     match format.offset:

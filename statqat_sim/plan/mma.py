@@ -1,7 +1,7 @@
-"""Matrix instructions as frozen numbers, which one kernel for each way of summing obeys; their bounds are proven here.
+"""Matrix instructions as constants for one kernel per way of summing; the bounds that kernels rely on are proven here.
 
 Kernels read values, not codes: float32, which holds every operand exactly. A term in units of 2^(E - F) is an integer;
-`lanes` says in what numbers a kernel may sum them without losing a bit.
+`Unit` says in which arithmetic a kernel sums terms without losing a bit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MODES: Final = (
 """Kernels receive the index of a mode into this tuple."""
 
 CUTS: Final = MODES[:4]
-"""The modes that are one instruction on a processor."""
+"""The modes for which processors have an instruction."""
 
 ENTERS: Final = (Enter.TERM, Enter.JOIN, Enter.LAST, Enter.NONE, Enter.FIRST)
 """Kernels receive the index of the point where C enters into this tuple."""
@@ -63,34 +63,34 @@ IN_FLOAT64: Final = (
     "and sums of up to 53 bits"
 )
 BELOW_ALL_EXPONENTS: Final = -1000
-"""A sentinel exponent below every real one."""
+"""An exponent below every exponent that occurs."""
 
 
 class Unit(StrEnum):
-    """Which kernel computes an instruction."""
+    """The kernel that computes an instruction."""
 
-    NARROW = "narrow"  # aligned products that float32 holds, in units that int32 counts
+    NARROW = "narrow"  # aligned products, exact in float32; terms are int32
     BROAD = "broad"  # aligned products in float64
-    GROUPS = "groups"  # sums of groups, exact in float64, times their scales, aligned in float64
-    STEPS = "steps"  # one addition after the other, each in float64 rounded to odd
-    FUSED = "fused"  # float64 by the processor's own instruction
-    EXACT = "exact"  # any other sum, in integers of as many words as it takes
+    GROUPS = "groups"  # exact sums of groups times their scales, aligned, in float64
+    STEPS = "steps"  # a rounding after each addition, in float64 rounded to odd
+    FUSED = "fused"  # the processor's float64 fused multiply-add
+    EXACT = "exact"  # any other sum, in multi-word integers
     INTEGER = "integer"
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """The numeric view that a dot-product unit has of one operand."""
+    """How a unit reads one operand."""
 
     precision: int
     """Significant bits."""
     emin: int
-    """The exponent of subnormals, `BELOW_ALL_EXPONENTS` where there are none."""
+    """The exponent of subnormals; `BELOW_ALL_EXPONENTS` if there are none."""
     emax: int
     least: float
-    """Magnitudes below it count as zero."""
+    """Smaller magnitudes are flushed to zero."""
     is_positive: bool
-    """Whether that zero is +0, and not one of the input's sign."""
+    """Whether values are flushed to +0 instead of a zero of their sign."""
 
     @property
     def lowest(self) -> int:
@@ -100,7 +100,7 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a sum becomes D."""
+    """How a sum is rounded to D."""
 
     mode: int
     mantissa_bits: int
@@ -110,14 +110,18 @@ class Result:
     is_positive: bool
     """Whether -0 becomes +0."""
     keeps_zeros: bool
-    """Whether sums of nothing but -0 are -0."""
+    """Whether a sum of only -0 is -0."""
     least: float
-    """Results below it are flushed."""
+    """Smaller magnitudes are flushed to zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How the terms of a sum are aligned before they are added."""
+    """How the terms of a sum are aligned before they are added.
+
+    `fraction_bits`: bits kept below the largest exponent. `mode`: their rounding, an index into `MODES`. `per_sum`:
+    whether the exact sum is rounded, not each term. `zero_exponent`: that of zeros; None: they take no part.
+    """
 
     fraction_bits: int
     mode: int
@@ -127,7 +131,12 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """How C is added to a finished sum of products."""
+    """How C is added to a finished sum of products.
+
+    `dot_bits`, `c_bits`: bits of the sum and of C kept below the larger exponent of the two. `kept_bits`: bits of the
+    result kept before the last rounding; None: all. `reach`: C is dropped if its exponent is further below the larger
+    one; None: never. `mode`: the rounding of these cuts, an index into `MODES`.
+    """
 
     dot_bits: int
     c_bits: int
@@ -140,8 +149,8 @@ class Junction:
 class MmaPlan:
     """One instruction with one format for each operand.
 
-    `step` None: all of K. `places`: the order of a step's products, None where it does not matter. `emin`: of D's
-    field, which is C from the second step on.
+    `step`: products per step; None: all of K. `places`: the order of a step's products; None if it does not matter.
+    `emin`: the exponent of D's subnormals, as D is the next step's C.
     """
 
     unit: Unit
@@ -159,13 +168,13 @@ class MmaPlan:
     junction: Junction | None = None
     group: int = 1
     group_bits: int = 0
-    """How many bits the exact sum of a group's products takes."""
+    """Bits that hold the exact sum of a group's products."""
     block: int | None = None
     scale_emin: int = BELOW_ALL_EXPONENTS
     """The exponent of subnormal scales."""
     product_limit: int | None = None
     bits: int = 32
-    """Of integers."""
+    """The width of an integer result."""
 
     @property
     def enter_number(self) -> int:
@@ -174,12 +183,12 @@ class MmaPlan:
 
     @property
     def later_least(self) -> float:
-        """C from the second step on, which is D: magnitudes below it count as zero."""
+        """From the second step on, magnitudes of C (the step before's D) below this are flushed to zero."""
         return math.ldexp(1.0, self.emin) if self.c.least else 0.0
 
     @property
     def most_terms(self) -> int:
-        """How many terms int32 surely holds; a power of two is not needed."""
+        """The number of terms whose sum cannot overflow int32."""
         assert self.alignment is not None
         return ((1 << INT32_BITS) - 1) // _largest_term(self.a, self.b, self.alignment.fraction_bits)
 
@@ -194,7 +203,7 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
     if dot is None:
         raise UnsupportedError(f"{instruction} is a recipe; its instructions have plans of their own")
     scale, enter = instruction.scale, dot.c
-    assert enter is not None  # the reader has given it
+    assert enter is not None  # the reader has filled it in
     if dot.sum is Sum.INTEGER:
         return _integer_plan(instruction, (a, b), enter)
     *factors, _ = (_factor(operand, instruction.special) for operand in (a, b, instruction.c, instruction.d))
@@ -232,10 +241,10 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
 
 
 def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, OperandFormat], enter: Enter) -> MmaPlan:
-    """Values are int32, sums of a step int64.
+    """The plan of an integer instruction: operands are int32, sums of a step int64.
 
     Raises:
-        UnsupportedError: if these do not hold them, or D is no two's complement.
+        UnsupportedError: if these could overflow, or D is not in two's complement.
     """
     saturates, step = instruction.special.overflow is Beyond.SATURATE, instruction.step
     a, b, c, d = (_in_int32(instruction, each) for each in (*operands, instruction.c, instruction.d))
@@ -251,7 +260,7 @@ def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, Opera
 
 
 def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:
-    """An operand whose integers int32 holds."""
+    """The element of an operand whose integers fit int32."""
     assert isinstance(operand, NumberFormat)
     assert isinstance(operand.element, IntElement)
     low, high = operand.element.full_range
@@ -261,7 +270,7 @@ def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:
 
 
 def _factor(operand: OperandFormat, special: Special) -> Factor:
-    """A float element is described by its fields; other kinds, which have no exponent field, by their values."""
+    """How a unit reads an operand: from the fields of a float element, from the values of other kinds."""
     flush, is_positive = special.flush in (Flush.INPUTS, Flush.BOTH), special.flushed is Flushed.POSITIVE
     if isinstance(operand, Float64):
         return Factor(FLOAT64_BITS, -1022, 1023, 0.0, False)
@@ -337,10 +346,10 @@ def _unit(instruction: Instruction, dot: Dot, factors: list[Factor]) -> Unit:
 
 
 def _check_groups(instruction: Instruction, dot: Dot, aligned: Aligned, a: Factor, b: Factor) -> None:
-    """Whether float64 holds the sums of groups, and those times their scales, exactly.
+    """Check that sums of groups, and these times their scales, are exact in float64.
 
     Raises:
-        UnsupportedError: if it does not.
+        UnsupportedError: if they are not.
     """
     assert instruction.scale is not None
     scale = _factor(instruction.scale.format, Special())
@@ -358,7 +367,7 @@ def _largest(factor: Factor) -> Fraction:
 
 
 def _group_bits(group: int, a: Factor, b: Factor) -> int:
-    """Bits from the last bit of the smallest product to the first bit of a group's largest sum."""
+    """Bits from the lowest bit of the smallest product to the highest bit of a group's largest sum."""
     return a.emax + b.emax + 2 + (group - 1).bit_length() - (a.lowest + b.lowest)
 
 
@@ -370,7 +379,7 @@ def _largest_term(a: Factor, b: Factor, fraction_bits: int) -> int:
 
 
 def _fits_float64(dot: Dot, aligned: Aligned, terms: int, a: Factor, b: Factor) -> bool:
-    """Whether float64 holds every product, and every sum of terms that together are not above `terms`, exactly."""
+    """Whether every product, and every sum of terms of at most `terms` in magnitude, is exact in float64."""
     if dot.step is None or aligned.per is Per.SUM or aligned.round not in CUTS:
         return False
     if a.precision + b.precision > FLOAT64_BITS:
@@ -380,11 +389,11 @@ def _fits_float64(dot: Dot, aligned: Aligned, terms: int, a: Factor, b: Factor) 
 
 
 def _fits_float32(aligned: Aligned, a: Factor, b: Factor) -> bool:
-    """Whether float32 holds every product exactly, and its units; and int32 some terms."""
+    """Whether every product is exact in float32, its unit is a float32, and int32 holds at least one term."""
     is_exact = a.precision + b.precision <= FLOAT32_BITS and a.lowest + b.lowest >= FLOAT32_LEAST
     is_finite = a.emax + b.emax + 2 <= FLOAT32_EMAX
-    # in steps of 2^(E - F), E is at least a product's exponent, or no product is there; at most 127, of C, or what
-    # `zero_exponent` says: where that is more, no product reaches a step, and kernels may take 0 for 2^(F - E)
+    # E is at least every nonzero product's exponent, and at most 127, the largest of C, or `zero_exponent`; if that is
+    # larger, every product is below one unit 2^(E - F), and kernels may take 0 for 2^(F - E)
     has_units = aligned.fraction_bits - (a.emin + b.emin) <= FLOAT32_EMAX
     has_units = has_units and aligned.fraction_bits - FLOAT32_EMAX - 1 >= FLOAT32_EMIN
     return is_exact and is_finite and has_units and _largest_term(a, b, aligned.fraction_bits) < 1 << INT32_BITS - 1

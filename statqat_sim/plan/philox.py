@@ -1,4 +1,4 @@
-"""The random bits of stochastic rounding: Philox4x32-10, which gives the bits of any element from its index alone.
+"""The random bits of stochastic rounding: Philox4x32-10, which computes the bits of any element from its index.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011; the layout of counter, key
 and fields is Definition 17 of the spec language.
@@ -20,11 +20,11 @@ RANDOM: Final = "random"
 """The stream of plans that reads an element's field."""
 
 BLOCK_BITS: Final = 128
-"""What one counter gives: the fields of several consecutive elements, the first in the lowest bits."""
+"""Bits per counter value: the fields of several consecutive elements, the first in the lowest bits."""
 
 
 def field_storage(random_bits: int) -> Storage:
-    """How an element's field is stored, of which its random bits are the top ones."""
+    """The storage of an element's field, whose top bits are its random bits."""
     return next(kind for kind in (Storage.UINT8, Storage.UINT16, Storage.UINT32) if random_bits <= kind.bits)
 
 

@@ -1,4 +1,4 @@
-"""The program that a format is: straight-line steps over 32-bit words, verified when it is made.
+"""The program of a format: straight-line steps over 32-bit words, verified when it is created.
 
 A `PlanShape` holds the steps; a `CodecPlan` adds the format's own numbers (parameters and tables). Formats of
 one shape share one compiled kernel.
@@ -19,7 +19,7 @@ from statqat_sim.plan.layout import INFINITY
 WORD: Final = 0xFFFF_FFFF
 
 SMALL_TABLE: Final = 16
-"""Words of a table that backends may keep in registers: one that is read at `word & 15`."""
+"""Words of a table that backends may keep in registers, because it is indexed by `word & 15`."""
 
 
 class Op(StrEnum):
@@ -36,8 +36,8 @@ class Op(StrEnum):
     AND = "and"
     OR = "or"
     XOR = "xor"
-    SHL = "shl"  # by less than 32, proven
-    SHR = "shr"  # logical, by less than 32, proven
+    SHL = "shl"  # by less than 32, which is proven
+    SHR = "shr"  # logical, by less than 32, which is proven
     MIN = "min"
     MAX = "max"
     EQ = "eq"
@@ -67,7 +67,7 @@ _LAST_OF_SMALL_TABLE: Final = Step(Op.CONST, value=SMALL_TABLE - 1)
 
 
 class Storage(StrEnum):
-    """How an array holds its elements; the names are numpy's, and ml_dtypes'. Floats are read as bit patterns."""
+    """The dtype of an array's elements, by its name in numpy or ml_dtypes. Floats are read as bit patterns."""
 
     UINT8 = "uint8"
     UINT16 = "uint16"
@@ -85,13 +85,13 @@ class Storage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Dense codes in bytes, rows padded to a whole one: a little-endian bit string, or a big-endian one."""
+    """Dense codes, each row padded to whole bytes: a little-endian or a big-endian bit string."""
 
     bits: int
     big_endian: bool = False
 
     def row_bytes(self, count: int) -> int:
-        """How many bytes a row of `count` codes takes."""
+        """The bytes of a row of `count` codes."""
         return -(-count * self.bits // 8)
 
 
@@ -105,10 +105,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class PlanShape:
-    """What is compiled: everything but the format's own numbers.
+    """The part of a plan that is compiled: everything but the format's own numbers.
 
-    An element of the result is the words of `outputs`, low ones first, cut to the width of `result`: one word, or
-    the two of a float64. A plan may also give several words of its own.
+    An element of the result is the words of `outputs`, low word first, truncated to the width of `result`: one word, or
+    two for a float64. A plan may also have several separate output words.
     """
 
     steps: tuple[Step, ...]
@@ -137,7 +137,7 @@ class PlanShape:
         return index.op is Op.AND and any(self.steps[arg] == _LAST_OF_SMALL_TABLE for arg in index.args)
 
     def __reduce__(self) -> tuple[type[PlanShape], tuple[object, ...]]:
-        """Without the hash, which another process computes anew: it salts strings otherwise."""
+        """Pickle without the cached hash: string hashes differ between processes."""
         return PlanShape, self._key
 
 
@@ -175,7 +175,7 @@ def _verify(plan: CodecPlan) -> None:
 
 
 def limits(plan: CodecPlan) -> tuple[int, ...]:
-    """The largest word that each step can give, proven from the steps before it.
+    """An upper bound of each step's word, proven from the steps before it.
 
     Raises:
         ValueError: if the program is malformed.
@@ -192,14 +192,14 @@ def limits(plan: CodecPlan) -> tuple[int, ...]:
 
 
 def _values(shape: PlanShape, op: Op) -> int:
-    """How many values a step of this kind chooses from; 1 where its value says nothing."""
+    """The number of valid values of a step of this kind; 1 if its value is unused."""
     counts = dict.fromkeys((Op.INPUT, Op.INPUT_HIGH), len(shape.streams))
     counts |= {Op.PARAM: len(shape.params), Op.TABLE: len(shape.tables), Op.CONST: WORD + 1}
     return counts.get(op, 1)
 
 
 def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> int:
-    """The largest word that a step can give, from the largest operands; a fixed operand has no other value."""
+    """An upper bound of a step's word, from those of its operands; a `fixed` operand equals its bound."""
     match step.op:
         case Op.INPUT:
             return min((1 << plan.shape.streams[step.value].storage.bits) - 1, WORD)
@@ -231,7 +231,7 @@ def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> i
             raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
         case Op.TABLE:
             return int(np.frombuffer(plan.tables[step.value], "<u4").max())
-        case Op.FADD if max(args) <= INFINITY:  # numbers of positive sign, in order
+        case Op.FADD if max(args) <= INFINITY:  # positive floats order as words do
             return INFINITY
         case Op.FMUL if max(args) < INFINITY:
             return INFINITY

@@ -17,21 +17,21 @@ MOST_MANTISSA_BITS: Final = 10
 
 
 class Reducer(StrEnum):
-    """How the words of elements are joined."""
+    """How the words of elements are reduced."""
 
-    MAXIMUM = "maximum"  # the largest of each of the plan's words, or of pairs of them
-    HISTOGRAM = "histogram"  # of each value of a word's top bits: how many words, and the sum of their other bits
+    MAXIMUM = "maximum"  # the maximum of each of the plan's words, or of pairs of words
+    HISTOGRAM = "histogram"  # per value of the word's top bits: the count, and the sum of the other bits
 
 
 @dataclass(frozen=True, slots=True)
 class ReductionPlan:
-    """Words of each element, and how they are joined.
+    """The words of each element, and how they are reduced.
 
     Args:
-        element: from stream `x` to the words; one of float32's bits for a histogram.
-        reducer: how they are joined.
-        bin_bits: of a histogram: how many top bits number the bins.
-        in_pairs: of a maximum: whether two words in turn, the low one first, are one number, below 2^63.
+        element: the plan from stream `x` to the words; for a histogram one word, float32 bits.
+        reducer: how the words are reduced.
+        bin_bits: the top bits of a word that select a histogram's bin.
+        in_pairs: whether a maximum is of 64-bit numbers below 2^63, each of two consecutive words, low word first.
 
     Raises:
         ValueError: if the element has other streams than `x`, or a histogram has no bins or several words.
@@ -69,7 +69,7 @@ class ReductionPlan:
 
     @property
     def shift(self) -> int:
-        """Bits of a word below those that number its bin."""
+        """Bits of a word below those that select its bin."""
         return WORD_BITS - self.bin_bits
 
     @property
@@ -79,7 +79,7 @@ class ReductionPlan:
 
     @property
     def nonfinite(self) -> tuple[slice, slice]:
-        """The bins of Inf and NaN of either sign: counted, and their sums left at zero."""
+        """The bins of Inf and NaN of either sign, which are counted, but whose sums are zero."""
         first, sign = INFINITY >> self.shift, SIGN >> self.shift
         return slice(first, sign), slice(sign + first, 2 * sign)
 
@@ -87,8 +87,8 @@ class ReductionPlan:
 def histogram_plan(storage: Storage, mantissa_bits: int) -> ReductionPlan:
     """The signed log-histogram: bins are a float32's sign, its exponent and its first mantissa bits.
 
-    A bin lies in one octave, so that the sum of the other bits says what the sum of its values is. A float64 becomes
-    the float32 that `narrowed` gives.
+    A bin lies within one octave, so that the sum of the other bits determines the sum of its values. A float64 is first
+    converted to float32 by `narrowed`.
 
     Raises:
         ValueError: unless there are 0 to `MOST_MANTISSA_BITS`.
@@ -107,7 +107,7 @@ def histogram_plan(storage: Storage, mantissa_bits: int) -> ReductionPlan:
 
 
 def amax_plan(storage: Storage) -> ReductionPlan:
-    """The largest finite magnitude: float32 bits."""
+    """The largest finite magnitude, as float32 bits."""
     builder = Builder()
     real = read(builder, "x", storage)
     magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
@@ -116,7 +116,7 @@ def amax_plan(storage: Storage) -> ReductionPlan:
 
 
 def extremes_plan(storage: Storage) -> ReductionPlan:
-    """The largest finite magnitudes below and above zero: bits of float64, which holds them exactly."""
+    """The largest finite magnitudes below and above zero, exact, as float64 bits."""
     builder = Builder()
     real = read(builder, "x", storage)
     if real.low is None:
@@ -131,7 +131,7 @@ def extremes_plan(storage: Storage) -> ReductionPlan:
 
 
 def _as_float64(magnitude: Word) -> tuple[Word, Word]:
-    """The low and the high word of the float64 that is a finite float32."""
+    """The low and the high word of a finite float32 converted to float64."""
     exponent_step = FLOAT64.mantissa_bits - WORD_BITS
     shift = FLOAT32.mantissa_bits - exponent_step
     is_subnormal = magnitude.lt(FLOAT32.min_normal)

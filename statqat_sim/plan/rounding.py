@@ -19,7 +19,7 @@ FRACTION_MODES: Final = {
     Rounding.STOCHASTIC_B: Rounding.NEAREST_AWAY,
     Rounding.STOCHASTIC_C: Rounding.NEAREST_EVEN,
 }
-"""How the fraction between two neighbours is rounded to the random bits' width, before it is compared with them."""
+"""How the fraction between two neighbours is rounded to the width of the random bits that it is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A magnitude cut off at the target's step: what is kept, and what the rest is to half a step.
+    """A magnitude truncated at the target's step: the bits kept, and the rest, to compare with half a step.
 
-    `rest` and `half` are in one unit, which orders them as unsigned words: integers, or float32 words. Between two
-    neighbouring values of `rest` no other value fits, so that `rest + 1 > half` says `rest >= half`.
+    `rest` and `half` are unsigned words in the same unit: integers, or float32 words. Neighbouring values of `rest`
+    are neighbouring words, so that `rest + 1 > half` means `rest >= half`.
     """
 
     kept: Word
@@ -45,7 +45,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class LongCut:
-    """A magnitude cut off at the target's step, with every bit of the rest.
+    """A magnitude truncated at the target's step, with every bit of the rest.
 
     `fraction` counts 2^-32 steps; `more` is the fraction of one of these, in the same unit, its last bit sticky.
     """
@@ -55,7 +55,7 @@ class LongCut:
     more: Word
 
     def rounded_up(self, mode: Rounding, odd: Word, negative: Word, draw: Draw | None) -> Word:
-        """1 where the magnitude takes the neighbour farther from zero, in any mode."""
+        """1 where the magnitude is rounded to the neighbour farther from zero, in any mode."""
         if draw is None:
             return round_up(mode, _short(self.kept, self.fraction, self.more), odd, negative)
         whole, part = _split(self.fraction, self.more, draw.bits)
@@ -70,7 +70,7 @@ def _short(kept: Word, fraction: Word, more: Word) -> Cut:
 
 
 def _split(fraction: Word, more: Word, bits: int) -> tuple[Word, Cut]:
-    """The first bits of a fraction, and the cut that rounding it to them makes."""
+    """The first `bits` bits of a fraction, and the cut for rounding the fraction to them."""
     if bits == 32:
         return fraction, _short(fraction, more, more.builder.const(0))
     whole = fraction >> (32 - bits)
@@ -91,10 +91,10 @@ def shift_right(significand: Word, shift: Word) -> Cut:
 def round_by_sum(
     mode: Rounding, magnitude: Word, magic: Word, half: Word, negative: Word, draw: Draw | None = None
 ) -> Word:
-    """The float `magic` + magnitude, rounded at the step of `magic` in any mode; its low bits count steps.
+    """The float `magic` + magnitude, rounded at the ulp of `magic` in any mode; its low bits count steps.
 
-    The FPU rounds to nearest even. Where another mode is asked for, its result is corrected by the exact remainder.
-    Stochastic modes round at a step that is finer by the random bits, and add these: the carry is the result.
+    The FPU rounds to nearest even; for other modes its result is corrected by the exact remainder. Stochastic modes
+    round at a step that is finer by the width of the random bits, and add these: the carry is the result.
 
     Args:
         mode: the rounding mode.
@@ -117,7 +117,7 @@ def round_by_sum(
 
 
 def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:
-    """1 where the magnitude takes the neighbour farther from zero.
+    """1 where the magnitude is rounded to the neighbour farther from zero.
 
     Args:
         mode: a deterministic rounding mode.
@@ -154,20 +154,20 @@ def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Magnitudes above `value`, and `value` itself if `included`, take the neighbour farther from zero."""
+    """Magnitudes above `value`, and `value` itself if `included`, are rounded to the neighbour farther from zero."""
 
     value: Fraction
     included: bool
 
     def first(self, layout: Layout) -> int:
-        """The least magnitude on the far side, of the floats of this layout."""
+        """The least magnitude of this layout that is rounded up."""
         return layout.ceil_magnitude(self.value) if self.included else layout.floor_magnitude(self.value) + 1
 
 
 def boundary(
     mode: Rounding, near: Fraction, far: Fraction, near_is_odd: bool, negative: bool, tie: Fraction | None = None
 ) -> Boundary:
-    """Where magnitudes between the neighbours `near` < `far` (both at least 0) change sides; `tie`: if not half way."""
+    """The rounding boundary between neighbours 0 <= `near` < `far`; `tie`: their midpoint, if it is not half way."""
     middle = Boundary((near + far) / 2 if tie is None else tie, included=True)
     beyond_middle = Boundary(middle.value, included=False)
     always, never = Boundary(near, included=False), Boundary(far, included=True)
@@ -193,7 +193,7 @@ def boundary(
 
 
 def stops_at_end(mode: Rounding, largest_is_odd: bool, negative: bool) -> bool:
-    """Whether a mode never leaves the range on this side (IEEE 754-2019, section 7.4)."""
+    """Whether a mode never overflows on this side (IEEE 754-2019, section 7.4)."""
     if mode.is_stochastic:
         return False
     return boundary(mode, Fraction(0), Fraction(1), largest_is_odd, negative) == Boundary(Fraction(1), included=True)

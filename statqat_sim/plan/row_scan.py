@@ -9,26 +9,26 @@ PER_OCTAVE: Final = 8
 """Scales of the first grid per octave."""
 
 FINER: Final = (3, 3)
-"""How many times finer each later grid is, to both sides of the best scale."""
+"""The factors by which each later grid, around the best scale, is finer than the one before."""
 
 LEAST_RATIO: Final = 0.25
 """Ratio of the largest representable value at the smallest scale to the row's root mean square."""
 
 BEYOND_MINMAX: Final = 2.2
-"""The largest scale, over MinMax's: floating point repeats itself with each octave."""
+"""The largest scale of the scan, relative to MinMax's: a float grid repeats itself in each octave."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowScanPlan:
-    """The steps of a format that rounds to nearest and saturates.
+    """The step function of a format that rounds to nearest and saturates.
 
     Args:
-        zeros: for each side of zero what inputs next to zero become. One side: signs do not matter. Two: inputs at and
-            above zero, and the magnitudes of those below.
-        thresholds: for each side little-endian float64, ascending: where inputs become the next value outward.
-        gaps: for each side as many float64: how far that value lies from the one before.
-        largest: of all magnitudes of values.
-        reach: the largest scale, over MinMax's, that may be the best.
+        zeros: for each side of zero, the value of inputs next to zero. One side: signs do not matter. Two sides: inputs
+            at and above zero, and magnitudes of inputs below zero.
+        thresholds: for each side, ascending little-endian float64: inputs from here on become the next value outward.
+        gaps: for each side, as many float64: the distance of that value from the one before.
+        largest: the largest magnitude of all values.
+        reach: the largest scale to try, relative to MinMax's.
     """
 
     zeros: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""How a block's statistics become its scale, before it is encoded. See `spec_language`, Definitions 21, 22, 29."""
+"""From a block's statistics to its scale before encoding. See `spec_language`, Definitions 21, 22, 29."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from statqat_sim.spec.scale import Rule, ScaleLevel, Target
 
 SUBNORMAL_BITS: Final = 24
 EXPONENT_OFFSET: Final = 149
-"""Added to exponents so that they count from -149, that of the smallest float32 subnormal."""
+"""Added to exponents, so that -149, the exponent of the smallest float32 subnormal, becomes 0."""
 
 FRACTION: Final = FLOAT32.min_normal - 1
 
@@ -49,7 +49,7 @@ class Binade:
 
     @classmethod
     def of(cls, word: Word) -> Binade:
-        """Subnormals are moved up first, by an exact product."""
+        """From a float32 word; subnormals are first normalised by an exact product."""
         small = word.lt(FLOAT32.min_normal)
         moved = word.fmul(word.builder.const(FLOAT32.pattern(2.0**SUBNORMAL_BITS)))
         normal = small.where(moved, word)
@@ -58,7 +58,7 @@ class Binade:
 
 
 EXPONENT_CAP: Final = 1 << 13
-"""Above every difference of exponents."""
+"""Larger than every difference of exponents."""
 
 BINADE_BIAS: Final = FLOAT32.bias + SUBNORMAL_BITS
 """The bias of `Binade.exponent`."""
@@ -72,7 +72,7 @@ def power_of_two(steps: Word) -> Word:
 
 
 def power_of_two_range(format: NumberFormat) -> tuple[int, int]:
-    """The exponents of a format's powers of two that float32 has too."""
+    """The range of exponents of a format's powers of two that are float32."""
     powers = power_range(format.element)
     if powers is None:
         raise UnsupportedError(f"{format.name}: it has no powers of two in a row, which a power-of-two rule gives")
@@ -80,7 +80,7 @@ def power_of_two_range(format: NumberFormat) -> tuple[int, int]:
 
 
 def power_of_two_rule(amax: Word, level: ScaleLevel, format: NumberFormat, element: NumberFormat) -> Word:
-    """2^k of the rules that read exponents, k clamped to what the level's `format` has."""
+    """2^k by a rule that reads exponents, with k clamped to the powers of two of the level's `format`."""
     builder, binade = amax.builder, Binade.of(amax)
     is_rceil = level.rule is Rule.RCEIL
     target = exponent_of(element.max if is_rceil else target_value(level, element))
@@ -117,7 +117,7 @@ def _mantissa_bits(element: NumberFormat) -> int:
 
 
 def exponent_step(amax: Word, outer: Word, level: ScaleLevel, element: NumberFormat, *, add: bool) -> Word:
-    """±(e(amax) - e(T) - e(outer)), clamped to the codes of the level; 0 and Inf lie beyond all exponents."""
+    """±(e(amax) - e(T) - e(outer)), clamped to the level's codes; the exponents of 0 and Inf are beyond all others."""
     magnitude, target = outer & MAGNITUDE, exponent_of(target_value(level, element))
     inner = Binade.of(amax).exponent + (EXPONENT_CAP - target)
     finite = Binade.of(magnitude).exponent + EXPONENT_CAP

@@ -1,4 +1,4 @@
-"""A step function of an input as part of a plan: by selects, by one look-up and one compare, or by bisection."""
+"""Step functions of an input as plan steps: by selects, by one table look-up and compare, or by bisection."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SMALL_TABLE_BITS: Final = 4
 
 MIN_CELL_BITS: Final = 16
 MAX_CELL_BITS: Final = 22
-"""How many top bits of a key may choose a cell: tables of 256 KiB to 16 MiB, of which data touches a small part."""
+"""The most top bits of a key that select a cell: tables take 256 KiB to 16 MiB, of which data touch a small part."""
 
 MAX_NEAR_ZERO: Final = 1 << 16
-"""How many keys on either side of zero may have a cell each: float32's subnormals lie densely there."""
+"""The most keys on each side of zero with a cell of their own: thresholds are dense there."""
 
 Integers: TypeAlias = NDArray[Any]
 
@@ -71,15 +71,15 @@ def choose(bits: list[Word], options: list[Word]) -> Word:
 
 
 def look_up(name: str, words: ArrayLike, index: Word) -> Word:
-    """The word at `index` of a table that the format fixes."""
+    """The word at `index` of a table fixed by the format."""
     return index.builder.table(name, np.asarray(words, "<u4").tobytes(), index)
 
 
 def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
-    """Bisection with the thresholds as parameters; padded to a power of two, so that few shapes serve all."""
+    """Bisection with the thresholds as parameters, padded to a power of two, so that formats share few shapes."""
     builder = key.high.builder
     size = 1 << len(keys).bit_length()
-    lasts = [turn - 1 for turn in keys]  # above them: the next step
+    lasts = [turn - 1 for turn in keys]  # keys above are in the next step
     most = WORD if key.low is None else WORD << WORD_BITS | WORD
     padded = lasts + [most] * (size - len(results))
 
@@ -104,9 +104,9 @@ def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Ranges of float32 keys with one threshold at most: equal ones, and single keys around zero.
+    """Ranges of float32 keys with at most one threshold each: of equal size, but single keys around zero.
 
-    A cell's number is its keys' top bits; those around zero, `near` on either side, are numbered after all others.
+    A cell's number is the top bits of its keys; the `near` single keys on each side of zero are numbered after these.
     """
 
     shift: int
@@ -128,7 +128,7 @@ class Cells:
 
 
 def _cells(keys: list[int]) -> Cells | None:
-    """The largest cells with at most one threshold each; None if thresholds lie too densely."""
+    """The largest cells with at most one threshold each; None if thresholds are too dense."""
     turns = np.array(keys, np.int64)
     for shift in range(WORD_BITS - MIN_CELL_BITS, WORD_BITS - MAX_CELL_BITS - 1, -1):
         numbers = turns >> shift
@@ -141,7 +141,7 @@ def _cells(keys: list[int]) -> Cells | None:
 
 
 def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Word:
-    """The top bits choose a cell that holds one threshold at most; narrow results share a word with it."""
+    """Look up the cell of the key's top bits and compare with its threshold; narrow results are in the same word."""
     cell = cells.number(key)
     inside = key & key.builder.param("cell mask", (1 << cells.shift) - 1)
     turn, low, high = _contents(cells, keys, results)
@@ -149,7 +149,7 @@ def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Wo
         entry = look_up("cells", turn << 16 | high << 8 | low, cell)
         return (inside.lt(entry >> 16).where(entry, entry >> 8)) & 0xFF
     mask = (1 << max(results).bit_length()) - 1
-    change = low - high + 1 & mask  # 0, 1 or 2 where neighbouring results are neighbouring codes
+    change = low - high + 1 & mask  # 0, 1 or 2 if neighbouring results are neighbouring codes
     if cells.shift <= 14 and change.max() <= 2:
         entry = look_up("cells", turn << 18 | change << 16 | high, cell)
         moved = entry + ((entry >> 16) & 3) - 1

@@ -1,4 +1,4 @@
-"""An input's significand in 64 bits, cut off at any step with nothing lost."""
+"""An input's significand in 64 bits, which can be cut at any step without losing bits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from statqat_sim.plan.rounding import LongCut
 from statqat_sim.plan.source import WORD_BITS, Source
 
 TOP: Final = 63
-"""Place of a normal number's leading bit."""
+"""The position of a normal number's leading bit."""
 
 LIFT: Final = 4096 + 1074 + TOP
-"""Added to exponents so that they stay positive: the largest bias of a format, and the smallest float64."""
+"""Added to exponents to keep them positive: covers the largest bias of a format and the smallest float64."""
 
 MOST_DROPPED: Final = 4 * WORD_BITS - 1
 """Dropping more bits does not change the result."""
@@ -23,7 +23,7 @@ ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
 """The float32 whose step is 1: 2^23."""
 
 Window: TypeAlias = tuple[Word, Word, Word, Word]
-"""Words of a long bit string around a cut: above its word, its word, and two below."""
+"""Words of a long bit string around a cut: the word above, the word of the cut, and two below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Significand:
         return _cut(self._windows()[2:], (drop - WORD_BITS).min(MOST_DROPPED - WORD_BITS))
 
     def cut_wrapping(self, drop: Word) -> LongCut:
-        """Without its `drop - 32` lowest bits, and multiplied by a power of two if that is negative, modulo 2^32."""
+        """The significand divided by 2^(drop - 32), which may be below 1, modulo 2^32."""
         return _cut(self._windows(), drop.min(MOST_DROPPED + WORD_BITS))
 
     def _windows(self) -> list[Window]:
-        """For cuts in five words: the one below this significand, its own two, and the two above it."""
+        """Windows for cuts in any of five words: one below the significand, its own two, and two above it."""
         zero, high, low = self.high.builder.const(0), self.high, self.low
         return [
             (low, zero, zero, zero),
@@ -55,7 +55,7 @@ class Significand:
 
 
 def _cut(windows: list[Window], place: Word) -> LongCut:
-    """The cut at a place counted from the first window's lowest bit."""
+    """The cut at bit `place`, counted from the first window's lowest bit."""
     index, shift = place >> 5, place & 31
     above, at, below, rest = windows[-1]
     for number in reversed(range(len(windows) - 1)):
@@ -73,9 +73,9 @@ def _cut(windows: list[Window], place: Word) -> LongCut:
 
 
 def significand(source: Source, emin: int) -> Significand:
-    """The significand of a source; normalised where a target's first binade lies below the source's.
+    """The significand of a source, normalised if the target's first binade lies below the source's.
 
-    Elsewhere the significand of a subnormal has the exponent of the first binade, and no leading bit.
+    Otherwise the significand of a subnormal has the exponent of the first binade, and no leading bit.
     """
     layout, builder = source.layout, source.sign.builder
     bits_in_word = layout.mantissa_bits - (0 if source.low is None else WORD_BITS)
@@ -89,7 +89,7 @@ def significand(source: Source, emin: int) -> Significand:
 
 
 def _normalised(found: Significand) -> Significand:
-    """With the leading bit in its place; 0 stays 0, of no exponent in particular."""
+    """Shift the leading bit to `TOP`; 0 stays 0, with a meaningless exponent."""
     builder = found.high.builder
     high, low = found.high.where(found.high, found.low), found.high.where(found.low, 0)
     skipped = found.high.where(builder.const(0), WORD_BITS)
@@ -99,7 +99,7 @@ def _normalised(found: Significand) -> Significand:
 
 
 def leading_bit(word: Word) -> Word:
-    """Index of the highest bit of a word that is not 0; an exact conversion to float holds it as its exponent."""
+    """Index of the highest set bit of a nonzero word: the exponent of its exact conversion to float."""
     builder = word.builder
     high = word >> 16
     part = high.where(high, word)

@@ -1,4 +1,4 @@
-"""What all encoders share: an input's bits, taken apart by the policies, and what NaN becomes at the end."""
+"""Shared by all encoders: splitting an input into parts according to the policies, and the handling of NaN."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ WORD_BITS: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """The bits of a float32 or of an aligned float16 in one word, or of a float64 in two; its sign apart."""
+    """The bits of a float32 or an aligned float16 in one word, or of a float64 in two, with the sign apart."""
 
-    signed: Word  # bit 31 is the sign; the others say nothing
-    magnitude: Word  # of a float64 the high word
+    signed: Word  # bit 31 is the sign; ignore the others
+    magnitude: Word  # the high word of a float64
     low: Word | None = None  # the low word of a float64
     layout: Layout = FLOAT32
 
     @classmethod
     def of(cls, word: Word, low: Word | None = None) -> Real:
-        """From the bits of a float32 or float64 with the sign among them."""
+        """From the bits of a float32 or float64, sign included."""
         return cls(word, word & MAGNITUDE, low, FLOAT32 if low is None else FLOAT64)
 
     @property
     def word(self) -> Word:
-        """The float32 as a whole."""
+        """The float32 with its sign."""
         return self.magnitude | (self.signed & SIGN)
 
 
 def read(builder: Builder, name: str, storage: Storage) -> Real:
-    """The next stream; bfloat16 is float32 cut short."""
+    """Read the next stream; bfloat16 is widened to float32."""
     if storage is Storage.FLOAT64:
         return Real.of(*builder.input_pair(name, storage))
     word = builder.input(name, storage)
@@ -73,7 +73,7 @@ def read(builder: Builder, name: str, storage: Storage) -> Real:
 
 
 def widened(real: Real) -> Real:
-    """An aligned float16 as float32, others as they are."""
+    """An aligned float16 converted to float32; others are unchanged."""
     if real.layout is not ALIGNED_FLOAT16:
         return real
     value = to_float32_exponents(real.magnitude)
@@ -82,13 +82,13 @@ def widened(real: Real) -> Real:
 
 
 def to_float32_exponents(word: Word) -> Word:
-    """The float32 that a finite, aligned float16 stands for: an exact product, of subnormals too."""
+    """A finite, aligned float16 as float32, by a product that is exact for subnormals too."""
     rebias = 2 * FLOAT32.bias - ALIGNED_FLOAT16.bias
     return word.fmul(word.builder.const(rebias << FLOAT32.mantissa_bits))
 
 
 def flushed(real: Real, layout: Layout) -> Real:
-    """`real` with the subnormals of `layout`, which it came in, made ±0."""
+    """`real` with the subnormals of `layout`, its original layout, flushed to ±0."""
     least = real.layout.ceil_magnitude(power_of_two(layout.emin))
     tiny = real.magnitude.lt(least if real.low is None else least >> WORD_BITS)
     low = None if real.low is None else tiny.where(0, real.low)
@@ -96,9 +96,9 @@ def flushed(real: Real, layout: Layout) -> Real:
 
 
 def narrowed(real: Real) -> Real:
-    """A float64 as float32, rounded to odd, so that it stays on its side of every normal float32 with an even last bit.
+    """A float64 rounded to odd as float32: it stays on its side of every normal float32 with an even last bit.
 
-    What lies below the normal float32 becomes the least magnitude, what lies above the finite ones the largest.
+    Nonzero magnitudes below the normal float32 become the least magnitude, those above the finite ones the largest.
     """
     assert real.low is not None
     builder, high, low = real.signed.builder, real.magnitude, real.low
@@ -114,18 +114,18 @@ def narrowed(real: Real) -> Real:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An input and what its policies made of it.
+    """An input after its policies have been applied.
 
-    The magnitude of a NaN is meaningless: whoever uses it selects by `is_nan` at the end.
+    The magnitude of a NaN is meaningless: encoders select by `is_nan` at the end.
     """
 
     real: Real
-    sign: Word  # bit 31; 0 where the format has one sign
+    sign: Word  # bit 31; 0 if the format has one sign only
     magnitude: Word  # a float32's, or the high word of a float64's
     low: Word | None  # the low word of a float64's
     is_nan: Word
-    signs: tuple[bool, ...]  # that inputs have by now: False for positive, True for negative
-    below_zero: Word | None  # inputs that `negative_input` gives a code of its own: NaN, or the smallest of all
+    signs: tuple[bool, ...]  # remaining signs of inputs: False for positive, True for negative
+    below_zero: Word | None  # inputs with a code of their own under `negative_input`: NaN, or the smallest
     draw: Draw | None  # random bits, for stochastic rounding
 
     @property
@@ -174,7 +174,7 @@ class Source:
 
 
 def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | None) -> Source:
-    """Step 10 (`negative_input`) of the language's Definitions; `flush_inputs` and `via` have been before."""
+    """Apply step 10 (`negative_input`) of the language's Definitions, after `flush_inputs` and `via`."""
     sign, magnitude, low = real.signed & SIGN, real.magnitude, real.low
     is_nan = _is_nan(real)
     if element.has_negative:
@@ -185,7 +185,7 @@ def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | 
     else:
         magnitude = is_negative.where(0, magnitude)
         low = None if low is None else is_negative.where(0, low)
-    if not isinstance(element, CodebookElement):  # whose entry -0.0 serves inputs with the sign bit
+    if not isinstance(element, CodebookElement):  # in codebooks the sign of zero selects -0.0
         sign = sign.builder.const(0)
     becomes_zero = policy.negative_input is NegativeInput.CLAMP and element.has_zero
     keeps_value = policy.negative_input is NegativeInput.ABS or becomes_zero
@@ -202,9 +202,9 @@ def _is_nan(real: Real) -> Word:
 def nan_instead(
     result: Word, source: Source, element: Element | ListedElement, policy: EncodePolicy, instead: int
 ) -> Word:
-    """What NaN becomes where it does not become NaN: `instead`, or a code of the user's.
+    """Replace results of NaN inputs by `instead`, or by a user-defined code, if NaN does not become NaN.
 
-    Under `error` no NaN comes here: the caller has raised.
+    Under `error` there is no NaN here: the caller has raised already.
     """
     builder, code = result.builder, policy.nan_input
     if code is NanInput.ERROR:

@@ -1,4 +1,4 @@
-"""The oracle's view of posits and takums: read as an int in two's complement, a code is the rank of its value."""
+"""The oracle's view of posits and takums: a code, read as a two's complement integer, is the rank of its value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeAlias
 from statqat_sim.reference.grid import Number, Special, scaled, searched
 
 Meaning: TypeAlias = Callable[[int, int], Fraction]
-"""(code, its width) -> value, of every code but NaR."""
+"""A function from (code, width) to the code's value, for every code but NaR."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ class _Found:
             self.known[name] = Located(result, stage.block)
 
     def statistic(self, statistic: Statistic, block: Block) -> Located:
-        """The largest key of every block; 0 of one without elements."""
+        """The largest key of every block; 0 for a block without elements."""
         unit = self.known[statistic.of].block
         streams = {
             stream.name: tiled(self.known[stream.name].spread(self.geometry, unit), self.geometry, unit, block)
@@ -126,7 +126,7 @@ class _Found:
         return Located(keys.max(axis=-1, initial=0), block)
 
     def choose(self, stage: Stage, fake_quantize: CodecPlan, weights: Array | None) -> None:
-        """Give each block the candidate of least error; the first one wins ties."""
+        """Give each block the candidate with the smallest error, the first among equals."""
         self.add(stage, self.results(stage.plans[0], stage.block))
         least = self._errors(stage.block, fake_quantize, weights)
         best = [self.known[name].words for name in stage.results]
@@ -140,7 +140,7 @@ class _Found:
         self.add(stage, best)
 
     def _errors(self, block: Block, fake_quantize: CodecPlan, weights: Array | None) -> Array:
-        """The squared error of every block, in float64, added by halves; Inf where an element becomes NaN."""
+        """The squared error of every block, float64, summed pairwise by halves; Inf where an element becomes NaN."""
         x = self.known[ELEMENTS].words.view(np.float32)
         y = self.elements(fake_quantize).view(np.float32)
         with np.errstate(all="ignore"):
@@ -151,7 +151,7 @@ class _Found:
             return np.where(np.isnan(sums), np.inf, sums)
 
     def _weights(self, weights: Array | None) -> Array:
-        """Weights, one for each index along the axis, as they broadcast against the elements."""
+        """Weights, one for each index along the blocked axis, in a shape that broadcasts against the elements."""
         if weights is None:
             return np.ones((), np.float64)
         is_last = self.geometry.axis == max(len(self.geometry.shape), 1) - 1
@@ -164,7 +164,7 @@ class _Found:
 
 
 def _interpreted(program: CodecPlan, streams: Mapping[str, Words], shape: tuple[int, ...]) -> Words:
-    """A plan's result, also where it reads nothing; several outputs lie along a last axis."""
+    """A plan's result, broadcast to `shape`; several outputs are stacked along a last axis."""
     outputs = () if len(program.shape.outputs) == 1 else (len(program.shape.outputs),)
     result = interpret(program, [streams[stream.name] for stream in program.shape.streams])
     return np.broadcast_to(result, (*shape, *outputs))

@@ -1,4 +1,4 @@
-"""Words that belong to blocks: repeated for smaller blocks, gathered by larger ones."""
+"""Words of blocks: repeated for smaller blocks, gathered into larger ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ELEMENT: Block = 1
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """One word for each block: batch × rows × columns, as `Geometry.grid` counts them."""
+    """One word per block, of shape batch × rows × columns as in `Geometry.grid`."""
 
     words: Words
     block: Block
 
     def spread(self, geometry: Geometry, unit: Block) -> Words:
-        """The words, repeated for each of the blocks `unit` that lie inside."""
+        """The words, repeated for each block `unit` within a block."""
         grid = geometry.grid(unit)
         if self.block is Whole.TENSOR:
             return np.broadcast_to(self.words, grid)
@@ -32,13 +32,13 @@ class Located:
 
 
 def units(geometry: Geometry, block: Block, unit: Block) -> tuple[int, int]:
-    """Rows and columns of a block, counted in blocks `unit`."""
+    """The rows and columns of a block, counted in blocks `unit`."""
     (rows, columns), (high, wide) = geometry.extent(block), geometry.extent(unit)
     return -(-rows // high), -(-columns // wide)
 
 
 def tiled(values: Any, geometry: Geometry, unit: Block, block: Block) -> Any:
-    """Values of the blocks `unit` as (batch, rows, columns, places in a `block`, in C order); 0 where there is none."""
+    """Values of blocks `unit`, shape (batch, rows, columns, places within a `block` in C order); padding is 0."""
     if block is Whole.TENSOR:
         return values.reshape(1, 1, 1, -1)
     batch, down, across = geometry.grid(block)

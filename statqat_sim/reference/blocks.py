@@ -1,8 +1,8 @@
 """The oracle of block formats: Definitions 20 to 30, element by element, in exact rational arithmetic.
 
-It reads the declared fields of a spec and nothing else, and uses the oracle of number formats for every code. Where
-the Definitions are silent, the house's decision stands in the docstring of the function that carries it out. Elements
-with stochastic rounding are left out: nothing here draws random bits. Signs of NaN values mean nothing.
+It reads only the declared fields of a spec, and uses the oracle of number formats for every code. Where the Definitions
+are silent, the docstring of the function concerned states the decision. Elements with stochastic rounding are not
+supported, as no random bits are drawn here. Signs of NaN values are meaningless.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def quantize_exactly(
 
     Args:
         format: any block format whose elements do not round stochastically.
-        x: numbers, taken as float32.
-        axis: along which 1-D blocks run.
-        scale: of the level with `rule: given`; otherwise in place of the outermost level's rule.
-        weights: of the squared errors under `rule: mse`, in x's shape.
+        x: numbers, converted to float32.
+        axis: the axis along which 1-D blocks run.
+        scale: the scale of the level with `rule: given`; otherwise it replaces the outermost level's rule.
+        weights: weights of the squared errors under `rule: mse`, in x's shape.
 
     Raises:
         ValueError: for a scale that is missing, NaN or negative; for an axis that x lacks; for NaN under
             `nan_input: error`.
-        UnsupportedError: for what a validated format never asks for.
+        UnsupportedError: for combinations that a validated format cannot have.
     """
     source = Source.of(format, x, axis, scale, weights)
     layers = _layers(format, source)
@@ -85,10 +85,10 @@ def candidate_errors(
     scale: ArrayLike | None = None,
     weights: ArrayLike | None = None,
 ) -> dict[Index, dict[int, float]]:
-    """What `rule: mse` chooses among: for each innermost block, the error of each code.
+    """The candidates of `rule: mse`: for each innermost block, the error of each code.
 
-    Arguments as of `quantize_exactly`. Blocks without a choice, of zeros and with a NaN scale, are left out. Two codes
-    whose errors differ by less than 1e-9 of them may both be right (30).
+    Arguments are those of `quantize_exactly`. Blocks without a choice, those of zeros or with a NaN scale, are left
+    out. Two codes whose errors differ by less than a relative 1e-9 may both be right (30).
     """
     source = Source.of(format, x, axis, scale, weights)
     outer = _layers(format, source, count=len(format.scales) - 1)
@@ -130,7 +130,7 @@ def _layer(format: BlockFormat, source: Source, outer: tuple[Layer, ...], level:
 def _members(
     format: BlockFormat, source: Source, outer: tuple[Layer, ...], level: ScaleLevel
 ) -> Iterator[tuple[Index, Member]]:
-    """Every block of a level, C order."""
+    """Every block of a level, in C order."""
     depth, tiles = len(outer), tiling(level.block, source.shape, source.axis)
     given = source.scales_given(depth, tiles)
     for block, cells in tiles.split(source.cells).items():
@@ -147,7 +147,7 @@ def _members(
 
 
 def _extremes(format: BlockFormat, level: ScaleLevel, cells: Cells) -> tuple[Fraction, Fraction] | None:
-    """Lo and hi, where the rule asks for them."""
+    """Lo and hi, if the rule needs them."""
     if level.rule is not Rule.MINMAX:
         return None
     if format.offset is None:
@@ -156,7 +156,7 @@ def _extremes(format: BlockFormat, level: ScaleLevel, cells: Cells) -> tuple[Fra
 
 
 def _nested(format: BlockFormat, raws: Cells, tiles: Tiling, axis: int) -> tuple[tuple[Array, ...], Cells]:
-    """Numbers quantized as if they were data (28): the arrays that are stored, and what they decode to."""
+    """Scales quantized as if they were data (28): the stored arrays, and the values that these decode to."""
     quantized = quantize_exactly(format, written(raws, tiles.count), axis)
     return (*quantized.scales, quantized.codes), read(dequantize_exactly(format, quantized))
 
@@ -187,7 +187,7 @@ def _zero_points(format: BlockFormat, offset: Offset, layer: Layer, lows: Lows) 
 
 
 def _minima(offset: Offset, layer: Layer, lows: Lows, axis: int) -> Offsets:
-    """O = sign · what sign · lo is stored as."""
+    """O = sign · decode(encode(sign · lo)), for each block."""
     format = offset.scales[0].format
     raws: Cells = {block: offset.sign * low for block, low in lows.items()}
     if isinstance(format, NumberFormat):

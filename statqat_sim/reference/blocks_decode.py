@@ -22,11 +22,11 @@ Array: TypeAlias = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """Codes as unsigned integers, those of float32 and float16 scales too.
+    """The codes of an array, as unsigned integers, also for float32 and float16 scales.
 
-    `codes` has x's shape. `scales`, outermost first, have x's shape with the blocks counted; a nested format takes the
-    places of its own scales, then that of its elements. `offset` has the shape of the innermost scale,
-    `offset_scales` are the scales of a nested offset.
+    `codes` has x's shape. `scales`, outermost first, have x's shape divided by the blocks; a nested format contributes
+    its own scales, then its elements. `offset` has the shape of the innermost scale, `offset_scales` are the scales of
+    a nested offset.
     """
 
     codes: Array

@@ -31,7 +31,7 @@ from statqat_sim.spec.scale import Apply
 
 @dataclass(frozen=True, slots=True)
 class Minimum:
-    """O, and what the encoder subtracts in its place (`quotient: unrounded`)."""
+    """O, and the value that the encoder subtracts instead of it (`quotient: unrounded`)."""
 
     value: Number
     subtracted: Number
@@ -49,9 +49,9 @@ Added: TypeAlias = Minimum | ZeroPoint | None
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """What scales the elements of a block.
+    """The scales of a block's elements.
 
-    `factors` are the decoded scales, outermost first; `divisors` are what the encoder uses in their place
+    `factors` are the decoded scales, outermost first; `divisors` are those that the encoder uses instead
     (`quotient: unrounded`).
     """
 
@@ -68,13 +68,13 @@ class Scaling:
 def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
     """The code of one element.
 
-    A scale that is NaN gives code 0, whatever that means; a scale of 0 the code of +0. NaN stays the input's NaN, with
-    its sign, and ±Inf goes to the end that it decodes nearest to; neither meets the arithmetic.
+    A NaN scale gives code 0, whatever that code means; a scale of 0 gives the code of +0. A NaN element is encoded with
+    its sign, and ±Inf saturates to the end that decodes nearest to it; neither is divided by the scale.
     """
     divisor = product(scaling.divisors)
     if is_nan(scaling.scale):
         return 0
-    if is_zero(divisor) or is_nan(divisor):  # 0 × Inf, where a scale before its rounding is Inf
+    if is_zero(divisor) or is_nan(divisor):  # 0 × Inf, if a scale before rounding is Inf
         return encoded(element, ZERO)
     if is_nan(x):
         return encoded(element, x)
@@ -84,12 +84,12 @@ def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
 
 
 def encoded(element: NumberFormat, q: Number) -> int:
-    """The code of a quotient; Inf saturates whatever `inf_input` says."""
+    """The code of a quotient; Inf saturates under every `inf_input`."""
     return exact.encode(_saturating(element), FLOAT32.nearest(q))
 
 
 def element_value(element: NumberFormat, code: int) -> Number:
-    """What a code means, as float32 (6)."""
+    """The value of a code, as float32 (6)."""
     return fl(exact.decode(element, code))
 
 

@@ -1,7 +1,7 @@
-"""Arithmetic of float32 numbers: each operation is exact, then rounded once (`fl` of the Definitions).
+"""Float32 arithmetic: each operation is exact, then rounded once (`fl` of the Definitions).
 
-A number is a `Fraction` that float32 holds, or a `Special`. NaN loses its sign in every operation: the
-sign differs between machines.
+A number is a `Fraction` that is a float32, or a `Special`. NaN loses its sign in every operation, as the sign differs
+between machines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from statqat_sim.reference.grid import Number, Special
 from statqat_sim.reference.ieee import FLOAT32
 
 Magnitude: TypeAlias = Fraction | None
-"""None: Inf."""
+"""A magnitude; None stands for Inf."""
 
 ZERO, ONE = Fraction(0), Fraction(1)
 NEGATIVE = (Special.NEGATIVE_NAN, Special.NEGATIVE_INF, Special.NEGATIVE_ZERO)
@@ -26,17 +26,17 @@ def fl(number: Number) -> Number:
 
 
 def is_nan(number: Number) -> bool:
-    """Of either sign."""
+    """Whether a number is NaN, of either sign."""
     return number is Special.NAN or number is Special.NEGATIVE_NAN
 
 
 def is_inf(number: Number) -> bool:
-    """Of either sign."""
+    """Whether a number is ±Inf."""
     return number is Special.INF or number is Special.NEGATIVE_INF
 
 
 def is_finite(number: Number) -> bool:
-    """Zeros of either sign too."""
+    """Whether a number is finite; zeros of either sign are."""
     return not is_nan(number) and not is_inf(number)
 
 
@@ -51,12 +51,12 @@ def real(number: Number) -> Fraction:
 
 
 def is_zero(number: Number) -> bool:
-    """Of either sign."""
+    """Whether a number is ±0."""
     return is_finite(number) and real(number) == 0
 
 
 def negated(number: Number) -> Number:
-    """The number with the other sign bit; NaN stays."""
+    """The number with its sign bit flipped; NaN is unchanged."""
     return number if is_nan(number) else _signed(not is_negative(number), _magnitude(number))
 
 
@@ -82,7 +82,7 @@ def over(a: Number, b: Number) -> Number:
 
 
 def plus(a: Number, b: Number) -> Number:
-    """fl(a + b); zeros of unlike sign, and a sum that cancels, give +0."""
+    """fl(a + b); zeros of opposite signs, and sums that cancel, give +0."""
     if is_nan(a) or is_nan(b) or (is_inf(a) and is_inf(b) and a is not b):
         return Special.NAN
     if is_inf(a) or is_inf(b):
@@ -98,13 +98,13 @@ def minus(a: Number, b: Number) -> Number:
 
 
 def product(factors: tuple[Number, ...]) -> Number:
-    """The product, rounded after each factor, first to last; 1 if there are none (20)."""
+    """The product, rounded after each factor, first to last; 1 without factors (20)."""
     one: Number = ONE
     return reduce(times, factors, one)
 
 
 def reciprocal(factors: tuple[Number, ...]) -> Number:
-    """1 divided by one factor after the other, rounded after each (25)."""
+    """1 divided by each factor in turn, rounded after each division (25)."""
     one: Number = ONE
     return reduce(over, factors, one)
 

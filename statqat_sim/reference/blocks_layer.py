@@ -22,8 +22,8 @@ from statqat_sim.spec.scale import Combine, Quotient, ScaleLevel
 class Layer:
     """A level with the scales of its blocks.
 
-    `codes` are the arrays that it is stored as: one, or those of a nested format. `raws` are the scales before they
-    were encoded, `amaxes` the largest finite magnitudes; a decoder has neither.
+    `codes` are its stored arrays: one, or those of a nested format. `raws` are the scales before encoding, `amaxes` the
+    largest finite magnitudes; a decoder has neither.
     """
 
     level: ScaleLevel
@@ -37,7 +37,7 @@ class Layer:
         return self.scales[self.tiles.block_of(element)]
 
     def divisor_at(self, element: Index) -> Number:
-        """What the encoder divides by (25)."""
+        """The scale that the encoder divides by (25)."""
         chosen = self.raws if self.raws and self.level.quotient is Quotient.UNROUNDED else self.scales
         return chosen[self.tiles.block_of(element)]
 
@@ -48,7 +48,7 @@ def anchor(format: BlockFormat) -> int:
 
 
 def scaling(format: BlockFormat, layers: tuple[Layer, ...], added: Added, element: Index) -> Scaling:
-    """What scales one element: `apply` and `quotient` are those of the anchor."""
+    """The scales of one element, with the anchor's `apply` and `quotient`."""
     factors = [layer.scale_at(element) for layer in layers]
     divisors = list(factors)
     divisors[anchor(format)] = layers[anchor(format)].divisor_at(element)

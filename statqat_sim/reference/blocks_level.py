@@ -41,14 +41,14 @@ class Member:
 
     @property
     def is_all_zero(self) -> bool:
-        """No finite nonzero element; under `minmax`, hi = lo."""
+        """Whether the block has no finite nonzero element; under `minmax`, whether hi = lo."""
         if self.given is not None:
             return False
         return self.extremes[0] == self.extremes[1] if self.extremes else self.amax == 0
 
     @property
     def is_nan(self) -> bool:
-        """NaN or Inf makes the scale of the anchor NaN, unless it saturates or its format has no NaN (24)."""
+        """Whether NaN or Inf makes the anchor's scale NaN: unless it saturates or its format has no NaN (24)."""
         if not self.is_anchor or self.level.nonfinite is Nonfinite.SATURATE:
             return False
         format = self.level.format
@@ -57,7 +57,7 @@ class Member:
 
 
 def number_scale(member: Member, element: NumberFormat) -> tuple[int, Number]:
-    """Code and raw scale of a block whose scales are numbers of a format, each stored by itself."""
+    """The code and raw scale of a block whose scales are stored one by one in a number format."""
     level = member.level
     if level.combine is not Combine.MULTIPLY:
         code = blocks_rules.exponent_code(level, element, member.amax, member.outside)
@@ -80,7 +80,7 @@ def _code(member: Member, raw: Number) -> int:
 
 
 def raw_scale(member: Member, element: NumberFormat) -> Number:
-    """The scale of a block before it is encoded; that of a block of zeros is what `all_zero` asks for."""
+    """The scale of a block before encoding; for a block of zeros, the scale that `all_zero` specifies."""
     if member.given is not None:
         return member.given
     if member.is_all_zero:

@@ -24,7 +24,7 @@ MOST_EXACT = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The offsets of all blocks: decoded, and what the encoder subtracts in their place."""
+    """The offsets of all blocks: decoded, and the values that the encoder subtracts instead of them."""
 
     kind: OffsetKind
     tiles: Tiling
@@ -59,7 +59,7 @@ def minmax(element: NumberFormat, low: Fraction, high: Fraction) -> Number:
 
 
 def minimum_code(format: NumberFormat, raw: Number) -> int:
-    """The code of O, encoded to nearest even, saturating; what rounds to zero stays zero, and zero is +0."""
+    """The code of O, rounded to nearest even, saturating; numbers that round to zero become +0."""
     policy = format.encode.model_copy(
         update={
             "rounding": Rounding.NEAREST_EVEN,
@@ -74,7 +74,7 @@ def minimum_code(format: NumberFormat, raw: Number) -> int:
 
 
 def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scale: Number) -> int:
-    """Z = RNE(v_min - lo/S), within the format; a lo of 0, and one of a scale of 0 or NaN, is 0 steps."""
+    """Z = RNE(v_min - lo/S), clamped to the format; lo/S is 0 if lo is 0, or S is 0 or NaN."""
     grid, target = _grid(element), _grid(_format(offset))
     steps = ZERO if is_zero(scale) or is_nan(scale) else over(low, scale)
     z = minus(fl(grid.value(grid.lowest)), steps)
@@ -85,7 +85,7 @@ def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scale: Numb
 
 
 def minima(offset: Offset, stored: Cells) -> Cells:
-    """Every O, from the numbers that are stored."""
+    """Every O, from the stored numbers."""
     return {block: negated(value) if offset.sign < 0 else value for block, value in stored.items()}
 
 

@@ -1,4 +1,4 @@
-"""The scale of one block by the rule of its level, before it is encoded (21, 22), and shared exponents (29)."""
+"""The scale of one block by its level's rule, before encoding (21, 22), and shared exponents (29)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Outside:
 
 
 def amax_of(values: Sequence[Fraction]) -> Fraction:
-    """The largest magnitude, 0 if there is none."""
+    """The largest magnitude; 0 without values."""
     return max(map(abs, values), default=ZERO)
 
 
@@ -54,10 +54,11 @@ def target_of(target: Target | float, element: NumberFormat) -> Fraction:
 
 
 def raw_scale(level: ScaleLevel, element: NumberFormat, values: Sequence[Fraction], outside: Outside) -> Number:
-    """The scale of a block that is not all zero, before its encoding; `values` are the finite ones in C order.
+    """The scale of a block that is not all zero, before encoding; `values` are the finite ones in C order.
 
     Raises:
-        UnsupportedError: for rules that need more than the values, and for what a validated level never asks for.
+        UnsupportedError: for rules that need more than the values, and for combinations that a validated level cannot
+            have.
     """
     if level.rule in (Rule.ABSMAX, Rule.SIGNED_ABSMAX):
         return absmax(level.order, target_of(level.target, element), peak(level.rule, values), outside)
@@ -73,7 +74,7 @@ def peak(rule: Rule, values: Sequence[Fraction]) -> Fraction:
 
 
 def absmax(order: Order, target: Fraction, amax: Fraction, outside: Outside) -> Number:
-    """amax/T/S_out in the order that the level asks for (22); T is a float32."""
+    """amax/T/S_out in the level's order of operations (22); T is a float32."""
     t = fl(target)
     match order:
         case Order.TARGET_FIRST:
@@ -87,7 +88,7 @@ def absmax(order: Order, target: Fraction, amax: Fraction, outside: Outside) -> 
 
 
 def power_of_two(level: ScaleLevel, element: NumberFormat, amax: Fraction, outside: Outside) -> Number:
-    """2^k, k between those that the format has (21)."""
+    """2^k, with k clamped to the powers of two of the scale format (21)."""
     low, high = powers_of(level.format) if isinstance(level.format, NumberFormat) else FLOAT32_POWERS
     a = over(amax, outside.scale)
     if is_nan(a) or is_inf(a):
@@ -135,7 +136,7 @@ def _largest(element: NumberFormat) -> Fraction:
 
 
 def exponent_code(level: ScaleLevel, element: NumberFormat, amax: Fraction, outside: Outside) -> int:
-    """The code of a scale that is added to the exponent or taken from it (29).
+    """The code of a scale that is added to, or subtracted from, the outer exponent (29).
 
     k_outer is the exponent of the scale so far; that of 0 is below all others, that of Inf above.
     """

@@ -1,4 +1,4 @@
-"""The codes of scales (22, 23), and which values a scale format has."""
+"""The codes of scales (22, 23), and the values of scale formats."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ TINY = scaled(1, -(1 << 13))
 
 
 def scale_code(level: ScaleLevel, raw: Number) -> int:
-    """The code of the raw scale of a block that is not all zero (22); one that has underflowed to 0 is not 0 either."""
+    """The code of the raw scale of a block that is not all zero (22), also if the raw scale underflowed to 0."""
     if is_zero(raw) and level.underflow is Underflow.MIN:
         raw = -TINY if is_negative(raw) else TINY
     return clamped(level, encoded_scale(level, raw))
 
 
 def given_code(level: ScaleLevel, given: Number) -> int:
-    """The code of a caller's scale: to nearest even, neither clamped nor kept from 0."""
+    """The code of a caller's scale: rounded to nearest even, not clamped, and 0 is allowed."""
     plain = {"rounding": Rounding.NEAREST_EVEN, "underflow": Underflow.ZERO}
     return encoded_scale(level.model_copy(update=plain), given)
 
 
 def encoded_scale(level: ScaleLevel, raw: Number) -> int:
-    """The code of a number, saturating; under `underflow: min` what is not 0 does not round to it."""
+    """The code of a number, saturating; under `underflow: min` nonzero numbers do not round to 0."""
     format = number_format(level)
     policy = format.encode.model_copy(
         update={
@@ -48,7 +48,7 @@ def encoded_scale(level: ScaleLevel, raw: Number) -> int:
 
 
 def clamped(level: ScaleLevel, code: int) -> int:
-    """The code of the nearest scale within `clamp`, whose ends are values of the format."""
+    """The code of the nearest scale within `clamp`, whose bounds are values of the format."""
     if level.clamp is None:
         return code
     low, high = map(Fraction, level.clamp)
@@ -71,7 +71,7 @@ def all_zero_code(level: ScaleLevel) -> int:
 
 
 def all_zero_raw(level: ScaleLevel) -> Fraction:
-    """The number that `all_zero` asks for.
+    """The scale that `all_zero` specifies.
 
     Raises:
         UnsupportedError: for `min` of a nested format, which has no smallest value of its own.

@@ -47,13 +47,13 @@ class Source:
         )
 
     def scales_given(self, level: int, tiles: Tiling) -> Cells:
-        """The caller's scales of the blocks of a level; none if that level has its own."""
+        """The caller's scales for the blocks of a level; empty if the level computes its own."""
         if self.given is None or level != self.given_level:
             return {}
         return read(np.broadcast_to(self.given, tiles.count))
 
     def restore(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array of scales, without the dimension that a scalar lacks."""
+        """An array of scales, without the dimension that was added to a scalar input."""
         return array if self.outer_shape else array.reshape(())
 
 
@@ -61,7 +61,7 @@ def checked_scale(scale: ArrayLike, level: ScaleLevel) -> NDArray[np.float32]:
     """The caller's scale of a level as float32.
 
     Raises:
-        ValueError: for NaN, and for numbers below 0 where the level's own rule finds none.
+        ValueError: for NaN, and for negative numbers if the level's own rule never gives any.
     """
     given = as_float32(scale)
     if np.isnan(given).any() or ((given < 0).any() and not level.may_be_negative):

@@ -1,4 +1,4 @@
-"""Which elements share a scale (20): an array as cells by index, and the blocks that tile it."""
+"""The elements that share a scale (20): an array as cells by index, tiled by blocks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Tiling:
 
     @property
     def count(self) -> Shape:
-        """How many blocks there are in each dimension: the shape of the scales. `tensor` is one even if empty."""
+        """The number of blocks in each dimension: the shape of the scales. An empty `tensor` is one block, too."""
         return tuple(-(-length // size) if size else 1 for length, size in zip(self.shape, self.size, strict=True))
 
     def block_of(self, element: Index) -> Index:
@@ -54,7 +54,7 @@ class Tiling:
 
 
 def tiling(block: Block, shape: Shape, axis: int) -> Tiling:
-    """The blocks of an array of at least one dimension.
+    """The blocks of an array with at least one dimension.
 
     Raises:
         ValueError: for an axis that the array lacks, and for blocks of rows and columns in an array without rows.
@@ -82,7 +82,7 @@ def indices(shape: Shape) -> Iterator[Index]:
 
 
 def read(array: NDArray[np.float32]) -> Cells:
-    """The numbers of an array."""
+    """The numbers of an array, by index."""
     words = np.ascontiguousarray(array).reshape(array.shape).view(np.uint32)
     return {index: FLOAT32.number(int(words[index])) for index in indices(array.shape)}
 
@@ -104,6 +104,6 @@ def read_codes(array: NDArray[Any]) -> Codes:
 
 
 def as_float32(x: ArrayLike) -> NDArray[np.float32]:
-    """Any numbers, rounded once (20)."""
+    """Any numbers, rounded once to float32 (20)."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return np.asarray(x).astype(np.float32)

@@ -1,6 +1,6 @@
-"""Matrix instructions in exact rational arithmetic: the oracle of what kernels compute.
+"""Matrix instructions in exact rational arithmetic: the oracle of the kernels.
 
-It reads only the declared fields of a spec, and derives all else from the meanings that the spec's docstrings give.
+It reads only the declared fields of a spec, and derives everything else from the meanings in the spec's docstrings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Codes:
 
 
 def result_code(instruction: Instruction, a: Codes, b: Codes, c: int = 0) -> int:
-    """The code of one element of D; `c`: that of C. K is filled with zeros up to a multiple of the instruction's."""
+    """The code of one element of D; `c`: the code of C. K is padded with zeros to a multiple of the instruction's K."""
     if instruction.dot is not None and instruction.dot.sum is Sum.INTEGER:
         return _integer(instruction, a, b, c)
     rounder = Rounder.of(instruction)
@@ -60,7 +60,7 @@ def accumulated(instruction: Instruction, a: Codes, b: Codes, c: Value) -> Value
 
 
 def _step_of(instruction: Instruction, dot: Dot, count: int) -> int:
-    """How many of `count` products are summed at a time: the unit's step, limited by the instruction's K."""
+    """The number of products summed at a time: the unit's step, limited by the instruction's K."""
     return min(dot.step or max(count, 1), instruction.k or max(count, 1))
 
 
@@ -87,7 +87,7 @@ def _shifted(term: Term, instruction: Instruction, a: Codes, b: Codes, block: in
 
 
 def _scale(instruction: Instruction, side: Codes, block: int) -> Value:
-    """The scale of a block; beyond the last one, whose products are zeros, the format's first code that is no NaN."""
+    """The scale of a block; 1 for padding blocks, whose products are zeros."""
     assert instruction.scale is not None
     format = instruction.scale.format
     return value_of(format, side.scales[block] if block < len(side.scales) else _one(format))
@@ -151,7 +151,7 @@ class _Step:
         return self.rounder.rounded(added(c, dot))
 
     def _chains(self, terms: list[Term], c: Value) -> Value:
-        """Fused multiply-adds; several chains begin at +0, and are added one by one."""
+        """Chains of fused multiply-adds; several chains start at +0 and are added one by one."""
         if self.dot.c is Enter.FIRST:
             return self._chain(terms, c)
         chains = [self._chain(terms[part :: self.dot.split], ZERO) for part in range(self.dot.split)]
@@ -166,7 +166,7 @@ class _Step:
         return start
 
     def _pairwise(self, values: list[Value]) -> Value:
-        """Sums of neighbours, and sums of these; an odd one out goes up by itself."""
+        """Pairwise sums of neighbours, repeated; an odd one out passes to the next level unchanged."""
         while len(values) > 1:
             pairs = [values[at : at + 2] for at in range(0, len(values), 2)]
             values = [self.rounder.rounded(added(*pair)) if len(pair) > 1 else pair[0] for pair in pairs]
@@ -196,7 +196,7 @@ class _Step:
 
 
 def _aligned(terms: list[Term], aligned: Aligned) -> tuple[Value, int | None]:
-    """The sum of the truncated terms, and the exponent they were aligned to: None if all are zero."""
+    """The sum of the rounded terms, and the exponent they were aligned to; None if all are zero."""
     specials = total_of([term.value for term in terms])
     if specials.exact is None:
         return specials, None
@@ -221,7 +221,7 @@ def _exponent(term: Term, aligned: Aligned) -> int | None:
 
 
 def _grouped(terms: list[Term], scales: list[Term], group: int) -> list[Term]:
-    """Exact sums of groups, times their scales; their exponents are the scales', unless all they hold is zero."""
+    """Exact sums of groups times their scales, with the scales' exponents, except for groups of only zeros."""
     grouped = []
     for index, scale in enumerate(scales):
         inside = terms[index * group : (index + 1) * group]
@@ -233,7 +233,7 @@ def _grouped(terms: list[Term], scales: list[Term], group: int) -> list[Term]:
 
 
 def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
-    """The integer result: each step's sum wraps, or is clamped."""
+    """The integer result: each step's sum wraps or saturates."""
     x, y = ([_integer_of(side.format, code) for code in side.codes] for side in (a, b))
     products = [u * v for u, v in zip(x, y, strict=True)]
     products += [0] * (-len(products) % (instruction.k or 1))

@@ -19,7 +19,7 @@ from statqat_sim.spec.floating import FloatElement, Subnormals
 class Value:
     """A finite number, or Inf or NaN, whose `exact` is None.
 
-    `exponent`: that of its field; of what is no field's, of its first bit. `is_subnormal`: of its own format.
+    `exponent`: of its exponent field; for numbers without one, of the leading bit. `is_subnormal`: in its own format.
     """
 
     exact: Fraction | None
@@ -30,7 +30,7 @@ class Value:
 
     @classmethod
     def of(cls, exact: Fraction, *, negative: bool = False, emin: int | None = None) -> Value:
-        """A finite number; `negative`: of a zero."""
+        """A finite number; `negative`: the sign of a zero."""
         first = floored_exponent(exact) if exact else (emin or 0)
         exponent = first if emin is None else max(first, emin)
         return cls(exact, exact < 0 or (not exact and negative), exponent=exponent)
@@ -45,7 +45,7 @@ class Value:
         return Special.NEGATIVE_ZERO if not self.exact and self.negative else self.exact
 
     def flushed(self, rule: Flushed) -> Value:
-        """A zero in place of a subnormal; +0 in place of any zero, if the rule says so."""
+        """The value with subnormals replaced by zeros; if the rule says so, every zero becomes +0."""
         is_positive = rule is Flushed.POSITIVE
         if not self.is_subnormal and (self.exact != 0 or not is_positive):
             return self
@@ -58,7 +58,7 @@ NAN = Value(None, is_nan=True)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A product, or C, and the exponent that it is aligned by; one that is zero has none of its own."""
+    """A product, or C, with the exponent it is aligned by; zeros have no exponent of their own."""
 
     value: Value
     exponent: int
@@ -66,11 +66,11 @@ class Term:
 
     @property
     def is_zero(self) -> bool:
-        """Whether it counts with the exponent of zeros."""
+        """Whether it is aligned by the exponent of zeros."""
         return self.value.exact == 0 if self.zero is None else self.zero
 
     def scaled(self, scale: Value) -> Term:
-        """Times a power of two, or NaN."""
+        """The term times a scale, which is a power of two or NaN."""
         return Term(product(self.value, scale, None).value, self.exponent + scale.exponent)
 
 
@@ -85,7 +85,7 @@ def quantum(exponent: int) -> Fraction:
 
 
 def value_of(format: OperandFormat, code: int) -> Value:
-    """What a code means."""
+    """The value of a code."""
     number = FLOAT64.number(code) if isinstance(format, Float64) else decode(format, code & (1 << format.bits) - 1)
     emin = _emin(format)
     match number:
@@ -112,7 +112,7 @@ def _emin(format: OperandFormat) -> int | None:
 
 
 def product(x: Value, y: Value, limit: int | None) -> Term:
-    """The exact product; 2^limit and beyond is infinite."""
+    """The exact product; infinite from 2^limit on."""
     exponent, negative = x.exponent + y.exponent, x.negative != y.negative
     if x.is_nan or y.is_nan or (None in (x.exact, y.exact) and 0 in (x.exact, y.exact)):
         return Term(NAN, exponent)
@@ -125,12 +125,12 @@ def product(x: Value, y: Value, limit: int | None) -> Term:
 
 
 def added(x: Value, y: Value) -> Value:
-    """The exact sum of two."""
+    """The exact sum of two values."""
     return total_of([x, y])
 
 
 def total_of(values: list[Value]) -> Value:
-    """The exact sum: NaN for a NaN or for Inf of both signs; -0 if every value is negative and the sum is zero."""
+    """The exact sum: NaN with a NaN or with Inf of both signs; -0 if the sum is zero and every value is negative."""
     signs = {value.negative for value in values if value.exact is None and not value.is_nan}
     if any(value.is_nan for value in values) or len(signs) > 1:
         return NAN
@@ -141,12 +141,12 @@ def total_of(values: list[Value]) -> Value:
 
 
 def kept(x: Fraction, unit: Fraction, mode: Rounding) -> Fraction:
-    """The multiple of a unit that x is rounded to."""
+    """The multiple of `unit` that x rounds to."""
     return rounded_integer(x / unit, mode) * unit
 
 
 def rounded_integer(x: Fraction, mode: Rounding) -> int:
-    """The integer that x is rounded to."""
+    """The integer that x rounds to."""
     below = math.floor(x)
     rest = x - below
     if not rest:

@@ -1,4 +1,4 @@
-"""The last rounding of matrix instructions, and the codes of their results."""
+"""The final rounding of matrix instructions, and the codes of their results."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class Rounder:
         return self.stored.emin
 
     def flushed_input(self, value: Value) -> Value:
-        """An input of a step; a subnormal becomes zero if the unit flushes inputs."""
+        """An input of a step, with subnormals flushed if the unit flushes inputs."""
         return value.flushed(self.special.flushed) if self.flushes_inputs else value
 
     def rounded_term(self, term: Term) -> Value:
-        """A product as a value of its own."""
+        """A product, rounded as a result."""
         return self.rounded(term.value)
 
     def rounded(self, value: Value) -> Value:
-        """The value of D for an exact value."""
+        """An exact value rounded to D's format."""
         if value.exact is None:
             return value
         result = self._finite(value.exact) if value.exact else value.exact
@@ -77,7 +77,7 @@ class Rounder:
         return largest if exact > 0 else -largest
 
     def code(self, value: Value) -> int:
-        """The code of a value that D holds."""
+        """The code of a value of D's format."""
         if value is not NAN and not value.is_nan:
             return self.stored.nearest(value.number)
         return self.stored.nan if self.special.nan is None else self.special.nan

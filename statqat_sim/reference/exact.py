@@ -1,8 +1,8 @@
-"""The oracle: what codes mean and how inputs become codes, in exact rational arithmetic.
+"""The oracle: the meaning of codes and the encoding of inputs, in exact rational arithmetic.
 
-It reads only the declared fields of a spec and derives all else from the language's Definitions once more, so that it
-also checks what the spec classes derive. Numbers in parentheses are those of the Definitions; where they are silent,
-the house's decision stands in the docstring of the function that carries it out.
+It reads only the declared fields of a spec and derives everything else from the language's Definitions, independently,
+so that it also checks what the spec classes derive. Numbers in parentheses are those of the Definitions; where these
+are silent, the docstring of the function concerned states the decision.
 
 The producible values of a format form a `Grid`; rounding finds the neighbours of an input there, and their midpoint.
 """
@@ -47,17 +47,17 @@ __all__ = [
 
 
 def decode(format: NumberFormat, code: int) -> Number:
-    """The exact meaning of a code. Codes with bits above the format's width are outside the contract."""
+    """The exact value of a code, which must not have bits above the format's width."""
     return grid_of(format.element).decode(code)
 
 
 def decode_float32(format: NumberFormat, code: int) -> int:
-    """Bits of the float32 that `decode` of kernels gives: the exact value rounded once, to nearest even (6)."""
+    """Bits of the float32 that kernels decode a code to: the exact value rounded once, to nearest even (6)."""
     return FLOAT32.nearest(decode(format, code))
 
 
 def decode_float64(format: NumberFormat, code: int) -> int:
-    """Bits of the float64 that `decode` of kernels gives: the value itself, which float64 holds (6)."""
+    """Bits of the float64 that kernels decode a code to: the exact value (6)."""
     return FLOAT64.nearest(decode(format, code))
 
 
@@ -67,11 +67,11 @@ def encode(format: NumberFormat, bits: int, layout: Layout = FLOAT32, *, random:
     Args:
         format: any number format.
         bits: the input as a word.
-        layout: which floating-point type the word is of.
-        random: R, of `random_bits` bits; what stochastic rounding asks for, and nothing else.
+        layout: the floating-point type of the word.
+        random: R, of `random_bits` bits, for stochastic rounding; otherwise None.
 
     Raises:
-        ValueError: for NaN under `nan_input: error`; for a rounding that is stochastic and an R that is no such word.
+        ValueError: for NaN under `nan_input: error`; for a missing or wrong R if the rounding is stochastic.
     """
     number = layout.number(bits)
     if format.encode.flush_inputs and bits & layout.sign - 1 < layout.min_normal:
@@ -80,7 +80,7 @@ def encode(format: NumberFormat, bits: int, layout: Layout = FLOAT32, *, random:
 
 
 def encode_integer(format: NumberFormat, integer: int, *, random: int | None = None) -> int:
-    """The code of an input of an integer type: no zero of its is negative, and no value subnormal."""
+    """The code of an input of an integer type, which has no negative zero and no subnormal values."""
     return encode_number(format, through(format.encode.via, Fraction(integer)), random=random)
 
 
@@ -96,10 +96,10 @@ def through(via: Via, number: Number) -> Number:
 
 
 def encode_number(format: NumberFormat, number: Number, *, random: int | None = None) -> int:
-    """`encode` from the NaN step on, of any number: what inputs become after `flush_inputs` and `via`.
+    """`encode` from the NaN step on, for any number, as inputs are after `flush_inputs` and `via`.
 
-    `negative_input` meets every x < 0. -0 counts as 0 (10), and so does a tiny negative that `flush_inputs` or
-    `via` made -0.
+    `negative_input` applies to every x < 0. -0 counts as 0 (10), also if `flush_inputs` or `via` made it from a tiny
+    negative input.
 
     Raises:
         ValueError: as `encode`.
@@ -115,7 +115,7 @@ def encode_number(format: NumberFormat, number: Number, *, random: int | None = 
         return policies.inf_input(target, policy, negative=number is Special.NEGATIVE_INF)
     if number is Special.NEGATIVE_ZERO or number == 0:
         return _zero_input(target, policy, number is Special.NEGATIVE_ZERO, random)
-    assert isinstance(number, Fraction)  # the specials have left
+    assert isinstance(number, Fraction)  # specials have returned above
     return _settled(target, policy, number, random)
 
 
@@ -126,7 +126,7 @@ def _settled(target: Grid, policy: EncodePolicy, x: Fraction, random: int | None
 
 
 def _zero_input(target: Grid, policy: EncodePolicy, negative: bool, random: int | None) -> int:
-    """±0 (12). A format without zero takes -0 as +0; in a codebook without zero, 0 is rounded like any other value."""
+    """The code of ±0 (12). In a format without zero -0 counts as +0; a codebook without zero rounds 0 as any value."""
     if target.has_zero:
         return policies.zero(target, negative)
     if policy.zero_input is ZeroInput.NAN:
@@ -138,7 +138,7 @@ def _zero_input(target: Grid, policy: EncodePolicy, negative: bool, random: int 
 
 @lru_cache(maxsize=16)
 def grid_of(element: Element) -> Grid:
-    """The grid of an element, kept for the elements used last."""
+    """The grid of an element, cached for recently used elements."""
     match element:
         case FloatElement():
             return FloatGrid(element)

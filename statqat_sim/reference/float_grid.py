@@ -1,4 +1,4 @@
-"""The oracle's view of a float: what its codes mean (1 to 3), and its producible values by rank."""
+"""The oracle's view of a float: the meaning of its codes (1 to 3), and its producible values by rank."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class FloatGrid:
 
     @cached_property
     def largest(self) -> int:
-        """The largest finite magnitude: the special ones are the topmost (2)."""
+        """The largest finite magnitude; special magnitudes lie above it (2)."""
         if self.element.nan is NanCodes.IEEE:
             return self.ones - (1 << self.element.mantissa_bits)
         return self.ones - (self.element.nan is NanCodes.ALL_ONES) - (self.element.inf is InfCodes.MAX_CODE)
 
     @cached_property
     def first(self) -> int:
-        """The least magnitude that encodes a nonzero value (13); without zero, magnitude 0 is such a value."""
+        """The least magnitude that encodes a nonzero value (13); 0 if the format has no zero."""
         if self.element.zero is Zero.NONE:
             return 0
         return 1 << self.element.mantissa_bits if self.element.subnormals is Subnormals.FLUSH else 1
@@ -69,7 +69,7 @@ class FloatGrid:
 
     @cached_property
     def nan(self) -> int | None:
-        """IEEE: quiet bit alone (9)."""
+        """Code of the NaN that encoders produce; under IEEE rules only the quiet bit is set (9)."""
         match self.element.nan:
             case NanCodes.NONE:
                 return None
@@ -102,7 +102,7 @@ class FloatGrid:
         return -value if negative else value
 
     def magnitude_value(self, magnitude: int) -> Fraction:
-        """Value of a magnitude read as if it were finite (1)."""
+        """Value of a magnitude, read as finite (1)."""
         m = self.element.mantissa_bits
         exponent, mantissa = divmod(magnitude, 1 << m)
         if exponent > 0:
@@ -124,7 +124,7 @@ class FloatGrid:
 
     @cached_property
     def _table(self) -> tuple[Fraction, ...]:
-        """Values of the ranks from `lowest - 1` on; formats too wide for a table compute each one anew."""
+        """Values of the ranks from `lowest - 1` on; formats too wide for a table compute values one by one."""
         if self.bits > MAX_TABLE_BITS:
             return ()
         return tuple(map(self._computed, range(self.lowest - 1, self.highest + 2)))

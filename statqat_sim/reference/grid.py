@@ -1,9 +1,9 @@
-"""What the codes of a format mean, and its producible values in ascending order: the oracle's view of an element.
+"""The oracle's view of an element: the meaning of its codes, and its producible values in ascending order.
 
 Only declared fields are read; everything else follows from the Definitions, whose numbers stand in parentheses.
 
-A producible value is found by its *rank*: the n of an int, the index among the distinct values of a codebook, the code
-of a posit or takum in two's complement, and 0, ±1, ±2, … for the zero and the nonzero magnitudes of all others.
+A producible value is identified by its *rank*: the n of an int, the index among the distinct values of a codebook, the
+code of a posit or takum in two's complement, and 0, ±1, ±2, … for the zero and the nonzero magnitudes of all others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 
 class Special(Enum):
-    """What a code or an input can be besides a rational number; +0 is `Fraction(0)`."""
+    """Codes and inputs that are not rational numbers, and -0; +0 is `Fraction(0)`."""
 
     NAN = "nan"
     NEGATIVE_NAN = "-nan"
@@ -30,8 +30,8 @@ Number: TypeAlias = Fraction | Special
 class Grid(Protocol):
     """The producible values by rank, and the codes of the specials.
 
-    `value` and `parity` also answer for the successor of either end, rank `highest + 1` and `lowest - 1`, where the
-    Definitions know one. `zero` is the rank at value 0; in a format with signs and magnitudes but without zero it marks
+    `value` and `parity` also cover the successors of both ends, ranks `highest + 1` and `lowest - 1`, where the
+    Definitions have one. `zero` is the rank at value 0; in a format with signs and magnitudes but without zero it marks
     the gap around 0 only.
     """
 
@@ -51,7 +51,7 @@ class Grid(Protocol):
     def has_successor(self) -> bool: ...
     @property
     def sign(self) -> int:
-        """The sign bit as a word, 0 where no bit is only a sign."""
+        """The sign bit as a word; 0 if no bit is only a sign."""
 
     @property
     def nan(self) -> int | None:
@@ -66,13 +66,13 @@ class Grid(Protocol):
     def decode(self, code: int) -> Number: ...
     def value(self, rank: int) -> Fraction: ...
     def parity(self, rank: int) -> int:
-        """Lowest bit of what Definition 14 names."""
+        """The parity of a rank: the lowest bit of the number that Definition 14 names."""
 
     def code(self, rank: int, negative: bool) -> int:
-        """Code of a rank within the grid; for zero, of the zero with that sign where it exists."""
+        """Code of a rank within the grid; for zero, the zero with that sign if it exists."""
 
     def neighbours(self, x: Fraction) -> tuple[int, int]:
-        """Ranks of the values around x; twice the same where x is a value, or beyond the last one or its successor."""
+        """Ranks of the values around x; equal if x is a value, or lies beyond the last value or its successor."""
 
 
 def searched(target: Grid, x: Fraction, first: int, last: int) -> tuple[int, int]:

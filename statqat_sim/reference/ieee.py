@@ -47,7 +47,7 @@ class Layout:
         if magnitude == 0:
             return Special.NEGATIVE_ZERO if negative else Fraction(0)
         exponent, mantissa = divmod(magnitude, self.min_normal)
-        # subnormals have the quantum of exponent field 1, and no implicit one
+        # subnormals have the quantum of exponent field 1, and no implicit leading one
         significand = mantissa + (self.min_normal if exponent else 0)
         value = scaled(significand, max(exponent, 1) - 1 + self.emin - self.mantissa_bits)
         return -value if negative else value
@@ -69,10 +69,10 @@ class Layout:
                 return (self.sign if number < 0 else 0) | self._nearest_magnitude(abs(number))
 
     def _nearest_magnitude(self, x: Fraction) -> int:
-        """Of x >= 0; beyond the largest value, Inf."""
+        """The magnitude nearest to x >= 0; Inf beyond the largest value."""
         binade = max(floor_log2(x), self.emin) if x else self.emin
         significand = round(x / scaled(1, binade - self.mantissa_bits))  # round() of a Fraction takes ties to even
-        # the implicit one counts up the exponent field, and so does a carry
+        # the implicit leading one increments the exponent field, and so does a carry
         return min((binade - self.emin << self.mantissa_bits) + significand, self.inf)
 
 

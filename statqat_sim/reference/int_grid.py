@@ -12,7 +12,7 @@ from statqat_sim.spec.integer import Encoding, IntElement
 
 @dataclass(frozen=True)
 class IntGrid:
-    """Rank n is n·2^-fraction_bits; the ranks beyond `min` and `max` go on, as `wrap` wants them."""
+    """Rank n is n·2^-fraction_bits; ranks continue beyond `min` and `max`, as `wrap` needs them."""
 
     element: IntElement
     zero = 0
@@ -82,7 +82,7 @@ class IntGrid:
         return rank & 1
 
     def code(self, rank: int, negative: bool) -> int:
-        """-0 serves negative inputs that round to zero, unless the format has no negative value (`min: 0`)."""
+        """Negative inputs that round to zero become -0, unless the format has no negative value (`min: 0`)."""
         if self.sign:
             return abs(rank) | (self.sign if rank < 0 or (rank == 0 and negative and self.has_negative) else 0)
         return self.wrapped(rank)

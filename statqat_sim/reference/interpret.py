@@ -18,10 +18,10 @@ def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
 
     Args:
         plan: the program.
-        streams: one array of unsigned integers for each of its streams; they broadcast against each other.
+        streams: one array of unsigned integers per stream; they broadcast against each other.
 
     Returns:
-        The result words, uint32; 8- and 16-bit results are zero-extended. Several outputs lie along a last axis.
+        The result words, uint32; 8- and 16-bit results are zero-extended. Several outputs are along a last axis.
     """
     shape = plan.shape
     tables = [np.frombuffer(table, "<u4") for table in plan.tables]

@@ -1,4 +1,4 @@
-"""What the codes of logarithmic number systems mean (5)."""
+"""The meaning of the codes of logarithmic number systems (5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oracle's view of formats with a sign bit and a listed magnitude for every other code (lns, tapered)."""
+"""The oracle's view of formats with a sign bit and a list of magnitudes (lns, tapered)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from statqat_sim.reference.grid import Number, Special, searched
 class MagnitudeGrid:
     """Rank 0 is zero; rank ±k is the k-th of the nonzero magnitudes, in the order of their values.
 
-    `values` are those of all magnitude codes; they are distinct, and one is zero. Inf's, if any, is read as if it were
-    finite: it is the successor, the largest of them. `below` is the value that the code of zero would have by the rule
-    of its neighbours, where `tie_domain: log` needs it.
+    `values` are those of all magnitude codes; they are distinct, and one is zero. The value of Inf, if there is one, is
+    read as if it were finite: it is the successor, the largest value. `below` is the value that the code of zero would
+    have by its neighbours' rule; `tie_domain: log` needs it.
     """
 
     bits: int

@@ -15,7 +15,7 @@ Key = tuple[int, int]
 
 
 def random_field(seed: int, index: int, random_bits: int) -> int:
-    """R of element `index`: its field's top `random_bits` bits, 1 to 32, of the stream that `seed` begins."""
+    """R of element `index`: the top `random_bits` bits (1 to 32) of its field in the stream of `seed`."""
     width = next(width for width in (8, 16, 32) if width >= random_bits)
     block, place = divmod(index, 128 // width)
     words = philox4x32((block & WORD, block >> 32, 0, 0), (seed & WORD, seed >> 32))

@@ -1,6 +1,6 @@
-"""What the policies of a format make of special inputs and of ranks without a value of their own (9 to 12, 18).
+"""How a format's policies encode special inputs, and ranks outside the grid (9 to 12, 18).
 
-A validated spec never asks for an Inf, NaN or zero that its format lacks; here that is an UnsupportedError.
+A validated spec never needs an Inf, NaN or zero that its format lacks; here that is an UnsupportedError.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from statqat_sim.spec.encode import (
 
 
 def code_of_rank(target: Grid, policy: EncodePolicy, rank: int, negative: bool) -> int:
-    """Code of what a nonzero x of this sign rounded to: underflow, then overflow.
+    """Code of the rank that a nonzero x of this sign rounded to: underflow, then overflow.
 
-    Underflow to the smallest value happens where the policy asks for it, and always in a format of signs and magnitudes
-    without zero (12), whose rank 0 exists for the search alone. On a side without values zero stays.
+    Underflow to the smallest value happens if the policy requests it, and always in a format with signs and magnitudes
+    but without zero (12), whose rank 0 exists only for the search. On a side without values zero stays zero.
     """
     if rank == target.zero and (policy.underflow is Underflow.MIN or not target.has_zero):
         step = rank - 1 if negative else rank + 1
@@ -34,7 +34,7 @@ def code_of_rank(target: Grid, policy: EncodePolicy, rank: int, negative: bool) 
 
 
 def _overflow(target: Grid, policy: EncodePolicy, rank: int, negative: bool) -> int:
-    """A rank outside the grid (18), with the exceptions for modes that lead back from the end."""
+    """The code of a rank outside the grid (18), with the exceptions for directed modes, which stay at the end."""
     if policy.overflow is Overflow.WRAP and isinstance(target, IntGrid):
         return target.wrapped(rank)
     end = target.lowest if negative else target.highest
@@ -55,7 +55,7 @@ def _overflow(target: Grid, policy: EncodePolicy, rank: int, negative: bool) -> 
 
 
 def nan_input(target: Grid, policy: EncodePolicy, negative: bool) -> int:
-    """NaN (9). An integer is a code; its top bit flips for a negative NaN if the format has negative values.
+    """The code of NaN (9). An integer `nan_input` is a code; its top bit flips for a negative NaN in signed formats.
 
     Raises:
         ValueError: for `nan_input: error`.
@@ -77,7 +77,7 @@ def nan_input(target: Grid, policy: EncodePolicy, negative: bool) -> int:
 
 
 def negative_input(target: Grid, policy: EncodePolicy) -> int:
-    """A negative input of a format without negative values (10).
+    """The code of a negative input in a format without negative values (10).
 
     `clamp` is final: `underflow` does not lift it. If the smallest value is zero and a codebook lists both zeros, the
     input's sign bit picks -0.0.
@@ -88,7 +88,7 @@ def negative_input(target: Grid, policy: EncodePolicy) -> int:
 
 
 def inf_input(target: Grid, policy: EncodePolicy, negative: bool) -> int:
-    """±Inf (11): `overflow` without that rule's exceptions for direction; under `wrap`, Inf saturates."""
+    """The code of ±Inf (11): `overflow` without its exceptions for directed modes; under `wrap`, Inf saturates."""
     rule = policy.inf_input.value
     if policy.inf_input is InfInput.OVERFLOW:
         rule = policy.overflow.value
@@ -102,12 +102,12 @@ def inf_input(target: Grid, policy: EncodePolicy, negative: bool) -> int:
 
 
 def zero(target: Grid, negative: bool) -> int:
-    """Code of the zero with this sign, or of the only one."""
+    """Code of the zero with this sign, or of the only zero."""
     return target.code(_known(target.zero, "zero"), negative)
 
 
 def nan(target: Grid, negative: bool) -> int:
-    """Code of the NaN with this sign, or of the only one."""
+    """Code of the NaN with this sign, or of the only NaN."""
     code = _known(target.nan, "NaN")
     return code | target.sign if negative and target.signed_nan else code
 

@@ -1,6 +1,6 @@
-"""What the codes of posits mean.
+"""The meaning of the codes of posits.
 
-Source: Standard for Posit Arithmetic (2022), section 3; `es`, 2 there, is as given.
+Source: Standard for Posit Arithmetic (2022), section 3, where `es` is 2; here it is a parameter.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def posit_grid(element: PositElement) -> BitstringGrid:
 
 
 def posit_value(code: int, width: int, es: int) -> Fraction:
-    """Value of a posit that is not NaR: sign, regime, exponent, fraction, read as they stand, negative or not.
+    """Value of a posit that is not NaR: sign, regime, exponent and fraction, read without negating negative codes.
 
     The regime is a run of equal bits, up to the first other bit or the end: of k ones, r = k - 1; of k zeros, r = -k.
     Exponent bits beyond the end are zeros.

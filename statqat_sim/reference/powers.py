@@ -1,8 +1,8 @@
-"""Powers of 2 and of e, as the float64 nearest to them, by integers alone (5, 6).
+"""The float64 nearest to powers of 2 and of e, computed with integers only (5, 6).
 
-Every number here is an interval (low, high) of integers in units of 2^-PRECISION that surely holds the true value:
-products, roots and reciprocals of intervals are rounded outward. If both ends of an interval round to one float64, so
-does the true value, for rounding is monotonic; if they do not, nothing is returned.
+Every number here is an interval (low, high) of integers in units of 2^-PRECISION that contains the true value:
+products, roots and reciprocals of intervals are rounded outward. If both ends of an interval round to the same float64,
+so does the true value, as rounding is monotonic; if they do not, nothing is returned.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def power_of_two(numerator: int, fraction_bits: int) -> Fraction:
 def power_of_e(numerator: int, fraction_bits: int) -> Fraction:
     """The float64 nearest to e^(numerator / 2^fraction_bits), `fraction_bits` at most 16.
 
-    Precision is ample: the exponents of takums are within ±128, so the least value has 512 - 185 bits.
+    The precision suffices: exponents of takums are within ±128, so the least value has 512 - 185 bits.
     """
     power = _power(_e(), abs(numerator) << FINEST - fraction_bits)
     return _nearest(_reciprocal(power) if numerator < 0 else power, 0)
@@ -51,7 +51,7 @@ def _nearest(interval: Interval, exponent: int) -> Fraction:
 
 @lru_cache(maxsize=4096)
 def _power(base: Interval, exponent: int) -> Interval:
-    """base^(exponent·2^-FINEST), exponent >= 0, by the exponent's bits; neighbours share all but the lowest one."""
+    """base^(exponent·2^-FINEST), exponent >= 0, bit by bit; cached, as neighbours share all but the lowest bit."""
     rest = exponent & exponent - 1
     if exponent == 0:
         return ONE, ONE
@@ -67,7 +67,7 @@ def _power(base: Interval, exponent: int) -> Interval:
 
 @lru_cache(maxsize=1)
 def _e() -> Interval:
-    """The series of 1/k!: every term is less than 1 unit too small, and all beyond the last are less than 1 together.
+    """The series of 1/k!: each term is less than 1 unit too small, and the terms left out sum to less than 1 unit.
 
     The sum of 1/k! over k > n is below 2/(n + 1)!, and 120! is above 2^513.
     """

@@ -1,4 +1,4 @@
-"""The proof of an encoder: every float32 there is, encoded and compared with the exact oracle."""
+"""The proof of an encoder: all float32 inputs are encoded and compared with the exact oracle."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from statqat_sim.reference.steps import Step, Steps, thresholds
 from statqat_sim.spec.number import NumberFormat
 
 BLOCK: Final = 1 << 20
-"""Inputs that are encoded together: their buffers fit a cache, and a backend finds enough work for its threads."""
+"""Inputs encoded at a time: their buffers fit a cache, and give enough work to all threads."""
 
 SHOWN: Final = 10
-"""How many wrong inputs a proof names."""
+"""The most wrong inputs that a proof lists."""
 
 FIRST_NAN: Final = FLOAT32.inf + 1
 
@@ -27,10 +27,10 @@ Words = NDArray[Any]
 
 
 class Encoder(Protocol):
-    """What `prove` runs: `Codec.encode`, a backend's kernel, or any function of float32 arrays."""
+    """The function that `prove` checks: `Codec.encode`, a backend's kernel, or any function of float32 arrays."""
 
     def __call__(self, x: NDArray[np.float32], *, out: Words) -> Words:
-        """The codes of x, in `out` or in an array of its own."""
+        """The codes of x, in `out` or in a new array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """What `prove` found.
+    """The result of `prove`.
 
-    `inputs` were encoded, `wrong` of them not as the oracle says; `mismatches` are the first of these. In the order of
-    their bits, the inputs' code changed at `change_points`.
+    Of `inputs` encoded inputs, `wrong` differ from the oracle; `mismatches` are the first of these. `change_points` is
+    how often the code changes between neighbouring inputs, in the order of their bits.
     """
 
     format: str
@@ -70,20 +70,19 @@ class Proof:
 def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], None] | None = None) -> Proof:
     """Compare an encoder with the exact oracle on every float32 input, NaN payloads included.
 
-    Why seconds are enough: the encoder itself runs on all 2^32 inputs; nothing is sampled. Only the oracle, which works
-    in rational arithmetic, would take days. But exactly known is what it does between two inputs: of one sign, inputs
-    in the order of their bits are in the order of their magnitudes, and between neighbouring values the result of a
-    rounding mode changes at one place: at either value or at the midpoint (pushed outward by `flush_inputs` and `via`,
-    which keep the order). So the oracle is a step function, `thresholds` finds each step as the least float32 on its
-    far side, and all NaN of one sign are one more step. Written out, block by block, the steps are the codes that all
-    inputs must have.
+    The encoder itself runs on all 2^32 inputs; nothing is sampled. The oracle, which uses rational arithmetic, would
+    take days, but it is known exactly between inputs: the bits of inputs of one sign are in the order of their
+    magnitudes, and between neighbouring values the result of a rounding mode changes at one place: at either value or
+    at the midpoint (moved outward by `flush_inputs` and `via`, which preserve the order). So the oracle is a step
+    function: `thresholds` computes the first float32 of each step, and all NaN of one sign are one more step. Expanded
+    block by block, the steps are the codes that all inputs must have.
 
     Args:
         format: a format of up to 16 bits whose overflow does not wrap, and whose rounding is not stochastic.
         encode: called with float32 arrays and `out=`, an array of codes that it may write to.
-        progress: told after each block how many inputs are done, and how many there are.
+        progress: called after each block with the number of inputs done, and the number of all inputs.
 
-    Inputs that the format refuses (NaN under `nan_input: error`) are left out.
+    Inputs that the format rejects (NaN under `nan_input: error`) are left out.
 
     Raises:
         UnsupportedError: for other formats.
@@ -107,7 +106,7 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
 
 
 def _encoded(encode: Encoder, expected: _Expected) -> Iterator[tuple[int, Words]]:
-    """The first input and the codes of each block; the next block's may take their place."""
+    """The first input and the codes of each block; the next block may reuse their memory."""
     offsets = np.arange(BLOCK, dtype=np.uint32)
     bits, buffer = np.empty_like(offsets), np.empty(BLOCK, expected.code_type)
     for first, count in _blocks(expected.ranges):
@@ -159,7 +158,7 @@ class _Expected:
         self.inputs = 2 * finite
 
     def within(self, first: int, count: int) -> tuple[Words, Words]:
-        """How many of `count` inputs from `first` on share a code, and that code; neighbours' codes differ."""
+        """Run lengths and codes of `count` inputs from `first` on; neighbouring runs have different codes."""
         begin = int(self._firsts.searchsorted(first, side="right")) - 1
         end = int(self._firsts.searchsorted(first + count, side="left"))
         codes = self._codes[begin:end]
@@ -173,14 +172,14 @@ def _nan(sign: int, code: int | None) -> list[Step]:
 
 
 def _blocks(ranges: tuple[range, ...]) -> Iterator[tuple[int, int]]:
-    """(first, count) of blocks that cover the ranges; none covers two of them."""
+    """(first, count) of blocks that cover the ranges; each block is within one range."""
     for inputs in ranges:
         for first in inputs[::BLOCK]:
             yield first, min(BLOCK, inputs.stop - first)
 
 
 def _steps_of(codes: Words) -> Words:
-    """The first code, and those that differ from the one before."""
+    """The first code, and each code that differs from the one before."""
     return np.concatenate((codes[:1], codes[1:][codes[1:] != codes[:-1]]))
 
 

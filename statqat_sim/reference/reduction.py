@@ -21,7 +21,7 @@ def reduced(plan: ReductionPlan, x: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
 
 def _histogram(plan: ReductionPlan, elements: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts and sums, each in the shape `(rows, bins)`."""
+    """Counts and sums, each of shape `(rows, bins)`."""
     counts, sums = (np.zeros((len(elements), plan.bins), np.int64) for _ in range(2))
     bins, rest = elements >> np.uint32(plan.shift), elements & np.uint32((1 << plan.shift) - 1)
     row = np.arange(len(elements))[:, None]

@@ -1,4 +1,4 @@
-"""Which of its two neighbours an input becomes (13 to 16)."""
+"""The choice between the two neighbours of an input (13 to 16)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def rounded(target: Grid, policy: EncodePolicy, x: Fraction, low: int, high: int
 
 
 def traits(target: Grid, low: int, high: int) -> tuple[bool, int, int]:
-    """What rounding asks of two neighbours: whether low is nearer zero, the sign of low + high, the nearer's parity.
+    """The facts that rounding needs: whether low is nearer zero, the sign of low + high, the nearer one's parity.
 
-    Of -x and x the higher one counts as nearer zero.
+    Of -x and x the higher counts as nearer zero.
     """
     below, above = target.value(low), target.value(high)
     balance = below.numerator * above.denominator + above.numerator * below.denominator
@@ -35,10 +35,10 @@ def traits(target: Grid, low: int, high: int) -> tuple[bool, int, int]:
 
 @cache
 def takes_high(mode: Rounding, side: int, low_is_near: bool, balance: int, parity: int) -> bool:
-    """Whether an input between two neighbours, `side` of the midpoint, becomes the higher one.
+    """Whether an input between two neighbours, on `side` of their midpoint, rounds to the higher one.
 
-    Parity asks the neighbour nearer zero: both neighbours of the gap of `flush` have even codes, so a tie there is 0
-    for `nearest_even`, and the smallest normal for `to_odd`. In a codebook whose neighbours straddle zero,
+    Parity is that of the neighbour nearer zero: both neighbours of the gap of `flush` have even codes, so a tie there
+    is 0 for `nearest_even`, and the smallest normal for `to_odd`. In a codebook whose neighbours straddle zero,
     `toward_zero` takes the smaller magnitude, and of equal magnitudes the higher, as the ties of Definition 15 do.
     """
     near, far = not low_is_near, low_is_near
@@ -66,7 +66,7 @@ def takes_high(mode: Rounding, side: int, low_is_near: bool, balance: int, parit
 
 
 def _drawn(target: Grid, policy: EncodePolicy, x: Fraction, low: int, high: int, random: int) -> int:
-    """Stochastic rounding: far where the random bits R carry ν, the share of the way from near to far (16)."""
+    """Stochastic rounding: far if R plus ν, the share of the way from near to far, carries (16)."""
     near, far = (low, high) if traits(target, low, high)[0] else (high, low)
     start, end = target.value(near), target.value(far)
     return far if takes_far(policy.rounding, (x - start) / (end - start), random, policy.random_bits) else near

@@ -1,7 +1,7 @@
-"""The oracle's encoder as a step function: where, among all float32 inputs, the code changes.
+"""The oracle's encoder as a step function: the float32 inputs at which the code changes.
 
-Between two neighbouring values every deterministic mode changes over once: just beyond the one, at the midpoint, just
-beyond it, or at the other. So one exact boundary per value says what all 2^32 inputs become.
+Between two neighbouring values the result of every deterministic mode changes once: just beyond the first, at the
+midpoint, just beyond it, or at the second. So one exact boundary per value determines the codes of all 2^32 inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from statqat_sim.spec.number import NumberFormat
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """From the float32 with bits `first` on, away from zero, inputs have this code, until the next step."""
+    """Inputs from the float32 with bits `first` on, away from zero, have this code, up to the next step."""
 
     first: int
     code: int
@@ -58,7 +58,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Boundary:
-    """Magnitudes from `value` >= 0 on, itself included or not; if it `is_square`, from its root on."""
+    """Magnitudes from `value` >= 0 on, included or not; if it `is_square`, from its square root on."""
 
     value: Fraction
     inclusive: bool
@@ -101,7 +101,7 @@ def _steps(format: NumberFormat, negative: bool) -> tuple[Step, ...]:
     sign = FLOAT32.sign if negative else 0
     codes = {0: encode(format, sign)}
     for boundary, code in _pieces(format, negative):
-        # boundaries ascend: of those that fall before one float32, the last one holds
+        # boundaries ascend: of several before the same float32, the last one counts
         codes[first_input(format.encode, first_pattern(boundary))] = code
     codes[first_input(format.encode, FLOAT32.inf)] = encode(format, sign | FLOAT32.inf)
     steps = [Step(sign | first, code) for first, code in codes.items()]
@@ -109,7 +109,7 @@ def _steps(format: NumberFormat, negative: bool) -> tuple[Step, ...]:
 
 
 def _pieces(format: NumberFormat, negative: bool) -> Iterator[tuple[Boundary, int]]:
-    """The codes of all nonzero rationals of one sign, and where each begins, outward from zero."""
+    """The codes of all nonzero rationals of one sign, with the boundary where each begins, outward from zero."""
     target, policy = grid_of(format.element), format.encode
     if negative and not target.has_negative:
         if policy.negative_input is NegativeInput.ABS:
@@ -133,7 +133,7 @@ def _outward(target: Grid, negative: bool) -> range:
 
 
 def _boundary(target: Grid, policy: EncodePolicy, here: int, next_rank: int, negative: bool) -> Boundary:
-    """Where, outward from one rank to the next, inputs of one sign begin to become the next; zero may lie between."""
+    """The boundary, outward from one rank to the next, from which inputs round to the next; zero may lie between."""
     low, high = (next_rank, here) if negative else (here, next_rank)
     match _stays(policy.rounding, negative, *traits(target, low, high)):
         case 0:
@@ -147,12 +147,12 @@ def _boundary(target: Grid, policy: EncodePolicy, here: int, next_rank: int, neg
 
 @cache
 def _stays(mode: Rounding, negative: bool, low_is_near: bool, balance: int, parity: int) -> int:
-    """At how many of the three places, before, at and beyond the midpoint, inputs do not become the next rank."""
+    """At how many of three places, before, at and beyond the midpoint, inputs do not round to the next rank."""
     return sum(takes_high(mode, side, low_is_near, balance, parity) == negative for side in (-1, 0, 1))
 
 
 def _outside(value: Fraction, negative: bool, inclusive: bool, is_square: bool = False) -> Boundary:
-    """The boundary as a magnitude; one on the other side of zero is where this side begins."""
+    """The boundary as a magnitude; if it lies on the other side of zero, the beginning of this side."""
     if value == 0 or (value < 0) != negative:
         return BEYOND_ZERO
     return Boundary(-value if negative else value, inclusive, is_square)

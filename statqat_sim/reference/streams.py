@@ -21,7 +21,7 @@ def words(array: NDArray[Any]) -> Words:
 
 
 def random_fields(seed: int, offset: int, shape: tuple[int, ...], storage: Storage | Packed) -> Words:
-    """The random field of each element of an array of this shape, whose first element has the index `offset`."""
+    """The random field of each element of an array of this shape; the first element has index `offset`."""
     index = offset + np.arange(int(np.prod(shape)), dtype=np.uint64)
     per_block = BLOCK_BITS // storage.bits
     blocks, places = np.unique(index // np.uint64(per_block), return_inverse=True)

@@ -1,4 +1,4 @@
-"""What the codes of takums mean.
+"""The meaning of the codes of takums.
 
 Sources: Hunhold, "Beating Posits at Their Own Game: Takum Arithmetic", arXiv 2404.18603; the linear variant: arXiv
 2412.20273.
@@ -14,7 +14,7 @@ from statqat_sim.reference.powers import power_of_e
 from statqat_sim.spec.takum import TakumElement, TakumVariant
 
 FULL_WIDTH = 12
-"""Sign, direction, regime and the longest characteristic; a shorter code lacks low bits, which are zeros (5)."""
+"""Bits of sign, direction, regime and the longest characteristic; bits missing from a shorter code are zeros (5)."""
 
 
 class Fields(NamedTuple):
@@ -33,12 +33,12 @@ def takum_grid(element: TakumElement) -> BitstringGrid:
 
 
 def linear_takum(code: int, width: int) -> Fraction:
-    """(1 - 3S + m) · 2^((-1)^S · (c + S)), of a takum that is not NaR."""
+    """(1 - 3S + m) · 2^((-1)^S · (c + S)), the value of a takum that is not NaR."""
     return linear_value(*takum_fields(code, width)) if code else Fraction(0)
 
 
 def logarithmic_takum(code: int, width: int) -> Fraction:
-    """(-1)^S · √e^l with l = (-1)^S · (c + m), of a takum that is not NaR: the nearest float64 (6)."""
+    """(-1)^S · √e^l with l = (-1)^S · (c + m), rounded to float64: the value of a takum that is not NaR (6)."""
     if code == 0:
         return Fraction(0)
     sign, characteristic, mantissa, mantissa_bits = takum_fields(code, width)

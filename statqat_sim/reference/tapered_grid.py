@@ -1,4 +1,4 @@
-"""What the codes of tapered formats mean (5).
+"""The meaning of the codes of tapered formats (5).
 
 Source: Luo et al., "Ascend HiFloat8 Format for Deep Learning", arXiv 2409.16626, whose "dot" field is the prefix.
 """
@@ -13,7 +13,7 @@ from statqat_sim.spec.tapered import Regime, TaperedElement, TaperedInf, Tapered
 
 
 def tapered_grid(element: TaperedElement) -> MagnitudeGrid:
-    """`inf: max_code` is the magnitude of largest value; `nan: negative_zero` the sign bit alone."""
+    """The grid; `inf: max_code` is the magnitude with the largest value, `nan: negative_zero` only the sign bit."""
     width = element.bits - 1
     values = {code: tapered_value(f"{code:0{width}b}", element.regimes) for code in range(1 << width)}
     return MagnitudeGrid(
@@ -35,7 +35,7 @@ def tapered_value(magnitude: str, regimes: tuple[Regime, ...]) -> Fraction:
 
 
 def tapered_exponent(field: str) -> int:
-    """Sign, then a magnitude whose leading one is implicit; 0 for no bits at all."""
+    """The exponent from a sign and a magnitude with implicit leading one; 0 for an empty field."""
     if not field:
         return 0
     magnitude = integer("1" + field[1:])
@@ -48,5 +48,5 @@ def _subnormal(mantissa: int, exponent: int) -> Fraction:
 
 
 def integer(bits: str) -> int:
-    """The number that bits spell, 0 if there are none."""
+    """The integer with these binary digits; 0 without digits."""
     return int("0" + bits, 2)

@@ -1,4 +1,4 @@
-"""Where the midpoint between two neighbours lies (15)."""
+"""The midpoint between two neighbours (15)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statqat_sim.spec.encode import TieDomain
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """The midpoint: `value`, or if it `is_square` the root of |value| with the sign of value."""
+    """The midpoint: `value`, or if it `is_square`, √|value| with the sign of `value`."""
 
     value: Fraction
     is_square: bool = False
@@ -29,7 +29,7 @@ def tie_between(target: Grid, domain: TieDomain, low: int, high: int) -> Tie:
     """The midpoint between two neighbouring ranks.
 
     Raises:
-        UnsupportedError: for a domain that the format does not know; a validated spec never asks for one.
+        UnsupportedError: for a domain that the format does not support; a validated spec has none.
     """
     match domain, target:
         case TieDomain.ARITHMETIC, _:
@@ -42,7 +42,7 @@ def tie_between(target: Grid, domain: TieDomain, low: int, high: int) -> Tie:
 
 
 def _signed_product(target: MagnitudeGrid, low: int, high: int) -> Fraction:
-    """lo·hi with the sign of both; zero counts as the value that its code would have by the rule of its neighbours."""
+    """lo·hi with the sign of both; zero counts as the value that its code would have by its neighbours' rule."""
     below = target.below or Fraction(0)
     first, second = (target.value(rank) if rank else below for rank in (low, high))
     product = abs(first) * abs(second)

@@ -1,4 +1,4 @@
-"""A matrix unit: its instructions, what is known of them, and how it converts. Built by its readers alone."""
+"""A matrix unit: its instructions, the evidence for them, and its conversions. Built only by its readers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OperandFormat: TypeAlias = NumberFormat | Float64
 
 
 def precision_of(operand: OperandFormat) -> Precision | None:
-    """The widths of an operand that is laid out as IEEE 754's formats are, NaN and Inf apart."""
+    """The widths of an operand with the layout of IEEE 754's formats, except NaN and Inf; None for others."""
     if isinstance(operand, Float64):
         return Precision(exponent_bits=11, mantissa_bits=52)
     element = operand.element
@@ -153,13 +153,13 @@ class Instruction(Spec):
 
     @property
     def k(self) -> int | None:
-        """How many products one instruction takes, where it says so."""
+        """The number of products of one instruction, if its shape fixes it."""
         size = self.shape[2] if self.shape else None
         return size if isinstance(size, int) else (self.dot.step if self.dot else None)
 
     @property
     def step(self) -> int | None:
-        """How many products are summed at a time: what the unit could, or as many as the instruction has. None: all."""
+        """The number of products summed at a time: the unit's step, or the instruction's K if smaller. None: all."""
         known = [each for each in (self.dot.step if self.dot else None, self.k) if each is not None]
         return min(known) if known else None
 
@@ -176,7 +176,7 @@ class ReduceOrder(StrEnum):
 
 
 def _plain(value: Any) -> Any:
-    """Any library's integer as Python's own; whatever else, to be told, as it is."""
+    """Any library's integer as a Python int; other values are unchanged, for error messages."""
     try:
         return value if isinstance(value, bool) else index(value)
     except TypeError:
@@ -189,10 +189,10 @@ Count: TypeAlias = Annotated[int, Field(ge=1, le=1 << 30), BeforeValidator(_plai
 class GemmPlan(Spec):
     """How a long K is cut before an instruction sees it.
 
-    K is filled with zeros up to a multiple of `k_slab`. It is cut into `split_k` parts of whole slabs, as equal as they
-    can be, the longer ones first. In each part every `promote_every` products are summed from zero by the unit, and
-    added to the part's result so far. Then the parts are added as `reduce_order` says, and C at last; where nothing is
-    cut C goes into the instruction itself. Additions are rounded to D, to nearest even.
+    K is padded with zeros to a multiple of `k_slab`, and cut into `split_k` parts of whole slabs, as equal as possible,
+    the longer ones first. In each part, every `promote_every` products are summed from zero by the unit, and added to
+    the part's result so far. Then the parts are added in `reduce_order`, and C last; if nothing is cut, C enters the
+    instruction itself. Additions are rounded to D, to nearest even.
 
     Raises:
         SpecError: for wrong keys or values.
@@ -205,14 +205,14 @@ class GemmPlan(Spec):
     reduce_order: Worded[ReduceOrder] = ReduceOrder.ASCENDING
 
     def __new__(cls, **keys: Any) -> GemmPlan:
-        """A call's keys are checked as a file's are: pydantic's own errors are in other words."""
-        if keys:  # readers of files, and copies, give none here
+        """Check a call's keys like a file's, with the same error messages instead of pydantic's."""
+        if keys:  # readers of files, and copies, pass none here
             cls.of(keys, file="<GemmPlan>")
         return super().__new__(cls)
 
     @classmethod
     def of(cls, keys: Mapping[str, Any], path: tuple[str, ...] = (), file: str = "<dict>") -> GemmPlan:
-        """The plan that a mapping is, as `Located.of` takes it. None stands for a default that is None.
+        """The plan described by a mapping, read as by `Located.of`. None stands for a default that is None.
 
         Raises:
             SpecError: for wrong keys or values.

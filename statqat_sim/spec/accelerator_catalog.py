@@ -30,14 +30,14 @@ from statqat_sim.spec.catalog import (
 from statqat_sim.spec.located import Document, read_document
 
 SIZES = ("N",)
-"""What stands for any size in a shape, and for false in some readers of YAML."""
+"""Words for any size in a shape, which some YAML readers take for false."""
 
 
 def load_spec(name: str | os.PathLike[str], search: Search = ()) -> AcceleratorSpec:
     """An accelerator's spec by name, by alias, or from a file.
 
     Raises:
-        TypeError: if `name` is no text and no path.
+        TypeError: if `name` is neither text nor a path.
         LookupError: if no accelerator has this name; the message suggests the nearest.
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
@@ -52,7 +52,7 @@ def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()
     """An accelerator's spec from YAML text.
 
     Raises:
-        TypeError: if `text` is no text.
+        TypeError: if `text` is not text.
         SpecError: with every problem of the text.
     """
     check_text(text, reader="load_accelerator")
@@ -64,13 +64,13 @@ def accelerators(search: Search = ()) -> tuple[str, ...]:
     """The canonical names of all accelerators, in alphabetical order.
 
     Args:
-        search: directories of further accelerators, which lie in folders of them called `accelerator`.
+        search: directories of further accelerators, in their folders called `accelerator`.
     """
     return tuple(sorted(_files(search)))
 
 
 def is_accelerator(name: str, search: Search = ()) -> bool:
-    """Whether a name leads to an accelerator and to no format, or a file has instructions or conversions."""
+    """Whether a name belongs to an accelerator and not to a format, or a file has instructions or conversions."""
     search = directories_of(search)
     if not is_path(name):
         with suppress(LookupError):

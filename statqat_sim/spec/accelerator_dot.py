@@ -1,4 +1,4 @@
-"""How a matrix unit computes one step of a dot product, and how that becomes a result."""
+"""One step of a dot product in a matrix unit, and the rounding of its result."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class Dot(DotKeys):
 
 
 def ordered(order: Order | tuple[int, ...], step: int) -> tuple[int, ...]:
-    """The places 0 to step - 1, in order."""
+    """The places 0 to step - 1, permuted by `order`."""
     if not isinstance(order, Order):
         return order
     places = range(step)

@@ -1,4 +1,4 @@
-"""One instruction, or one conversion, of an accelerator's text: its parts, validated, and whether they go together."""
+"""Reads one instruction or conversion of an accelerator's text: validates its parts, and their combination."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ CONVERSION: Final = ("format", "encode", "nan", "evidence")
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """Reads entries; every problem goes to `problems`."""
+    """Reads entries; problems are appended to `problems`."""
 
     operands: Operands
     problems: list[Problem]
 
     def instruction(self, node: Located, name: str, inherited: Evidence) -> Instruction | None:
-        """The instruction of this name; `inherited`: the evidence of the file, where it has none of its own."""
+        """The instruction of this name; `inherited`: the file's evidence, used if the instruction has none."""
         before = len(self.problems)
         self.problems.extend(unknown_keys(node, PARTS))
         evidence = self._evidence(node, inherited)
@@ -112,7 +112,7 @@ class Entries:
         return Dot(aligned=aligned, merge=merge, **entries)
 
     def _nested(self, node: Located, key: str, model: type[Validated]) -> Validated | None:
-        """The part under a key, which may be left out."""
+        """The part under a key; None if it is missing or wrong."""
         return read_part(node, key, model, self.problems) if key in node.value else None
 
     def _round(self, node: Located) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Entries:
         return {} if keys is None else {"mode": keys.mode, "to": to}
 
     def _precision(self, node: Located) -> Precision | None:
-        """Widths, or a format that has some."""
+        """A precision given by widths, or by a format."""
         entry = node.value["to"]
         if isinstance(entry.value, dict):
             return read_part(node, "to", Precision, self.problems)

@@ -1,4 +1,4 @@
-"""`extends` of an accelerator's file, and what recipes take from the built-in accelerator of the file's name."""
+"""`extends` in accelerator files, and instructions that recipes use from the built-in accelerator of the same name."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from statqat_sim.spec.parts import is_mapping
 
 INHERITED: Final = ("source", "evidence", "instructions", "conversions")
 LISTS: Final = ("instructions", "conversions")
-"""Keys whose entries are replaced one by one, as a whole."""
+"""Keys whose entries are inherited one by one, each as a whole."""
 
 Parent: TypeAlias = Callable[[str], Document]
-"""The text of the accelerator of this name; raises LookupError, or SpecError."""
+"""A function that returns the text of an accelerator by name; raises LookupError or SpecError."""
 
 
 def merged(own: Located, parent: Parent, problems: list[Problem], line: tuple[str, ...] = ()) -> Located:
-    """The mapping over that of the file that it extends. `line`: the names that led here."""
+    """The mapping laid over that of the file it extends. `line`: the names of the files that led here."""
     extends = own.value.get("extends")
     if extends is None or not isinstance(extends.value, str):
         return own
@@ -40,7 +40,7 @@ def merged(own: Located, parent: Parent, problems: list[Problem], line: tuple[st
 
 
 def namesake(own: Located, parent: Parent, problems: list[Problem]) -> Located | None:
-    """The built-in accelerator of the file's name, with those instructions that recipes name and the file lacks."""
+    """The built-in accelerator of the file's name, reduced to instructions that recipes use and the file lacks."""
     wanted = _missing(own)
     named = own.value.get("name")
     if not wanted or named is None or not isinstance(named.value, str):
@@ -72,7 +72,7 @@ def _text(named: Located, parent: Parent, problems: list[Problem]) -> Located | 
 
 
 def _missing(own: Located) -> list[str]:
-    """The instructions that recipes name and the file does not have."""
+    """The instructions that recipes use and the file lacks."""
     entries = own.value.get("instructions")
     if entries is None or not isinstance(entries.value, dict):
         return []
@@ -86,7 +86,7 @@ def _missing(own: Located) -> list[str]:
 
 
 def _over(parent: Located, child: Located) -> Located:
-    """Entries of both, the child's first."""
+    """Entries of both; the child's take precedence."""
     if not (isinstance(parent.value, dict) and isinstance(child.value, dict)):
         return child
     return Located({**parent.value, **child.value}, child.file, child.line, child.column, child.path, child.keys)

@@ -1,4 +1,4 @@
-"""What each key of an accelerator's file is about, in a few words: for editors."""
+"""A short description of each key of an accelerator file, for editors."""
 
 from __future__ import annotations
 
@@ -87,11 +87,11 @@ ACCELERATOR_MEANING: Final[Mapping[str, str]] = {
     "split_k": "into how many parts K is cut",
     "reduce_order": "how the results of these parts are added",
 }
-"""The keys of all parts; those that mean something else in some model by its name, too."""
+"""The keys of all parts; keys whose meaning depends on the model are qualified by its name."""
 
 
 def accelerator_meaning(model: str, key: str) -> str:
-    """What a key of a model is about."""
+    """The description of a model's key."""
     if model == "Header":
         return ACCELERATOR_TOP[key]
     return ACCELERATOR_MEANING.get(f"{model}.{key}") or ACCELERATOR_MEANING[key]

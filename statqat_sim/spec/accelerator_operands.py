@@ -1,4 +1,4 @@
-"""The formats of an instruction's operands: names, and names with what overrides them, as validated values."""
+"""Reads the formats of an instruction's operands: names, or names with overrides."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statqat_sim.spec.reader import read_format
 from statqat_sim.spec.validate import unknown_keys, validate
 
 INT32: Final = "int32"
-"""An accumulator that no format file describes."""
+"""An accumulator format without a format file."""
 
 FLOAT64: Final = frozenset({"float64", "fp64", "double", "binary64", "f64"})
 SHORT: Final[Mapping[str, str]] = {
@@ -33,22 +33,22 @@ SHORT: Final[Mapping[str, str]] = {
     "u8": "uint8",
     "s32": "int32",
 }
-"""Names of formats inside the names of instructions, beside the formats' own names and aliases."""
+"""Short names of formats within names of instructions, besides the formats' own names and aliases."""
 
 MAX_OPERANDS: Final = 16
 OPERANDS: Final = ("a", "b", "c", "d", "shape")
 OVERRIDDEN: Final = ("format", "encode")
-"""The keys of an operand that is no name."""
+"""The keys of an operand that is a mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """Reads operands; every problem goes to `problems`."""
+    """Reads operands; problems are appended to `problems`."""
 
     formats: Resolve
     problems: list[Problem]
     known: dict[str, OperandFormat | None] = field(default_factory=dict)
-    """By their names."""
+    """Formats read so far, by name."""
 
     def read(self, node: Located, name: str) -> dict[str, Any] | None:
         """The `operands` part of the instruction of this name: its formats and its shape."""
@@ -65,7 +65,7 @@ class Operands:
         return {"a": a, "b": b, "c": c, "d": d, "shape": shape.shape}
 
     def _by_name(self, node: Located, name: str, place: int) -> tuple[OperandFormat, ...] | None:
-        """The format that the instruction's name `<family>.<a>.<d>` has at this place."""
+        """The formats given by the instruction's name, `<family>.<a>.<d>`, at this place."""
         words = name.split(".")
         if len(words) != 3:
             key = "ad"[place - 1]
@@ -86,7 +86,7 @@ class Operands:
         return None if None in operands else tuple(operand for operand in operands if operand is not None)
 
     def operand(self, node: Located) -> OperandFormat | None:
-        """A format by its name, or a mapping of `format` with what overrides it."""
+        """A format by name, or from a mapping of `format` and overrides."""
         if isinstance(node.value, str):
             return self._named(node)
         if isinstance(node.value, dict) and "format" in node.value:
@@ -120,7 +120,7 @@ class Operands:
         return self._number(named, lambda: Document(root, ()))
 
     def _number(self, node: Located, text: Callable[[], Document]) -> NumberFormat | None:
-        """A number format by its text."""
+        """A number format from its text."""
         try:
             format: Format = read_format(text(), self.formats)
         except LookupError as error:

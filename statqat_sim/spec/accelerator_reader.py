@@ -39,7 +39,7 @@ TOP_KEYS: Final = (*Header.model_fields, "evidence", "instructions", "conversion
 
 
 def read_accelerator(document: Document, parent: Parent, formats: Resolve) -> AcceleratorSpec:
-    """Validate one file's text, with whatever it names.
+    """Validate one file's text, with all files and formats that it names.
 
     Raises:
         SpecError: with every problem found.
@@ -54,7 +54,7 @@ def read_accelerator(document: Document, parent: Parent, formats: Resolve) -> Ac
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads what one file says; every problem goes to `problems`."""
+    """Reads one file; problems are appended to `problems`."""
 
     parent: Parent
     entries: Entries
@@ -89,7 +89,7 @@ class _Reader:
         )
 
     def _namesakes(self, own: Located) -> dict[str, Instruction]:
-        """What recipes name and the file lacks, where the built-in accelerator of the file's name has it, as it is."""
+        """Instructions that recipes use and the file lacks, from the built-in accelerator of the file's name."""
         found = namesake(own, self.parent, self.problems)
         if found is None:
             return {}
@@ -97,7 +97,7 @@ class _Reader:
         return self._named(found, "instructions", lambda each, name: self.entries.instruction(each, name, evidence))
 
     def _named(self, node: Located, key: str, read: Callable[[Located, str], Part | None]) -> dict[str, Part]:
-        """The sound entries of a mapping of names."""
+        """The valid entries of a mapping of names."""
         entries = node.value.get(key)
         if entries is None or not is_mapping(entries, self.problems):
             return {}
@@ -105,7 +105,7 @@ class _Reader:
         return {name: each for name, each in found.items() if each is not None}
 
     def _check_names(self, own: Located) -> None:
-        """Names are what people type."""
+        """Check that the names are words that people can type."""
         self.problems.extend(misnamed(own))
         for entries in (own.value[key] for key in LISTS if key in own.value):
             names = entries.value if isinstance(entries.value, dict) else {}
@@ -114,7 +114,7 @@ class _Reader:
     def _check_recipes(
         self, node: Located, instructions: Mapping[str, Instruction], namesakes: Mapping[str, Instruction]
     ) -> None:
-        """Recipes go with the instructions that they are made of."""
+        """Check recipes against the instructions that they use."""
         recipes = {name: each for name, each in instructions.items() if each.recipe}
         for name, instruction in recipes.items():
             place = node.value["instructions"].value[name]

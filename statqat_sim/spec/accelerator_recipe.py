@@ -1,4 +1,4 @@
-"""`recipe`: an instruction that the compiler makes of others."""
+"""`recipe`: an instruction that a compiler composes from others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from statqat_sim.spec.validate import unknown_keys, validate
 
 MAX_STEPS: Final = 64
 ADD: Final = "add."
-"""How the names of additions begin; the format that they are in follows."""
+"""The prefix of the names of additions; their format follows."""
 
 ADDITION: Final = ("instruction", "with")
 """The keys of an addition."""
@@ -43,7 +43,7 @@ class AddKeys(Spec):
 
 
 def read_recipe(node: Located, problems: list[Problem]) -> Recipe:
-    """The steps under `recipe`; those that are sound."""
+    """The valid steps under `recipe`."""
     part = node.value.get("recipe")
     if part is None or part.value is UNREADABLE:
         return ()
@@ -91,9 +91,9 @@ def _selection(node: Located, problems: list[Problem]) -> Selection | None:
 
 
 def recipe_k(instruction: Instruction, known: Mapping[str, Instruction]) -> tuple[int | None, list[KeyProblem]]:
-    """How many products one run takes, and what of a recipe's steps does not go with that. None: any number.
+    """The number of products of one run (None: any number), and problems of the recipe's steps with it.
 
-    `known`: the instructions that recipes are made of.
+    `known`: the instructions that recipes may use.
     """
     if not instruction.recipe:
         return instruction.k, []
@@ -108,7 +108,7 @@ def recipe_k(instruction: Instruction, known: Mapping[str, Instruction]) -> tupl
 
 
 def step_k(step: Fused, named: Instruction) -> int:
-    """Out of how many products a step chooses those of whole runs of its instruction."""
+    """The number of products from which a step selects those of one run of its instruction."""
     if step.k is None:
         return named.k or 1
     chosen = len(step.k.residues)

@@ -1,4 +1,4 @@
-"""What of a recipe does not go together: with its own keys, and with the instructions that it is made of."""
+"""Problems of recipes: with their own keys, and with the instructions that they use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statqat_sim.spec.members import includes
 
 
 def own_problems(instruction: Instruction) -> Iterator[KeyProblem]:
-    """The keys of a recipe that its instructions have, and it has not."""
+    """Keys that belong to a recipe's instructions, not to the recipe."""
     told = "does not go with 'recipe', whose instructions have their own"
     said = instruction.model_fields_set
     written = {"dot": instruction.dot, "scale": instruction.scale, "round": said & {"mode", "to"} or None}
@@ -26,7 +26,7 @@ def own_problems(instruction: Instruction) -> Iterator[KeyProblem]:
 
 
 def recipe_problems(instruction: Instruction, known: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
-    """What is wrong with the steps of a recipe; `known`: the instructions that they may name."""
+    """Problems of a recipe's steps; `known`: the instructions that they may name."""
     if missing := [*_missing(instruction.recipe, known)]:
         yield from missing
         return
@@ -36,7 +36,7 @@ def recipe_problems(instruction: Instruction, known: Mapping[str, Instruction]) 
 
 
 def _missing(recipe: Recipe, known: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
-    """Steps that name no instruction, or another recipe."""
+    """Steps that name an unknown instruction, or another recipe."""
     for index, step in enumerate(recipe):
         place, name = f"recipe.{index}.instruction", step.instruction
         if isinstance(step, Add):
@@ -49,7 +49,7 @@ def _missing(recipe: Recipe, known: Mapping[str, Instruction]) -> Iterator[KeyPr
 
 
 def _of_steps(instruction: Instruction, known: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
-    """One after the other, with the format of the result so far."""
+    """Problems of each step, given the format of the result so far."""
     result: OperandFormat | None = None
     for index, step in enumerate(instruction.recipe):
         if isinstance(step, Add):
@@ -61,7 +61,7 @@ def _of_steps(instruction: Instruction, known: Mapping[str, Instruction]) -> Ite
 
 
 def _of_addition(step: Add, instruction: Instruction) -> Iterator[KeyProblem]:
-    """Additions are called after D, which they round to once."""
+    """Additions must be named after D, to which they round once."""
     c, d = instruction.c, instruction.d
     names = [*(short for short, name in SHORT.items() if name == d.name), d.name, *getattr(d, "aliases", ())]
     if step.instruction.removeprefix(ADD) not in names:
@@ -71,7 +71,7 @@ def _of_addition(step: Add, instruction: Instruction) -> Iterator[KeyProblem]:
 
 
 def _of_step(step: Fused, named: Instruction, whole: Instruction, before: OperandFormat | None) -> Iterator[KeyProblem]:
-    """Nothing is rounded on its way in or out; `before`: the format of the result so far, None of zeros."""
+    """A step must not round its inputs or result; `before`: the format of the result so far, None for zeros."""
     if named.scale is not None:
         yield "instruction", f"{named.name} has block scales, and recipes have none; allowed: one without 'scale'"
     operands = [("A", named.a, each) for each in whole.a] + [("B", named.b, each) for each in whole.b]
@@ -87,7 +87,7 @@ def _of_step(step: Fused, named: Instruction, whole: Instruction, before: Operan
 
 
 def _of_start(step: Fused, named: Instruction, starts: Sequence[OperandFormat]) -> Iterator[KeyProblem]:
-    """`starts`: the formats of what an instruction accumulates on."""
+    """Problems with what a step accumulates on; `starts`: the formats that its instruction accumulates on."""
     if named.dot is not None and named.dot.c is Enter.NONE and step.c is not Start.ZERO:
         yield "c", f"{named.name} takes no C; allowed: zero"
     for start in dict.fromkeys(starts):
@@ -97,7 +97,7 @@ def _of_start(step: Fused, named: Instruction, starts: Sequence[OperandFormat]) 
 
 
 def _of_c(recipe: Recipe) -> Iterator[KeyProblem]:
-    """Every result is the next step's, and C enters once."""
+    """Every result must be used by the next step, and C must enter once."""
     for index, step in enumerate(recipe):
         if index and isinstance(step, Fused) and step.c is not Start.PREVIOUS:
             yield f"recipe.{index}.c", f"{step.c} drops the result of the step before; allowed: previous"
@@ -107,7 +107,7 @@ def _of_c(recipe: Recipe) -> Iterator[KeyProblem]:
 
 
 def _takes(operands: Sequence[OperandFormat], other: OperandFormat) -> bool:
-    """Whether one of them is the same, or the first holds it."""
+    """Whether one of the operands is the same format, or the first has all its values."""
     is_one = not isinstance(other, Float64) and other.element in [
         each.element for each in operands if not isinstance(each, Float64)
     ]
@@ -115,7 +115,7 @@ def _takes(operands: Sequence[OperandFormat], other: OperandFormat) -> bool:
 
 
 def _holds(operand: OperandFormat, other: OperandFormat) -> bool:
-    """Whether it has every value of the other."""
+    """Whether an operand has every value of the other."""
     if isinstance(operand, Float64) or isinstance(other, Float64):
         return isinstance(operand, Float64)
     return includes(operand.element, other.element)

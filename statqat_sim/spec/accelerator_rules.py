@@ -1,4 +1,4 @@
-"""What of an instruction does not go together."""
+"""Problems of instructions whose keys contradict each other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENTERS: Mapping[Sum, tuple[Enter, ...]] = {
 
 
 def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
-    """Key and message of each."""
+    """The key and message of each problem."""
     if told := too_wide(instruction.special.nan, instruction.d):
         yield "special.nan", told
     if instruction.recipe:
@@ -53,7 +53,7 @@ def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
 
 
 def too_wide(code: int | None, operand: OperandFormat) -> str | None:
-    """What is wrong with a code of this format, if anything is."""
+    """The problem with a code of this format; None if there is none."""
     if code is None or not code >> operand.bits:
         return None
     return f"{code:#x} has more bits than {operand.name}; allowed: {operand.bits}"
@@ -153,7 +153,7 @@ def _result_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]
 
 
 def _layout_problems(instruction: Instruction) -> Iterator[KeyProblem]:
-    """Of what is accumulated."""
+    """Problems with the format of the accumulator."""
     for key, operand in (("c", instruction.c), ("d", instruction.d)):
         if not _is_integer(operand) and precision_of(operand) is None:
             told = f"{operand.name} is not laid out as IEEE 754's formats are; allowed: float32, float16"
@@ -166,7 +166,7 @@ def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> 
 
 
 def plan_problems(plan: GemmPlan, instructions: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
-    """What is wrong with a plan for these instructions."""
+    """Problems of a plan for these instructions."""
     if plan.instruction is not None and plan.instruction not in instructions:
         hint = did_you_mean(plan.instruction, instructions)
         told = f"no instruction is named {shown(plan.instruction)}{hint}; allowed: {', '.join(instructions)}"

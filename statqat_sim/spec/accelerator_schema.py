@@ -1,7 +1,7 @@
-"""The language of accelerators as a JSON Schema, from the same types that their reader validates with: for editors.
+"""The JSON Schema of accelerator files, for editors, derived from the types that the reader validates with.
 
-It knows each key, its words and its bounds, and which words do not go together. What formats are, and what holds
-between numbers, stays with the reader.
+It covers each key, its words and bounds, and combinations of words that are impossible. Formats, and relations between
+numbers, are checked only by the reader.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODELS: Final[tuple[type[Spec], ...]] = (
 )
 NAMED: Final[Schema] = {"type": "string", "pattern": f"^{NAME.pattern}$"}
 THREE_WORDS: Final = r"^[^.]*\.[^.]*\.[^.]*$"
-"""Names of instructions that say what their operands are."""
+"""Names of instructions that include their operands' formats."""
 
 STEADY: Final[Schema] = {"enum": [mode.value for mode in Rounding if not mode.is_stochastic]}
 KEYS: Final[dict[tuple[str, str], Schema]] = {
@@ -44,7 +44,7 @@ KEYS: Final[dict[tuple[str, str], Schema]] = {
     ("Header", "aliases"): {"items": NAMED},
     ("AddKeys", "with"): {"const": "c"},
 }
-"""What rules say of single keys."""
+"""Rules on single keys."""
 
 
 def accelerator_schema() -> Schema:
@@ -76,7 +76,7 @@ def accelerator_schema() -> Schema:
 
 
 ONLY_NAN: Final[Schema] = {"propertyNames": {"const": "nan"}}
-"""What recipes say of `special`."""
+"""The rule of recipes on `special`."""
 
 NAMES_NOTHING: Final[Schema] = {"properties": {"operands": {"required": ["a", "d"]}}}
 
@@ -90,14 +90,14 @@ def _named(definition: str) -> Schema:
 
 
 def _mapping(keys: Iterable[str], entries: Schema, required: Iterable[str] = ()) -> Schema:
-    """A mapping of these keys."""
+    """The schema of a mapping with these keys."""
     meanings = {**INSTRUCTION, **ACCELERATOR_MEANING}
     described = {key: {"description": meanings[key]} | entries[key] for key in keys}
     return {"type": "object", "properties": described, "required": [*required], "additionalProperties": False}
 
 
 def _add_parts(definitions: dict[str, Schema]) -> None:
-    """The parts that hold formats, or other parts; and what their words ask of each other."""
+    """Add the parts that hold formats or other parts, and the rules between their words."""
     overridden = {"format": NAMED, "encode": _named("EncodePolicy")}
     mapping = _mapping(overridden, overridden, ["format"])
     definitions["Operand"] = {"if": {"type": "string"}, "then": NAMED, "else": mapping}
@@ -145,12 +145,12 @@ def _instruction() -> Schema:
 
 
 def _is(key: str, *words: str) -> Schema:
-    """True where a key is written so."""
+    """A schema that is true if a key has one of these words."""
     return {"properties": {key: {"enum": [*words]}}, "required": [key]}
 
 
 def _dot_rules() -> Iterable[Schema]:
-    """Of the part `dot`."""
+    """Rules of the part `dot`."""
     for sum_, enters in ENTERS.items():
         yield {"if": _is("sum", sum_), "then": {"properties": {"c": {"enum": [enter.value for enter in enters]}}}}
     aligned, joins = _is("sum", S.ALIGNED), _is("c", Enter.JOIN)
@@ -162,7 +162,7 @@ def _dot_rules() -> Iterable[Schema]:
 
 
 def _scale_rules() -> Iterable[Schema]:
-    """Of the parts `scale` and `dot`."""
+    """Rules between the parts `scale` and `dot`."""
     scaled: Schema = {"required": ["scale"]}
     dot: Schema = {"properties": {"sum": {"const": S.ALIGNED}, "c": {"const": Enter.TERM}}, "required": ["step"]}
     yield {"if": scaled, "then": {"properties": {"dot": dot}}}

@@ -1,4 +1,4 @@
-"""Accelerators <-> plain values: all that one instruction means, so that no catalog is needed to read it back."""
+"""Accelerators <-> plain values: the full meaning of one instruction, so that no catalog is needed to read it back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statqat_sim.spec.accelerator import AcceleratorSpec
 
 
 def instruction_keys(accelerator: AcceleratorSpec, instruction: str) -> dict[str, Any]:
-    """The accelerator with one instruction, and those that its recipe is made of.
+    """The accelerator's keys, with one instruction and those that its recipe uses.
 
     Raises:
         LookupError: if there is no such instruction.
@@ -25,10 +25,10 @@ def instruction_keys(accelerator: AcceleratorSpec, instruction: str) -> dict[str
 
 
 def from_instruction_keys(keys: Mapping[str, Any]) -> AcceleratorSpec:
-    """What `instruction_keys` wrote.
+    """The accelerator from the result of `instruction_keys`.
 
     Raises:
-        ValueError: if it is something else.
+        ValueError: if the keys are wrong.
     """
     try:
         return AcceleratorSpec.model_validate_json(json.dumps(keys))
@@ -37,6 +37,6 @@ def from_instruction_keys(keys: Mapping[str, Any]) -> AcceleratorSpec:
 
 
 def _first(error: ValidationError) -> str:
-    """The first of the problems, and where it is."""
+    """The first problem, and its place."""
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

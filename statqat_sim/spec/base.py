@@ -1,4 +1,4 @@
-"""What every validated spec value is: frozen, strict, and closed to unknown keys."""
+"""The base of validated spec values: frozen, strict, and without unknown keys."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_BITS = 32
 MAX_TABLE_BITS = 16
-"""Up to this width every code can be listed; codebooks are never wider."""
+"""The widest codes that are listed one by one; codebooks are never wider."""
 
 MAX_BIAS = 4096
-"""Of a float, in magnitude; float64 holds no format's values much sooner."""
+"""The largest magnitude of a float's bias; far smaller biases already exceed float64's range."""
 
 KeyProblem: TypeAlias = tuple[str, str]
 """The key that is wrong, and the message."""
 
 Word = TypeVar("Word", bound=StrEnum)
 Worded = Annotated[Word, Field(strict=False)]
-"""YAML holds a word; the value holds its enum member."""
+"""A word in YAML, stored as its enum member."""
 
 
 class Spec(BaseModel):

@@ -52,7 +52,7 @@ class Stored(Spec):
 
     @property
     def bits_per_element(self) -> float:
-        """0 for one code for the whole axis or array."""
+        """Stored bits per element; 0 if one code serves a whole axis or array."""
         size = block_size(self.block)
         return self.format.bits / size if size else 0.0
 
@@ -77,23 +77,23 @@ class BlockFormat(Spec):
 
     @property
     def bits_per_element(self) -> float:
-        """With scales and offsets of full blocks, as ggml's layouts store them; those of a whole axis count nothing."""
+        """Bits per element with the scales and offsets of full blocks; those of a whole axis or array count as 0."""
         if self.block_map:
             return self.block_map.bits_per_element
         return sum(stored.bits_per_element for stored in self.stored)
 
     @property
     def block_map(self) -> BlockMap | None:
-        """Where the bits of a block lie, in a layout of ggml's; None in the others, and if it does not fit."""
+        """The bit layout of a block in one of ggml's layouts; None for other layouts, and if it does not fit."""
         return next((known for known in MAPS.get(self.pack.layout, ()) if known.fields == self.fields), None)
 
     @property
     def fields(self) -> Fields:
-        """All arrays of codes by their names: the bits of a code, and how many elements share it."""
+        """Every array of codes by name: bits of a code, and the elements that share it."""
         return {stored.name: (stored.format.bits, stored.block) for stored in self.stored}
 
     def grid(self) -> NoReturn:
-        """Of its elements: `element.grid()`.
+        """Not defined; the grid of its elements is `element.grid()`.
 
         Raises:
             UnsupportedError: always; values of a block format depend on its scales.
@@ -101,7 +101,7 @@ class BlockFormat(Spec):
         raise UnsupportedError(f"{self.name}: values of a block format depend on its scales; allowed: element.grid()")
 
     def table(self) -> NoReturn:
-        """Of its elements: `element.table()`.
+        """Not defined; the table of its elements is `element.table()`.
 
         Raises:
             UnsupportedError: always; values of a block format depend on its scales.
@@ -110,7 +110,7 @@ class BlockFormat(Spec):
 
     @property
     def anchor(self) -> ScaleLevel:
-        """The innermost scale that multiplies: it alone knows NaN, and elements are divided as it says."""
+        """The innermost scale that multiplies. Only this scale can be NaN; its keys define how elements are divided."""
         return next(level for level in reversed(self.scales) if level.multiplies)
 
     @property
@@ -120,9 +120,9 @@ class BlockFormat(Spec):
 
     @cached_property
     def stored(self) -> tuple[Stored, ...]:
-        """All arrays of codes, by their names in `pack.fields`: scales outermost first, offsets so too, elements.
+        """All arrays of codes, named as in `pack.fields`: scales and then offsets, outermost first, then elements.
 
-        Scales of a block format are two arrays or more: its own scales, and its elements.
+        Scales in a block format are two or more arrays: that format's own scales, and its elements.
         """
         arrays = [*_numbered("scale", _flattened(self.scales))]
         if self.offset:
@@ -141,7 +141,7 @@ def _flattened(levels: Iterable[ScaleLevel]) -> Iterator[tuple[NumberFormat, Blo
 
 
 def _numbered(name: str, arrays: Iterable[tuple[NumberFormat, Block]]) -> Iterator[Stored]:
-    """`scale`; or `scale0`, `scale1`, ... where there are several."""
+    """Arrays named `scale`, or `scale0`, `scale1`, ... if there are several."""
     listed = list(arrays)
     for index, (format, block) in enumerate(listed):
         yield Stored(name=name if len(listed) == 1 else f"{name}{index}", format=format, block=block)

@@ -1,4 +1,4 @@
-"""Where every bit of a block's codes lies in its bytes, as data."""
+"""The position of every bit of a block's codes in its bytes, as data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from statqat_sim.spec.scale import Block
 BYTE: Final = 8
 
 Fields: TypeAlias = Mapping[str, tuple[int, Block]]
-"""By name: the bits of a code, and how many elements share it."""
+"""By name: the bits of a code, and the elements that share it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some codes of a field, and those of their bits that lie together: `width` bits from bit `low` upwards."""
+    """Some codes of a field, and the `width` bits of each, from bit `low` upwards, that are stored together."""
 
     field: str
     codes: range
@@ -28,10 +28,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Bytes that are alike: byte j holds code j of every piece, the first in its lowest bits; bits left over are 0.
+    """Bytes of the same layout: byte j holds code j of every piece, the first in its lowest bits; unused bits are 0.
 
-    `ternary`: the codes are digits of base 3 instead, up to five to a byte, the first the most significant, of a number
-    v from 0 to 242. The byte is the least b with b / 256 ≥ v / 243, so that digits come out of it by multiplication.
+    `ternary`: the codes are instead base-3 digits of a number v from 0 to 242, up to five per byte, most significant
+    first. The byte is the least b with b / 256 ≥ v / 243, so that digits are extracted by multiplication.
     """
 
     pieces: tuple[Piece, ...]
@@ -44,13 +44,13 @@ class Run:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields, each once."""
+        """The names of the fields, without duplicates."""
         return tuple(dict.fromkeys(piece.field for piece in self.pieces))
 
 
 @dataclass(frozen=True)
 class BlockMap:
-    """The runs of a block, one after the other."""
+    """The consecutive runs of a block."""
 
     runs: tuple[Run, ...]
 
@@ -66,12 +66,12 @@ class BlockMap:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """The codes of every field, by its name."""
+        """The number of codes of each field, by name."""
         return {name: max(piece.codes[-1] for piece in pieces) + 1 for name, pieces in self._pieces.items()}
 
     @cached_property
     def fields(self) -> Fields:
-        """The formats whose blocks these are have these fields."""
+        """The fields that a format needs to have these blocks."""
         return {
             name: (max(piece.low + piece.width for piece in pieces), self.elements // self.counts[name])
             for name, pieces in self._pieces.items()
@@ -83,7 +83,7 @@ class BlockMap:
         return BYTE * self.size / self.elements
 
     def __str__(self) -> str:
-        """The bytes of what follows each other: `scale 2 + elements 16`."""
+        """The bytes of each run: `scale 2 + elements 16`."""
         parts = groupby(self.runs, lambda run: run.fields)
         return " + ".join(f"{' and '.join(names)} {sum(run.size for run in runs)}" for names, runs in parts)
 

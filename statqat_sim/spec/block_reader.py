@@ -1,4 +1,4 @@
-"""The parts of a block format: its element, its scales, each with a format of its own, and its offset."""
+"""Reads the parts of a block format: its element, its scales and their formats, and its offset."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from statqat_sim.spec.scale import ScaleKeys, ScaleLevel
 from statqat_sim.spec.validate import meant, unknown_keys, validate
 
 INLINE_KEYS = ("element", "encode", "scales")
-"""Of a format that stands where its name could."""
+"""The keys of a format that is written inline instead of named."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockReader:
-    """Reads what one file says of blocks. `line`: the files that led here; every problem goes to `problems`."""
+    """Reads a file's keys on blocks. `line`: the files that led here; problems are appended to `problems`."""
 
     heritage: Heritage
     line: tuple[Located, ...]
@@ -82,7 +82,7 @@ class BlockReader:
         return ScaleLevel(format=format, **{key: getattr(keys, key) for key in keys.model_fields_set})
 
     def _format(self, node: Located, name: str, allowed: Collection[str]) -> Format | None:
-        """The format that `format` names, or describes."""
+        """The format that `format` names or describes."""
         named = node.value.get("format")
         if named is None:
             if "format" not in meant(node, allowed):

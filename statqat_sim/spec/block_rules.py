@@ -1,4 +1,4 @@
-"""What the levels of a block format ask of each other, and of the offset."""
+"""Rules between the levels of a block format, and between levels and offset."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_ZERO_POINT_BITS: Final = 24
 
 
 def resolved(element: NumberFormat, levels: Sequence[ScaleLevel]) -> tuple[ScaleLevel, ...]:
-    """The levels with the defaults that depend on formats."""
+    """The levels with defaults that depend on formats filled in."""
     anchor = anchor_of(levels)
     return tuple(level.resolved(element, is_anchor=level is anchor) for level in levels)
 
@@ -30,7 +30,7 @@ def anchor_of(levels: Sequence[ScaleLevel]) -> ScaleLevel | None:
 
 
 def scale_problems(element: NumberFormat, levels: Sequence[ScaleLevel], *, has_offset: bool) -> Iterator[KeyProblem]:
-    """The keys that are impossible together, below `scales`."""
+    """Impossible combinations of keys, below `scales`."""
     if not 1 <= len(levels) <= MAX_LEVELS:
         yield "", f"{len(levels)} levels of scales; allowed: 1 to {MAX_LEVELS}"
         return
@@ -59,7 +59,7 @@ def _block_problems(levels: Sequence[ScaleLevel]) -> Iterator[KeyProblem]:
 
 
 def _not_inside(inner: Block, outer: Block) -> str | None:
-    """Why blocks do not divide those outside of them."""
+    """Why inner blocks do not divide the outer ones; None if they do."""
     shown = f"{_shown(inner)} does not divide the block outside of it, {_shown(outer)}"
     match inner, outer:
         case _, Whole.TENSOR:
@@ -100,7 +100,7 @@ def _rule_problems(levels: Sequence[ScaleLevel], *, has_offset: bool) -> Iterato
 
 
 def offset_problems(offset: Offset, levels: Sequence[ScaleLevel]) -> Iterator[KeyProblem]:
-    """The keys that are impossible together, below `offset`."""
+    """Impossible combinations of keys, below `offset`."""
     if offset.kind is OffsetKind.MINIMUM:
         yield from _minimum_problems(offset, levels)
     else:

@@ -23,7 +23,7 @@ SEARCH_VARIABLE = "STATQAT_FORMATS"
 """Environment variable: directories of a user's own formats, separated like PATH."""
 
 ACCELERATORS = "accelerator"
-"""The folders, built in and the user's, whose files describe accelerators."""
+"""The name of folders, built in and the user's, whose files describe accelerators."""
 
 FORMAT_KEYS = frozenset({"element", "extends", "scales"})
 """Every format has one of these keys."""
@@ -34,12 +34,12 @@ ACCELERATOR_KEYS = frozenset({"instructions", "conversions"})
 Kind: TypeAlias = Literal["number", "block"]
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})
-"""Names that users ask for but no file can describe."""
+"""Names that users try but no file can describe."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Where each name leads: file stems are the canonical names. Looks at the disk when it is first asked."""
+    """The file of each name; file stems are the canonical names. The disk is read on first use."""
 
     directories: tuple[Path, ...]
 
@@ -54,7 +54,7 @@ class Catalog:
         return found
 
     def file(self, name: str) -> Path | None:
-        """The one of `files` that has this canonical name; all are not listed for it, which takes ten times as long."""
+        """The file of this canonical name; ten times as fast as listing all `files`."""
         stored = f"{name}.yaml"
         for directory in self.directories:
             found = [Path(folder, stored) for folder, _, names in os.walk(directory) if stored in names]
@@ -64,7 +64,7 @@ class Catalog:
 
     @property
     def formats(self) -> frozenset[str]:
-        """The names of the files that describe formats, or cannot be read; other YAML may lie beside a user's."""
+        """Names of files that describe formats, or cannot be read; a user's folder may hold other YAML, too."""
         of_users = {stem: path for stem, path in self.files.items() if not path.is_relative_to(builtin_directory())}
         others = {stem for stem, header in _headers(_versions(of_users)).items() if not header.is_format}
         return frozenset(self.files.keys() - others)
@@ -88,7 +88,7 @@ class Catalog:
 
     @property
     def aliases(self) -> Mapping[str, str]:
-        """Every alias and the canonical name that it leads to."""
+        """Every alias, with its canonical name."""
         return aliases_in(self.files)
 
     @property
@@ -110,12 +110,12 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
     """A format by name, by alias, or from a file.
 
     Args:
-        name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`. What a file extends
-            is looked up beside it first.
+        name: a built-in name or alias, or the path of a `.yaml` file whose stem is its `name`. Parents of a file are
+            first looked up in its folder.
         search: directories of further formats; they come before `$STATQAT_FORMATS` and the built-in ones.
 
     Raises:
-        TypeError: if `name` is no text and no path.
+        TypeError: if `name` is neither text nor a path.
         LookupError: if no format has this name; the message suggests the nearest.
         SpecError: if the file is wrong.
         OSError: if the file cannot be read.
@@ -129,7 +129,7 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
     """A format from YAML text; `extends` and named elements are looked up as in `load_format`.
 
     Raises:
-        TypeError: if `text` is no text.
+        TypeError: if `text` is not text.
         SpecError: with every problem of the text.
     """
     check_text(text, reader="load_format")
@@ -141,7 +141,7 @@ def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]
 
     Args:
         search: directories of further formats, as in `load_format`.
-        kind: "number" or "block": only formats of this kind. Files that cannot be read are of neither.
+        kind: "number" or "block": only formats of this kind. Files that cannot be read have neither kind.
 
     Raises:
         NotADirectoryError: if there is no such directory.
@@ -160,21 +160,21 @@ def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]
 
 
 def is_path(name: str) -> bool:
-    """Whether it says where a file is; else it is a name."""
+    """Whether `name` is the path of a file, not a name."""
     return name.endswith((".yaml", ".yml")) or os.sep in name
 
 
 def file_of(name: object, by_name: Callable[[str], Path], example: str) -> Path:
-    """The file that a name or a path leads to.
+    """The file of a name or a path.
 
     Args:
-        name: what the caller gave.
+        name: the caller's name or path.
         by_name: finds the file of a name; raises LookupError.
-        example: what it may be the name of.
+        example: the kind of name, for error messages.
 
     Raises:
-        TypeError: if it is no text and no path.
-        LookupError: if there is none of this name.
+        TypeError: if it is neither text nor a path.
+        LookupError: if nothing has this name.
     """
     if not isinstance(name, str | bytes | os.PathLike):
         what = f"name is a {type(name).__name__}"
@@ -184,19 +184,19 @@ def file_of(name: object, by_name: Callable[[str], Path], example: str) -> Path:
 
 
 def check_text(text: object, *, reader: str) -> None:
-    """Raises TypeError unless it is text; `reader`: what reads files instead."""
+    """Raises TypeError unless `text` is text; `reader`: the function for files, to suggest instead."""
     if not isinstance(text, str | bytes):
         hint = f"; {reader} reads files" if isinstance(text, os.PathLike) else ""
         raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
 
 
 def builtin_directory() -> Path:
-    """Where the built-in files lie."""
+    """The directory of the built-in files."""
     return Path(str(files("statqat_sim.formats")))
 
 
 def resolver(known: Catalog, beside: Path | None = None) -> Resolve:
-    """Finds parents: in the folder of the file `beside`, then in the catalog; each is read once."""
+    """A function that finds parents in the folder of the file `beside`, then in the catalog; reads each once."""
 
     @cache
     def resolve(name: str) -> Located:
@@ -233,7 +233,7 @@ def read_file(path: Path, words: Collection[str] = ()) -> Document:
 
 
 def aliases_in(files: Mapping[str, Path]) -> Mapping[str, str]:
-    """Every alias and the canonical name that it leads to; a broken file has none."""
+    """Every alias, with its canonical name; broken files have none."""
     return _aliases(_versions(files))
 
 
@@ -246,7 +246,7 @@ def _versions(files: Mapping[str, Path]) -> _Versions:
 
 
 def _version(path: Path) -> tuple[int, int]:
-    """A file's modification time and size: they change when the file does."""
+    """A file's modification time and size, which change when the file does."""
     try:
         status = path.stat()
     except OSError:
@@ -256,7 +256,7 @@ def _version(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file says by itself of how it is found, and of what it is."""
+    """A file's own aliases and kind."""
 
     aliases: tuple[str, ...]
     extends: str
@@ -265,12 +265,12 @@ class _Header:
 
 
 _Versions: TypeAlias = tuple[tuple[str, Path, int, int], ...]
-"""Every file, and what changes when it does."""
+"""Every file, with its modification time and size."""
 
 
 @lru_cache(maxsize=8)
 def _headers(versions: _Versions) -> Mapping[str, _Header]:
-    """Those of all files that can be read."""
+    """The headers of all readable files."""
     found: dict[str, _Header] = {}
     for stem, path, *_ in versions:
         with suppress(SpecError, OSError):
@@ -320,14 +320,14 @@ def _kinds(versions: _Versions) -> Mapping[str, Kind]:
 
 
 def directories_of(search: Search) -> tuple[Path, ...]:
-    """The directories that a caller names, as often as they are needed: an iterator is read once."""
+    """A caller's directories as a tuple: an iterator could be read only once."""
     if isinstance(search, str | os.PathLike):
         return (Path(search),)
     return tuple(Path(directory) for directory in search)
 
 
 def searched(search: Search) -> tuple[Path, ...]:
-    """The directories of `search` and of `$STATQAT_FORMATS`, which exist."""
+    """The directories of `search` and of `$STATQAT_FORMATS`, checked to exist."""
     named = (Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)
     directories = (*directories_of(search), *named)
     for directory in directories:

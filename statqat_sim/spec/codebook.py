@@ -60,7 +60,7 @@ class CodebookElement(ListedElement):
         return code < len(self.values)
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         if len(self.values) > 1 << self.bits:
             yield "values", f"{len(self.values)} values for {self.bits} bits; allowed: at most {1 << self.bits}"
         for index, value in enumerate(self.values):

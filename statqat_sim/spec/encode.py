@@ -1,4 +1,4 @@
-"""How reals become codes: rounding, overflow and the policies for every special input."""
+"""How numbers are encoded: rounding, overflow and the policies for every special input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from statqat_sim.spec.codebook import CodebookElement
 from statqat_sim.spec.floating import FloatElement, Subnormals
 from statqat_sim.spec.integer import Encoding, IntElement
 from statqat_sim.spec.listed import ListedElement, TwosComplementElement
-from statqat_sim.spec.listed import TieDomain as TieDomain  # a word of this language
+from statqat_sim.spec.listed import TieDomain as TieDomain  # re-exported: its words are values of an encode key
 from statqat_sim.spec.lns import LnsElement
 from statqat_sim.spec.posit import PositElement
 from statqat_sim.spec.takum import TakumElement
@@ -25,7 +25,7 @@ Element: TypeAlias = (
 
 
 class Rounding(StrEnum):
-    """Which of the two neighbours an input between them becomes. Ties: see `spec_language`, Definitions 14, 15."""
+    """Which of its two neighbours an input rounds to. Ties: see `spec_language`, Definitions 14, 15."""
 
     NEAREST_EVEN = "nearest_even"
     NEAREST_AWAY = "nearest_away"
@@ -107,7 +107,7 @@ POSIT_DEFAULTS: Mapping[str, StrEnum] = {
     "underflow": Underflow.MIN,
     "inf_input": InfInput.NAN,
 }
-"""What the Posit Standard says; other kinds, and other keys, have the first word of each list."""
+"""Defaults by the Posit Standard; other kinds and other keys default to the first word of each enum."""
 
 
 class EncodePolicy(Spec):
@@ -127,11 +127,11 @@ class EncodePolicy(Spec):
 
     @property
     def drawn_bits(self) -> int:
-        """How many random bits each element takes: none where the rounding is not stochastic."""
+        """Random bits per element; 0 if the rounding is not stochastic."""
         return self.random_bits if self.rounding.is_stochastic else 0
 
     def resolved(self, element: Element) -> EncodePolicy:
-        """The policy with the defaults that depend on the element filled in where their keys are not written."""
+        """The policy with the defaults that depend on the element filled in for missing keys."""
         nan_input = NanInput.MAX if element.nan_code is None else NanInput.NAN
         defaults: dict[str, StrEnum] = {"nan_input": nan_input} if self.nan_input is None else {}
         if isinstance(element, PositElement):
@@ -139,7 +139,7 @@ class EncodePolicy(Spec):
         return self.model_copy(update=defaults)
 
     def problems(self, element: Element) -> Iterator[KeyProblem]:
-        """The keys that ask for what the element does not have."""
+        """Keys that need something the element lacks."""
         for key, refused in refusals(element).items():
             asked = getattr(self, key)
             if why := refused.get(asked):
@@ -151,7 +151,7 @@ class EncodePolicy(Spec):
 
 
 def refusals(element: Element) -> Mapping[str, Mapping[StrEnum, str | None]]:
-    """The words that an element may have no use for, each with the reason, or None where it is allowed."""
+    """Words that do not apply to every element, each with the reason why not to this one, or None if it does."""
     nan = None if element.nan_code is not None else "'nan' needs a format with NaN"
     inf = None if element.inf_code is not None else "'inf' needs a format with Inf"
     zero = None if element.has_zero else "'zero' needs a format with a zero"
@@ -175,7 +175,7 @@ def refusals(element: Element) -> Mapping[str, Mapping[StrEnum, str | None]]:
 
 
 def _end(element: Element) -> str | None:
-    """Why nothing overflows, where the largest value has no successor."""
+    """Why nothing overflows: the largest value has no successor; None if it has one."""
     if not isinstance(element, ListedElement) or element.successor is not None:
         return None
     name = {"lns": "an lns", "tapered": "a tapered format without Inf"}.get(element.kind, f"a {element.kind}")
@@ -183,7 +183,7 @@ def _end(element: Element) -> str | None:
 
 
 def _without_random_bits(element: Element) -> str | None:
-    """Why an element is not rounded by random bits: only where all gaps are powers of two is that exact."""
+    """Why an element cannot be rounded stochastically: that is exact only if all gaps are powers of two."""
     if isinstance(element, ListedElement):
         return f"stochastic rounding needs kind float or int, not {element.kind}"
     if isinstance(element, IntElement):

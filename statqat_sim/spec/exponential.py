@@ -1,7 +1,7 @@
 """Powers of e and of 2, rounded once to the nearest float64: the values of logarithmic formats.
 
-Decimal arithmetic brackets the power; where both ends of the bracket round to the same float64, that is the nearest
-one. Where they do not, more digits decide. No power here lies on a tie: it is a power of two or irrational.
+Decimal arithmetic brackets the power; if both ends of the bracket round to the same float64, that is the nearest one.
+If not, digits are added. No power here lies on a tie: it is a power of two or irrational.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from functools import lru_cache
 
 DIGITS = 28
 LOST_DIGITS = 4
-"""An argument below 1000 with an error of one unit in its last digit moves the power by 1000 of the power's units."""
+"""Digits lost: an error of one unit in the last digit of an argument below 1000 moves the power by 1000 units."""
 
 MAX_KEPT = 1 << 15
-"""Powers of one 16-bit format: the negative half has the same."""
+"""Cached powers: those of one 16-bit format, whose negative half has the same ones."""
 
 
 @lru_cache(maxsize=MAX_KEPT)

@@ -26,7 +26,7 @@ class Subnormals(StrEnum):
 
 
 class Zero(StrEnum):
-    """Which zeros exist: +0 and -0, +0 alone, or none."""
+    """The zeros that exist: +0 and -0, only +0, or none."""
 
     SIGNED = "signed"
     POSITIVE = "positive"
@@ -88,7 +88,7 @@ class FloatElement(Spec):
 
     @property
     def emin(self) -> int:
-        """Exponent of the binade that exponent field 0 or 1 starts; below it the quantum stays the same."""
+        """Exponent of the binade of exponent field 0 or 1; the quantum is constant below it."""
         return -self.bias if self.subnormals in (Subnormals.NONE, Subnormals.RAW) else 1 - self.bias
 
     @property
@@ -101,7 +101,7 @@ class FloatElement(Spec):
 
     @property
     def min_magnitude(self) -> int:
-        """Magnitude of the smallest value that is not zero."""
+        """Magnitude of the smallest nonzero value."""
         if self.zero is Zero.NONE:
             return 0
         return 1 << self.mantissa_bits if self.subnormals is Subnormals.FLUSH else 1
@@ -134,7 +134,7 @@ class FloatElement(Spec):
 
     @property
     def zero_code(self) -> int:
-        """Code of +0, where the format has one."""
+        """Code of +0, if the format has one."""
         return 0
 
     @property
@@ -146,7 +146,7 @@ class FloatElement(Spec):
         return self.signed
 
     def magnitude_value(self, magnitude: int) -> float:
-        """Exact value of a magnitude read as if it were finite."""
+        """Exact value of a magnitude, read as finite."""
         exponent, mantissa = divmod(magnitude, 1 << self.mantissa_bits)
         hidden = 1 << self.mantissa_bits
         if exponent:
@@ -183,7 +183,7 @@ class FloatElement(Spec):
 
     @property
     def lowest(self) -> float:
-        """The most negative value; of an unsigned format the smallest."""
+        """The most negative value; for an unsigned format, the smallest one."""
         if self.signed:
             return -self.highest
         return 0.0 if self.has_zero else self.magnitude_value(0)
@@ -195,7 +195,7 @@ class FloatElement(Spec):
 
     @property
     def min_normal(self) -> float:
-        """Smallest value with a full significand; above `highest` where the specials leave subnormals only."""
+        """Smallest value with a full significand; above `highest` if the specials leave only subnormals."""
         first = self.min_magnitude if self.subnormals is Subnormals.NONE else 1 << self.mantissa_bits
         return self.magnitude_value(first)
 
@@ -209,7 +209,7 @@ class FloatElement(Spec):
         """Distance from 1 to the next larger value, if both exist."""
         if self.bias > 0 or self.subnormals is Subnormals.NONE:
             one = self.bias << self.mantissa_bits
-        else:  # only a subnormal can be 1
+        else:  # 1 is at most a subnormal
             one = 1 << max(self.mantissa_bits - self.emin, 0)
         if not 0 <= one < self.max_magnitude or self.magnitude_value(one) != 1:
             return None
@@ -237,7 +237,7 @@ class FloatElement(Spec):
         return math.isfinite(self.value(code))
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         if self.bits > MAX_BITS:
             yield "mantissa_bits", f"{self.bits} bits in all; allowed: {MAX_BITS}"
             return

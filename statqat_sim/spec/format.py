@@ -1,4 +1,4 @@
-"""What a file describes: a number format, or a block format."""
+"""The types of formats: number formats and block formats."""
 
 from __future__ import annotations
 

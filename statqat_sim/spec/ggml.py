@@ -1,4 +1,4 @@
-"""The blocks of ggml whose bytes no `nibbles` and `bit_order` can say.
+"""The blocks of ggml whose byte layout `nibbles` and `bit_order` cannot express.
 
 Source: ggml-common.h, block_q5_0, block_q5_1, block_q2_K to block_q6_K, block_iq4_xs, block_tq1_0, block_tq2_0,
 block_nvfp4; gguf 0.19, quants.py.
@@ -15,12 +15,12 @@ from statqat_sim.spec.pack import Layout
 
 
 def _half(field: str) -> tuple[Run, ...]:
-    """One code of 16 bits, little-endian."""
+    """One 16-bit code, little-endian."""
     return tuple(Run((Piece(field, range(1), BYTE, low),)) for low in (0, BYTE))
 
 
 def _planes(field: str, count: int, width: int, size: int, low: int = 0) -> tuple[Run, ...]:
-    """Chunks of `size` bytes: first the lowest `width` bits of all bytes of a chunk, then those above, and so on."""
+    """Chunks of `size` bytes: codes fill the lowest `width` bits of all bytes of a chunk, then the bits above."""
     chunks = range(0, count, size * BYTE // width)
     return tuple(
         Run(tuple(Piece(field, range(first, first + size), width, low) for first in range(start, stop, size)))
@@ -29,7 +29,7 @@ def _planes(field: str, count: int, width: int, size: int, low: int = 0) -> tupl
 
 
 def _string(field: str, count: int, width: int, low: int = 0) -> tuple[Run, ...]:
-    """Bit after bit: neighbours share a byte."""
+    """A contiguous bit string: neighbouring codes share bytes."""
     share = BYTE // width
     return (Run(tuple(Piece(field, range(first, count, share), width, low) for first in range(share))),)
 
@@ -39,7 +39,7 @@ def _together(*pieces: Piece) -> tuple[Run, ...]:
 
 
 def _ternary(field: str, first: int, digits: int, size: int) -> tuple[Run, ...]:
-    """Bytes of so many codes each, `size` apart."""
+    """Bytes of `digits` codes each; the codes of a byte are `size` apart."""
     starts = range(first, first + digits * size, size)
     return (Run(tuple(Piece(field, range(start, start + size), 2) for start in starts), ternary=True),)
 
@@ -53,7 +53,7 @@ Q4_K_SCALES: Final = (
     *_together(Piece("offset1", range(4), 6), Piece("offset1", range(4, 8), 2, low=4)),
     *_together(Piece("scale1", range(4, 8), 4), Piece("offset1", range(4, 8), 4)),
 )
-"""Two times 8 codes of 6 bits: the first four each are whole, and above them lie bits 4 and 5 of the others."""
+"""Twice 8 codes of 6 bits: the first four of each are contiguous; bits 4 and 5 of the others lie above them."""
 
 MAPS: Final[Mapping[Layout, tuple[BlockMap, ...]]] = {
     Layout.GGML_Q5_0: tuple(
@@ -112,4 +112,4 @@ MAPS: Final[Mapping[Layout, tuple[BlockMap, ...]]] = {
     Layout.GGML_TQ2_0: (_block(_planes("elements", 256, width=2, size=32), _half("scale")),),
     Layout.GGML_NVFP4: (_block(_together(Piece("scale", range(4), 7)), _planes("elements", 64, width=4, size=8)),),
 }
-"""Each layout with all that it can hold: without an offset and with one, without a fifth bit and with it."""
+"""The possible blocks of each layout: without and with an offset, without and with a fifth bit."""

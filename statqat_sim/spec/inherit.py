@@ -1,4 +1,4 @@
-"""`extends`, and formats by name: a file's own keys laid over those of the files that it names."""
+"""`extends`, and formats by name: a file's keys laid over those of the files that it names."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ INHERITED = {
     "extends": ("title", "source", "element", "encode", "scales", "offset", "pack"),
     "element": ("element", "encode"),
 }
-"""The parts inherited from the format that a key names."""
+"""The parts inherited from the format named by each key."""
 
 MAX_GENERATIONS = 16
 
 Resolve: TypeAlias = Callable[[str], Located]
-"""The located text of the format of this name; raises LookupError, or SpecError."""
+"""A function that returns the located text of a format by name; raises LookupError or SpecError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A file with what it inherits. Not `whole`: a parent is broken, so that keys may seem to be missing."""
+    """A file merged with its parents. `whole` is false if a parent is broken, so that keys may be missing."""
 
     node: Located
     own: Located
     whole: bool
     line: tuple[Located, ...] = ()
-    """The files that led here, youngest first, and this one."""
+    """The files that led here, child first, up to this one."""
 
     element_name: str | None = None
-    """The format whose `element` and `encode` these are, with nothing laid over them."""
+    """The format that `element` and `encode` are taken from unchanged, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A file that another one names."""
+    """A file named by another one."""
 
     merged: Merged
     format: Format
 
 
 Check: TypeAlias = "Callable[[Merged, Heritage, list[Problem]], Format]"
-"""The format that a file describes, all by itself; raises SpecError unless it is one."""
+"""A function that validates a file by itself and returns its format; raises SpecError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heritage:
-    """All the files that one file names; each is read and checked once."""
+    """All files that one file names; each is read and checked once."""
 
     resolve: Resolve
     check: Check
     parents: dict[str, Parent | None] = field(default_factory=dict)
 
     def merge(self, own: Located, problems: list[Problem], line: tuple[Located, ...] = ()) -> Merged:
-        """`own` over its parents. `line`: the files that led here, youngest first."""
+        """`own` laid over its parents. `line`: the files that led here, child first."""
         if not isinstance(own.value, dict):
             if own.value is not UNREADABLE:
                 problems.append(own.problem(f"expected a mapping of keys, got {shown(own.value)}"))
@@ -78,7 +78,7 @@ class Heritage:
     def with_element(
         self, node: Located, problems: list[Problem], line: tuple[Located, ...], *, own: Located | None = None
     ) -> Merged:
-        """A mapping over the number format that its `element` names; `own`: what of it is no inheritance."""
+        """A mapping laid over the number format named by its `element`; `own`: its keys that are not inherited."""
         own = own or node
         if "element" not in own.value or not isinstance(own.value["element"].value, str):
             return Merged(node, own, whole=True, line=line)
@@ -90,7 +90,7 @@ class Heritage:
         return Merged(_overlay(subset(parent.merged.node, INHERITED["element"]), heir), own, True, line, name)
 
     def parent(self, named: Located, problems: list[Problem], line: tuple[Located, ...]) -> Parent | None:
-        """The file of this name; None if it is broken, which is told once."""
+        """The file of this name; None if it is broken, which is reported once."""
         if named.value not in self.parents:
             try:
                 self.parents[named.value] = self._read(named, line)
@@ -100,7 +100,7 @@ class Heritage:
         return self.parents[named.value]
 
     def _named(self, key: str, own: Located, problems: list[Problem], line: tuple[Located, ...]) -> Parent | None:
-        """The format that a key names; one of an element is a number format."""
+        """The format named by a key; an element's must be a number format."""
         named = own.value[key]
         parent = self.parent(named, problems, line) if isinstance(named.value, str) else None
         if parent and key == "element" and isinstance(parent.format, BlockFormat):
@@ -138,7 +138,7 @@ def without(node: Located, *keys: str) -> Located:
 
 
 def _overlay(parent: Located, child: Located) -> Located:
-    """Key by key, the child's first; another `kind` of element replaces the parent's element as a whole."""
+    """Merge key by key, the child's keys first; an element of another `kind` replaces the parent's as a whole."""
     if not (isinstance(parent.value, dict) and isinstance(child.value, dict)) or _changes_kind(parent, child):
         return child
     entries = {key: entry for key, entry in parent.value.items() if key not in child.value}
@@ -155,6 +155,6 @@ def _changes_kind(parent: Located, child: Located) -> bool:
 
 
 def _label(node: Located) -> str:
-    """How a file calls itself."""
+    """A file's name, for error messages."""
     name = node.value["name"].value if "name" in node.value else None
     return name if isinstance(name, str) else node.file

@@ -13,7 +13,7 @@ from statqat_sim.spec.base import MAX_BITS, KeyProblem, Spec, Worded
 
 
 class Encoding(StrEnum):
-    """How an integer is written in bits."""
+    """The binary encoding of integers."""
 
     TWOS_COMPLEMENT = "twos_complement"
     UNSIGNED = "unsigned"
@@ -27,7 +27,7 @@ def _default_offset(known: dict[str, Any]) -> int | None:
 
 
 class IntElement(Spec):
-    """n·2^-fraction_bits for an integer n, written as declared. `min` and `max` bind the encoder only."""
+    """n·2^-fraction_bits for an integer n, in the declared encoding. `min` and `max` limit only the encoder."""
 
     kind: Literal["int"]
     bits: Annotated[int, Field(ge=1, le=MAX_BITS)]
@@ -39,12 +39,12 @@ class IntElement(Spec):
 
     @property
     def sign_bit(self) -> int:
-        """The sign bit as a word, where there is one."""
+        """The sign bit as a word; 0 without one."""
         return 1 << (self.bits - 1) if self.encoding is Encoding.SIGN_MAGNITUDE else 0
 
     @property
     def code_offset(self) -> int:
-        """What is added to n to give the code; 0 outside offset_binary."""
+        """The number added to n to give the code; 0 except in offset_binary."""
         return (self.offset or 0) if self.encoding is Encoding.OFFSET_BINARY else 0
 
     @property
@@ -79,7 +79,7 @@ class IntElement(Spec):
                 return code - self.code_offset
 
     def code(self, integer: int) -> int:
-        """The code of n, which must be in the full range; the code of +0 for 0."""
+        """The code of n, which must be in the full range; for 0, the code of +0."""
         if self.encoding is Encoding.SIGN_MAGNITUDE and integer < 0:
             return self.sign_bit | -integer
         return (integer + self.code_offset) & ((1 << self.bits) - 1)
@@ -88,7 +88,7 @@ class IntElement(Spec):
         return math.ldexp(integer, -self.fraction_bits)
 
     def value(self, code: int) -> float:
-        """Exact value of a code; sign_magnitude has a -0.0."""
+        """Exact value of a code; sign_magnitude has -0.0."""
         integer = self.integer(code)
         if integer == 0 and code & self.sign_bit:
             return -0.0
@@ -108,7 +108,7 @@ class IntElement(Spec):
 
     @property
     def zero_code(self) -> int:
-        """Code of +0, where the format has one."""
+        """Code of +0, if the format has one."""
         return self.code(0)
 
     @property
@@ -129,7 +129,7 @@ class IntElement(Spec):
 
     @property
     def smallest(self) -> float:
-        """The smallest value above zero; of a format without one, the least magnitude but zero."""
+        """The smallest value above zero; for a format without one, the smallest nonzero magnitude."""
         return self.integer_value(1 if self.range[1] > 0 else -1)
 
     @property
@@ -159,7 +159,7 @@ class IntElement(Spec):
         return low <= self.integer(code) <= high
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         if self.offset is not None and self.encoding is not Encoding.OFFSET_BINARY:
             yield "offset", "only encoding: offset_binary has an offset"
         top = (1 << self.bits) - 1

@@ -1,4 +1,4 @@
-"""What one level of scales asks of its format, of the element and of its own keys."""
+"""Rules between the keys of one level of scales, its format and the element."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USELESS_WITH: Final[Mapping[Rule, frozenset[str]]] = {
     Rule.GIVEN: frozenset({"target", "rounding", "clamp", "underflow", "all_zero", "quotient", "order", "candidates"}),
     Rule.ABSMAX: frozenset({"candidates"}),
 }
-"""Useless keys by rule; other power-of-two rules are like floor, and signed_absmax is like absmax."""
+"""Keys without effect, by rule; other power-of-two rules are like floor, and signed_absmax is like absmax."""
 
 USELESS_FOR_NESTED: Final = frozenset({"rounding", "clamp", "underflow"})
 USELESS_FOR_MICRO_EXPONENTS: Final = frozenset(
@@ -40,14 +40,14 @@ OF_ANCHORS: Final = ("apply", "quotient")
 
 
 def useless_keys(rule: Rule) -> frozenset[str]:
-    """Keys of a scale that multiplies which have no meaning under its rule."""
+    """Keys without effect under a rule, for a scale that multiplies."""
     alike = Rule.FLOOR if rule.is_power_of_two else Rule.ABSMAX if rule is Rule.SIGNED_ABSMAX else rule
     return USELESS_WITH[alike] | ({"target"} if rule is Rule.RCEIL else frozenset())
 
 
 @dataclass(frozen=True, slots=True)
 class LevelRules:
-    """One level, and where it stands."""
+    """One level, and its place among the others."""
 
     level: ScaleLevel
     element: NumberFormat
@@ -55,7 +55,7 @@ class LevelRules:
     anchor: ScaleLevel
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         level = self.level
         yield from self._useless_keys()
         if not level.multiplies:
@@ -199,7 +199,7 @@ class LevelRules:
             yield "order", "'encode' needs one outer scale, of rule absmax; allowed: target_first, product"
 
     def _of_outer(self) -> Iterator[KeyProblem]:
-        """What only the innermost scale that multiplies decides on."""
+        """Keys that only the innermost multiplying scale may have."""
         for key in OF_ANCHORS:
             said, decided = getattr(self.level, key), getattr(self.anchor, key)
             if key in self.level.model_fields_set and said is not decided:
@@ -210,7 +210,7 @@ class LevelRules:
 
 
 def nested_problems(format: BlockFormat) -> Iterator[KeyProblem]:
-    """What a block format may not be whose elements are scales: below the key `format`."""
+    """Problems of a block format whose elements are scales, below the key `format`."""
     if format.offset:
         yield "format.offset", "the scales of scales have no offset"
     for index, level in enumerate(format.scales):
@@ -233,7 +233,7 @@ def _plain(value: float) -> str:
 
 
 def _is_float32(value: float) -> bool:
-    """Whether it is finite and not 0 when rounded to float32."""
+    """Whether a value rounds to a finite, nonzero float32."""
     try:
         rounded: float = struct.unpack("f", struct.pack("f", value))[0]
     except OverflowError:

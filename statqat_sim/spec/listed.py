@@ -1,4 +1,4 @@
-"""What all kinds of elements share whose codes are listed one by one: everything follows from `value(code)`."""
+"""The base of elements whose codes are listed one by one: everything follows from `value(code)`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem, Spec
 
 
 class TieDomain(StrEnum):
-    """Where the midpoint between neighbours lies."""
+    """How the midpoint between neighbours is defined."""
 
     ARITHMETIC = "arithmetic"
     BITSTRING = "bitstring"
@@ -26,19 +26,19 @@ class TieDomain(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """The magnitude at which two neighbours meet, exactly: `value`, or its square root."""
+    """The exact midpoint between two neighbours, a magnitude: `value`, or its square root."""
 
     value: Fraction
     squared: bool = False
 
     def compare(self, magnitude: Fraction) -> int:
-        """-1, 0 or 1: whether a magnitude lies below the tie, on it, or above."""
+        """-1, 0 or 1 for a magnitude below, at or above the tie."""
         other = magnitude * magnitude if self.squared else magnitude
         return (other > self.value) - (other < self.value)
 
 
 class ListedElement(Spec):
-    """An element of at most 16 bits. Subclasses say what a code means; the lists are made when first asked for."""
+    """An element of at most 16 bits. Subclasses define `value`; lists are computed on first use."""
 
     kind: str
     bits: Annotated[int, Field(ge=1, le=MAX_TABLE_BITS)]
@@ -58,7 +58,7 @@ class ListedElement(Spec):
         return tuple(sorted({value + 0.0 for value in self.values_by_code if math.isfinite(value)}))
 
     def level_code(self, level: float, *, negative_zero: bool = False) -> int:
-        """The lowest code of a level; of level 0 the lowest code of -0.0 or of 0.0, where both exist."""
+        """The lowest code of a level; for level 0, the lowest code of -0.0 or of 0.0, if both exist."""
         return self._zero_codes[negative_zero] if level == 0 else self._lowest_codes[level]
 
     @cached_property
@@ -68,7 +68,7 @@ class ListedElement(Spec):
 
     @cached_property
     def _zero_codes(self) -> tuple[int, int]:
-        """The codes of 0.0 and of -0.0; where one does not exist, the other's."""
+        """The codes of 0.0 and of -0.0; if one does not exist, the other's."""
         zeros = [code for code, value in enumerate(self.values_by_code) if value == 0]
         negative = [code for code in zeros if math.copysign(1.0, self.values_by_code[code]) < 0]
         positive = [code for code in zeros if code not in negative]
@@ -80,14 +80,14 @@ class ListedElement(Spec):
 
     @property
     def successor(self) -> float | None:
-        """What follows the largest finite value: the next code, read as if it were finite; None at the very end."""
+        """The value after the largest finite one: the next code, read as finite; None if there is no next code."""
         return None
 
     def tie(self, low: float, high: float, domain: TieDomain) -> Tie:
-        """Where two adjacent levels meet that do not differ in sign; the successor counts as a level.
+        """The midpoint of two adjacent levels that do not differ in sign; the successor counts as a level.
 
         Raises:
-            ValueError: if this kind has no such domain.
+            ValueError: if this kind does not support the domain.
         """
         if domain is not TieDomain.ARITHMETIC:
             raise ValueError(f"{domain.value} midpoints: not in this kind of element")
@@ -95,7 +95,7 @@ class ListedElement(Spec):
 
     @property
     def sign_bit(self) -> int:
-        """The sign bit as a word, where a code is a sign and a magnitude."""
+        """The sign bit as a word; 0 if a code is not a sign and a magnitude."""
         return 0
 
     @property
@@ -114,7 +114,7 @@ class ListedElement(Spec):
 
     @property
     def zero_code(self) -> int:
-        """Code of +0, where the format has one."""
+        """Code of +0, if the format has one."""
         return self.level_code(0.0)
 
     @property
@@ -135,7 +135,7 @@ class ListedElement(Spec):
 
     @property
     def smallest(self) -> float:
-        """The smallest value above zero; of a format without one, the least magnitude but zero."""
+        """The smallest value above zero; for a format without one, the smallest nonzero magnitude."""
         above = bisect_right(self.levels, 0.0)
         if above < len(self.levels):
             return self.levels[above]
@@ -170,7 +170,7 @@ class ListedElement(Spec):
         return math.isfinite(self.value(code))
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         return iter(())
 
 
@@ -180,7 +180,7 @@ class TwosComplementElement(ListedElement):
     def magnitude(self, code: int, bits: int) -> Fraction:
         """Exact value, or the float64 nearest to it, of a positive code of this many bits.
 
-        A tie is the value of a code that is one bit longer than the format's own, and may lie beyond float64.
+        A tie is the value of a code one bit longer than the format's codes, and may be beyond float64.
         """
         raise NotImplementedError
 
@@ -222,5 +222,5 @@ class TwosComplementElement(ListedElement):
 
     @property
     def ulp_at_one(self) -> float | None:
-        one = 1 << (self.bits - 2)  # in every posit and takum the code 010...0
+        one = 1 << (self.bits - 2)  # code 010...0 in every posit and takum
         return self.value(one + 1) - 1 if self.bits > 2 else None

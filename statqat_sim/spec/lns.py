@@ -50,7 +50,7 @@ class LnsElement(ListedElement):
         return -power if code & self.sign_bit else power
 
     def tie(self, low: float, high: float, domain: TieDomain) -> Tie:
-        """In the log domain the least magnitude meets zero half a step below it, as if zero's n had its power."""
+        """See `ListedElement.tie`. In the log domain zero counts as its n's power, one step below the least value."""
         if domain is not TieDomain.LOG:
             return super().tie(low, high, domain)
         smaller, larger = sorted((abs(low), abs(high)))
@@ -73,7 +73,7 @@ class LnsElement(ListedElement):
         return self.power(1) - 1
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         most = self.bits - 2
         if self.fraction_bits > most:
             yield "fraction_bits", f"{self.fraction_bits} do not fit into {self.bits} bits; allowed: at most {most}"

@@ -16,7 +16,7 @@ MAX_BYTES = 4 << 20
 MAX_NODES = 100_000
 MAX_DEPTH = 32
 MAX_KEYS = 100
-"""Most keys of one mapping; no part of the language has more than twenty."""
+"""The most keys of one mapping; no part of the language has more than twenty."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_BREAK = re.compile(r"\r\n|[\r\n\x85\u2028\u2029]")
@@ -26,7 +26,7 @@ _FORBIDDEN = re.compile(
 _PLAIN_KEY = re.compile(r"[\w+-]+")
 
 UNREADABLE: Final = object()
-"""The value of a scalar that is refused; its problem is in the document, so that no one reports it again."""
+"""The value of a rejected scalar; its problem is in the document already, and is not reported again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Located:
     line: int
     column: int
     path: tuple[str, ...] = ()
-    keys: dict[str, tuple[int, int]] = field(default_factory=dict)  # where each key of a mapping stands
+    keys: dict[str, tuple[int, int]] = field(default_factory=dict)  # line and column of each key of a mapping
 
     @classmethod
     def of(cls, value: Any, path: tuple[str, ...] = (), file: str = "<dict>") -> Located:
-        """A Python value, and all within it, as if it had been read; `file`: what errors call where it comes from."""
+        """A Python value and everything in it, as if read from a file; `file`: the name of its origin in errors."""
         if isinstance(value, Mapping):
             value = {str(key): cls.of(child, (*path, str(key)), file) for key, child in value.items()}
         elif isinstance(value, list | tuple):
@@ -58,7 +58,7 @@ class Located:
         return Problem(self.file, line, column, dotted((*self.path, key)), message)
 
     def find(self, path: Iterable[str | int]) -> Located:
-        """The deepest node on `path` that the file holds."""
+        """The deepest node on `path` that exists in the file."""
         node = self
         for step in path:
             child = node._child(step)
@@ -83,13 +83,13 @@ class Located:
 
 
 def dotted(path: Iterable[str]) -> str:
-    """A key path as errors show it; a key that is no plain word is quoted."""
+    """A key path as shown in errors; keys that are not plain words are quoted."""
     return ".".join(step if _PLAIN_KEY.fullmatch(step) and len(step) <= SHOWN else shown(step) for step in path)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file's values, and what is wrong with its spelling: duplicate keys, ambiguous scalars, tags."""
+    """A file's values, and problems of its spelling: duplicate keys, ambiguous scalars, tags."""
 
     root: Located
     problems: tuple[Problem, ...]
@@ -106,7 +106,7 @@ class Document:
 
 
 def read_document(text: str | bytes, file: str, *, words: Collection[str] = ()) -> Document:
-    """Parse one YAML document. `words` are texts wherever they stand, although other readers of YAML doubt it: N.
+    """Parse one YAML document. `words` are always texts, although other YAML readers take them for values, such as N.
 
     Raises:
         SpecError: if nothing can be read: bad syntax, bytes that are not UTF-8 or characters that YAML forbids,
@@ -134,7 +134,7 @@ def _refused(file: str, place: tuple[int, int], message: str) -> SpecError:
 
 
 def _decode(text: str | bytes, file: str) -> str:
-    """Characters that YAML allows, without a byte order mark."""
+    """The text, without a byte order mark, checked for characters that YAML forbids."""
     if len(text) > MAX_BYTES:
         raise _refused(file, (1, 1), f"the file is too large: {len(text)} bytes; allowed: {MAX_BYTES}")
     if isinstance(text, bytes):
@@ -154,13 +154,13 @@ def _decode(text: str | bytes, file: str) -> str:
 
 
 def _end(text: str) -> tuple[int, int]:
-    """Line and column of what follows `text`."""
+    """Line and column after the end of `text`."""
     lines = _LINE_BREAK.split(text.removeprefix("\ufeff"))
     return len(lines), len(lines[-1]) + 1
 
 
 def _bound_events(text: str, file: str) -> None:
-    """Refuse what would make PyYAML recurse or the reader blow up, and a second document."""
+    """Reject a second document, nesting that would exhaust PyYAML's recursion, and excessive size."""
     depth = documents = 0
     for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -184,14 +184,14 @@ def _start(node: Any) -> tuple[int, int]:
 
 
 class _Reader:
-    """Turns PyYAML's node graph into `Located` values and collects every problem on the way."""
+    """Turns PyYAML's node graph into `Located` values and collects every problem."""
 
     def __init__(self, file: str, words: Collection[str] = ()) -> None:
         self.file = file
         self.words = words
         self.problems: list[Problem] = []
         self.nodes = 0
-        self.open: set[int] = set()  # nodes being expanded: an alias to one of them never ends
+        self.open: set[int] = set()  # nodes being expanded: an alias to one of them is a cycle
 
     def locate(self, node: yaml.Node, path: tuple[str, ...]) -> Located:
         place = Located(None, self.file, *_start(node), path)
@@ -207,7 +207,7 @@ class _Reader:
             self.open.discard(id(node))
 
     def _bound(self, node: yaml.Node, place: Located) -> None:
-        """Aliases are expanded: they may neither go round, nor multiply, nor nest beyond the bounds of a file."""
+        """Check an expanded alias: it may not be cyclic, nor exceed the limits of a file in size or depth."""
         self.nodes += 1
         refused = (
             (id(node) in self.open and "an alias that contains itself")
@@ -247,7 +247,7 @@ class _Reader:
         return Located(value, self.file, place.line, place.column, place.path, keys)
 
     def _keyed(self, node: yaml.MappingNode, place: Located) -> Iterator[tuple[str, tuple[int, int], yaml.Node]]:
-        """The pairs whose key is a plain word; a problem for each other one."""
+        """The pairs whose key is a plain word; every other key is a problem."""
         for key, child in node.value:
             is_merge = key.tag == "tag:yaml.org,2002:merge"
             is_plain = isinstance(key, yaml.ScalarNode) and key.tag.startswith("tag:yaml.org,2002:")

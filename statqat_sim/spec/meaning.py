@@ -1,4 +1,4 @@
-"""What each key of a spec is about, in a few words: for editors and for new files."""
+"""A short description of each key of a spec, for editors and for new files."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ MEANING: Final[Mapping[str, str]] = {
     "sign": "what the minimum is multiplied by before it is stored, and after",
     "scales": "of a minimum: its format and block; of a format of scales: theirs",
 }
-"""The keys of all parts, and of what they hold."""
+"""The keys of all parts and of their entries."""

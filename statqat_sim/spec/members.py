@@ -1,4 +1,4 @@
-"""Membership tests: whether a format has a given value, and which powers of two it has."""
+"""Membership tests: whether a format has a value, and its powers of two."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def holds(element: Element, value: float) -> bool:
 def includes(element: Element, other: Element) -> bool:
     """Whether the encoder of `element` produces every value of `other`, NaN and Inf too.
 
-    Of more than 16 bits nothing but itself includes another element, unless it is the wider one of two floats.
+    An `other` of more than 16 bits is included only in itself and, if both are floats, in a wider one.
     """
     if element == other:
         return True
@@ -46,7 +46,7 @@ def includes(element: Element, other: Element) -> bool:
 
 
 def _is_wider(element: FloatElement, other: FloatElement) -> bool:
-    """Whether significands are at least as long, steps near zero as small, and the largest values as large."""
+    """Whether `element` has at least the precision, the smallest step and the largest value of `other`."""
     if element.subnormals is not Subnormals.GRADUAL or element.mantissa_bits < other.mantissa_bits:
         return False
     has_steps = element.emin - element.mantissa_bits <= other.emin - other.mantissa_bits
@@ -54,9 +54,9 @@ def _is_wider(element: FloatElement, other: FloatElement) -> bool:
 
 
 def power_range(element: Element) -> tuple[int, int] | None:
-    """Exponents of the smallest and the largest positive power of two, where all between them are values too.
+    """Exponents of the smallest and the largest positive power of two, if all between them are values, too.
 
-    None where there are none in a row: of kinds that are neither float nor int, and above raw subnormals.
+    None for other kinds than float and int, and for floats whose subnormals leave a gap in the powers.
     """
     if isinstance(element, ListedElement) or element.highest <= 0:
         return None

@@ -1,4 +1,4 @@
-"""A number format: what its codes mean and how reals become codes. Built by `reader.py` alone."""
+"""A number format: the meaning of its codes, and how numbers are encoded. Built only by `reader.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def checked_format(format: object, allowed: str = "a NumberFormat") -> NumberFormat:
-    """`format` itself; `allowed`: all that the caller takes.
+    """`format` itself, checked; `allowed`: the types that the caller takes, for the error message.
 
     Raises:
         TypeError: unless it is a NumberFormat.
@@ -58,7 +58,7 @@ class NumberFormat(Spec):
 
     @property
     def min(self) -> float:
-        """Most negative finite value; of a format without negative values the smallest one."""
+        """Most negative finite value; for a format without negative values, the smallest one."""
         return self.element.lowest
 
     @property
@@ -78,28 +78,28 @@ class NumberFormat(Spec):
 
     @property
     def dynamic_range_db(self) -> float:
-        """20·log10(max / smallest), in dB; of a format without values above zero, of its magnitudes."""
+        """20·log10(max / smallest), in dB; computed from magnitudes if no value is above zero."""
         largest = self.max if self.max > 0 else -self.min
         return 20 * (math.log10(largest) - math.log10(abs(self.smallest)))
 
     @property
     def ulp_at_one(self) -> float | None:
-        """Distance from 1 to the next larger value; None where 1 or that value does not exist."""
+        """Distance from 1 to the next larger value; None if 1 or that value does not exist."""
         return self.element.ulp_at_one
 
     @property
     def nan_codes(self) -> int:
-        """How many codes are NaN."""
+        """The number of codes that are NaN."""
         return self.element.nan_count
 
     @property
     def inf_codes(self) -> int:
-        """How many codes are infinite."""
+        """The number of infinite codes."""
         return self.element.inf_count
 
     @property
     def finite_codes(self) -> int:
-        """How many codes are finite; +0 and -0 count as two."""
+        """The number of finite codes; +0 and -0 count as two."""
         return (1 << self.bits) - self.nan_codes - self.inf_codes
 
     def table(self) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""How the codes of a row lie in bytes."""
+"""The layout of a row's codes in bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Nibbles(StrEnum):
 
 
 class BitOrder(StrEnum):
-    """Whether a row is a little-endian string of bits, or a big-endian one."""
+    """Whether a row is a little-endian or a big-endian bit string."""
 
     LSB = "lsb"
     MSB = "msb"
@@ -32,7 +32,7 @@ class Pack(Spec):
     bit_order: Worded[BitOrder] = BitOrder.LSB
 
     def problems(self, bits: int) -> Iterator[KeyProblem]:
-        """The keys that codes of this width have no use for."""
+        """Keys without effect on codes of this width."""
         if self.nibbles is Nibbles.LOW_FIRST:
             return
         if bits != 4:
@@ -42,10 +42,10 @@ class Pack(Spec):
 
 
 class Layout(StrEnum):
-    """Whether every field of a block format lies by itself, or the fields of each block follow each other.
+    """Whether each field of a block format is stored separately, or the fields of each block follow each other.
 
-    Those of ggml are interleaved in orders of their own, which `spec.ggml` tells: `ggml_q5_0` is Q5_1's, too, and
-    `ggml_q4_k` Q5_K's.
+    ggml's blocks are interleaved in orders of their own, see `spec.ggml`: `ggml_q5_0` is also the layout of Q5_1, and
+    `ggml_q4_k` that of Q5_K.
     """
 
     SEPARATE = "separate"
@@ -62,14 +62,14 @@ class Layout(StrEnum):
 
 
 class Swizzle(StrEnum):
-    """How the innermost scales of a separate layout lie."""
+    """The order of the innermost scales in a separate layout."""
 
     NONE = "none"
     SM100_128X4 = "sm100_128x4"
 
 
 class BlockNibbles(StrEnum):
-    """As `Nibbles`; or byte j of a block of n holds elements j and j + n/2."""
+    """Like `Nibbles`; or byte j of a block of n holds elements j and j + n/2."""
 
     LOW_FIRST = "low_first"
     HIGH_FIRST = "high_first"

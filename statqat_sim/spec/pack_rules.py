@@ -1,4 +1,4 @@
-"""What the `pack` part of a block format asks of its elements and scales."""
+"""Rules between the `pack` part of a block format and its elements and scales."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statqat_sim.spec.pack import BitOrder, BlockNibbles, BlockPack, Layout, Nib
 
 
 def pack_problems(format: BlockFormat) -> Iterator[KeyProblem]:
-    """The keys that these arrays have no use for."""
+    """Keys of `pack` that contradict the format's arrays."""
     pack = format.pack
     if pack.layout in MAPS:
         yield from _ggml_problems(format)

@@ -1,4 +1,4 @@
-"""The parts that all formats have: `element`, and mappings that are read as one model each."""
+"""Reads the parts common to all formats: `element`, and mappings that are one model each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS: Final[Mapping[str, type[Element]]] = {
 
 
 def read_part(node: Located, key: str, model: type[Validated], problems: list[Problem]) -> Validated | None:
-    """The mapping under `key`; all defaults where there is none."""
+    """The mapping under `key` as a model; all defaults if there is none."""
     part = node.value.get(key)
     if part is None:
         return model()
@@ -48,7 +48,7 @@ def is_mapping(node: Located, problems: list[Problem]) -> bool:
 
 
 def impossible(merged: Merged, key: str, found: Iterable[KeyProblem]) -> list[Problem]:
-    """Values that do not go together: told where the file at hand says what does not go with what it inherits."""
+    """Contradicting values, reported at the file's own keys, not at inherited ones."""
     own = merged.own.value
     anchor = next((own[name] for name in (key, "element", "extends") if name in own), merged.own)
     return list(placed(merged.node.value.get(key, anchor), found, anchor))
@@ -58,7 +58,7 @@ def impossible(merged: Merged, key: str, found: Iterable[KeyProblem]) -> list[Pr
 
 
 def read_element(merged: Merged, problems: list[Problem]) -> Element | None:
-    """What the codes mean, if that is possible."""
+    """The element; None with problems if it is invalid."""
     node = merged.node.value.get("element")
     if node is None:
         return None
@@ -74,7 +74,7 @@ def read_element(merged: Merged, problems: list[Problem]) -> Element | None:
 
 
 def read_policy(merged: Merged, element: Element | None, problems: list[Problem]) -> EncodePolicy | None:
-    """How reals become codes of an element, if that is possible."""
+    """The encode policy for an element; None with problems if it is invalid."""
     policy = read_part(merged.node, "encode", EncodePolicy, problems)
     if policy is None or element is None:
         return None

@@ -20,18 +20,18 @@ class PositElement(TwosComplementElement):
     es: Annotated[int, Field(ge=0, le=8)]
 
     def magnitude(self, code: int, bits: int) -> Fraction:
-        """Regime, exponent and fraction of a positive code; exponent bits that a short code lacks are zeros."""
+        """The value of a positive code from regime, exponent and fraction; missing exponent bits are zeros."""
         body = bits - 1
         first = code >> (body - 1)
         run = body - (code ^ ((1 << body) - 1) if first else code).bit_length()
         regime = run - 1 if first else -run
         width = max(body - run - 1, 0)
-        rest = (code & ((1 << width) - 1)) << self.es  # so that the exponent is whole
+        rest = (code & ((1 << width) - 1)) << self.es  # so that all exponent bits exist
         exponent, fraction = divmod(rest, 1 << width)
         return Fraction((1 << width) + fraction, 1 << width) * Fraction(2) ** ((regime << self.es) + exponent)
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         largest = (self.bits - 2) << self.es
         if largest > 1023:
             yield "es", f"the largest value is 2^{largest}, beyond float64; use fewer bits or a smaller es"

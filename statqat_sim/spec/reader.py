@@ -27,7 +27,7 @@ BLOCK_KEYS = ("scales", "offset")
 
 
 def name_problem(text: str) -> str | None:
-    """What is wrong with a name, if anything is."""
+    """The problem with a name; None if it is valid."""
     return None if NAME.fullmatch(text) else f"{shown(text)} is not a plain name; allowed: letters, digits, and . _ + -"
 
 
@@ -46,7 +46,7 @@ TOP_KEYS = (*Header.model_fields, "element", "encode", *BLOCK_KEYS, "pack")
 
 
 def read_format(document: Document, resolve: Resolve) -> Format:
-    """Validate one file's text, with whatever it names.
+    """Validate one file's text, with all files that it names.
 
     Raises:
         SpecError: with every problem found.
@@ -58,7 +58,7 @@ def read_format(document: Document, resolve: Resolve) -> Format:
 
 
 def _format(merged: Merged, heritage: Heritage, problems: list[Problem]) -> Format:
-    """The format, or SpecError with `problems` and all that is found here."""
+    """The format; raises SpecError with `problems` and those found here."""
     header = _header(merged.node, problems) if isinstance(merged.own.value, dict) else None
     _require_element(merged, problems)
     if any(key in merged.node.value for key in BLOCK_KEYS):
@@ -82,7 +82,7 @@ def _number(merged: Merged, header: Header | None, problems: list[Problem]) -> N
 
 
 def _number_pack(merged: Merged, problems: list[Problem]) -> Pack | None:
-    """The pack part; those of its keys that are about blocks are refused by name."""
+    """The pack part; its keys for block formats are rejected by name."""
     node = merged.node.value.get("pack")
     if node is None or not isinstance(node.value, dict):
         return read_part(merged.node, "pack", Pack, problems)
@@ -115,7 +115,7 @@ def _header(node: Located, problems: list[Problem]) -> Header | None:
 
 
 def misnamed(node: Located) -> Iterator[Problem]:
-    """The names of a file that are no plain words; people type them, and aliases too."""
+    """Names and aliases of a file that are not plain words, which people could not type."""
     aliases = node.value["aliases"].value if "aliases" in node.value else ()
     for named in (node.value.get("name"), *(aliases if isinstance(aliases, list) else ())):
         if named is not None and isinstance(named.value, str) and (told := name_problem(named.value)):

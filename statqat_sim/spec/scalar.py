@@ -1,7 +1,7 @@
-"""YAML scalars -> Python values, where their spelling leaves no doubt.
+"""YAML scalars -> Python values, if their spelling is unambiguous.
 
-A plain scalar is taken only where YAML 1.1 (which PyYAML reads) and YAML 1.2 (which editors and other languages
-read) agree on it; `1e-3`, `no`, `010`, `0b11`, `1_000`, `1:30` and their kind are refused.
+A plain scalar is accepted only if YAML 1.1 (which PyYAML reads) and YAML 1.2 (which editors and other languages read)
+agree on it; `1e-3`, `no`, `010`, `0b11`, `1_000`, `1:30` and the like are rejected.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import yaml
 from statqat_sim.errors import shown
 
 MAX_NUMBER_LENGTH = 1200
-"""The longest exact decimal of a float64 has 1079 characters."""
+"""The most characters of a number; the longest exact decimal of a float64 has 1079."""
 
 _CORE_SCHEMA = (  # YAML 1.2.2, section 10.3.2
     ("null", re.compile(r"null|Null|NULL|~|")),
@@ -31,19 +31,19 @@ _RESOLVER: Any = yaml.resolver.Resolver()
 
 
 class UnreadableScalar(ValueError):
-    """Why a scalar is refused, and the spelling to write instead."""
+    """A rejected scalar: the reason, and the spelling to use instead."""
 
 
 def read_scalar(node: yaml.ScalarNode) -> Any:
     """The value of a scalar: text, an int, a float, a bool or None.
 
     Raises:
-        UnreadableScalar: if its spelling leaves a doubt, its number does not fit, or it has a tag.
+        UnreadableScalar: if its spelling is ambiguous, its number is out of range, or it has a tag.
     """
     implicit = _implicit_tag(node)
     if node.tag != implicit:
         raise UnreadableScalar(f"tag {tag_name(node.tag)} is not allowed; write the plain value")
-    if node.style:  # quoted or a block: text, whatever it looks like
+    if node.style:  # quoted or a block scalar: always text
         return node.value
     return _plain(node.value, implicit.rpartition(":")[2])
 
@@ -54,7 +54,7 @@ def tag_name(tag: str) -> str:
 
 
 def _implicit_tag(node: yaml.ScalarNode) -> str:
-    """The tag that PyYAML gives to the spelling alone."""
+    """The tag that PyYAML infers from the spelling."""
     if node.style:
         return _STRING_TAG
     tag: str = _RESOLVER.resolve(yaml.ScalarNode, node.value, (True, False))
@@ -100,7 +100,7 @@ def _float(text: str) -> float:
 
 
 def _unambiguous(text: str) -> str:
-    """The spelling that leaves no doubt."""
+    """An unambiguous spelling of the scalar."""
     quoted = f"quote it: '{text}'" if len(text) <= 60 and text.isprintable() else "quote it"
     if text.lower() in {"yes", "no", "on", "off", "y", "n"}:
         return f"write true or false; where text is meant, {quoted}"
@@ -111,7 +111,7 @@ def _unambiguous(text: str) -> str:
 
 
 def _guess(text: str) -> str | None:
-    """The decimal number that was meant, if there is no doubt about it."""
+    """The decimal number that was meant, if that is clear."""
     try:
         number = float(text.replace("_", ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The scales of a block format: how many elements share one, how it is found, and how it is applied."""
+"""The scales of a block format: the elements that share one, the rule that computes it, and how it is applied."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 MAX_BLOCK = 1 << 20
 MAX_CANDIDATES = 256
-"""As many as there are codes of 8 bits."""
+"""The most candidates: as many as 8-bit codes."""
 
 CodeOffset: TypeAlias = Annotated[int, Field(ge=1 - MAX_CANDIDATES, le=MAX_CANDIDATES - 1)]
 Number: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Whole(StrEnum):
-    """Blocks that end where the array does: its whole axis, or all of it."""
+    """Blocks that extend over a whole axis, or over the whole array."""
 
     CHANNEL = "channel"
     TENSOR = "tensor"
@@ -33,11 +33,11 @@ class Whole(StrEnum):
 
 Size: TypeAlias = Annotated[int, Field(ge=1, le=MAX_BLOCK)]
 Block: TypeAlias = Size | Annotated[tuple[Size, Size], Field(strict=False)] | Worded[Whole]
-"""Consecutive elements along the axis, rows and columns of the last two axes, or a whole."""
+"""Elements along the axis, rows and columns of the last two axes, or a whole axis or array."""
 
 
 def block_size(block: Block) -> int | None:
-    """Elements of one block; None where only the array knows."""
+    """Elements of one block; None if that depends on the array."""
     match block:
         case Whole():
             return None
@@ -47,12 +47,12 @@ def block_size(block: Block) -> int | None:
 
 
 def times(block: Block, unit: Block) -> Block:
-    """A block that is counted in blocks of `unit`; what ends where the array does still does."""
+    """A block whose size is counted in blocks of `unit`; a whole axis or array stays one."""
     return block * unit if isinstance(block, int) and isinstance(unit, int) else block
 
 
 class Rule(StrEnum):
-    """How a block's elements decide on its scale. See `spec_language`, Definitions 21, 22, 27, 30."""
+    """How a block's scale is computed from its elements. See `spec_language`, Definitions 21, 22, 27, 30."""
 
     ABSMAX = "absmax"
     FLOOR = "floor"
@@ -66,12 +66,12 @@ class Rule(StrEnum):
 
     @property
     def is_power_of_two(self) -> bool:
-        """Whether it reads exponents, and gives a power of two."""
+        """Whether the rule reads only exponents, and gives a power of two."""
         return self in (Rule.FLOOR, Rule.CEIL, Rule.RCEIL, Rule.EVEN)
 
 
 class Target(StrEnum):
-    """What a block's largest magnitude is scaled to: the largest element, or its power of two."""
+    """The value that a block's largest magnitude is scaled to: the largest element value, or its power of two."""
 
     MAX = "max"
     EMAX = "emax"
@@ -86,7 +86,7 @@ class AllZero(StrEnum):
 
 
 class Nonfinite(StrEnum):
-    """What NaN and Inf do to their block: its scale is NaN, or the finite elements decide on it."""
+    """The effect of NaN and Inf on a block's scale: it is NaN, or is computed from the finite elements."""
 
     NAN_BLOCK = "nan_block"
     SATURATE = "saturate"
@@ -100,14 +100,14 @@ class Apply(StrEnum):
 
 
 class Quotient(StrEnum):
-    """Which scale an element is divided by: the one that is stored, or the one before it was encoded."""
+    """The scale that an element is divided by: as stored, or before encoding."""
 
     ROUNDED = "rounded"
     UNROUNDED = "unrounded"
 
 
 class Order(StrEnum):
-    """The order of the float32 operations in a scale below another one. See Definition 22."""
+    """The order of the float32 operations for a scale within an outer one. See Definition 22."""
 
     TARGET_FIRST = "target_first"
     PRODUCT = "product"
@@ -115,7 +115,7 @@ class Order(StrEnum):
 
 
 class Combine(StrEnum):
-    """How a scale joins those outside of it: as a factor, or as a number added to their exponent or taken from it."""
+    """How a scale combines with outer ones: as a factor, or added to, or subtracted from, their exponent."""
 
     MULTIPLY = "multiply"
     EXPONENT_ADD = "exponent_add"
@@ -123,7 +123,7 @@ class Combine(StrEnum):
 
 
 class Candidates(Spec):
-    """What `rule: mse` chooses among: codes at these distances from the plain rule's, or scales for these targets."""
+    """The candidates of `rule: mse`: codes at these offsets from the plain rule's, or scales for these targets."""
 
     offsets: Annotated[tuple[CodeOffset, ...], Field(max_length=MAX_CANDIDATES, strict=False)] = ()
     targets: Annotated[tuple[Number, ...], Field(max_length=MAX_CANDIDATES, strict=False)] = ()
@@ -132,11 +132,11 @@ class Candidates(Spec):
 ABSMAX_CANDIDATES: Final = Candidates(offsets=tuple(range(-2, 6)))
 FLOAT_CANDIDATES: Final = Candidates(offsets=(0, 1))
 INT_CANDIDATES: Final = Candidates(offsets=(-1, 0, 1))
-"""Of scales that are powers of two, for elements of kind float and int."""
+"""The default candidates of power-of-two scales, for elements of kind float and int."""
 
 
 def _offsets_or_targets(written: Any) -> Any:
-    """A bare list is of offsets."""
+    """Read a bare list as offsets."""
     return {"offsets": written} if isinstance(written, list) else written
 
 
@@ -170,18 +170,18 @@ class ScaleLevel(ScaleKeys):
 
     @property
     def multiplies(self) -> bool:
-        """Whether the scale is a factor of its own, not a shift of the exponent of one outside of it."""
+        """Whether the scale is a factor, not a shift of an outer scale's exponent."""
         return self.combine is Combine.MULTIPLY
 
     @property
     def may_be_negative(self) -> bool:
-        """Whether its rule finds scales below 0."""
+        """Whether its rule may give negative scales."""
         return self.rule is Rule.SIGNED_ABSMAX or (isinstance(self.target, float | int) and self.target < 0)
 
     def resolved(self, element: NumberFormat, *, is_anchor: bool) -> ScaleLevel:
-        """The level with the defaults that depend on the formats filled in where their keys are not written.
+        """The level with the defaults that depend on the formats filled in for missing keys.
 
-        Its `model_fields_set` stays what is written. `is_anchor`: it is the innermost level that multiplies.
+        `model_fields_set` still holds the written keys. `is_anchor`: this is the innermost level that multiplies.
         """
         number = self.format if isinstance(self.format, NumberFormat) else None
         has_nan = is_anchor and number is not None and number.element.nan_code is not None
@@ -196,7 +196,7 @@ class ScaleLevel(ScaleKeys):
 
     @property
     def is_power_of_two(self) -> bool:
-        """Whether the scales that this level can store are powers of two, all of them."""
+        """Whether all scales that this level can store are powers of two."""
         return isinstance(self.format, NumberFormat) and only_powers_of_two(self.format.element)
 
     def _default_candidates(self, element: NumberFormat) -> Candidates:

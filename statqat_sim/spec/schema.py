@@ -1,7 +1,7 @@
-"""The language as a JSON Schema, from the same types that the reader validates with: for editors.
+"""The JSON Schema of format files, for editors, derived from the types that the reader validates with.
 
-It knows each key, its words and its bounds, and which words do not go together. What holds between numbers stays with
-the reader, which also sees what a file inherits and how its scalars are spelt.
+It covers each key, its words and bounds, and combinations of words that are impossible. Relations between numbers,
+inheritance, and the spelling of scalars are checked only by the reader.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def json_schema() -> Schema:
 
 
 def _definitions() -> tuple[dict[str, Schema], Schema]:
-    """The models' definitions, and that of the header."""
+    """The definitions of the models, and that of the header."""
     models: list[type[Spec]] = [*KINDS.values(), EncodePolicy, Pack, BlockPack, ScaleKeys, OffsetKeys, Header]
     meanings = {**TOP, **MEANING}
     definitions = definitions_of(models, lambda _, key: meanings[key], KEYS)
@@ -81,7 +81,7 @@ def _definitions() -> tuple[dict[str, Schema], Schema]:
 
 
 def _add_formats(definitions: dict[str, Schema], required: dict[str, list[str]]) -> None:
-    """What stands where a format could be named, and the keys that hold one."""
+    """Add the definitions of inline formats, and the keys that hold one."""
     number: Schema = {"properties": {"element": _element(required)}}
     definitions["Number"] = number | {"allOf": [rule for kind in KINDS for rule in encode_rules(kind)]}
     definitions["Scales"] = {
@@ -124,7 +124,7 @@ def _reference(model: type[Spec]) -> Schema:
 
 
 def _element(required: dict[str, list[str]]) -> Schema:
-    """A name, or a mapping that is read by its kind; one that inherits may lack every key, kind included."""
+    """The schema of `element`: a name, or a mapping of some kind; with inheritance any key may be missing."""
     keys = {key: True for model in KINDS.values() for key in model.model_fields}
     mapping: Schema = {
         "type": "object",
@@ -138,7 +138,7 @@ def _element(required: dict[str, list[str]]) -> Schema:
 
 
 def _of_kind(kind: str, required: list[str] | None) -> Schema:
-    """The keys of a kind; those of a whole element with what its words ask of each other."""
+    """The keys of a kind; with `required`, those of a complete element, with the rules between its words."""
     keys = _reference(KINDS[kind])
     rules = [] if required is None else [{"required": required}, *element_rules(kind)]
     return {"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": {"allOf": [keys, *rules]}}

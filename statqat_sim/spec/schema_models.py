@@ -1,4 +1,4 @@
-"""Definitions of a JSON Schema from the models that readers validate with: tidy, and with the meaning of each key."""
+"""JSON Schema definitions from the models that readers validate with, with a description of each key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statqat_sim.spec.base import Spec
 
 Schema: TypeAlias = dict[str, Any]
 Meaning: TypeAlias = Callable[[str, str], str]
-"""What a key of a model is about."""
+"""A function from the names of a model and a key to the key's description."""
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 INTEGERS: Final[Schema] = {"minimum": 1 - (1 << 63), "maximum": (1 << 63) - 1}
@@ -25,9 +25,9 @@ def definitions_of(
     """The definition of each model, and of each enum of words.
 
     Args:
-        models: all whose definitions are wanted.
-        meaning: the descriptions.
-        keys: what else holds of a key of a model.
+        models: the models to define.
+        meaning: the descriptions of keys.
+        keys: further rules, by model and key.
     """
     generated = models_json_schema([(model, "validation") for model in models])[1]
     return {name: _tidied(name, entry, meaning, keys) for name, entry in generated["$defs"].items()}
@@ -45,12 +45,12 @@ def _tidied(name: str, schema: Schema, meaning: Meaning, keys: Mapping[tuple[str
 
 
 def _is_nothing(key: str, entry: object) -> bool:
-    """Whether it is a default that no file writes."""
+    """Whether an entry is a default that no file would write."""
     return key == "default" and (entry is None or isinstance(entry, dict))
 
 
 def _bounded(schema: Schema) -> Schema:
-    """What one key takes: no null where the key may be left out, and numbers that the reader can hold."""
+    """The schema of one key: optional keys do not take null, and numbers have the reader's limits."""
     bounded = {key: entry for key, entry in schema.items() if key != "title" and not _is_nothing(key, entry)}
     options = [_bounded(option) for option in bounded.pop("anyOf", ()) if option != {"type": "null"}]
     if options:

@@ -1,8 +1,8 @@
-"""Which words do not go together, as conditions of a JSON Schema; found by asking the reader's own rules.
+"""Impossible combinations of words, as conditions of a JSON Schema, derived from the reader's own rules.
 
-Every way to write the words of a kind is tried out on samples of it. So each rule stands in one place, the element's
-`problems` and the policy's `refusals`, and the schema repeats what they say of words. What they say of numbers is
-left to the reader.
+Every combination of a kind's words is tried on samples of that kind. So each rule is stated once, in the element's
+`problems` or the policy's `refusals`, and the schema repeats what they imply for words. Rules on numbers are checked
+only by the reader.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from statqat_sim.spec.validate import words_of
 
 
 class Presence(Enum):
-    """Whether a key is written whose values are no words."""
+    """Whether a key is written, for keys whose values are not words."""
 
     ABSENT = "absent"
     PRESENT = "present"
 
 
 Label: TypeAlias = str | bool | Presence
-"""How a key is written: a word, any number, or not at all."""
+"""How a key is written: as a word, as any number, or not at all."""
 
 Labels: TypeAlias = Mapping[str, Label]
 Choices: TypeAlias = Mapping[str, Sequence[tuple[Label, Any]]]
-"""For each key the labels, and a value that they stand for."""
+"""For each key its labels, each with a value to try."""
 
 SAMPLES: Final[Mapping[str, tuple[Schema, ...]]] = {
     "float": ({"exponent_bits": 4, "mantissa_bits": 3},),
@@ -55,14 +55,14 @@ SAMPLES: Final[Mapping[str, tuple[Schema, ...]]] = {
         },
     ),
 }
-"""Elements that lack words only."""
+"""Sample elements by kind, complete except for words."""
 
 NUMBERS: Final[Mapping[str, Mapping[str, tuple[int, ...]]]] = {"int": {"offset": (0, 128), "min": (-4, 0), "max": (4,)}}
-"""Keys whose presence matters to some word, and values that differ in what they allow."""
+"""Keys whose presence affects some word, with values that differ in the words they allow."""
 
 
 ZERO: Final[Schema] = {"required": ["subnormal_exponent"]}
-"""True of the regime of a tapered format's zero."""
+"""True for the regime of a tapered format's zero."""
 
 KEYS: Final[Mapping[tuple[str, str], Schema]] = {
     ("IntElement", "offset"): {"minimum": 0},
@@ -91,7 +91,7 @@ KEYS: Final[Mapping[tuple[str, str], Schema]] = {
         ],
     },
 }
-"""What `problems` says of single keys."""
+"""The rules of `problems` on single keys."""
 
 MODELS: Final[Mapping[str, Schema]] = {
     "BlockPack": {
@@ -116,11 +116,11 @@ MODELS: Final[Mapping[str, Schema]] = {
         "then": {"properties": {"regimes": {"contains": ZERO | {"properties": {"prefix": {"pattern": "^0+$"}}}}}},
     },
 }
-"""What it says of several keys, and of lists of mappings."""
+"""The rules of `problems` on several keys, and on lists of mappings."""
 
 
 SCALED: Final[Schema] = {"type": "object", "required": ["scales"]}
-"""True of a block format that stands where its name could."""
+"""True for an inline block format."""
 
 ROW: Final[Schema] = {"properties": {"block": {"anyOf": [{"type": "integer"}, {"const": "channel"}]}}}
 NESTED: Final[Schema] = {
@@ -138,7 +138,7 @@ NESTED: Final[Schema] = {
         }
     },
 } | dict.fromkeys(sorted(USELESS_FOR_NESTED), False)
-"""The keys of scales that are such a format."""
+"""The keys of scales in an inline block format."""
 
 
 # --- what is allowed -------------------------------------------------------------------------------------------
@@ -146,13 +146,13 @@ NESTED: Final[Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to write the words of a kind, and the elements that are written so."""
+    """One combination of a kind's words, and the sample elements written so."""
 
     labels: Labels
     elements: tuple[Element, ...]
 
     def refuses(self, key: str, word: StrEnum) -> bool:
-        """Whether no such element allows this word of the encode part."""
+        """Whether none of these elements allows this word of the encode part."""
         return all(refusals(element)[key].get(word) for element in self.elements)
 
 
@@ -173,11 +173,11 @@ def _written(choices: Choices) -> Iterator[tuple[Labels, Schema]]:
 
 
 def _ways(kind: str) -> list[Way]:
-    """The ways that some sample allows."""
-    found: dict[frozenset[tuple[str, Label]], list[Element]] = {}
+    """The combinations that are valid for some sample."""
+    found: dict[tuple[tuple[str, Label], ...], list[Element]] = {}
     for labels, keys in _written(_choices(KINDS[kind], NUMBERS.get(kind, {}))):
         elements = [KINDS[kind].model_validate({"kind": kind, **sample, **keys}) for sample in SAMPLES[kind]]
-        found.setdefault(frozenset(labels.items()), []).extend(
+        found.setdefault(tuple(labels.items()), []).extend(
             element for element in elements if not any(element.problems())
         )
     return [Way(dict(labels), tuple(elements)) for labels, elements in found.items() if elements]
@@ -186,11 +186,11 @@ def _ways(kind: str) -> list[Way]:
 # --- conditions ------------------------------------------------------------------------------------------------
 
 Condition: TypeAlias = tuple[tuple[str, frozenset[Label]], ...]
-"""Some keys, and how each of them is written: in one of these ways."""
+"""Keys, each with the set of labels that it may have."""
 
 
 def _holds(condition: Condition) -> Schema:
-    """True of the mappings that are written so."""
+    """The schema that is true for mappings that meet the condition."""
     properties: Schema = {}
     for key, labels in condition:
         words = sorted((label for label in labels if not isinstance(label, Presence)), key=str)
@@ -200,17 +200,17 @@ def _holds(condition: Condition) -> Schema:
 
 
 def _agreements(ways: Sequence[Labels], choices: Choices) -> Iterator[Schema]:
-    """For each word that is written: how the other keys may be, where that leaves any out."""
+    """For each label of a key: the labels that other keys may have, if not all of them."""
     for key, other in permutations(choices, 2):
         every = {label for label, _ in choices[other]}
-        for word in {label for label, _ in choices[key]} - {Presence.ABSENT}:
+        for word in dict.fromkeys(label for label, _ in choices[key] if label is not Presence.ABSENT):
             allowed = frozenset(way[other] for way in ways if way[key] == word)
             if allowed and allowed != every:
                 yield {"if": _holds(((key, frozenset({word})),)), "then": _holds(((other, allowed),))}
 
 
 def _refusing(ways: Sequence[Way], key: str, word: StrEnum) -> Iterator[Condition]:
-    """The least conditions on the element under which this word of the encode part is refused."""
+    """The simplest conditions on the element under which this word of the encode part is refused."""
     accepted = [way.labels for way in ways if not way.refuses(key, word)]
     if not accepted:
         yield ()
@@ -222,7 +222,7 @@ def _refusing(ways: Sequence[Way], key: str, word: StrEnum) -> Iterator[Conditio
             yield ((name, told[name]),)
     for one, other in combinations(told, 2):
         allowed = {(labels[one], labels[other]) for labels in accepted}
-        for label in {labels[one] for labels in accepted}:
+        for label in dict.fromkeys(labels[one] for labels in accepted):
             met = {way.labels[other] for way in ways if way.labels[one] == label} - told[other]
             if refused := frozenset(met - {second for first, second in allowed if first == label}):
                 yield ((one, frozenset({label})), (other, refused))
@@ -232,19 +232,19 @@ def _refusing(ways: Sequence[Way], key: str, word: StrEnum) -> Iterator[Conditio
 
 
 def element_rules(kind: str) -> list[Schema]:
-    """What the words of a kind ask of each other."""
+    """The rules between the words of a kind."""
     return list(_agreements([way.labels for way in _ways(kind)], _choices(KINDS[kind], NUMBERS.get(kind, {}))))
 
 
 def pack_rules() -> list[Schema]:
-    """What the words of the pack part ask of each other, whatever the width of the codes."""
+    """The rules between the words of the pack part that hold for every width of codes."""
     choices = _choices(Pack, {})
     allowed = [labels for labels, keys in _written(choices) if not any(Pack(**keys).problems(bits=4))]
     return list(_agreements(allowed, choices))
 
 
 def pack_widths() -> list[Schema]:
-    """The words of the pack part that need codes of some width, where an element says its bits: of the whole file."""
+    """Rules on the whole file: words of the pack part that need codes of a certain width, if the element has `bits`."""
     rules = []
     for labels, keys in _written(_choices(Pack, {})):
         allowed = [bits for bits in range(1, MAX_BITS + 1) if not any(Pack(**keys).problems(bits))]
@@ -256,7 +256,7 @@ def pack_widths() -> list[Schema]:
 
 
 def level_rules() -> list[Schema]:
-    """The keys of a level that its rule, and its way to combine, has no use for."""
+    """The rules on keys of a level without effect under its `rule` and `combine`."""
     multiplies: Schema = {"properties": {"combine": {"const": Combine.MULTIPLY.value}}}
     rules = [_without(rule, multiplies) for rule in Rule]
     micro: Schema = dict.fromkeys(sorted(USELESS_FOR_MICRO_EXPONENTS), False) | {"rule": {"const": "floor"}}
@@ -286,7 +286,7 @@ def _without(rule: Rule, multiplies: Schema) -> Schema:
 
 
 def encode_rules(kind: str) -> list[Schema]:
-    """What an element of this kind refuses of the encode part: conditions on the whole file."""
+    """Rules on the whole file: words of the encode part that elements of this kind refuse."""
     ways = _ways(kind)
     refused: dict[Condition, dict[str, list[StrEnum]]] = {}
     for key, words in refusals(ways[0].elements[0]).items():
@@ -297,7 +297,7 @@ def encode_rules(kind: str) -> list[Schema]:
 
 
 def _file_rule(condition: Condition, refused: Mapping[str, Sequence[StrEnum]]) -> Schema:
-    """An element like this allows the other words only."""
+    """The rule that an element that meets the condition allows only the words that are not refused."""
     allowed = {key: [word.value for word in type(words[0]) if word not in words] for key, words in refused.items()}
     keys = {key: {"if": {"type": "string"}, "then": {"enum": words}} for key, words in allowed.items()}
     element = {"type": "object"} | _holds(condition)

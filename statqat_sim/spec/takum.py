@@ -31,7 +31,7 @@ class TakumElement(TwosComplementElement):
     variant: Worded[TakumVariant] = TakumVariant.LINEAR
 
     def magnitude(self, code: int, bits: int) -> Fraction:
-        """(1 + m)·2^c, or the float64 nearest to √e^(c + m), of a positive code: sign, direction, regime, c, m."""
+        """The value of a positive code with fields c and m: (1 + m)·2^c, or the float64 nearest to √e^(c + m)."""
         missing = max(HEADER_BITS + MAX_CHARACTERISTIC_BITS - bits, 0)
         code, bits = code << missing, bits + missing
         header = code >> (bits - HEADER_BITS)

@@ -14,10 +14,10 @@ from statqat_sim.spec.base import MAX_TABLE_BITS, KeyProblem, Spec, Worded
 from statqat_sim.spec.listed import ListedElement
 
 MAX_EXPONENT_BITS = 10
-"""An exponent of D bits reaches 2^D - 1 in magnitude, and float64 ends at 2^1024."""
+"""The most exponent bits: D bits reach exponents of ±(2^D - 1), and float64 ends at 2^1024."""
 
 MAX_REGIMES = MAX_EXPONENT_BITS + 2
-"""One for each width of exponent, and that of zero."""
+"""The most regimes: one for each exponent width, and that of zero."""
 
 LEAST_EXPONENT = -1074
 """The exponent of float64's smallest subnormal."""
@@ -82,7 +82,7 @@ class Regime(Spec):
         if not self.exponent_bits:
             return 0
         leading_one = 1 << (self.exponent_bits - 1)
-        magnitude = field | leading_one  # the leading one lies where the sign does
+        magnitude = field | leading_one  # the leading one replaces the sign bit
         return -magnitude if field & leading_one else magnitude
 
 
@@ -96,7 +96,7 @@ class TaperedElement(ListedElement):
     inf: Worded[TaperedInf] = TaperedInf.NONE
 
     def magnitude_value(self, magnitude: int) -> float:
-        """Exact value of a code without its sign, read as if it were finite."""
+        """Exact value of a code without its sign, read as finite."""
         prefixed = format(magnitude, f"0{self.bits - 1}b")
         return next(regime for regime in self.regimes if prefixed.startswith(regime.prefix)).value(magnitude)
 
@@ -109,7 +109,7 @@ class TaperedElement(ListedElement):
 
     @property
     def _widest(self) -> Regime:
-        """The regime of the largest values."""
+        """The regime with the largest values."""
         return max(self.regimes, key=lambda regime: -1 if regime.exponent_bits is None else regime.exponent_bits)
 
     @property
@@ -136,7 +136,7 @@ class TaperedElement(ListedElement):
 
     @property
     def successor(self) -> float | None:
-        """The Inf code read as if it were finite; None where the format has no Inf."""
+        """The Inf code, read as finite; None if the format has no Inf."""
         return None if self.inf_code is None else self.magnitude_value(self.inf_code)
 
     @property
@@ -160,7 +160,7 @@ class TaperedElement(ListedElement):
         return self.smallest
 
     def problems(self) -> Iterator[KeyProblem]:
-        """The keys that are impossible together."""
+        """Impossible combinations of keys."""
         yield from [*self._keys()] or [*self._widths()] or [*self._prefixes(), *self._meanings()] or [*self._range()]
 
     def _keys(self) -> Iterator[KeyProblem]:
@@ -179,7 +179,7 @@ class TaperedElement(ListedElement):
                 yield f"regimes.{index}.mantissa_bits", what
 
     def _prefixes(self) -> Iterator[KeyProblem]:
-        """Each code begins with one prefix and no other (Kraft's sum is then 1)."""
+        """Check that each code begins with exactly one prefix (Kraft's sum is then 1)."""
         prefixes = [regime.prefix for regime in self.regimes]
         for (_, one), (index, other) in combinations(enumerate(prefixes), 2):
             if one.startswith(other) or other.startswith(one):
@@ -197,7 +197,7 @@ class TaperedElement(ListedElement):
             yield "regimes", f"codes that begin with {example} belong to no regime; the prefixes must cover all codes"
 
     def _meanings(self) -> Iterator[KeyProblem]:
-        """Each exponent belongs to one regime, and zero to one."""
+        """Check that each exponent belongs to exactly one regime, and so does zero."""
         subnormal = [index for index, regime in enumerate(self.regimes) if regime.subnormal_exponent is not None]
         if not subnormal:
             yield "regimes", "no code is zero; one regime needs subnormal_exponent"
@@ -214,7 +214,7 @@ class TaperedElement(ListedElement):
             yield "nan", "'negative_zero' needs the zero at code 0: the prefix of subnormal_exponent must be zeros"
 
     def _range(self) -> Iterator[KeyProblem]:
-        """Subnormal values are exact in float64, and lie below all others."""
+        """Check that subnormal values are exact in float64, and below all others."""
         index, regime = next((i, r) for i, r in enumerate(self.regimes) if r is self._subnormal)
         normal = -self._widest.top_exponent
         least, most = LEAST_EXPONENT - 1, normal - (1 << regime.mantissa_bits)

@@ -22,14 +22,15 @@ WIDTH = 120
 def format_text(format: Format) -> str:
     """YAML text of a format, the same wherever and whenever it is written.
 
-    Other formats that it is made of stand in it, not their names, and so do defaults. What only describes a format
-    (aliases, title, source, oracle) is left out: `parse_format` gives a format with the same codes and the same text.
+    Formats that it uses are written inline instead of named, and defaults are included. Keys that only describe a
+    format (aliases, title, source, oracle) are left out: `parse_format` gives a format with the same codes and the same
+    text.
     """
     return yaml_text(format_keys(format))
 
 
 def format_hash(format: Format) -> str:
-    """SHA-256 of the text, in hex: equal for formats of one name and one meaning."""
+    """SHA-256 of the text, in hex: equal for formats with the same name and meaning."""
     return sha256(format_text(format).encode()).hexdigest()
 
 
@@ -41,13 +42,13 @@ def format_keys(format: Format) -> dict[str, Any]:
 
 
 def yaml_text(value: Any) -> str:
-    """Plain values as YAML that this library reads back: a text that looks like something else is quoted."""
+    """Plain values as YAML that this library reads back: ambiguous texts are quoted."""
     text: str = yaml.dump(value, Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=WIDTH)
     return text
 
 
 def _meaning(format: Format) -> dict[str, Any]:
-    """What a format says where another one could name it."""
+    """The keys of a format written inline, where another one could name it."""
     if isinstance(format, NumberFormat):
         return {
             "element": format.element.model_dump(mode="json", exclude_none=True),
@@ -69,7 +70,7 @@ def _offset(offset: Offset) -> dict[str, Any]:
 
 
 def _written(part: Spec) -> dict[str, Any]:
-    """The keys of a part that differ from their defaults; some may not be written where they have no meaning."""
+    """The keys of a part that differ from their defaults; others might be invalid if written."""
     fields = type(part).model_fields
     said = {key for key in part.model_fields_set if getattr(part, key) != fields[key].get_default()}
     return part.model_dump(mode="json", include=said - {"format", "scales"}, exclude_none=True, exclude_defaults=True)
@@ -88,7 +89,7 @@ def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether nothing takes the text for anything else when it has no quotes."""
+    """Whether every YAML reader takes the text for text without quotes."""
     try:
         read_scalar(yaml.ScalarNode("tag:yaml.org,2002:str", text))
     except UnreadableScalar:

@@ -1,4 +1,4 @@
-"""Located YAML -> one frozen model; pydantic's errors told in the language's own words, each at its place."""
+"""Located YAML -> one frozen model; pydantic's errors are reworded in the language's terms, each with its place."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def validate(
 ) -> Validated | None:
     """The model's value, or None and its problems.
 
-    Keys that seem to be missing from a node that is not `whole` may be inherited. `allowed`: all the keys that may
-    stand here, where the model has only some of them.
+    Keys missing from a node that is not `whole` may be inherited. `allowed`: all keys that are valid here, if the model
+    has only some of them.
     """
     place = _Place(model, node, allowed or model.model_fields, whole)
     told = [*_without_value(place), *_too_long(place)]
@@ -47,9 +47,9 @@ def validate(
 
 
 def placed(node: Located, found: Iterable[KeyProblem], anchor: Located) -> Iterator[Problem]:
-    """Each problem at its key, or at the mapping where the key has its default value.
+    """Each problem at its key, or at the mapping if the key is missing.
 
-    A parent is sound by itself: what it says is wrong only next to the keys of `anchor`, in the file at hand.
+    A parent is valid by itself: its values are wrong only in combination with the keys of `anchor`, in the child.
     """
     for key, message in found:
         path = tuple(int(step) if step.isdecimal() else step for step in key.split(".") if step)
@@ -61,24 +61,24 @@ def placed(node: Located, found: Iterable[KeyProblem], anchor: Located) -> Itera
 
 
 def unknown_keys(node: Located, allowed: Collection[str]) -> Iterator[Problem]:
-    """Each key that a mapping may not have."""
+    """A problem for each key that a mapping may not have."""
     return (unknown_key(node, key, allowed) for key in node.value if key not in allowed)
 
 
 def unknown_key(node: Located, key: str, allowed: Collection[str]) -> Problem:
-    """A key that a mapping may not have, and those that it may."""
+    """The problem of a key that a mapping may not have; it lists those that it may have."""
     told = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(sorted(allowed))})"
     return node.key_problem(key, told)
 
 
 def meant(node: Located, allowed: Collection[str]) -> set[str | None]:
-    """The keys that the unknown ones of a mapping are misspellings of."""
+    """The valid keys that a mapping's unknown keys are misspellings of."""
     return {nearest(key, allowed) for key in node.value if key not in allowed}
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A mapping and the model that it is read as."""
+    """A mapping, and the model that it is validated as."""
 
     model: type[Spec]
     node: Located
@@ -92,14 +92,14 @@ class _Place:
         return _Place(model, node, model.model_fields) if model and isinstance(node.value, dict) else None
 
     def items(self) -> Iterator[_Place]:
-        """The places of all items of such lists, as far as those may be long."""
+        """The places of all items of lists of models, up to the allowed length."""
         for key, entry in self.node.value.items():
             if key in self.model.model_fields and isinstance(entry.value, list) and _item_model(self.model, key):
                 places = (self.item(key, index) for index in range(len(entry.value))[: _most_items(self.model, key)])
                 yield from filter(None, places)
 
     def plain(self) -> Any:
-        """The plain values; of a list that is too long its beginning, so that not all of it is told."""
+        """The plain values; lists that are too long are cut, so that errors do not show all of them."""
         plain = self.node.plain()
         return {
             key: value[: _most_items(self.model, key)] if isinstance(value, list) else value
@@ -108,7 +108,7 @@ class _Place:
 
 
 def _most_items(model: type[Spec], key: str) -> int | None:
-    """How long the list under a key may be, if its type says so."""
+    """The maximum length of the list under a key, if its type has one."""
     metadata = model.model_fields[key].metadata if key in model.model_fields else ()
     return next((bound.max_length for bound in metadata if isinstance(bound, MaxLen)), None)
 
@@ -122,13 +122,13 @@ def _too_long(place: _Place) -> Iterator[Problem]:
 
 @cache
 def _item_model(model: type[Spec], key: str) -> type[Spec] | None:
-    """What the list under a key holds, if those are mappings."""
+    """The model of the items of the list under a key, if they are mappings."""
     inner = get_args(model.model_fields[key].annotation) if key in model.model_fields else ()
     return next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, Spec)), None)
 
 
 def _without_value(place: _Place) -> Iterator[Problem]:
-    """The keys that are followed by nothing, which is not a way to say their defaults."""
+    """A problem for each key without a value, which does not mean its default."""
     for key, entry in place.node.value.items():
         if key in place.model.model_fields and entry.value is None:
             yield _wrong(place, (key,))
@@ -137,7 +137,7 @@ def _without_value(place: _Place) -> Iterator[Problem]:
 
 
 def _innermost(error: ValidationError) -> Iterator[ErrorDetails]:
-    """Without the errors of a list whose items have errors of their own: it seems too short without those."""
+    """Drop the errors of lists whose items have errors: without these items a list seems too short."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     lists = {
         detail["loc"][:depth] for detail in details for depth, step in enumerate(detail["loc"]) if isinstance(step, int)
@@ -146,7 +146,7 @@ def _innermost(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 def _problem(place: _Place, detail: ErrorDetails) -> Problem | None:
-    """What an error says; None if that is told already: an unreadable value, a misspelt key, what follows from it."""
+    """An error as a problem; None if it follows from a reported one: an unreadable value, or a misspelt key."""
     path = detail["loc"]
     while len(path) > 2 and isinstance(path[1], int) and (item := place.item(str(path[0]), path[1])):
         place, path = item, path[2:]
@@ -177,7 +177,7 @@ def _wrong(place: _Place, path: tuple[str | int, ...]) -> Problem:
 
 @cache
 def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
-    """The words that a key takes."""
+    """The allowed words of a key."""
     stack, words = [model.model_fields[key].annotation], []
     while stack:
         kind: Any = stack.pop()
@@ -189,7 +189,7 @@ def words_of(model: type[Spec], key: str) -> tuple[str, ...]:
 
 @cache
 def _expected(model: type[Spec], key: str, words: tuple[str, ...]) -> str:
-    """What a key takes, in words."""
+    """The allowed values of a key, in words."""
     if title := model.model_fields[key].title:
         return title
     if words:
@@ -213,7 +213,7 @@ def _expected_length(model: type[Spec], key: str) -> str:
 
 
 def _expected_integer(field: FieldInfo) -> str:
-    """An integer and its bounds; those of a key that may be left out stand inside of its type."""
+    """An integer and its bounds, in words; the bounds of an optional key are nested in its type."""
     inner = [bound for kind in get_args(field.annotation) for bound in getattr(kind, "__metadata__", ())]
     bounds = [*field.metadata, *(bound for info in inner for bound in getattr(info, "metadata", (info,)))]
     low = next((bound.ge for bound in bounds if isinstance(bound, Ge)), None)

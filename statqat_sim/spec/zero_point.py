@@ -1,7 +1,7 @@
-"""Formats of integers whose zero is another code: q stands for q - zero_point.
+"""Integer formats with a zero-point: code q stands for q - zero_point.
 
-That shifts the range, and nothing else: to round, to add the zero-point and to saturate, as ONNX QuantizeLinear does,
-is to saturate in the shifted range and to add the zero-point.
+Only the range is shifted: rounding, adding the zero-point and then saturating, as ONNX QuantizeLinear does, equals
+saturating in the shifted range and then adding the zero-point.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def integers(format: NumberFormat) -> IntElement:
 def with_zero_point(format: NumberFormat, zero_point: int) -> NumberFormat:
     """The format in which the integer q of `format` stands for q - zero_point.
 
-    Its codes count from the least integer that the bits of `format` hold: those of an unsigned format are the same, of
+    Its codes count from the least integer that the bits of `format` hold: codes of an unsigned format stay the same, in
     two's complement the top bit is flipped.
 
     Raises:
         UnsupportedError: if the format may have no zero-point.
-        ValueError: if the zero-point is none of its integers.
+        ValueError: if the zero-point is not one of its integers.
     """
     element = integers(format)
     low, high = element.range
@@ -59,7 +59,7 @@ def with_zero_point(format: NumberFormat, zero_point: int) -> NumberFormat:
 
 
 def with_any_zero_point(format: NumberFormat) -> NumberFormat:
-    """The format of one bit more that holds all q - zero_point, whatever the zero-point.
+    """The format with one more bit that holds q - zero_point for every zero-point.
 
     Raises:
         UnsupportedError: if the format may have no zero-point.

@@ -117,6 +117,24 @@ def test_degenerate_data_gives_one(x: Any, axis: int | None) -> None:
     assert (value == 1).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("name", sorted({*QUANTIZERS, *BASELINES} - {"none"}))
+def test_what_is_not_finite_has_no_say(name: str, dtype: Any) -> None:
+    x, fmt = np.random.default_rng(5).normal(size=300).astype(dtype), load_format("int8")
+    quantizer = quantizer_named(name)
+    wanted = quantizer.fit(x, fmt).value
+    for value in np.inf, -np.inf, np.nan:
+        np.testing.assert_array_equal(quantizer.fit(np.append(x, dtype(value)), fmt).value, wanted)
+
+
+@pytest.mark.parametrize("name", ["aciq", "octav", "sawb"])
+def test_finite_numbers_beyond_float32_count_as_its_largest(name: str) -> None:
+    beyond, largest = (
+        quantizer_named(name).fit(np.array([1.0, end]), load_format("int8")).value for end in (1e39, LARGEST)
+    )
+    np.testing.assert_array_equal(beyond, largest)
+
+
 def test_unsigned_formats_ignore_what_they_clamp() -> None:
     x = np.array([-8.0, 3.0], np.float32)
     assert MinMax().fit(x, load_format("uint2")).value == 1.0

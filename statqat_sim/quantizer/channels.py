@@ -56,9 +56,7 @@ class Channels:
         axes = reduced_axes(x.ndim, channel_axis)
         minmax = fitted_minmax(x, format, axes, scales, zero_point)
         weights = objective.weights_of(x.shape)
-        with np.errstate(all="ignore"):
-            narrow = np.clip(x, -LARGEST, LARGEST) if x.dtype == np.float64 else x
-            rows = by_channel(narrow.astype(np.float32, copy=False), channel_axis)
+        rows = by_channel(_as_float32(x), channel_axis)
         weight_rows = None if weights is None else by_channel(weights, channel_axis)
         return cls(rows, weight_rows, minmax)
 
@@ -77,6 +75,14 @@ class Channels:
             given = {"values": values, "objective": objective, "weights": weights, "scales": scales}
             chosen.choose(index, choice, format, **given)
         return chosen.scale()
+
+
+def _as_float32(x: Array) -> NDArray[np.float32]:
+    """The elements in float32; finite ones beyond its range become its largest magnitude and stay finite."""
+    with np.errstate(all="ignore"):
+        narrow: NDArray[np.float32] = x.astype(np.float32, copy=False)
+    is_beyond = np.isinf(narrow) & np.isfinite(x) if x.dtype == np.float64 else np.False_
+    return np.where(is_beyond, np.copysign(LARGEST, narrow), narrow) if is_beyond.any() else narrow
 
 
 def choose_channels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -283,6 +284,24 @@ def test_a_state_that_names_no_formats_is_told_once_in_each_call() -> None:
         assert len(told) == 1
 
 
+def test_a_state_that_names_no_formats_is_told_once_in_each_call_though_others_load(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, other = (converted("int4", input=INT8) for _ in range(2))
+    state, told = without_stamps(model), list[str]()
+
+    def warn_while_another_loads(message: str, *_: Any, **__: Any) -> None:
+        told.append(message)
+        if len(told) == 1:
+            thread = threading.Thread(target=other.load_state_dict, args=[state])
+            thread.start()
+            thread.join()
+
+    monkeypatch.setattr("statqat_sim.qat.stamps.warnings.warn", warn_while_another_loads)
+    model.load_state_dict(state)
+    assert len(told) == 2
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_warning_that_is_an_error_comes_when_all_is_loaded() -> None:
     model, other = converted("int4", input=INT8), converted("int4", input=INT8)
@@ -529,8 +548,12 @@ def test_rows_that_others_depend_on_are_shrunk_before(case: str) -> None:
     make, spelled, match, why = SHRINKING[case]
     model, rows = unshrunk(make(), spelled, match), torch.arange(9)
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(ValueError, match=rf"^(embedding|0)\.weight: lookups would still shrink rows .*, and {why}; "):
+    with pytest.raises(
+        ValueError, match=rf"^(embedding|0)\.weight: lookups would still shrink rows .*, and {why}; "
+    ) as no:
         qat.convert(model)
+    how = "shrink all first: repeat `layer(torch.arange(9, device='cpu'))`, as each time rounds, until convert takes it"
+    assert str(no.value).endswith(how)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     for _ in range(5):
         model.get_submodule("embedding" if make is Tied else "0")(rows)
@@ -551,6 +574,32 @@ def test_rows_are_alone_once_all_that_shared_them_is_converted() -> None:
     qat.convert(model.head)
     expected = outputs(copy.deepcopy(model), rows[:2])
     assert_bit_exact(outputs(qat.convert(model), rows[:2]), expected)
+
+
+def test_rows_are_not_alone_while_a_layer_of_floats_outside_of_the_part_has_them() -> None:
+    model = unshrunk(Tied(), INT4, "embedding")
+    for one in (model, copy.deepcopy(model)):
+        with pytest.raises(ValueError, match="other layers share the weight"):
+            qat.convert(one.embedding)
+    untied = Tied()
+    untied.head.weight = nn.Parameter(untied.head.weight.detach().clone())
+    assert isinstance(qat.convert(unshrunk(untied, INT4, "embedding").embedding).weight, Tensor)
+
+
+DRAWN = "{name: drawn, extends: int4_narrow, encode: {rounding: stochastic_a, random_bits: 16}}\n"
+
+
+def test_a_layer_that_is_refused_leaves_the_ones_before_it_and_the_generator_alone() -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32), nn.Embedding(9, 32, max_norm=0.1))
+    learned, drawn = {**INT4, "gradient": "lsq"}, {**INT4, "format": sqs.parse_format(DRAWN)}
+    weights = {"0": learned, "1": drawn, "2": {**INT4, "per": "tensor"}}
+    rules = [{"match": name, "weight": weight} for name, weight in weights.items()]
+    lost = qat.prepare(model, qat.QATConfig(rules))[0].weight_quantizer
+    lost.is_lost, before = True, torch.get_rng_state()
+    with pytest.raises(ValueError, match="lookups would still shrink rows"):
+        qat.convert(model)
+    assert lost.is_lost  # it will be told of when its scale is used
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- parts of models ---------------------------------------------------------------------------------------------

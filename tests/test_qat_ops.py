@@ -25,6 +25,7 @@ FORMATS = ("mxfp4", "nvfp4", "mxint8", "float8_e4m3fn", "int4_narrow", "nf4", "p
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STOCHASTIC = "{name: drawn, element: {kind: int, bits: 4}, encode: {rounding: stochastic_a, random_bits: 16}}\n"
 WHOLE = "{name: whole, element: int4, scales: [{format: float32, block: tensor, rule: signed_absmax}]}\n"
+PICKY = "{name: picky, extends: int4_narrow, encode: {nan_input: error}}\n"
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning"),  # torch's compiler warns of torch
@@ -122,6 +123,37 @@ def test_channels_that_come_last_are_quantized_alike(
         wanted, found = (fake_quantize(each, scale, seed, format=key, axis=axis) for each in (x, last))
         assert_bit_exact(found, wanted)
         assert found.stride() == last.stride()
+
+
+REFUSED: dict[str, tuple[str, Tensor | None, Any, str]] = {
+    "a scale of more axes": (
+        "int4_narrow",
+        torch.ones(1, 1, 1, 1, 3),
+        1,
+        r"shape \(1, 1, 1, 1, 3\); .* \(2, 3, 4, 5\)",
+    ),
+    "a scale of other sizes": ("int4_narrow", torch.ones(2, 2, 1, 1), 1, r"shape \(2, 2, 1, 1\); .* \(2, 3, 4, 5\)"),
+    "a scale that is NaN": (
+        "int4_narrow",
+        torch.tensor([[[1.0]], [[torch.nan]], [[1.0]]]),
+        1,
+        r"scale\[1, 0, 0\] is NaN",
+    ),
+    "no such axis": ("mxfp4", None, 4, r"axis is 4; allowed: -4 to 3 for shape \(2, 3, 4, 5\)"),
+    "an axis that is none": ("mxfp4", None, True, r"axis is True; allowed: -4 to 3 for shape \(2, 3, 4, 5\)"),
+    "a value": ("picky", torch.ones(1), 1, r"\[1, 2, 3, 4\] is NaN, which picky refuses"),
+}
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_refused_is_told_by_the_axes_that_it_came_with(case: str, form: torch.memory_format) -> None:
+    name, scale, axis, told = REFUSED[case]
+    key = format_key(sqs.parse_format(PICKY)) if name == "picky" else name
+    x = normal(2, 3, 4, 5)
+    x[1, 2, 3, 4] = torch.nan if name == "picky" else 1
+    with pytest.raises((TypeError, ValueError), match=told):
+        fake_quantize(x.contiguous(memory_format=form), scale, format=key, axis=axis)
 
 
 def test_inputs_are_left_alone_and_their_memory_stays_resizable() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 import statqat_sim as sqs
@@ -21,7 +21,8 @@ from statqat_sim.spec.text import format_hash, format_text
 from statqat_sim.testing import assert_bit_exact
 from tests.qat_models import Net, net, outputs, prepared
 
-CONFIG = qat.QATConfig(weight="mxfp4", input={"format": "int8", "quantizer": "minmax"})
+INT8 = {"format": "int8", "quantizer": "minmax"}
+CONFIG = qat.QATConfig(weight="mxfp4", input=INT8)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,52 @@ def test_files_do_not_know_of_parts_that_are_compiled(parts: tuple[str, ...], de
         loaded = with_compiled(net(seed=3).to(device), *parts)
     assert_bit_exact(outputs(qat.load(file, loaded)), outputs(model))
     assert not any(tensor.is_meta for tensor in loaded.state_dict().values())
+
+
+class Twice(nn.Module):
+    """One layer under two names, each of which may be that of a compiled part."""
+
+    def __init__(self, *compiled: str) -> None:
+        super().__init__()
+        self.a = self.b = nn.Linear(8, 8)
+        for name in compiled:
+            setattr(self, name, torch.compile(getattr(self, name), backend="eager"))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x))  # type: ignore[no-any-return]
+
+
+def repeated() -> nn.Module:
+    return nn.Sequential(*nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.ReLU())] * 3))
+
+
+REPEATED = {
+    "two names": (Twice, Twice),
+    "compiled by the first": (lambda: Twice("a"), lambda: Twice("b")),
+    "compiled by the second": (lambda: Twice("b"), Twice),
+    "compiled by both": (Twice, lambda: Twice("a", "b")),
+    "a block three times": (repeated, repeated),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("case", REPEATED)
+def test_a_module_that_is_used_twice_is_saved_under_all_of_its_names(case: str, device: str, tmp_path: Path) -> None:
+    (source, target), x = REPEATED[case], torch.randn(4, 8)
+    config = qat.QATConfig(weight=INT8, input={**INT8, "per": "channel"})
+    with qat.calibrate(model := qat.prepare(source(), config)):
+        model(x)
+    file = qat.save(qat.convert(model), tmp_path)
+    with torch.device(device):
+        loaded = target()
+    assert_bit_exact(outputs(qat.load(file, loaded), x), outputs(model, x))
+    assert qat.save(loaded, tmp_path / "again").read_bytes() == file.read_bytes()
+
+
+def test_a_module_that_was_used_twice_is_not_two(tmp_path: Path) -> None:
+    file, model = qat.save(qat.convert(qat.prepare(Twice(), qat.QATConfig(weight=INT8))), tmp_path), Twice()
+    model.b = nn.Linear(8, 8)
+    assert "b.weight: missing; the model needs float32 (8, 8)" in refused(file, model)
 
 
 def test_what_is_wrong_in_a_part_that_is_compiled_is_told_by_its_plain_name(saved: tuple[Net, Path]) -> None:

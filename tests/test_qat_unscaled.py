@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import statqat_sim as sqs
@@ -103,6 +105,31 @@ def test_the_summary_of_codes_tells_it_as_that_of_weights_does(tmp_path: Path) -
     loaded = qat.load(qat.save(qat.convert(layer), tmp_path), nn.Linear(40, 24))
     for (row,) in (qat.summary(layer).rows, qat.summary(loaded).rows):
         assert row == replace(before, sqnr_db=None)
+
+
+def test_codes_come_without_a_scale_that_a_state_could_change() -> None:
+    layer = qat.convert(qat.prepare(layer_and_weight()[0], qat.QATConfig(weight=cast("bfloat16"))))
+    expected, state = layer.packed_weight().clone(), layer.state_dict()
+    assert not [name for name in state if "scale" in name]
+    before = {**state, "packed_weight.scale": torch.ones(1)}  # of a version that had one
+    layer.load_state_dict(before)
+    for scale in (torch.full((1,), 2.0), torch.ones(24, 1)):
+        with pytest.raises(RuntimeError, match=r"packed_weight.scale: the model's weight has no scale, .*; allowed: 1"):
+            layer.load_state_dict({**state, "packed_weight.scale": scale}, strict=False)
+    assert_bit_exact(layer.packed_weight(), expected)
+
+
+def test_files_that_have_a_scale_of_one_are_read(tmp_path: Path) -> None:
+    """Of a version that stored it."""
+    layer = qat.convert(qat.prepare(layer_and_weight()[0], qat.QATConfig(weight=cast("bfloat16"))))
+    file, key = qat.save(layer, tmp_path), "packed_weight.scale"
+    with safe_open(file, framework="pt") as opened:
+        tensors, metadata = load_file(file), opened.metadata()
+    save_file({**tensors, key: torch.ones(1)}, file, metadata)
+    assert_bit_exact(qat.load(file, nn.Linear(40, 24)).packed_weight(), layer.packed_weight())
+    save_file({**tensors, key: torch.full((1,), 2.0)}, file, metadata)
+    with pytest.raises(ValueError, match=f"{key}: the model has no place for it"):
+        qat.load(file, nn.Linear(40, 24))
 
 
 def test_accelerators_multiply_it() -> None:

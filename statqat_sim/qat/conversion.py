@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from statqat_sim.errors import shown
 from statqat_sim.geometry import is_whole_array
 from statqat_sim.qat.keys import is_stochastic
-from statqat_sim.qat.modes import layers, quantizers, require_quantizers
+from statqat_sim.qat.modes import holders, layers, quantizers, require_quantizers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import require_values
@@ -37,12 +37,14 @@ NOTHING = (
 
 
 class _Job(NamedTuple):
-    """A parameter that becomes codes."""
+    """A parameter that becomes the codes of `settled`, which is what lookups will have made of it."""
 
     name: str
     layer: Quantized
     parameter: str
-    packed: PackedWeight
+    quantizer: TensorQuantizer
+    weight: Tensor
+    settled: Tensor
 
 
 def convert(model: Model) -> Model:
@@ -52,23 +54,25 @@ def convert(model: Model) -> Model:
     that an embedding's `max_norm` has lookups shrink are shrunk. Formats that round at random do so once, here.
     Parameters that layers share become codes that they share. There is no training afterwards: quantizers of gradients
     go, and so do statistics. Weights that no format was given stay what they are. A model of which a part is converted
-    is converted to the end.
+    is converted to the end; of layers outside of that part it is known which held its weights when the whole was
+    prepared, not which came to hold them since.
 
     Args:
         model: a prepared model.
 
     Returns:
-        The same model. Its `state_dict` has `packed_weight.codes` and `.scale` (of blocks: what the format stores)
-        where `weight` was, and the scales of inputs and outputs; each beside the name and the hash of its format, so
-        that `load_state_dict` refuses those of another. `weight` can still be read: each time it is decoded anew, and
-        what is written into that tensor is lost.
+        The same model. Its `state_dict` has `packed_weight.codes` and `.scale` (of blocks: what the format stores; of
+        `quantizer: none`: no scale) where `weight` was, and the scales of inputs and outputs; each beside the name and
+        the hash of its format, so that `load_state_dict` refuses those of another. `weight` can still be read: each
+        time it is decoded anew, and what is written into that tensor is lost.
 
     Raises:
         TypeError: if `model` is none.
         ValueError: if the model is not prepared, quantizes gradients alone, is converted already, is spread over
             processes or has no values, has quantizers in mode "float", weights that are no parameters, or rows that
-            lookups have yet to shrink where other rows or layers would feel it.
-        RuntimeError: if scales are missing: every one is named. In all cases nothing was changed.
+            lookups have yet to shrink where other rows or layers would feel it. Then nothing was changed.
+        RuntimeError: if scales are missing: every one is named; if codes do not give a weight's bits. Then the model is
+            unchanged, but seeds may have been drawn from torch's generator.
 
     Warns:
         UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.
@@ -76,8 +80,9 @@ def convert(model: Model) -> Model:
     _require_prepared(model)
     warn_of_stale_scales(model)
     with torch.inference_mode(False), torch.no_grad():
-        for job in list(_jobs(model)):
-            put(job.layer, job.parameter, job.packed)
+        jobs = list(_jobs(model))
+        for job, packed in zip(jobs, _packed(jobs), strict=True):
+            put(job.layer, job.parameter, packed)
         for layer in unconverted(model).values():
             freeze(layer)
     return model
@@ -149,9 +154,8 @@ def _require_prepared(model: nn.Module) -> None:
 
 
 def _jobs(model: nn.Module) -> Iterator[_Job]:
-    """All parameters that become codes; those that are shared, and quantized alike, once."""
-    known: dict[int, list[PackedWeight]] = {}
-    holders = Counter(id(each) for module in model.modules() for each in module._parameters.values())
+    """All parameters that become codes, of which none is refused."""
+    known = holders(model)
     for name, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
             told = f"{name}.{parameter}".removeprefix(".")
@@ -159,12 +163,8 @@ def _jobs(model: nn.Module) -> Iterator[_Job]:
                 raise ValueError(_computed(told, layer, parameter))
             weight, settled = getattr(layer, parameter), layer.settled(parameter)
             if settled is not weight and not _same_bits(settled, weight):
-                _require_alone(told, weight, quantizer, holders)
-            packed = _packed(told, settled, quantizer)
-            alike = known.setdefault(id(weight), [codes for other in quantizer.sharers for codes in other.became])
-            packed = next((other for other in alike if _is_same(packed, other)), packed)
-            alike.append(packed)
-            yield _Job(name, layer, parameter, packed)
+                _require_alone(told, weight, quantizer, known)
+            yield _Job(told, layer, parameter, quantizer, weight, settled)
 
 
 def _computed(name: str, layer: nn.Module, parameter: str) -> str:
@@ -175,18 +175,25 @@ def _computed(name: str, layer: nn.Module, parameter: str) -> str:
     return f"{name} is no parameter: {by} computes it; allowed: parameters; call {call} first"
 
 
-def _require_alone(name: str, weight: Tensor, quantizer: TensorQuantizer, holders: Counter[int]) -> None:
-    """Check that nothing else depends on which channels of a weight forward has changed so far."""
+def _require_alone(name: str, weight: Tensor, quantizer: TensorQuantizer, known: Counter[int]) -> None:
+    """Check that nothing else depends on which channels of a weight forward has changed so far.
+
+    Args:
+        name: of the weight.
+        weight: the parameter.
+        quantizer: its own.
+        known: the holders of each parameter in what is converted, which may be a part of a model.
+    """
     others = [each for each in quantizer.sharers if each is not quantizer and not each.became]
-    if others or holders[id(weight)] > 1:
+    if others or quantizer.is_beside_floats or known[id(weight)] > 1:
         why = "other layers share the weight"
     elif _have_common_scale(quantizer):
         why = f"rows have a scale of {quantizer.config.format.name} in common"
     else:
         return
     what = f"{name}: lookups would still shrink rows to max_norm, and {why}"
-    call = f"for _ in range(5): layer(torch.arange({len(weight)}))"
-    raise ValueError(f"{what}; shrink all first, over and over, as each time rounds: `{call}`")
+    call = f"layer(torch.arange({len(weight)}, device={str(weight.device)!r}))"
+    raise ValueError(f"{what}; shrink all first: repeat `{call}`, as each time rounds, until convert takes it")
 
 
 def _have_common_scale(quantizer: TensorQuantizer) -> bool:
@@ -197,7 +204,20 @@ def _have_common_scale(quantizer: TensorQuantizer) -> bool:
     return quantizer.is_recomputed and quantizer.channel_axis is None
 
 
-def _packed(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
+def _packed(jobs: Iterable[_Job]) -> list[PackedWeight]:
+    """The codes of every parameter: the same ones for those that are shared, and quantized alike."""
+    known: dict[int, list[PackedWeight]] = {}
+    packed = []
+    for job in jobs:
+        codes = _codes(job.name, job.settled, job.quantizer)
+        alike = known.setdefault(id(job.weight), [each for other in job.quantizer.sharers for each in other.became])
+        codes = next((other for other in alike if _is_same(codes, other)), codes)
+        alike.append(codes)
+        packed.append(codes)
+    return packed
+
+
+def _codes(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
     """The codes of a weight, which are proven to give what the quantizer gives."""
     options: dict[str, Any] = {"format": quantizer.config.format, "axis": quantizer.layout.axis}
     packed = PackedWeight.of(weight, quantizer.scale_for(weight), quantizer.draw_seed(), **options)

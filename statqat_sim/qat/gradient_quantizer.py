@@ -1,8 +1,8 @@
 """A tensor whose gradient is quantized on its way back.
 
 What is not finite in it stays what it is, in every format: a format that saturates would make a finite number of an
-overflow, which torch's GradScaler is to see. The format is given zero for it, so that
-no block becomes NaN, and none refuses it.
+overflow, which torch's GradScaler is to see. The format is given zero for it, so that no block becomes NaN, and none
+refuses it.
 """
 
 from __future__ import annotations

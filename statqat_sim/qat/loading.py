@@ -18,7 +18,7 @@ from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
 from statqat_sim.qat.modes import layers
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
-from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.packed import SCALE, PackedWeight, is_one
 from statqat_sim.qat.prepare import prepare
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.require import require_module
@@ -27,7 +27,7 @@ from statqat_sim.qat.saving import SUFFIX, file_of
 from statqat_sim.qat.sums import changed
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.wrappers import plain_name, real_names, unwrapped
+from statqat_sim.qat.wrappers import names_of_modules, plain_name, real_names, unwrapped
 from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.block import BlockFormat
 
@@ -140,15 +140,21 @@ def _is_output_projection(name: str, modules: Mapping[str, nn.Module]) -> bool:
 def _expected(
     model: nn.Module, description: Description, tensors: Mapping[str, Tensor]
 ) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of all that the saved model's state has; where only data tell of channels, what the file says."""
+    """Shape and dtype of all that the saved model's state has, by every name that a layer has there.
+
+    Where only data tell of channels, it is what the file says.
+    """
     known = {plain_name(name): (tuple(own.shape), own.dtype) for name, own in model.state_dict().items()}
-    modules = _modules(model)
-    for name, layer in description.layers.items():
-        prefix = f"{name}." if name else ""
+    modules, names = _modules(model), names_of_modules(model)
+    described = [(name, each) for name in description.layers for each in names[modules[name]]]
+    for name, alias in described:
+        layer, prefix = description.layers[name], f"{alias}." if alias else ""
         for parameter, weight in layer.weights.items():
             known.pop(f"{prefix}{parameter}", None)
-            for buffer, kind in weight.packing.buffers.items():
-                known[f"{prefix}packed_{parameter}.{buffer}"] = kind
+            packed = f"{prefix}packed_{parameter}"
+            known |= {f"{packed}.{buffer}": kind for buffer, kind in weight.packing.buffers.items()}
+            if not weight.packing.is_scaled and is_one(tensors.get(f"{packed}.{SCALE}", torch.empty(0))):
+                known[f"{packed}.{SCALE}"] = (1,), torch.float32
         for role, tensor in layer.activations.items():
             if tensor.is_scaled and not tensor.dynamic:
                 key = f"{prefix}{role}_quantizer.scale"

@@ -79,7 +79,7 @@ def packed_operand(packed: PackedWeight) -> Operand:
     packing = packed.packing
     codes, *scales = (getattr(packed, name) for name in packing.names)
     found = torch.ops.statqat.unpack_weight(codes, scales, packed.format_key, packing.shape, packing.axis)
-    scale = None if isinstance(packing.format, BlockFormat) else scales[0]
+    scale = scales[0] if packing.has_scale else None
     values = packed() if torch.is_grad_enabled() else None
     return Operand(values, tuple(found), scale, packed.format_key, packed.dtype)
 

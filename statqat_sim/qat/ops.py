@@ -7,12 +7,14 @@ Where nobody watches operations, `fake_quantize` does at once what the named one
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.geometry import is_whole_array
+from statqat_sim.codec import Codec
+from statqat_sim.geometry import checked_axis, is_whole_array
 from statqat_sim.qat.device_scales import minmax_scale
 from statqat_sim.qat.gradients import LEARNED, elements, gradient_of_input, gradient_of_scale, is_clipped
 from statqat_sim.qat.keys import codec_for, format_of, is_stochastic, plain_scale, quantizer_of, traced_codec
@@ -106,8 +108,10 @@ def _fake_quantize(x: Tensor, scale: Tensor | None, seed: Tensor | None, format:
     out = _room(x, torch.float64 if is_wide else torch.float32)
     call = _Call(x, scale, axis, out)
     if not out.is_contiguous() and _is_free_of_order(codec.format):
-        call = call.with_channels_last()
-    codec.fake_quantize(call.x, scale=call.scale, axis=call.axis, out=call.out, seed=word(seed))
+        with suppress(TypeError, ValueError):  # refused below, by the axes, shapes and places of the caller
+            call.with_channels_last().run(codec, seed)
+            return out.to(x.dtype)
+    call.run(codec, seed)
     return out.to(x.dtype)
 
 
@@ -130,13 +134,15 @@ class _Call(NamedTuple):
     def with_channels_last(self) -> _Call:
         """The same with the axis of channels as the last one, as it is in memory: kernels then read without a copy."""
         x, scale, axis, out = self
-        rank = x.ndim
-        if not -rank <= axis < rank:
-            return self  # which the codec refuses
-        order = [0, *range(2, rank), 1]
+        axis = [0, *range(2, x.ndim), 1].index(checked_axis(axis, tuple(x.shape)))
+        channels = 1 - x.ndim  # from the end, as shapes that broadcast count
         if scale is not None:
-            scale = scale.reshape(*[1] * (rank - scale.ndim), *scale.shape).permute(order)
-        return _Call(x.permute(order), scale, order.index(axis % rank), out.permute(order))
+            scale = scale.reshape(*[1] * (x.ndim - scale.ndim), *scale.shape).movedim(channels, -1)
+        return _Call(x.movedim(channels, -1), scale, axis, out.movedim(channels, -1))
+
+    def run(self, codec: Codec, seed: Tensor | None) -> None:
+        """Fill `out`."""
+        codec.fake_quantize(self.x, scale=self.scale, axis=self.axis, out=self.out, seed=word(seed))
 
 
 def _room(x: Tensor, dtype: torch.dtype) -> Tensor:

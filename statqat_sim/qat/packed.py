@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,8 +41,8 @@ class Packing:
         format: of the codes.
         shape: of the weight.
         axis: along which blocks run.
-        channels: the shape of a number format's scales; () for block formats.
-        is_scaled: whether these were chosen; False: they are 1, as `quantizer: none` has it.
+        channels: the shape of a number format's scales; () where there are none, and for block formats.
+        is_scaled: False: there are codes alone, as `quantizer: none` has it.
     """
 
     format: Format
@@ -51,12 +52,17 @@ class Packing:
     is_scaled: bool = True
 
     @property
+    def has_scale(self) -> bool:
+        """Whether there are a number format's scales."""
+        return isinstance(self.format, NumberFormat) and self.is_scaled
+
+    @property
     def buffers(self) -> Mapping[str, tuple[tuple[int, ...], torch.dtype]]:
         """Shape and dtype of every array, by its name: codes are dense bytes, scales that are floats stay floats."""
         count = math.prod(self.shape)
         if isinstance(self.format, NumberFormat):
-            codes = (dense_bytes(count, self.format.bits),), torch.uint8
-            return {CODES: codes, SCALE: (self.channels, torch.float32)}
+            codes = {CODES: ((dense_bytes(count, self.format.bits),), torch.uint8)}
+            return {**codes, SCALE: (self.channels, torch.float32)} if self.is_scaled else codes
         *others, elements = self.fields.values()
         return {_name(field): _stored(field) for field in (elements, *others)}
 
@@ -109,7 +115,7 @@ class PackedWeight(Stamped):
             packing = Packing(format=format, shape=tuple(weight.shape), axis=axis)
             buffers = _of_blocks(weight, packing, seed)
         else:
-            channels = (1,) if scale is None else tuple(scale.shape)
+            channels = () if scale is None else tuple(scale.shape)
             is_scaled = scale is not None
             packing = Packing(
                 format=format, shape=tuple(weight.shape), axis=axis, channels=channels, is_scaled=is_scaled
@@ -162,6 +168,21 @@ class PackedWeight(Stamped):
         super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         return self
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        key = f"{prefix}{SCALE}"
+        if self.packing.is_scaled or key not in state_dict:
+            super()._load_from_state_dict(state_dict, prefix, *rest)
+        elif is_one(state_dict[key]):
+            others = {name: each for name, each in state_dict.items() if name != key}
+            super()._load_from_state_dict(others, prefix, *rest)
+        else:
+            rest[-1].append(f"{key}: the model's weight has no scale, as it is of `quantizer: none`; allowed: 1")
+
+
+def is_one(scale: Tensor) -> bool:
+    """Whether it is what earlier versions stored where there is no scale."""
+    return scale.shape == (1,) and bool(scale == 1)
+
 
 # --- encoding ----------------------------------------------------------------------------------------------------
 
@@ -173,10 +194,10 @@ def encoded(x: Tensor, scale: Tensor | None, seed: Tensor | None, key: str) -> T
 
 
 def _of_numbers(weight: Tensor, scale: Tensor | None, format: Format, seed: Tensor | None) -> dict[str, Tensor]:
-    """Codes, and the scales; of what has none, 1."""
-    kept = torch.ones(1, device=weight.device) if scale is None else scale.detach()
-    codes = encoded(weight.detach(), None if scale is None else kept, seed, format_key(format))
-    return {CODES: to_dense(codes, format.bits), SCALE: kept.to(torch.float32, copy=True)}
+    """Codes, and scales where there are any."""
+    kept = None if scale is None else scale.detach()
+    codes = {CODES: to_dense(encoded(weight.detach(), kept, seed, format_key(format)), format.bits)}
+    return codes if kept is None else {**codes, SCALE: kept.to(torch.float32, copy=True)}
 
 
 def _of_blocks(weight: Tensor, packing: Packing, seed: Tensor | None) -> dict[str, Tensor]:
@@ -208,7 +229,7 @@ def _decode(codes: Tensor, scales: list[Tensor], key: str, shape: list[int], axi
     elements, *arrays = unpacked(codes, scales, format, sizes, axis)
     if isinstance(format, NumberFormat):
         values = codec_for(key, codes).decode(elements)
-        return values.mul_(scales[0]).to(dtype)  # type: ignore[no-any-return]
+        return (values.mul_(*scales) if scales else values).to(dtype)  # type: ignore[no-any-return]
     count = sum(name.startswith(layouts.SCALE) for name in _fields(format, sizes, axis))
     offsets = arrays[count:]
     offset = offsets[-1] if offsets else None

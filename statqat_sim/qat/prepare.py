@@ -15,7 +15,7 @@ from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.layer_check import require_layers_fit
 from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
-from statqat_sim.qat.modes import layers, require_floats
+from statqat_sim.qat.modes import holders, layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
@@ -132,14 +132,16 @@ def _quantize(job: _Job, *, exact: bool) -> None:
 
 
 def _introduce_sharers(model: nn.Module) -> None:
-    """Tell quantizers of each other whose layers share a weight."""
+    """Tell quantizers of each other whose layers share a weight, and of float layers that do."""
+    known = holders(model)
     found: dict[int, list[TensorQuantizer]] = {}
     for _, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
             found.setdefault(id(getattr(layer, parameter)), []).append(quantizer)
-    for quantizers in found.values():
+    for weight, quantizers in found.items():
         for quantizer in quantizers:
             quantizer.sharers = tuple(quantizers) if len(quantizers) > 1 else ()
+            quantizer.is_beside_floats = known[weight] > len(quantizers)
 
 
 def _device(module: nn.Module) -> torch.device:

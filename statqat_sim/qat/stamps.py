@@ -6,7 +6,8 @@ Tensors are what safetensors, torch.distributed.checkpoint and the rest store.
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,9 @@ FORMAT = "format"
 
 HASH_BYTES = 32
 """Of SHA-256; the name follows."""
+
+_last_told: ContextVar[list[str] | None] = ContextVar("last_told", default=None)
+"""The errors of the call of `load_state_dict` that was the last to warn, in this thread."""
 
 
 def stamp_of(format: Format, shape: tuple[int, ...] = ()) -> Tensor:
@@ -59,9 +63,9 @@ def _warn_once(errors: list[str]) -> None:
     Args:
         errors: what torch will raise; all modules of a model are given the same list.
     """
-    if Stamped.told is errors:
+    if _last_told.get() is errors:
         return
-    Stamped.told = errors
+    _last_told.set(errors)
     what = "the state does not say which formats it is of; its codes and scales are taken as they are"
     try:
         warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=3)
@@ -71,9 +75,6 @@ def _warn_once(errors: list[str]) -> None:
 
 class Stamped(nn.Module):
     """A module whose part of `state_dict` has a stamp, and which takes no part of another format."""
-
-    told: ClassVar[list[str] | None] = None
-    """The errors of the call of `load_state_dict` that was the last to warn."""
 
     def stamp(self, format: Format, device: torch.device, shape: tuple[int, ...] = ()) -> None:
         """Make the format a part of the state."""

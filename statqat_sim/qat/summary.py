@@ -171,7 +171,7 @@ def _rows(name: str, layer: Quantized, seen: set[int]) -> Iterator[SummaryRow]:
 
 def _of_packed(layer: str, parameter: str, packed: PackedWeight, *, is_shared: bool) -> SummaryRow:
     packing, format = packed.packing, packed.packing.format
-    scale = packed.get_buffer(SCALE) if isinstance(format, NumberFormat) and packing.is_scaled else None
+    scale = packed.get_buffer(SCALE) if packing.has_scale else None
     elements = math.prod(packing.shape)
     return SummaryRow(
         layer=layer,
@@ -194,7 +194,8 @@ def _of_weight(
     is_shape = weight.is_meta and quantizer.is_recomputed
     scale = quantizer.scale_for(weight) if is_ready or is_shape else quantizer.kept_scale
     channels = () if scale is None else tuple(scale.shape)
-    packing = Packing(format=format, shape=tuple(weight.shape), axis=quantizer.layout.axis, channels=channels)
+    shape, axis = tuple(weight.shape), quantizer.layout.axis
+    packing = Packing(format=format, shape=shape, axis=axis, channels=channels, is_scaled=quantizer.has_scale)
     return SummaryRow(
         layer=layer,
         tensor=parameter,

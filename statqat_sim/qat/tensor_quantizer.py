@@ -44,6 +44,7 @@ class TensorQuantizer(Stamped):
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
         sharers: of a weight that several layers share: all of its quantizers.
+        is_beside_floats: whether a layer that stayed float held the weight, too, when the model was prepared.
         became: the codes that `convert` left of the weight, if it was here.
         chosen: what the scale of a weight was chosen for.
         is_lost: whether a scale that was learned has been replaced, as the weight came without it.
@@ -53,6 +54,7 @@ class TensorQuantizer(Stamped):
 
     scale: Tensor | None
     sharers: tuple[TensorQuantizer, ...] = ()
+    is_beside_floats: bool = False
     became: tuple[PackedWeight, ...] = ()
     chosen: Chosen = Chosen()
     is_lost: bool = False

@@ -31,3 +31,11 @@ def plain_name(name: str) -> str:
 def real_names(model: nn.Module) -> dict[str, str]:
     """The names of a model's modules by their plain ones; that of a compiled part is of what was compiled."""
     return {plain_name(name): name for name, _ in model.named_modules()}  # a wrapper comes before what it has
+
+
+def names_of_modules(model: nn.Module) -> dict[nn.Module, list[str]]:
+    """All plain names of each module, of those that are used in several places, too."""
+    found: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        found.setdefault(module, []).append(plain_name(name))
+    return found

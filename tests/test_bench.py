@@ -14,6 +14,7 @@ import pytest
 from bench import gpu, gpu_matmul
 from bench.gpu_cases import NAMED, NAMED_BLOCKS, GpuData, blocks, elementwise, reductions
 from bench.options import QUICK_METHOD
+from bench.torch_ops import ROWS
 from statqat_sim.runtime import backends
 
 ROOT = Path(__file__).parents[1]
@@ -137,7 +138,7 @@ def test_torch_is_measured_beside_numba(tmp_path: Path) -> None:
     run("bench/torch_ops.py", "--quick", "--json", str(path))
     report = json.loads(path.read_text("utf-8"))
     rows = {(row["case"], row["peer"], row["threads"]) for row in report["comparisons"]}
-    names = ("float8_e4m3fn", "nf4", "mxfp4", "nvfp4", "mxfp4, axis=0", "nvfp4, axis=0")
+    names = [f"{name}{', axis=0' * (axis == 0)}" for name, axis in ROWS]
     assert rows == {(f"fake_quantize {name}, torch", "numba", threads) for name, threads in product(names, (1, 2))}
     assert all(is_spread(row["ratio"]) for row in report["comparisons"])
     assert report["machine"]["versions"]["torch"]

@@ -127,10 +127,11 @@ def test_what_is_not_finite_has_no_say(name: str, dtype: Any) -> None:
         np.testing.assert_array_equal(quantizer.fit(np.append(x, dtype(value)), fmt).value, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "longdouble"])
 @pytest.mark.parametrize("name", ["aciq", "octav", "sawb"])
-def test_finite_numbers_beyond_float32_count_as_its_largest(name: str) -> None:
+def test_finite_numbers_beyond_float32_count_as_its_largest(name: str, dtype: str) -> None:
     beyond, largest = (
-        quantizer_named(name).fit(np.array([1.0, end]), load_format("int8")).value for end in (1e39, LARGEST)
+        quantizer_named(name).fit(np.array([1.0, end], dtype), load_format("int8")).value for end in (1e39, LARGEST)
     )
     np.testing.assert_array_equal(beyond, largest)
 

@@ -70,9 +70,10 @@ def convert(model: Model) -> Model:
         TypeError: if `model` is none.
         ValueError: if the model is not prepared, quantizes gradients alone, is converted already, is spread over
             processes or has no values, has quantizers in mode "float", weights that are no parameters, or rows that
-            lookups have yet to shrink where other rows or layers would feel it. Then nothing was changed.
-        RuntimeError: if scales are missing: every one is named; if codes do not give a weight's bits. Then the model is
-            unchanged, but seeds may have been drawn from torch's generator.
+            lookups have yet to shrink where other rows or layers would feel it; if a format refuses a weight's NaN.
+        RuntimeError: if scales are missing: every one is named; if codes do not give a weight's bits. In all cases the
+            model's tensors are unchanged; where a format refuses NaN, or codes do not give the bits, seeds may have
+            been drawn from torch's generator.
 
     Warns:
         UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.

@@ -179,9 +179,9 @@ class PackedWeight(Stamped):
             rest[-1].append(f"{key}: the model's weight has no scale, as it is of `quantizer: none`; allowed: 1")
 
 
-def is_one(scale: Tensor) -> bool:
+def is_one(scale: Any) -> bool:
     """Whether it is what earlier versions stored where there is no scale."""
-    return scale.shape == (1,) and bool(scale == 1)
+    return isinstance(scale, Tensor) and scale.shape == (1,) and not scale.is_meta and bool(scale == 1)
 
 
 # --- encoding ----------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def _as_float32(x: Array) -> NDArray[np.float32]:
     """The elements in float32; finite ones beyond its range become its largest magnitude and stay finite."""
     with np.errstate(all="ignore"):
         narrow: NDArray[np.float32] = x.astype(np.float32, copy=False)
-    is_beyond = np.isinf(narrow) & np.isfinite(x) if x.dtype == np.float64 else np.False_
+    is_beyond = np.isinf(narrow) & np.isfinite(x) if x.dtype.kind == "f" and x.dtype.itemsize > 4 else np.False_
     return np.where(is_beyond, np.copysign(LARGEST, narrow), narrow) if is_beyond.any() else narrow
 
 

@@ -104,7 +104,7 @@ def expression(op: Op, args: Sequence[Operand], value: int) -> str:
         case Op.SELECT:
             return _selected(*args)
         case Op.TABLE:
-            return f"tables[{value}][{args[0].word}]"
+            return f"look_up(tables[{value}], {args[0].word})"
         case _:
             return _float(op, *args)
 

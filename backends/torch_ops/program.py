@@ -72,6 +72,11 @@ def word(bits: int, device: torch.device) -> Tensor:
     return torch.full((), bits, dtype=torch.int32, device=device)
 
 
+def look_up(table: Tensor, index: Tensor) -> Tensor:
+    """The words at these places; the compiler neither checks nor wraps negative ones, as it does where it indexes."""
+    return torch.nn.functional.embedding(index, table.unsqueeze(1)).squeeze(-1)
+
+
 IS_X86: Final = platform.machine().lower() in ("x86_64", "amd64", "i686", "x86")
 
 NAMES: Final = {
@@ -82,6 +87,7 @@ NAMES: Final = {
     "int32": torch.int32,
     "int64": torch.int64,
     "left": torch.bitwise_left_shift,
+    "look_up": look_up,
     "maximum": torch.maximum,
     "minimum": torch.minimum,
     "or_nan": or_nan,

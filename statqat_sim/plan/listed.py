@@ -13,7 +13,7 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.decode_by_table import float32_words
 from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two
 from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
-from statqat_sim.plan.search import SMALL_TABLE_BITS, key_of, search
+from statqat_sim.plan.search import SMALL_TABLE_BITS, Halves, search
 from statqat_sim.plan.source import Source, nan_instead
 from statqat_sim.spec.encode import (
     EncodePolicy,
@@ -34,8 +34,14 @@ def encode_listed(source: Source, element: ListedElement, policy: EncodePolicy) 
 
 
 def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
-    """Whether `round_to_level` may be used: few enough values to select among, and no user-defined code for NaN."""
-    return element.bits <= SMALL_TABLE_BITS and isinstance(policy.nan_input, NanInput)
+    """Whether `round_to_level` may be used: values that `search` can find, and no user-defined code for NaN."""
+    if not isinstance(policy.nan_input, NanInput):
+        return False
+    if element.bits <= SMALL_TABLE_BITS:
+        return True
+    keys, codes = steps(element, policy, FLOAT32)
+    words = float32_words(element)
+    return Halves.of(keys, [words[code] for code in codes]) is not None
 
 
 def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
@@ -47,7 +53,7 @@ def _encode(source: Source, element: ListedElement, policy: EncodePolicy, result
     """The code of the input, mapped through `result_of` (identity, or decode)."""
     builder = source.sign.builder
     keys, codes = steps(element, policy, source.layout)
-    result = search(key_of(source), keys, [result_of(code) for code in codes])
+    result = search(source, keys, [result_of(code) for code in codes])
 
     def nan_if(condition: Word, otherwise: Word) -> Word:
         return condition.where(

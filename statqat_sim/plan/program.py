@@ -225,6 +225,8 @@ def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> i
             return args[0] * args[1] >> 32
         case Op.SHL | Op.SHR if args[1] > 31:
             raise ValueError(f"a shift by up to {args[1]}; allowed: 31")
+        case Op.SHL if fixed[1]:
+            return min(args[0] << args[1], WORD)
         case Op.SHR:
             return args[0] >> args[1] if fixed[1] else args[0]
         case Op.TABLE if 4 * args[0] >= len(plan.tables[step.value]):

@@ -1,0 +1,96 @@
+"""Step functions of float32 by one table look-up, against a search among their steps."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.layout import INFINITY, SIGN
+from statqat_sim.plan.listed import has_value_shortcut
+from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.search import Halves, key_of, search
+from statqat_sim.plan.source import read, take_apart
+from statqat_sim.reference.interpret import interpret
+from statqat_sim.spec.catalog import load_format
+
+FORMAT = load_format("posit8")
+REGULAR = st.builds(lambda top, beyond: (top << 16) + beyond, st.integers(1, (INFINITY >> 16) - 1), st.integers(0, 1))
+TINY = st.integers(1, 0xFFFF)
+CODES, WHOLE = st.integers(0, 0xFFFF), st.integers(1, 0xFFFF).map(lambda top: top << 16)
+
+
+def plan_of(keys: list[int], results: list[int]) -> CodecPlan:
+    builder = Builder()
+    source = take_apart(read(builder, "x", Storage.FLOAT32), FORMAT.element, FORMAT.encode, None)
+    return builder.finish(search(source, keys, results), Storage.UINT32)
+
+
+def expected(keys: list[int], results: list[int], words: Any) -> list[int]:
+    ordered = [int(word) ^ 0xFFFF_FFFF if word & SIGN else int(word) | SIGN for word in words]
+    return [results[bisect_right(keys, key)] for key in ordered]
+
+
+def words_near(keys: list[int]) -> Any:
+    magnitudes = {abs(key - SIGN) + step for key in keys for step in (-2, -1, 0, 1, 2, 0x8000)} | {0, 1, INFINITY - 1}
+    finite = sorted(each for each in magnitudes if 0 <= each < INFINITY)
+    return np.array([*finite, *(each | SIGN for each in finite)], np.uint32)
+
+
+@settings(deadline=None)
+@given(data=st.data(), is_whole=st.booleans(), has_tiny=st.booleans())
+def test_a_step_function_of_halves_takes_one_look_up(data: st.DataObject, is_whole: bool, has_tiny: bool) -> None:
+    magnitudes = data.draw(st.sets(REGULAR, min_size=20, max_size=40))
+    magnitudes |= data.draw(st.sets(TINY, min_size=1, max_size=9)) if has_tiny else set()
+    keys = sorted({SIGN + m if data.draw(st.booleans()) else SIGN - m for m in magnitudes})
+    results = [data.draw(WHOLE if is_whole else CODES) for _ in range(len(keys) + 1)]
+    if is_whole and has_tiny:  # a result of tiny words alone may have any bits
+        at = bisect_right(keys, SIGN)
+        if abs(keys[at - 1] - SIGN) < 1 << 16 and at < len(keys) and keys[at] - SIGN < 1 << 16:
+            results[at] += 0x123
+    plan, words = plan_of(keys, results), words_near(keys)
+    assert plan.shape.tables == ("results of halves",)
+    assert interpret(plan, [words]).tolist() == expected(keys, results, words)
+
+
+@pytest.mark.parametrize("magnitude", [0x3F80_0002, 0x3F80_8000, 0x0001_0002])
+def test_other_step_functions_are_no_functions_of_halves(magnitude: int) -> None:
+    keys = sorted([SIGN - (0x4000 + each << 16) for each in range(20)] + [SIGN + magnitude])
+    results = list(range(len(keys) + 1))
+    assert Halves.of(keys, results) is None
+    words = words_near(keys)
+    assert interpret(plan_of(keys, results), [words]).tolist() == expected(keys, results, words)
+
+
+def test_results_with_bits_in_both_halves_are_no_function_of_halves() -> None:
+    keys = [SIGN + (0x4000 + each << 16) for each in range(20)]
+    assert Halves.of(keys, [each << 16 for each in range(21)]) is not None
+    assert Halves.of(keys, [(each << 16) + 1 for each in range(21)]) is None
+
+
+def test_the_order_of_keys_is_that_of_values() -> None:
+    builder = Builder()
+    source = take_apart(read(builder, "x", Storage.FLOAT32), FORMAT.element, FORMAT.encode, None)
+    plan = builder.finish(key_of(source).high, Storage.UINT32)
+    values = np.array([-np.inf, -1.5, -1e-45, -0.0, 0.0, 1e-45, 1.5, np.inf], np.float32)
+    keys = interpret(plan, [values.view(np.uint32)]).tolist()
+    assert keys == sorted(keys)
+    assert keys[3:5] == [SIGN - 1, SIGN]
+
+
+@pytest.mark.parametrize("name", ["posit8", "posit8_es0", "posit10", "takum8", "hif8"])
+def test_values_of_short_tapered_formats_are_found_without_their_codes(name: str) -> None:
+    format = load_format(name)
+    assert has_value_shortcut(format.element, format.encode)
+    plan = lower(format, Purpose.FAKE_QUANTIZE)
+    assert plan.shape.tables == ("results of halves",)
+    tops, tiny = np.arange(1 << 16, dtype=np.uint32) << 16, np.arange(1 << 16, dtype=np.uint32)
+    words = np.concatenate([*(tops | bottom for bottom in (0, 1, 0x7FFF, 0x8000, 0xFFFF)), tiny, tiny | SIGN])
+    codes = interpret(lower(format, Purpose.ENCODE), [words])
+    assert interpret(plan, [words]).tolist() == interpret(lower(format, Purpose.DECODE), [codes]).tolist()

@@ -284,6 +284,22 @@ def test_a_state_that_names_no_formats_is_told_once_in_each_call() -> None:
         assert len(told) == 1
 
 
+@pytest.mark.parametrize("inner_calls", [1, 2, 20])
+def test_a_state_that_names_no_formats_is_told_once_in_each_call_within_another(inner_calls: int) -> None:
+    """A hook that loads another model."""
+    model, other = (converted("int4", input=INT8) for _ in range(2))
+    state = without_stamps(model)
+
+    def load_others(*_: Any) -> None:
+        for _ in range(inner_calls):
+            other.load_state_dict(state)
+
+    model.linear.register_load_state_dict_post_hook(load_others)
+    with pytest.warns(UserWarning, match="the state does not say which formats") as told:
+        model.load_state_dict(state)
+    assert len(told) == 1 + inner_calls
+
+
 def test_a_state_that_names_no_formats_is_told_once_in_each_call_though_others_load(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -586,6 +602,53 @@ def test_rows_are_not_alone_while_a_layer_of_floats_outside_of_the_part_has_them
     assert isinstance(qat.convert(unshrunk(untied, INT4, "embedding").embedding).weight, Tensor)
 
 
+def test_rows_are_alone_once_nothing_else_holds_them() -> None:
+    def untied(model: nn.Module) -> None:
+        model.head.weight = nn.Parameter(model.embedding.weight.detach().clone())
+
+    def replaced(model: nn.Module) -> None:
+        model.head = nn.Linear(32, 9, bias=False)
+
+    for match in ("*", "embedding"):
+        for change in (untied, replaced):
+            for part in ("", "embedding"):
+                model = unshrunk(Tied(), INT4, match)
+                with pytest.raises(ValueError, match="other layers share the weight"):
+                    qat.convert(model.get_submodule(part))
+                change(model)
+                qat.convert(model.get_submodule(part))
+                rows = torch.arange(9)
+                assert_bit_exact(model.embedding(rows), nn.functional.embedding(rows, model.embedding.weight))
+                assert (model.embedding.weight.norm(dim=1) < 3.3).all()
+
+
+@pytest.mark.parametrize("match", ["*", "embedding"])
+def test_rows_are_not_alone_once_they_are_tied_again(match: str) -> None:
+    model, held = unshrunk(Tied(), INT4, match), nn.Linear(32, 9, bias=False)
+    model.head.weight = nn.Parameter(model.embedding.weight.detach().clone())
+    model.head.weight = model.embedding.weight
+    untied = Tied()
+    untied.head.weight = nn.Parameter(untied.head.weight.detach().clone())
+    other = unshrunk(untied, INT4, match)
+    held.weight = other.embedding.weight
+    other.add_module("new", held)
+    for part in (model.embedding, model, other):
+        with pytest.raises(ValueError, match="other layers share the weight"):
+            qat.convert(part)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"]
+)
+def test_who_holds_a_weight_is_known_of_copies_and_keeps_nothing_alive(again: Callable[[Any], Any]) -> None:
+    model = again(unshrunk(Tied(), INT4))
+    with pytest.raises(ValueError, match="other layers share the weight"):
+        qat.convert(model.embedding)
+    weight = weakref.ref(model.embedding.weight)
+    del model
+    assert weight() is None
+
+
 DRAWN = "{name: drawn, extends: int4_narrow, encode: {rounding: stochastic_a, random_bits: 16}}\n"
 
 
@@ -600,6 +663,29 @@ def test_a_layer_that_is_refused_leaves_the_ones_before_it_and_the_generator_alo
         qat.convert(model)
     assert lost.is_lost  # it will be told of when its scale is used
     assert torch.equal(torch.get_rng_state(), before)
+
+
+STRICT = "{name: strict, extends: int4_narrow, encode: {nan_input: error}}\n"
+
+
+@pytest.mark.filterwarnings("ignore:weights were loaded without the scales")  # each time, as nothing was changed
+@pytest.mark.parametrize("weight", [{}, {"update_every": 0}, {"update_every": 3}, {"quantizer": "none"}], ids=str)
+def test_a_format_that_refuses_nan_leaves_the_model_and_the_generator_alone(weight: dict[str, Any]) -> None:
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32), nn.MultiheadAttention(32, 2))
+    learned, drawn = {**INT4, "gradient": "lsq"}, {**INT4, "format": sqs.parse_format(DRAWN)}
+    weights = {"0": learned, "1": drawn, "2": {**INT4, "format": sqs.parse_format(STRICT), **weight}}
+    lost = qat.prepare(model, qat.QATConfig([{"match": name, "weight": each} for name, each in weights.items()]))[0]
+    with torch.no_grad():
+        model[2].in_proj_weight[3, 5] = torch.nan
+    lost.weight_quantizer.is_lost, before = True, torch.get_rng_state()
+    state = copy.deepcopy(model.state_dict())
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^2\.in_proj_weight: .*\[3, 5\] is NaN, which strict refuses"):
+            qat.convert(model)
+        assert lost.weight_quantizer.is_lost
+        assert torch.equal(torch.get_rng_state(), before)
+        assert not list(packed_weights(model))
+        assert all(torch.equal(each.nan_to_num(), state[key].nan_to_num()) for key, each in model.state_dict().items())
 
 
 # --- parts of models ---------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 import statqat_sim as sqs
 from statqat_sim import qat
 from statqat_sim.qat.stamps import without_stamps
+from statqat_sim.qat.wrappers import unwrapped
 from statqat_sim.spec.text import format_hash, format_text
 from statqat_sim.testing import assert_bit_exact
 from tests.qat_models import Net, net, outputs, prepared
@@ -190,9 +191,11 @@ def test_files_do_not_know_of_parts_that_are_compiled(parts: tuple[str, ...], de
 class Twice(nn.Module):
     """One layer under two names, each of which may be that of a compiled part."""
 
-    def __init__(self, *compiled: str) -> None:
+    def __init__(self, *compiled: str, order: str = "ab", layer: nn.Module | None = None) -> None:
         super().__init__()
-        self.a = self.b = nn.Linear(8, 8)
+        layer = nn.Linear(8, 8) if layer is None else layer
+        for name in order:
+            setattr(self, name, layer)
         for name in compiled:
             setattr(self, name, torch.compile(getattr(self, name), backend="eager"))
 
@@ -227,10 +230,84 @@ def test_a_module_that_is_used_twice_is_saved_under_all_of_its_names(case: str, 
     assert qat.save(loaded, tmp_path / "again").read_bytes() == file.read_bytes()
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("compiled", ["", "a", "b", "ab"])
+def test_the_names_of_a_module_come_in_any_order(compiled: str, device: str, tmp_path: Path) -> None:
+    config, x = qat.QATConfig(weight=INT8, input={**INT8, "per": "channel"}), torch.randn(4, 8)
+    with qat.calibrate(model := qat.prepare(Twice(), config)):
+        model(x)
+    file = qat.save(qat.convert(model), tmp_path)
+    with torch.device(device):
+        loaded = qat.load(file, Twice(*compiled, order="ba"))
+    assert_bit_exact(outputs(loaded, x), outputs(model, x))
+    assert_bit_exact(outputs(qat.load(qat.save(loaded, tmp_path / "again"), Twice()), x), outputs(model, x))
+
+
 def test_a_module_that_was_used_twice_is_not_two(tmp_path: Path) -> None:
     file, model = qat.save(qat.convert(qat.prepare(Twice(), qat.QATConfig(weight=INT8))), tmp_path), Twice()
     model.b = nn.Linear(8, 8)
     assert "b.weight: missing; the model needs float32 (8, 8)" in refused(file, model)
+
+
+def test_modules_that_were_two_are_not_one(tmp_path: Path) -> None:
+    two = Twice()
+    two.b = nn.Linear(8, 8)
+    file = qat.save(qat.convert(qat.prepare(two, qat.QATConfig(weight=INT8))), tmp_path / "layers")
+    assert refused(file, Twice()) == ["b: in the model it is a; it was saved as a layer of its own"]
+    two = nn.Sequential(Twice(layer=nn.LayerNorm(8)), nn.Linear(8, 8))
+    two[0].b = nn.LayerNorm(8)
+    nn.init.normal_(two[0].b.weight)
+    file = qat.save(qat.convert(qat.prepare(two, qat.QATConfig(weight=INT8))), tmp_path / "norms")
+    one = nn.Sequential(Twice(layer=nn.LayerNorm(8)), nn.Linear(8, 8))
+    assert refused(file, one) == ["0.b.weight: in the model it is 0.a.weight; it was saved with other values"]
+
+
+class Projecting(nn.Module):
+    """An attention whose output projection is another layer, too, or none that torch would have made."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__()
+        attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        if case == "first":
+            self.first = attention.out_proj
+        elif case == "a linear layer":
+            self.first = attention.out_proj = nn.Linear(8, 8)
+        elif case == "of two":
+            self.second = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.second.out_proj = attention.out_proj
+        elif case == "replaced":
+            attention.out_proj = nn.Linear(8, 8)
+        elif case == "compiled":
+            attention.out_proj = torch.compile(attention.out_proj, backend="eager")
+        self.attention, self.last = attention, nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for attention in (self.attention, getattr(self, "second", self.attention)):
+            x = getattr(self, "first", nn.Identity())(attention(x, x, x)[0])
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize(("role", "other"), [("input", "output"), ("output", "input")])
+@pytest.mark.parametrize("case", ["first", "a linear layer", "of two", "replaced", "compiled"])
+def test_output_projections_of_attentions_are_found_wherever_they_are(
+    case: str, role: str, other: str, device: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    linear = {"match": "*", "type": "Linear", "weight": {**INT8, "format": "int4"}, other: INT8}
+    config = qat.QATConfig([{"match": "*", "weight": INT8, role: INT8}, linear])
+    with qat.calibrate(model := qat.prepare(Projecting(case), config)):
+        model(x := torch.randn(2, 3, 8))
+    expected = outputs(model, x)
+    quantizers = (quantizer for _, quantizer in unwrapped(model.attention.out_proj).quantizers())
+    found = {quantizer.role: quantizer.config.format.name for quantizer in quantizers}
+    has_own_rule = case in ("a linear layer", "replaced")
+    assert found == ({"weight": "int4", other: "int8"} if has_own_rule else {"weight": "int8", role: "int8"})
+    file = qat.save(qat.convert(model), tmp_path)
+    with torch.device(device):
+        loaded = qat.load(file, Projecting(case))
+    for each in (model, loaded):
+        assert_bit_exact(outputs(each, x), expected)
 
 
 def test_what_is_wrong_in_a_part_that_is_compiled_is_told_by_its_plain_name(saved: tuple[Net, Path]) -> None:

@@ -147,6 +147,68 @@ def test_scales_of_shared_weights_stay(kept: str, order: str, assign: bool) -> N
     assert_same(weight_scales(model), weight_scales(source))
 
 
+class Twice(nn.Module):
+    """One layer under two names."""
+
+    def __init__(self, seed: int, order: str = "ab") -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        layer = nn.Linear(16, 16)
+        for name in order:
+            setattr(self, name, layer)
+
+
+@pytest.mark.parametrize("own", ["ab", "ba"])
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("order", ["weights first", "scales first"])
+@every_kept
+def test_scales_of_shared_modules_stay(kept: str, order: str, assign: bool, own: str) -> None:
+    config = qat.QATConfig(weight=KEPT[kept])
+    source, model = (qat.prepare(made, config) for made in (Twice(0), Twice(1, own)))
+    quantizer = source.a.weight_quantizer
+    quantizer.keep(1.5 * quantizer.scale.detach())
+    weights, scales = copy.deepcopy(source.state_dict()), qat.state_dict(source)
+    if order == "scales first":
+        qat.load_state_dict(model, scales)
+    model.load_state_dict(weights, assign=assign)
+    if order == "weights first":
+        qat.load_state_dict(model, scales)
+    assert_bit_exact(model.a.weight_quantizer.scale.detach(), quantizer.scale.detach())
+    with torch.no_grad():
+        model.a.weight.neg_()  # so that scales are those of weights that were
+    model.load_state_dict(Twice(2).state_dict())
+    wanted = qat.prepare(Twice(2), config).a.weight_quantizer.scale
+    assert_bit_exact(model.a.weight_quantizer.scale.detach(), wanted.detach())
+
+
+def test_a_state_of_two_modules_is_none_of_one() -> None:
+    config, two = qat.QATConfig(weight=KEPT["once"]), Twice(0)
+    two.b = nn.Linear(16, 16)
+    model = qat.prepare(Twice(1), config)
+    before = weight_scales(model)
+    with pytest.raises(KeyError, match=r"b.weight_quantizer.steps: in the model it is a.weight_quantizer.steps; the s"):
+        qat.load_state_dict(model, qat.state_dict(qat.prepare(two, config)))
+    assert_same(weight_scales(model), before)
+
+
+def test_a_weight_that_comes_by_one_name_alone_gives_all_that_share_it_scales() -> None:
+    for name in ("embedding.weight", "head.weight"):
+        model, other = (qat.prepare(Tied(seed), qat.QATConfig(weight=KEPT["once"])) for seed in (0, 1))
+        for _ in range(2):  # a second time as the first
+            for _, one in qat.quantizers(model):
+                one.keep(2 * one.scale)
+            model.load_state_dict({name: other.embedding.weight.detach()}, strict=False)
+            assert_same(weight_scales(model), weight_scales(other))
+
+
+def test_scales_of_weights_that_are_shared_no_more_stay_where_another_comes() -> None:
+    model = qat.prepare(Tied(0), qat.QATConfig(weight=KEPT["once"]))
+    model.head.weight = nn.Parameter(model.head.weight.detach().clone())
+    before = weight_scales(model)["head.weight_quantizer"]
+    model.load_state_dict({"embedding.weight": 3 * model.embedding.weight.detach()}, strict=False)
+    assert_bit_exact(weight_scales(model)["head.weight_quantizer"], before)
+
+
 def test_a_module_may_be_called_as_a_part_of_the_state_is() -> None:
     model = nn.Module()
     model.net = nn.Module()

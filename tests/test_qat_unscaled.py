@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,19 @@ def test_files_that_have_a_scale_of_one_are_read(tmp_path: Path) -> None:
     save_file({**tensors, key: torch.full((1,), 2.0)}, file, metadata)
     with pytest.raises(ValueError, match=f"{key}: the model has no place for it"):
         qat.load(file, nn.Linear(40, 24))
+
+
+def test_models_that_were_pickled_with_a_scale_of_one_take_states_without() -> None:
+    """By a version that stored it."""
+    layer = qat.convert(qat.prepare(layer_and_weight()[0], qat.QATConfig(weight=cast("bfloat16"))))
+    old, state = copy.deepcopy(layer), layer.state_dict()
+    old.packed_weight.register_buffer("scale", torch.ones(1))
+    old.packed_weight.packing = replace(layer.packed_weight.packing, channels=(1,))
+    found = pickle.loads(pickle.dumps(old))
+    found.packed_weight.codes.zero_()
+    found.load_state_dict(state)
+    assert found.packed_weight.packing == layer.packed_weight.packing
+    assert_bit_exact(found.packed_weight(), layer.packed_weight())
 
 
 def test_accelerators_multiply_it() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -13,11 +13,12 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from statqat_sim.errors import shown
 from statqat_sim.geometry import is_whole_array
+from statqat_sim.qat.holders import places_of
 from statqat_sim.qat.keys import is_stochastic
-from statqat_sim.qat.modes import holders, layers, quantizers, require_quantizers
+from statqat_sim.qat.modes import layers, quantizers, require_quantizers
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
-from statqat_sim.qat.require import require_values
+from statqat_sim.qat.require import naming, require_values
 from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.spec.block import BlockFormat
@@ -54,8 +55,8 @@ def convert(model: Model) -> Model:
     that an embedding's `max_norm` has lookups shrink are shrunk. Formats that round at random do so once, here.
     Parameters that layers share become codes that they share. There is no training afterwards: quantizers of gradients
     go, and so do statistics. Weights that no format was given stay what they are. A model of which a part is converted
-    is converted to the end; of layers outside of that part it is known which held its weights when the whole was
-    prepared, not which came to hold them since.
+    is converted to the end; of modules outside of that part those are known that held its weights when the whole was
+    prepared, and hold them still.
 
     Args:
         model: a prepared model.
@@ -72,8 +73,7 @@ def convert(model: Model) -> Model:
             processes or has no values, has quantizers in mode "float", weights that are no parameters, or rows that
             lookups have yet to shrink where other rows or layers would feel it; if a format refuses a weight's NaN.
         RuntimeError: if scales are missing: every one is named; if codes do not give a weight's bits. In all cases the
-            model's tensors are unchanged; where a format refuses NaN, or codes do not give the bits, seeds may have
-            been drawn from torch's generator.
+            model and torch's generator are as they were.
 
     Warns:
         UserWarning: if weights with `update_every` above 1 have left their scales behind, and `step` was never called.
@@ -82,7 +82,9 @@ def convert(model: Model) -> Model:
     warn_of_stale_scales(model)
     with torch.inference_mode(False), torch.no_grad():
         jobs = list(_jobs(model))
-        for job, packed in zip(jobs, _packed(jobs), strict=True):
+        with _unchanged_if_refused(jobs):
+            codes = _packed(jobs)
+        for job, packed in zip(jobs, codes, strict=True):
             put(job.layer, job.parameter, packed)
         for layer in unconverted(model).values():
             freeze(layer)
@@ -92,9 +94,7 @@ def convert(model: Model) -> Model:
 def put(layer: Quantized, parameter: str, packed: PackedWeight) -> None:
     """Let a layer compute with codes in place of a parameter."""
     del layer._parameters[parameter]
-    quantizer = layer._modules.pop(f"{parameter}_quantizer")
-    assert isinstance(quantizer, TensorQuantizer)
-    quantizer.became = (packed,)
+    del layer._modules[f"{parameter}_quantizer"]
     layer.add_module(f"packed_{parameter}", packed)
 
 
@@ -155,16 +155,17 @@ def _require_prepared(model: nn.Module) -> None:
 
 
 def _jobs(model: nn.Module) -> Iterator[_Job]:
-    """All parameters that become codes, of which none is refused."""
-    known = holders(model)
+    """All parameters that become codes; what only their encoding refuses is yet to come."""
+    modules = list(model.modules())
     for name, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
             told = f"{name}.{parameter}".removeprefix(".")
             if parameter not in layer._parameters:
                 raise ValueError(_computed(told, layer, parameter))
             weight, settled = getattr(layer, parameter), layer.settled(parameter)
-            if settled is not weight and not _same_bits(settled, weight):
-                _require_alone(told, weight, quantizer, known)
+            if settled is not weight and not same_bits(settled, weight):
+                held = {*places_of(weight, modules), *places_of(weight, quantizer.holders)}
+                _require_alone(told, weight, quantizer, is_shared=len(held) > 1)
             yield _Job(told, layer, parameter, quantizer, weight, settled)
 
 
@@ -176,17 +177,9 @@ def _computed(name: str, layer: nn.Module, parameter: str) -> str:
     return f"{name} is no parameter: {by} computes it; allowed: parameters; call {call} first"
 
 
-def _require_alone(name: str, weight: Tensor, quantizer: TensorQuantizer, known: Counter[int]) -> None:
-    """Check that nothing else depends on which channels of a weight forward has changed so far.
-
-    Args:
-        name: of the weight.
-        weight: the parameter.
-        quantizer: its own.
-        known: the holders of each parameter in what is converted, which may be a part of a model.
-    """
-    others = [each for each in quantizer.sharers if each is not quantizer and not each.became]
-    if others or quantizer.is_beside_floats or known[id(weight)] > 1:
+def _require_alone(name: str, weight: Tensor, quantizer: TensorQuantizer, *, is_shared: bool) -> None:
+    """Check that nothing else depends on which channels of a weight forward has changed so far."""
+    if is_shared:
         why = "other layers share the weight"
     elif _have_common_scale(quantizer):
         why = f"rows have a scale of {quantizer.config.format.name} in common"
@@ -205,24 +198,43 @@ def _have_common_scale(quantizer: TensorQuantizer) -> bool:
     return quantizer.is_recomputed and quantizer.channel_axis is None
 
 
-def _packed(jobs: Iterable[_Job]) -> list[PackedWeight]:
+@contextmanager
+def _unchanged_if_refused(jobs: Sequence[_Job]) -> Iterator[None]:
+    """Wind torch's generator back, and have lost scales told of again, where codes cannot be made of all."""
+    state, lost = torch.get_rng_state(), [job.quantizer for job in jobs if job.quantizer.is_lost]
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(state)
+        for quantizer in lost:
+            quantizer.is_lost = True
+        raise
+
+
+def _packed(jobs: Sequence[_Job]) -> list[PackedWeight]:
     """The codes of every parameter: the same ones for those that are shared, and quantized alike."""
     known: dict[int, list[PackedWeight]] = {}
     packed = []
     for job in jobs:
-        codes = _codes(job.name, job.settled, job.quantizer)
-        alike = known.setdefault(id(job.weight), [each for other in job.quantizer.sharers for each in other.became])
+        with naming(job.name):
+            codes = _codes(job.name, job.settled, job.quantizer)
+        alike = known.setdefault(id(job.weight), _codes_of_holders(job.quantizer))
         codes = next((other for other in alike if _is_same(codes, other)), codes)
         alike.append(codes)
         packed.append(codes)
     return packed
 
 
+def _codes_of_holders(quantizer: TensorQuantizer) -> list[PackedWeight]:
+    """Those that stand for weights of the modules that held this one: of a part that was converted before."""
+    return [each for module in quantizer.holders for each in module.children() if isinstance(each, PackedWeight)]
+
+
 def _codes(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
     """The codes of a weight, which are proven to give what the quantizer gives."""
     options: dict[str, Any] = {"format": quantizer.config.format, "axis": quantizer.layout.axis}
     packed = PackedWeight.of(weight, quantizer.scale_for(weight), quantizer.draw_seed(), **options)
-    if not is_stochastic(quantizer.config.format) and not _same_bits(packed(), quantizer(weight)):
+    if not is_stochastic(quantizer.config.format) and not same_bits(packed(), quantizer(weight)):
         raise RuntimeError(f"{name}: codes of {quantizer.config.format.name} do not give the quantized weight's bits")
     return packed
 
@@ -230,9 +242,10 @@ def _codes(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeigh
 def _is_same(one: PackedWeight, other: PackedWeight) -> bool:
     if one.packing != other.packing:
         return False
-    return all(_same_bits(*pair) for pair in zip(one.arrays(), other.arrays(), strict=True))
+    return all(same_bits(*pair) for pair in zip(one.arrays(), other.arrays(), strict=True))
 
 
-def _same_bits(one: Tensor, other: Tensor) -> bool:
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one dtype have the same bytes in C order."""
     ours, theirs = (each.contiguous().reshape(-1) for each in (one, other))
     return not ours.numel() or torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8))

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean
 from statqat_sim.qat.config import QATConfig
-from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
+from statqat_sim.qat.loading_check import problems
 from statqat_sim.qat.modes import layers
-from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
-from statqat_sim.qat.packed import SCALE, PackedWeight, is_one
+from statqat_sim.qat.modules import QuantizedOutputProjection
+from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import prepare
-from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.require import require_module
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.saving import SUFFIX, file_of
-from statqat_sim.qat.sums import changed
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.wrappers import names_of_modules, plain_name, real_names, unwrapped
+from statqat_sim.qat.wrappers import modules_by_name, plain_name, unwrapped
 from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.block import BlockFormat
 
@@ -50,9 +47,9 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
 
     Raises:
         ValueError: if the file is cut off, or none that `save` wrote; if a format's hash is unknown or its text was
-            changed; if tensors are missing, or there are others; if one has another shape, dtype or bytes; if a buffer
-            that no file has is on the meta device. All that is wrong is told by name, and the model is unchanged. If
-            `path` is that of a file of another kind.
+            changed; if tensors are missing, or there are others; if one has another shape, dtype or bytes; if two that
+            were saved are one in the model; if a buffer that no file has is on the meta device. All that is wrong is
+            told by name, and the model is unchanged. If `path` is that of a file of another kind.
         TypeError: if `path` or `model` is none.
         OSError: if there is no such file.
     """
@@ -60,9 +57,8 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     require_module(model)
     description, tensors = _read(file)
     inner = unwrapped(model)
-    problems = list(_problems(inner, description, tensors))
-    if problems:
-        raise ValueError("\n".join(f"{file}: {problem}" for problem in problems))
+    if found := list(problems(inner, description, tensors)):
+        raise ValueError("\n".join(f"{file}: {problem}" for problem in found))
     with torch.inference_mode(False):
         _rebuild(inner, description, tensors)
         _fill(inner, tensors)
@@ -93,127 +89,21 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
     return description, {**tensors, **aliases}
 
 
-# --- checking ----------------------------------------------------------------------------------------------------
-
-
-def _problems(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """All that keeps the model from being the saved one."""
-    if any(isinstance(module, Quantized) for module in model.modules()):
-        yield "the model is prepared already; allowed: a float model"
-        return
-    modules = _modules(model)
-    found = [problem for name, layer in description.layers.items() for problem in _of_layer(name, layer, modules)]
-    found = found or [*_of_tensors(_expected(model, description, tensors), tensors), *_of_shapes(model)]
-    told = "its bytes are not those that were saved"
-    yield from found or (f"{name}: {told}" for name in changed(description.sums, tensors))
-
-
-def _modules(model: nn.Module) -> dict[str, nn.Module]:
-    """All modules, by the names that files have for them."""
-    return {plain: model.get_submodule(name) for plain, name in real_names(model).items()}
-
-
-def _of_layer(name: str, layer: SavedLayer, modules: Mapping[str, nn.Module]) -> Iterator[str]:
-    if name not in modules:
-        yield f"{name}: the model has no such module{did_you_mean(name, modules)}"
-        return
-    module, quantized = modules[name], _quantized_class(name, modules)
-    if quantized is None or quantized.__name__ != layer.kind:
-        yield f"{name}: a {type(module).__name__}, which does not become the saved {layer.kind}"
-        return
-    for parameter, weight in layer.weights.items():
-        own, shape = getattr(module, parameter), weight.packing.shape
-        if own is None or tuple(own.shape) != shape or own.dtype != weight.dtype:
-            told = "nothing" if own is None else f"{_told(own.shape, own.dtype)}"
-            yield f"{name}.{parameter}: saved was {_told(shape, weight.dtype)}; the model has {told}"
-
-
-def _quantized_class(name: str, modules: Mapping[str, nn.Module]) -> type[Quantized] | None:
-    return QuantizedOutputProjection if _is_output_projection(name, modules) else REGISTERED.get(type(modules[name]))
-
-
-def _is_output_projection(name: str, modules: Mapping[str, nn.Module]) -> bool:
-    parent, _, last = name.rpartition(".")
-    return last == "out_proj" and isinstance(modules.get(parent), nn.MultiheadAttention)
-
-
-def _expected(
-    model: nn.Module, description: Description, tensors: Mapping[str, Tensor]
-) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and dtype of all that the saved model's state has, by every name that a layer has there.
-
-    Where only data tell of channels, it is what the file says.
-    """
-    known = {plain_name(name): (tuple(own.shape), own.dtype) for name, own in model.state_dict().items()}
-    modules, names = _modules(model), names_of_modules(model)
-    described = [(name, each) for name in description.layers for each in names[modules[name]]]
-    for name, alias in described:
-        layer, prefix = description.layers[name], f"{alias}." if alias else ""
-        for parameter, weight in layer.weights.items():
-            known.pop(f"{prefix}{parameter}", None)
-            packed = f"{prefix}packed_{parameter}"
-            known |= {f"{packed}.{buffer}": kind for buffer, kind in weight.packing.buffers.items()}
-            if not weight.packing.is_scaled and is_one(tensors.get(f"{packed}.{SCALE}", torch.empty(0))):
-                known[f"{packed}.{SCALE}"] = (1,), torch.float32
-        for role, tensor in layer.activations.items():
-            if tensor.is_scaled and not tensor.dynamic:
-                key = f"{prefix}{role}_quantizer.scale"
-                saved = tensors[key].numel() if key in tensors else 1
-                shape = _channel_shape(name, role, modules, saved) if tensor.per == "channel" else (1,)
-                known[key] = shape, torch.float32
-    return known
-
-
-def _channel_shape(name: str, role: Role, modules: Mapping[str, nn.Module], saved: int) -> tuple[int, ...]:
-    """Of the scales of channels; `saved`: how many there are if the model does not say."""
-    quantized = _quantized_class(name, modules)
-    if quantized is None or role not in quantized.layouts:
-        return (saved,)
-    channels = quantized.channels_of(modules[name], role)
-    return quantized.layouts[role].scale_shape(saved if channels is None else channels, 0)
-
-
-def _of_tensors(
-    expected: Mapping[str, tuple[tuple[int, ...], torch.dtype]], tensors: Mapping[str, Tensor]
-) -> Iterator[str]:
-    for name in sorted(expected.keys() - tensors.keys()):
-        yield f"{name}: missing; the model needs {_told(*expected[name])}{did_you_mean(name, tensors)}"
-    for name in sorted(tensors.keys() - expected.keys()):
-        yield f"{name}: the model has no place for it{did_you_mean(name, expected)}"
-    for name in sorted(expected.keys() & tensors.keys()):
-        saved = tuple(tensors[name].shape), tensors[name].dtype
-        if saved != expected[name]:
-            yield f"{name}: saved is {_told(*saved)}; the model needs {_told(*expected[name])}"
-
-
-def _of_shapes(model: nn.Module) -> Iterator[str]:
-    """Buffers without values, to which no file has any."""
-    saved = {id(own) for own in model.state_dict(keep_vars=True).values()}
-    for name, buffer in model.named_buffers(remove_duplicate=False):
-        if buffer.is_meta and id(buffer) not in saved:
-            told = "on the meta device, and not in the file, as it is not persistent; give it values first"
-            yield f"{plain_name(name)}: {told}"
-
-
-def _told(shape: tuple[int, ...] | torch.Size, dtype: torch.dtype) -> str:
-    return f"{str(dtype).removeprefix('torch.')} {tuple(shape)}"
-
-
 # --- rebuilding --------------------------------------------------------------------------------------------------
 
 
 def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> None:
     """Quantized classes, room for codes, and scales."""
-    names, known = real_names(model), dict[str, PackedWeight]()
+    modules, known = modules_by_name(model), dict[str, PackedWeight]()
+    saved = {modules[name]: layer for name, layer in description.layers.items()}
     rules = [
-        Rule(match=glob.escape(names[name]), layer=_config(name, layer, description))
-        for name, layer in description.layers.items()
-        if layer.kind != PROJECTION
+        Rule(match=glob.escape(name), layer=_config(module, saved))
+        for name, module in model.named_modules()
+        if module in saved and saved[module].kind != PROJECTION
     ]
     prepare(model, QATConfig(rules, exact=description.exact))
     for name, layer in ((plain_name(name), layer) for name, layer in layers(model)):
-        saved = description.layers[name]
-        for parameter, weight in saved.weights.items():
+        for parameter, weight in saved[layer].weights.items():
             key = f"{name}.packed_{parameter}".removeprefix(".")
             own = getattr(layer, parameter)
             packed = _packed(key, weight, own.device, description.aliases, known)
@@ -223,12 +113,14 @@ def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, T
         freeze(layer)
 
 
-def _config(name: str, layer: SavedLayer, description: Description) -> LayerConfig:
+def _config(module: nn.Module, saved: Mapping[nn.Module, SavedLayer]) -> LayerConfig:
     """What makes a layer what it was; weights need no scales, as they have codes.
 
-    The rule of an attention holds for its output projection, whose output is quantized where its own is not.
+    The rule of an attention holds for its output projection, whose output is quantized where its own is not; but not
+    for one that has a rule of its own.
     """
-    projection = description.layers.get(f"{name}.out_proj".removeprefix("."))
+    layer = saved[module]
+    projection = saved.get(unwrapped(module.out_proj)) if isinstance(module, nn.MultiheadAttention) else None
     below = projection.activations if projection is not None and projection.kind == PROJECTION else {}
     config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in {**below, **layer.activations}.items()}
     if layer.weights:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar
@@ -35,11 +34,6 @@ def _modules(model: nn.Module, kind: type[Module]) -> Iterator[tuple[str, Module
     for name, module in model.named_modules():
         if isinstance(module, kind):
             yield name, module
-
-
-def holders(model: nn.Module) -> Counter[int]:
-    """How many modules of a model hold each parameter, by its `id`."""
-    return Counter(id(each) for module in model.modules() for each in module._parameters.values())
 
 
 def require_layers(model: nn.Module) -> dict[str, Quantized]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -130,6 +130,12 @@ class PackedWeight(Stamped):
         return cls(
             packing, dtype, {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in known}
         )
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A weight of `quantizer: none` that an earlier version pickled has a scale of 1."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        if not self.packing.is_scaled and self._buffers.pop(SCALE, None) is not None:
+            self.packing = replace(self.packing, channels=())
 
     def arrays(self) -> list[Tensor]:
         """Codes, then scales."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -12,15 +12,17 @@ from torch import nn
 
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_rules import Role
+from statqat_sim.qat.holders import Holders, holders_of_all
 from statqat_sim.qat.layer_check import require_layers_fit
 from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
-from statqat_sim.qat.modes import holders, layers, require_floats
+from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.subclasses import told_of, unknown_subclasses
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.qat.wrappers import unwrapped
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -38,9 +40,10 @@ def prepare(model: Model, config: QATConfig) -> Model:
     """Let a model train with formats, in place.
 
     Every module that a rule matches becomes an instance of its quantized class; the rule of a MultiheadAttention holds
-    for its `out_proj`. Parameters, buffers and hooks stay as they are. Only exact classes are changed, see `register`.
-    Scales of weights that are kept (`update_every` other than 1, "lsq") are for the values that are there; weights that
-    `load_state_dict` brings later get theirs anew, and those that are written by hand from `choose_weight_scales`.
+    for its `out_proj`, unless that is a layer with a rule of its own. Parameters, buffers and hooks stay as they are.
+    Only exact classes are changed, see `register`. Scales of weights that are kept (`update_every` other than 1, "lsq")
+    are for the values that are there; weights that `load_state_dict` brings later get theirs anew, and those that are
+    written by hand from `choose_weight_scales`.
 
     Args:
         model: a float model.
@@ -66,7 +69,7 @@ def prepare(model: Model, config: QATConfig) -> Model:
     others = unknown_subclasses(model)
     known = {name: type(module).__name__ for name, module in candidates.items()}
     config.require_matches(known, [(name, kind) for name, kinds in others.items() for kind in kinds])
-    jobs = [job for name, module in candidates.items() for job in _jobs(name, module, config)]
+    jobs = _one_each(job for name, module in candidates.items() for job in _jobs(name, module, config))
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
     _require_tensors(jobs)
@@ -77,7 +80,7 @@ def prepare(model: Model, config: QATConfig) -> Model:
     with torch.inference_mode(False):  # scales stay, and are written to later
         for job in jobs:
             _quantize(job, exact=config.exact)
-    _introduce_sharers(model)
+    _remember_holders(model)
     _leave_fused_paths(model)
     return model
 
@@ -88,7 +91,17 @@ def _jobs(name: str, module: nn.Module, config: QATConfig) -> Iterator[_Job]:
         return
     yield _Job(name, module, REGISTERED[type(module)], layer)
     if isinstance(module, nn.MultiheadAttention):
-        yield _Job(f"{name}.out_proj".removeprefix("."), module.out_proj, QuantizedOutputProjection, layer)
+        projection = unwrapped(module.out_proj)
+        yield _Job(f"{name}.out_proj".removeprefix("."), projection, QuantizedOutputProjection, layer)
+
+
+def _one_each(jobs: Iterable[_Job]) -> list[_Job]:
+    """A job for each module: an output projection that has a rule of its own goes by that one."""
+    known: dict[nn.Module, _Job] = {}
+    for job in jobs:
+        if job.module not in known or job.quantized_class is not QuantizedOutputProjection:
+            known[job.module] = job
+    return list(known.values())
 
 
 def _require_tensors(jobs: Sequence[_Job]) -> None:
@@ -131,17 +144,12 @@ def _quantize(job: _Job, *, exact: bool) -> None:
         module.matmul_key = matmul_key(job.layer.matmul)
 
 
-def _introduce_sharers(model: nn.Module) -> None:
-    """Tell quantizers of each other whose layers share a weight, and of float layers that do."""
-    known = holders(model)
-    found: dict[int, list[TensorQuantizer]] = {}
+def _remember_holders(model: nn.Module) -> None:
+    """Tell quantizers which modules hold their weights, be they quantized or not."""
+    known = holders_of_all(model)
     for _, layer in layers(model):
         for parameter, quantizer in layer.weight_quantizers():
-            found.setdefault(id(getattr(layer, parameter)), []).append(quantizer)
-    for weight, quantizers in found.items():
-        for quantizer in quantizers:
-            quantizer.sharers = tuple(quantizers) if len(quantizers) > 1 else ()
-            quantizer.is_beside_floats = known[weight] > len(quantizers)
+            quantizer.holders = Holders(known.get(id(getattr(layer, parameter)), ()))
 
 
 def _device(module: nn.Module) -> torch.device:

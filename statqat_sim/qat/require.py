@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 from statqat_sim.errors import shown
@@ -34,3 +37,12 @@ def require_values(model: nn.Module) -> None:
     if shapes:
         where = f"{shapes[0]} is on the meta device, where there are no values"
         raise ValueError(f"{where}; call model.to_empty, and load weights, or load them with assign=True, first")
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Let a format's refusal of values, such as NaN, begin with the name of what has them."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

@@ -21,8 +21,11 @@ FORMAT = "format"
 HASH_BYTES = 32
 """Of SHA-256; the name follows."""
 
-_last_told: ContextVar[list[str] | None] = ContextVar("last_told", default=None)
-"""The errors of the call of `load_state_dict` that was the last to warn, in this thread."""
+REMEMBERED = 64
+"""Calls of `load_state_dict` that are known to have warned: a hook of one may call others, before it goes on."""
+
+_warned: ContextVar[tuple[list[str], ...]] = ContextVar("warned", default=())
+"""The lists of errors of the last calls that warned, in this thread; the latest comes last."""
 
 
 def stamp_of(format: Format, shape: tuple[int, ...] = ()) -> Tensor:
@@ -63,9 +66,11 @@ def _warn_once(errors: list[str]) -> None:
     Args:
         errors: what torch will raise; all modules of a model are given the same list.
     """
-    if _last_told.get() is errors:
+    known = _warned.get()
+    others = [each for each in known if each is not errors]
+    _warned.set((*others, errors)[-REMEMBERED:])
+    if len(others) < len(known):
         return
-    _last_told.set(errors)
     what = "the state does not say which formats it is of; its codes and scales are taken as they are"
     try:
         warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=3)

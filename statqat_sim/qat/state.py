@@ -16,7 +16,7 @@ from statqat_sim.qat.require import require_values
 from statqat_sim.qat.stamps import FORMAT, stamp_of, stamp_problem
 from statqat_sim.qat.statistics import ARRAYS, as_tensors, from_tensors
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer, whole
-from statqat_sim.qat.wrappers import plain_name, unwrapped
+from statqat_sim.qat.wrappers import names_of_modules, plain_name, unwrapped
 
 STEPS, SCALE, STATISTICS = "steps", "scale", "statistics"
 HISTOGRAM = tuple(f"{STATISTICS}.{name}" for name in ("facts", *ARRAYS))
@@ -54,7 +54,7 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(f"state is a {type(state).__name__}; allowed: what qat.state_dict gave")
     require_values(model)
-    parts = _parts(known, state)
+    parts = _parts(known, _names(model, known), state)
     if wrong := [told for name, part in parts.items() for told in _format_problems(name, known[name], part)]:
         raise ValueError("\n".join(wrong))
     seen = {name: _checked(name, known[name], part) for name, part in parts.items()}
@@ -71,19 +71,30 @@ def _quantizers(model: nn.Module) -> dict[str, TensorQuantizer]:
     return {plain_name(name): one for name, one in require_quantizers(unwrapped(model)).items()}
 
 
-def _parts(known: Mapping[str, TensorQuantizer], state: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def _names(model: nn.Module, known: Mapping[str, TensorQuantizer]) -> dict[str, str]:
+    """The name that each quantizer is known by, by all of its names: those of a shared layer come in some order."""
+    names = names_of_modules(unwrapped(model))
+    return {alias: name for name, quantizer in known.items() for alias in names[quantizer]}
+
+
+def _parts(
+    known: Mapping[str, TensorQuantizer], names: Mapping[str, str], state: Mapping[str, Tensor]
+) -> dict[str, dict[str, Tensor]]:
     """The tensors of each quantizer."""
     parts: dict[str, dict[str, Tensor]] = {name: {} for name in known}
     for key, tensor in state.items():
         name, what = _split(plain_name(str(key)))
-        if name not in parts:
+        if name not in names:
             hint = did_you_mean(name, known) or "; allowed: what qat.state_dict gave"
             raise KeyError(f"{key}: the model has no such quantizer{hint}")
         if what not in PARTS:
             raise KeyError(f"{key}: a quantizer has no such part{did_you_mean(what, PARTS)}")
         if not isinstance(tensor, Tensor):
             raise TypeError(f"{key} is a {type(tensor).__name__}; allowed: tensors")
-        parts[name][what] = tensor
+        part = parts[names[name]]
+        if what in part:
+            raise KeyError(f"{key}: in the model it is {names[name]}.{what}; the state has both")
+        part[what] = tensor
     return parts
 
 

@@ -13,11 +13,11 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from statqat_sim.histogram import Histogram
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.gradient_quantizer import quantized_gradient
+from statqat_sim.qat.holders import Holders
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
-from statqat_sim.qat.marks import Chosen, mark_of
+from statqat_sim.qat.marks import Arrival, Chosen, mark_of
 from statqat_sim.qat.ops import choose_scale, fake_quantize
-from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.stamps import Stamped
 from statqat_sim.qat.statistics import with_batch
 from statqat_sim.qat.tensor_config import TensorConfig
@@ -43,23 +43,19 @@ class TensorQuantizer(Stamped):
         statistics: what calibration saw; None before it.
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
-        sharers: of a weight that several layers share: all of its quantizers.
-        is_beside_floats: whether a layer that stayed float held the weight, too, when the model was prepared.
-        became: the codes that `convert` left of the weight, if it was here.
+        holders: of a weight: the modules that held it when the model was prepared.
         chosen: what the scale of a weight was chosen for.
         is_lost: whether a scale that was learned has been replaced, as the weight came without it.
         loaded_beside: the mark of the weight when the scale was loaded; None if it was not, or weights came since.
-        came_with: the mark of a shared weight that came by another layer's name.
+        arrival: how the weight was loaded last.
     """
 
     scale: Tensor | None
-    sharers: tuple[TensorQuantizer, ...] = ()
-    is_beside_floats: bool = False
-    became: tuple[PackedWeight, ...] = ()
+    holders: Holders = Holders()
     chosen: Chosen = Chosen()
     is_lost: bool = False
     loaded_beside: int | None = None
-    came_with: int | None = None
+    arrival: Arrival = Arrival()
 
     def __init__(self, config: TensorConfig, layout: Layout, role: Role, name: str = "", *, exact: bool = True) -> None:
         super().__init__()

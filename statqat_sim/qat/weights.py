@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from statqat_sim.qat.marks import mark_of
+from statqat_sim.qat.holders import places_of
+from statqat_sim.qat.marks import Arrival, mark_of
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+
+
+class Before(NamedTuple):
+    """Of a weight that may be loaded next.
+
+    Args:
+        sharers: the quantizers that keep a scale for it.
+        mark: of what it is now; None where nobody asks, which spares the sum.
+    """
+
+    sharers: list[TensorQuantizer]
+    mark: int | None
 
 
 def is_unattended(quantizer: TensorQuantizer, weight: Tensor) -> bool:
@@ -24,31 +39,30 @@ def _is_trained(quantizer: TensorQuantizer) -> bool:
     return quantizer.is_learned and quantizer.is_ready and was is not None and was != mark_of(quantizer.scale)
 
 
-def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None:
-    """The mark of a weight that may be loaded next; None where nobody asks, which spares the sum."""
-    is_beside = any(each.loaded_beside is not None for each in quantizer.sharers or (quantizer,))
-    return mark_of(weight) if is_beside or isinstance(weight, DTensor) else None
+def before_load(quantizer: TensorQuantizer, weight: Tensor | None, call: list[str]) -> Before:
+    """What there is to know of a weight that may be loaded next, in this call of a model's `load_state_dict`."""
+    sharers = _sharers(quantizer, weight)
+    is_asked = any(each.loaded_beside is not None or each.arrival.call is call for each in sharers)
+    return Before(sharers, mark_of(weight) if is_asked or isinstance(weight, DTensor) else None)
 
 
-def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> None:
-    """See to the scale of a weight that was loaded, and to those of other layers that share the weight.
+def weight_came(weight: Tensor, before: Before, call: list[str]) -> None:
+    """See to all scales of a weight that was loaded.
 
-    Args:
-        quantizer: the layer's whose weight it is.
-        weight: as it is now.
-        before: what `mark_before` gave before it was loaded.
+    A state has a weight that is shared, or that of a shared module, by each of its names: what came by a later name
+    leaves scales alone that were loaded for the weight, and those that were chosen for the same values.
     """
-    if quantizer.came_with is not None and quantizer.came_with == _mark_between(weight, before):
-        quantizer.came_with = None  # a state has it by the other layer's name, too
-        return
-    for each in quantizer.sharers or (quantizer,):
-        _follow(each, weight, before)
-        each.came_with = None if each is quantizer else mark_of(weight)
+    for each in before.sharers:
+        came_before = each.arrival.call is call
+        if not (came_before and (each.arrival.has_scale or before.mark == mark_of(weight))):
+            each.arrival = Arrival(call, _follow(each, weight, before.mark))
 
 
-def _mark_between(weight: Tensor, before: int | None) -> int | None:
-    """The mark after another layer's name and before this one's, which may bring a tensor of its own, or only count."""
-    return before if isinstance(weight, DTensor) else mark_of(weight)
+def _sharers(quantizer: TensorQuantizer, weight: Tensor | None) -> list[TensorQuantizer]:
+    """The quantizers that keep a scale for a weight, its own and those of other layers that hold it now."""
+    places = places_of(weight, quantizer.holders)
+    found = [quantizer, *(module._modules.get(f"{name}_quantizer") for module, name in places)]
+    return [each for each in dict.fromkeys(found) if isinstance(each, TensorQuantizer) and each.stores_scale]
 
 
 def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
@@ -59,21 +73,23 @@ def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
         quantizer.remember_choice(weight)
 
 
-def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> None:
-    """Choose the scale anew; not where it was loaded for this weight just before.
+def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> bool:
+    """Choose the scale anew; not where it was loaded for this weight just before, which is told.
 
     Libraries of checkpoints load weights and scales in either order: where nothing has changed the weight since its
     scale was loaded, both are of one checkpoint. Of weights that are spread over processes the scale waits for a call
     that all processes come to.
     """
     beside, quantizer.loaded_beside = quantizer.loaded_beside, None
-    if not quantizer.stores_scale or weight.is_meta:
-        return
+    if weight.is_meta:
+        return False
     if beside is not None and beside == before:
         _came_untrained(quantizer, weight)
-    elif isinstance(weight, DTensor):
+        return True
+    if isinstance(weight, DTensor):
         quantizer.is_ready = False
     else:
         is_lost = quantizer.is_lost or _is_trained(quantizer)
         quantizer.choose(weight)
         quantizer.is_lost = is_lost  # which a qat state that comes after the weights makes good
+    return False

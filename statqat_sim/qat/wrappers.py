@@ -28,9 +28,10 @@ def plain_name(name: str) -> str:
     return ".".join(part for part in name.split(".") if part != COMPILED)
 
 
-def real_names(model: nn.Module) -> dict[str, str]:
-    """The names of a model's modules by their plain ones; that of a compiled part is of what was compiled."""
-    return {plain_name(name): name for name, _ in model.named_modules()}  # a wrapper comes before what it has
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
+    """A model's modules by all of their plain names; that of a compiled part is of what was compiled."""
+    found = model.named_modules(remove_duplicate=False)
+    return {plain_name(name): module for name, module in found}  # a wrapper comes before what it has
 
 
 def names_of_modules(model: nn.Module) -> dict[nn.Module, list[str]]:

@@ -510,6 +510,32 @@ def test_rounding_at_random_is_done_once() -> None:
     assert_bit_exact(outputs(model), outputs(model))
 
 
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_a_weight_is_rounded_at_random_once_for_all_that_share_it(is_shared: bool) -> None:
+    format = sqs.parse_format("name: r\nelement: {kind: int, bits: 4}\nencode: {rounding: stochastic_a}")
+    model = net()
+    if not is_shared:
+        model.head.weight = nn.Parameter(model.head.weight.detach().clone())
+    qat.convert(qat.prepare(model, qat.QATConfig(weight={"format": format, "quantizer": "minmax"})))
+    assert (model.head.packed_weight is model.embedding.packed_weight) is is_shared
+    assert torch.equal(model.head.weight, model.embedding.weight) is is_shared
+
+
+@pytest.mark.parametrize(("drawn", "other"), [("embedding", "head"), ("head", "embedding")])
+def test_a_shared_weight_may_be_rounded_at_random_in_one_layer_alone(drawn: str, other: str) -> None:
+    rule = {"match": drawn, "weight": {**INT4, "format": sqs.parse_format(DRAWN)}}
+    model = qat.prepare(net(), qat.QATConfig([rule], weight=INT4))
+    expected, found = model.get_submodule(other).quantized_weight().detach(), []
+    for seed in (0, 0, 1):
+        converted = copy.deepcopy(model)
+        torch.manual_seed(seed)
+        qat.convert(converted)
+        assert_bit_exact(converted.get_submodule(other).weight, expected)
+        found.append(converted.get_submodule(drawn).weight)
+    assert_bit_exact(found[0], found[1])
+    assert not torch.equal(found[1], found[2])
+
+
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
 @pytest.mark.parametrize("name", ["int4", "mxfp4"])
 def test_weights_without_elements(name: str) -> None:
@@ -704,6 +730,28 @@ def test_what_is_converted_in_part_is_converted_to_the_end(tmp_path: Path) -> No
     assert_bit_exact(outputs(qat.load(qat.save(model, tmp_path), net(seed=5))), expected)
     with pytest.raises(ValueError, match="the model is converted already"):
         qat.convert(model)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, _pickled, _saved], ids=lambda again: again.__name__)
+def test_a_copy_of_a_model_that_is_converted_in_part_shares_what_the_model_shares(again: Any) -> None:
+    model = prepared(qat.QATConfig(weight=INT4))
+    qat.convert(model.embedding)
+    copied = qat.convert(again(model))
+    assert copied.head.packed_weight is copied.embedding.packed_weight
+    assert isinstance(model.head.weight, nn.Parameter)
+
+
+@pytest.mark.parametrize("parts", [("untie", ""), ("untie", "head", "embedding"), ("head", "untie", "embedding")])
+def test_weights_that_were_untied_share_no_codes_though_they_are_alike(parts: tuple[str, ...]) -> None:
+    """Another state may bring other codes for each of them."""
+    model = prepared(qat.QATConfig(weight=INT4))
+    for part in parts:
+        if part == "untie":
+            model.embedding.weight = nn.Parameter(model.embedding.weight.detach().clone())
+        else:
+            qat.convert(model.get_submodule(part))
+    assert_bit_exact(model.head.weight, model.embedding.weight)
+    assert model.head.packed_weight is not model.embedding.packed_weight
 
 
 @pytest.mark.parametrize("is_trained", [False, True])

@@ -208,3 +208,13 @@ def test_a_file_whose_accelerator_was_changed_is_refused(tmp_path: Path) -> None
         with pytest.raises(ValueError, match=message):
             qat.load(path, net())
     assert Description.from_json(json.dumps(keys)).layers["0"].matmul == matmul
+
+
+def test_a_layer_that_an_accelerator_cannot_compute_is_not_loaded(tmp_path: Path) -> None:
+    model, other = (nn.Sequential(nn.Conv2d(4, 8, 3, padding=1, padding_mode=mode)) for mode in ("zeros", "reflect"))
+    file = qat.save(qat.convert(prepared(model)), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"0 \(Conv2d\) cannot multiply by .*: padding_mode is 'reflect'; allowed: 'zeros'"
+    ):
+        qat.load(file, other)
+    assert type(other[0]) is nn.Conv2d

@@ -216,6 +216,56 @@ def test_subclasses_that_a_rule_is_about_are_told_of() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([{"weight": "mxfp4"}], {"attention", "attention.out_proj"}),
+        ([{"weight": "mxfp4"}, {"match": "*.out_proj", "skip": True}], {"attention"}),
+        ([{"weight": "mxfp4"}, {"type": "Linear", "skip": True}], {"attention"}),
+        ([{"weight": "mxfp4"}, {"match": "attention", "skip": True}], {"attention.out_proj"}),
+        ([{"type": "MultiheadAttention", "weight": "mxfp4"}], {"attention", "attention.out_proj"}),
+    ],
+    ids=["one for all", "skipped by name", "skipped by class", "not skipped", "none of its own"],
+)
+def test_an_output_projection_that_is_a_layer_goes_by_its_own_rule(
+    rules: list[dict[str, Any]], expected: set[str]
+) -> None:
+    attention = nn.MultiheadAttention(32, 2)
+    attention.out_proj = nn.Linear(32, 32)
+    model = qat.prepare(nn.ModuleDict({"attention": attention}), qat.QATConfig(rules))
+    assert {name for name, _ in qat.layers(model)} == expected
+
+
+class Wrapped(nn.Module):
+    """A layer whose output is changed, as adapters do it."""
+
+    def __init__(self, layer: nn.Linear) -> None:
+        super().__init__()
+        self.layer, self.weight, self.bias = layer, layer.weight, layer.bias
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 2 * self.layer(input)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [nn.utils.parametrizations.weight_norm, lambda _: Scaled(32, 32), Wrapped, nn.Sequential, lambda _: nn.Identity()],
+    ids=["parametrized", "subclass", "wrapper", "sequence", "nothing"],
+)
+def test_an_output_projection_of_another_class_is_left_alone(change: Any) -> None:
+    """Its forward may be another."""
+    attention = nn.MultiheadAttention(32, 2)
+    attention.out_proj = change(attention.out_proj)
+    before, x = type(attention.out_proj), torch.randn(4, 32)
+    model = nn.ModuleDict({"attention": attention})
+    y = attention.out_proj(x)
+    qat.prepare(model, qat.QATConfig([{"match": "attention", "weight": "mxfp4"}]))
+    assert [name for name, _ in qat.layers(model)] == ["attention"]
+    assert type(attention.out_proj) is before
+    assert torch.equal(attention.out_proj(x), y)
+    attention(*[x[:, None]] * 3)
+
+
+@pytest.mark.parametrize(
     "rules",
     [
         [{"weight": "mxfp4"}, {"match": "1|2", "skip": True}],

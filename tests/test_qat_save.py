@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -310,6 +310,49 @@ def test_output_projections_of_attentions_are_found_wherever_they_are(
         assert_bit_exact(outputs(each, x), expected)
 
 
+class Mixed(nn.Module):
+    """Two attentions with one output projection."""
+
+    def __init__(self, order: str) -> None:
+        super().__init__()
+        attentions = {name: nn.MultiheadAttention(8, 2, batch_first=True) for name in "ab"}
+        attentions["b"].out_proj = attentions["a"].out_proj
+        for name in order:
+            setattr(self, name, attentions[name])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(*[self.a(x, x, x)[0]] * 3)[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [({"input": INT8}, {}), ({}, {"input": INT8}), ({"input": INT8}, {"input": {**INT8, "format": "int4"}})],
+    ids=["a", "b", "both"],
+)
+def test_an_output_projection_of_two_attentions_is_what_it_was(
+    a: dict[str, Any], b: dict[str, Any], order: str, tmp_path: Path
+) -> None:
+    """It goes by the rule of the first, and comes back whichever is the first in the model that it is loaded into."""
+    torch.manual_seed(0)
+    rules = [{"match": "a", "weight": INT8, **a}, {"match": "b", "weight": {**INT8, "format": "int4"}, **b}]
+    with qat.calibrate(model := qat.prepare(Mixed("ab"), qat.QATConfig(rules))):
+        model(x := torch.randn(2, 3, 8))
+    expected = outputs(model, x)
+    quantizers = [quantizer for _, quantizer in model.b.out_proj.quantizers()]
+    assert [(each.role, each.config.format.name) for each in quantizers] == [(role, "int8") for role in ("weight", *a)]
+    loaded = qat.load(qat.save(qat.convert(model), tmp_path), Mixed(order))
+    assert_bit_exact(outputs(loaded, x), expected)
+
+
+def test_an_output_projection_that_was_left_alone_stays_so(tmp_path: Path) -> None:
+    rules = [{"match": "*", "weight": INT8}, {"match": "attention.out_proj", "skip": True}]
+    model = qat.convert(qat.prepare(Projecting("replaced"), qat.QATConfig(rules)))
+    loaded, x = qat.load(qat.save(model, tmp_path), Projecting("replaced")), torch.randn(2, 3, 8)
+    assert type(loaded.attention.out_proj) is nn.Linear
+    assert_bit_exact(outputs(loaded, x), outputs(model, x))
+
+
 def test_what_is_wrong_in_a_part_that_is_compiled_is_told_by_its_plain_name(saved: tuple[Net, Path]) -> None:
     model = net()
     model.linear = nn.Linear(24, 25)
@@ -432,6 +475,34 @@ def test_other_models(saved: tuple[Net, Path]) -> None:
     assert refused(saved[1], renamed) == ["linear: the model has no such module; did you mean 'lineal'?"]
     (told, *_) = refused(saved[1], net(torch.bfloat16))
     assert told == "attention.in_proj_weight: saved was float32 (72, 24); the model has bfloat16 (72, 24)"
+
+
+class Doubled(nn.Linear):
+    """A layer with a forward of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def test_an_output_projection_of_another_class_is_not_loaded_into(saved: tuple[Net, Path]) -> None:
+    model = net()
+    model.attention.out_proj = Doubled(24, 24)  # type: ignore[assignment]
+    assert refused(saved[1], model) == [
+        "attention.out_proj: a Doubled, which does not become the saved QuantizedOutputProjection"
+    ]
+
+
+def test_a_layer_may_refuse_its_tensors(saved: tuple[Net, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what no shape tells."""
+
+    def problems(cls: type, module: nn.Module, layer: qat.LayerConfig) -> Iterator[str]:
+        yield "not today"
+
+    monkeypatch.setattr("statqat_sim.qat.modules.QuantizedEmbedding.tensor_problems", classmethod(problems))
+    model = net()
+    with pytest.raises(ValueError, match=r"embedding \(Embedding\): not today"):
+        qat.load(saved[1], model)
+    assert not list(qat.layers(model))
 
 
 def test_what_no_file_has_is_not_left_on_the_meta_device(saved: tuple[Net, Path]) -> None:

@@ -209,6 +209,53 @@ def test_scales_of_weights_that_are_shared_no_more_stay_where_another_comes() ->
     assert_bit_exact(weight_scales(model)["head.weight_quantizer"], before)
 
 
+def test_scales_of_weights_that_are_shared_no_more_stay_where_one_is_replaced() -> None:
+    """A state's tensor becomes the parameter of the layer that it names, and of no other."""
+    model, other = (qat.prepare(Tied(seed), qat.QATConfig(weight=KEPT["once"])) for seed in (0, 1))
+    before = weight_scales(model)["head.weight_quantizer"]
+    model.load_state_dict({"embedding.weight": other.embedding.weight.detach()}, strict=False, assign=True)
+    after = weight_scales(model)
+    assert_bit_exact(after["head.weight_quantizer"], before)
+    assert_bit_exact(after["embedding.weight_quantizer"], weight_scales(other)["embedding.weight_quantizer"])
+
+
+class Outer(nn.Module):
+    """A module of floats that holds the weight of a layer, and takes it from a state before the layer does."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        inner = floats(seed)
+        self.weight, self.inner = inner[0].weight, inner
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@every_kept
+def test_scales_stay_where_a_module_of_floats_takes_the_weight_first(kept: str, assign: bool) -> None:
+    config = qat.QATConfig(weight=KEPT[kept])
+    source, model = (qat.prepare(Outer(seed), config) for seed in (0, 1))
+    for _, one in qat.quantizers(source):
+        one.keep(1.5 * one.scale.detach())
+    qat.load_state_dict(model, qat.state_dict(source))
+    model.load_state_dict(copy.deepcopy(source.state_dict()), assign=assign)
+    assert_same(weight_scales(model), weight_scales(source))
+    model.load_state_dict(Outer(2).state_dict())
+    assert_same(weight_scales(model), weight_scales(qat.prepare(Outer(2), config)))
+
+
+@every_kept
+def test_scales_stay_where_torch_refuses_the_weight(kept: str) -> None:
+    model = prepared(weight=KEPT[kept])
+    for _, one in qat.quantizers(model):
+        one.keep(1.5 * one.scale.detach())
+    before = weight_scales(model)
+    with pytest.raises(RuntimeError, match=r"size mismatch for 0\.weight"):
+        model.load_state_dict({"0.weight": torch.ones(3, 16)}, strict=False)
+    for none in (None, [1.0]):
+        with pytest.raises(RuntimeError, match=r'parameter named "0\.weight", expected torch.Tensor'):
+            model.load_state_dict({"0.weight": none}, strict=False)
+    assert_same(weight_scales(model), before)
+
+
 def test_a_module_may_be_called_as_a_part_of_the_state_is() -> None:
     model = nn.Module()
     model.net = nn.Module()

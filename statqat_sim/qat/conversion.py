@@ -21,6 +21,7 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.require import naming, require_values
 from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.qat.weights import sharers_of
 from statqat_sim.spec.block import BlockFormat
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -86,6 +87,8 @@ def convert(model: Model) -> Model:
             codes = _packed(jobs)
         for job, packed in zip(jobs, codes, strict=True):
             put(job.layer, job.parameter, packed)
+            for other in sharers_of(job.quantizer, job.weight):  # whose layers may be converted later
+                other.became += ((job.weight, packed),)
         for layer in unconverted(model).values():
             freeze(layer)
     return model
@@ -214,26 +217,24 @@ def _unchanged_if_refused(jobs: Sequence[_Job]) -> Iterator[None]:
 def _packed(jobs: Sequence[_Job]) -> list[PackedWeight]:
     """The codes of every parameter: the same ones for those that are shared, and quantized alike."""
     known: dict[int, list[PackedWeight]] = {}
-    packed = []
+    seeds: dict[tuple[int, str], Tensor | None] = {}
+    found = []
     for job in jobs:
+        seed = seeds.setdefault((id(job.weight), job.quantizer.format_key), job.quantizer.draw_seed())
         with naming(job.name):
-            codes = _codes(job.name, job.settled, job.quantizer)
-        alike = known.setdefault(id(job.weight), _codes_of_holders(job.quantizer))
+            codes = _codes(job.name, job.settled, job.quantizer, seed)
+        converted = [packed for weight, packed in job.quantizer.became if weight is job.weight]
+        alike = known.setdefault(id(job.weight), converted)
         codes = next((other for other in alike if _is_same(codes, other)), codes)
         alike.append(codes)
-        packed.append(codes)
-    return packed
+        found.append(codes)
+    return found
 
 
-def _codes_of_holders(quantizer: TensorQuantizer) -> list[PackedWeight]:
-    """Those that stand for weights of the modules that held this one: of a part that was converted before."""
-    return [each for module in quantizer.holders for each in module.children() if isinstance(each, PackedWeight)]
-
-
-def _codes(name: str, weight: Tensor, quantizer: TensorQuantizer) -> PackedWeight:
+def _codes(name: str, weight: Tensor, quantizer: TensorQuantizer, seed: Tensor | None) -> PackedWeight:
     """The codes of a weight, which are proven to give what the quantizer gives."""
     options: dict[str, Any] = {"format": quantizer.config.format, "axis": quantizer.layout.axis}
-    packed = PackedWeight.of(weight, quantizer.scale_for(weight), quantizer.draw_seed(), **options)
+    packed = PackedWeight.of(weight, quantizer.scale_for(weight), seed, **options)
     if not is_stochastic(quantizer.config.format) and not same_bits(packed(), quantizer(weight)):
         raise RuntimeError(f"{name}: codes of {quantizer.config.format.name} do not give the quantized weight's bits")
     return packed

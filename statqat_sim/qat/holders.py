@@ -27,9 +27,10 @@ def holders_of_all(model: nn.Module) -> dict[int, list[nn.Module]]:
 
 
 class Holders:
-    """Modules that held a parameter once, for as long as something else keeps them; copies of a model have its copies.
+    """Modules that held a parameter once, for as long as something else keeps them.
 
-    A part of a model cannot be asked who else holds its parameters: these can.
+    A part of a model cannot be asked who else holds its parameters: these can. A copy, or a pickle, of the model has
+    its own; for that the copy of a part copies them along, and lets go of those that nothing in it keeps.
     """
 
     def __init__(self, modules: Iterable[nn.Module] = ()) -> None:

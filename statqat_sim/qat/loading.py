@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,13 +13,14 @@ from torch import Tensor, nn
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
-from statqat_sim.qat.loading_check import problems
-from statqat_sim.qat.modes import layers
-from statqat_sim.qat.modules import QuantizedOutputProjection
+from statqat_sim.qat.layer_check import require_layers_fit
+from statqat_sim.qat.loading_check import classes_of, problems
+from statqat_sim.qat.matmul_check import require_products
+from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
-from statqat_sim.qat.prepare import prepare
+from statqat_sim.qat.prepare import Job, quantize
 from statqat_sim.qat.require import require_module
-from statqat_sim.qat.rules import LayerConfig, Rule
+from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.saving import SUFFIX, file_of
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
@@ -29,8 +29,6 @@ from statqat_sim.quantizer import MinMax
 from statqat_sim.spec.block import BlockFormat
 
 Model = TypeVar("Model", bound=nn.Module)
-
-PROJECTION = QuantizedOutputProjection.__name__
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
@@ -95,34 +93,26 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
 def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> None:
     """Quantized classes, room for codes, and scales."""
     modules, known = modules_by_name(model), dict[str, PackedWeight]()
-    saved = {modules[name]: layer for name, layer in description.layers.items()}
-    rules = [
-        Rule(match=glob.escape(name), layer=_config(module, saved))
-        for name, module in model.named_modules()
-        if module in saved and saved[module].kind != PROJECTION
-    ]
-    prepare(model, QATConfig(rules, exact=description.exact))
-    for name, layer in ((plain_name(name), layer) for name, layer in layers(model)):
-        for parameter, weight in saved[layer].weights.items():
-            key = f"{name}.packed_{parameter}".removeprefix(".")
+    classes = classes_of(description, modules)
+    jobs = [Job(name, modules[name], classes[name], _config(layer)) for name, layer in description.layers.items()]
+    require_layers_fit(jobs)
+    require_products(jobs, QATConfig())
+    quantize(model, jobs, exact=description.exact)
+    for name, saved in description.layers.items():
+        layer, prefix = modules[name], f"{name}." if name else ""
+        assert isinstance(layer, Quantized)
+        for parameter, weight in saved.weights.items():
             own = getattr(layer, parameter)
-            packed = _packed(key, weight, own.device, description.aliases, known)
+            packed = _packed(f"{prefix}packed_{parameter}", weight, own.device, description.aliases, known)
             put(layer, parameter, packed)
         for _, quantizer in layer.quantizers():
-            _take_scale(quantizer, tensors.get(f"{name}.{quantizer.role}_quantizer.scale".removeprefix(".")))
+            _take_scale(quantizer, tensors.get(f"{prefix}{quantizer.role}_quantizer.scale"))
         freeze(layer)
 
 
-def _config(module: nn.Module, saved: Mapping[nn.Module, SavedLayer]) -> LayerConfig:
-    """What makes a layer what it was; weights need no scales, as they have codes.
-
-    The rule of an attention holds for its output projection, whose output is quantized where its own is not; but not
-    for one that has a rule of its own.
-    """
-    layer = saved[module]
-    projection = saved.get(unwrapped(module.out_proj)) if isinstance(module, nn.MultiheadAttention) else None
-    below = projection.activations if projection is not None and projection.kind == PROJECTION else {}
-    config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in {**below, **layer.activations}.items()}
+def _config(layer: SavedLayer) -> LayerConfig:
+    """What makes a layer what it was; weights need no scales, as they have codes."""
+    config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in layer.activations.items()}
     if layer.weights:
         format = next(iter(layer.weights.values())).packing.format
         quantizer = None if isinstance(format, BlockFormat) else MinMax()

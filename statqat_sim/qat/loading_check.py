@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import torch
@@ -13,16 +13,14 @@ from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.conversion import same_bits
 from statqat_sim.qat.description import Description, SavedLayer
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
+from statqat_sim.qat.modules.attention import output_projection
 from statqat_sim.qat.packed import SCALE, is_one
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.sums import changed
-from statqat_sim.qat.wrappers import modules_by_name, names_of_modules, plain_name, unwrapped
+from statqat_sim.qat.wrappers import modules_by_name, names_of_modules, plain_name
 
 Kind: TypeAlias = tuple[tuple[int, ...], torch.dtype]
 """The shape and dtype of a tensor."""
-
-Classes: TypeAlias = Mapping[str, type[Quantized]]
-"""By their names, as files have them."""
 
 
 def problems(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> Iterator[str]:
@@ -31,27 +29,35 @@ def problems(model: nn.Module, description: Description, tensors: Mapping[str, T
         yield "the model is prepared already; allowed: a float model"
         return
     modules = modules_by_name(model)
-    classes = _classes(modules[name] for name in description.layers if name in modules)
+    classes = classes_of(description, modules)
     found = [*_of_names(description, modules)]
     for name, layer in description.layers.items():
-        if name in modules:
-            found += _of_layer(name, modules[name], classes[modules[name]], layer)
+        if name in classes:
+            found += _of_weights(name, modules[name], layer)
+        elif name in modules:
+            found.append(f"{name}: a {type(modules[name]).__name__}, which does not become the saved {layer.kind}")
     if not found:
         found += _of_tensors(_expected(model, description, tensors, classes), tensors)
         found += _of_shapes(model)
     yield from found or _of_values(model, description, tensors)
 
 
-def _classes(modules: Iterable[nn.Module]) -> dict[nn.Module, Classes]:
-    """What may become of modules that were layers: an attention's output projection may go by the attention's rule."""
-    layers = list(modules)
-    attentions = (module for module in layers if isinstance(module, nn.MultiheadAttention))
-    projections = {unwrapped(attention.out_proj) for attention in attentions}
-    found: dict[nn.Module, Classes] = {}
-    for module in layers:
-        own = [REGISTERED[type(module)]] if type(module) in REGISTERED else []
-        known = [*own, QuantizedOutputProjection] if module in projections else own
-        found[module] = {each.__name__: each for each in known}
+def classes_of(description: Description, modules: Mapping[str, nn.Module]) -> dict[str, type[Quantized]]:
+    """What the layers of a file become, by their names; without those that modules of a model cannot become.
+
+    Args:
+        description: the file's.
+        modules: of the model, by all of their names.
+    """
+    projections = {output_projection(module) for module in modules.values()} - {None}
+    found: dict[str, type[Quantized]] = {}
+    for name, layer in description.layers.items():
+        module = modules.get(name)
+        own = REGISTERED.get(type(module)) if module is not None else None
+        if own is not None and own.__name__ == layer.kind:
+            found[name] = own
+        elif module in projections and layer.kind == QuantizedOutputProjection.__name__:
+            found[name] = QuantizedOutputProjection
     return found
 
 
@@ -65,10 +71,8 @@ def _of_names(description: Description, modules: Mapping[str, nn.Module]) -> Ite
             yield f"{name}: in the model it is {other}; it was saved as a layer of its own"
 
 
-def _of_layer(name: str, module: nn.Module, classes: Classes, layer: SavedLayer) -> Iterator[str]:
-    if layer.kind not in classes:
-        yield f"{name}: a {type(module).__name__}, which does not become the saved {layer.kind}"
-        return
+def _of_weights(name: str, module: nn.Module, layer: SavedLayer) -> Iterator[str]:
+    """Parameters that are none in the model, or others."""
     for parameter, weight in layer.weights.items():
         own, shape = getattr(module, parameter), weight.packing.shape
         if own is None or tuple(own.shape) != shape or own.dtype != weight.dtype:
@@ -80,7 +84,7 @@ def _expected(
     model: nn.Module,
     description: Description,
     tensors: Mapping[str, Tensor],
-    classes: Mapping[nn.Module, Classes],
+    classes: Mapping[str, type[Quantized]],
 ) -> dict[str, Kind]:
     """Shape and dtype of all that the saved model's state has, by every name that a layer has there."""
     known = {plain_name(name): (tuple(own.shape), own.dtype) for name, own in model.state_dict().items()}
@@ -92,7 +96,7 @@ def _expected(
             for parameter in layer.weights:
                 known.pop(f"{prefix}{parameter}", None)
             known.update(_codes(prefix, layer, tensors))
-            known.update(_scales(prefix, layer, tensors, module, classes[module][layer.kind]))
+            known.update(_scales(prefix, layer, tensors, module, classes[name]))
     return known
 
 

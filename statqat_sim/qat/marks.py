@@ -28,15 +28,3 @@ class Chosen(NamedTuple):
 
     weight: int | None = None
     scale: int | None = None
-
-
-class Arrival(NamedTuple):
-    """That a weight was loaded; by several names, if it or its module is shared.
-
-    Args:
-        call: the call of a model's `load_state_dict`, as the list of errors that torch gives each of its modules.
-        has_scale: whether the scale had been loaded for it before.
-    """
-
-    call: list[str] | None = None
-    has_scale: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,16 +18,16 @@ from statqat_sim.qat.matmul_check import require_products
 from statqat_sim.qat.matmul_keys import matmul_key
 from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
+from statqat_sim.qat.modules.attention import output_projection
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.subclasses import told_of, unknown_subclasses
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.wrappers import unwrapped
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """A module that becomes a quantized one."""
 
     name: str
@@ -40,10 +40,10 @@ def prepare(model: Model, config: QATConfig) -> Model:
     """Let a model train with formats, in place.
 
     Every module that a rule matches becomes an instance of its quantized class; the rule of a MultiheadAttention holds
-    for its `out_proj`, unless that is a layer with a rule of its own. Parameters, buffers and hooks stay as they are.
-    Only exact classes are changed, see `register`. Scales of weights that are kept (`update_every` other than 1, "lsq")
-    are for the values that are there; weights that `load_state_dict` brings later get theirs anew, and those that are
-    written by hand from `choose_weight_scales`.
+    for its `out_proj`, unless that is a layer with a rule of its own, such as `skip: true`, or of a class that is not
+    torch's. Parameters, buffers and hooks stay as they are. Only exact classes are changed, see `register`. Scales of
+    weights that are kept (`update_every` other than 1, "lsq") are for the values that are there; weights that
+    `load_state_dict` brings later get theirs anew, and those that are written by hand from `choose_weight_scales`.
 
     Args:
         model: a float model.
@@ -69,7 +69,7 @@ def prepare(model: Model, config: QATConfig) -> Model:
     others = unknown_subclasses(model)
     known = {name: type(module).__name__ for name, module in candidates.items()}
     config.require_matches(known, [(name, kind) for name, kinds in others.items() for kind in kinds])
-    jobs = _one_each(job for name, module in candidates.items() for job in _jobs(name, module, config))
+    jobs = _jobs(candidates, config)
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
     _require_tensors(jobs)
@@ -77,34 +77,36 @@ def prepare(model: Model, config: QATConfig) -> Model:
     require_products(jobs, config)
     if told := told_of(others, config):
         warnings.warn(told, UserWarning, stacklevel=2)
-    with torch.inference_mode(False):  # scales stay, and are written to later
-        for job in jobs:
-            _quantize(job, exact=config.exact)
-    _remember_holders(model)
-    _leave_fused_paths(model)
+    quantize(model, jobs, exact=config.exact)
     return model
 
 
-def _jobs(name: str, module: nn.Module, config: QATConfig) -> Iterator[_Job]:
-    layer = config.layer(name, module)
-    if layer is None:
-        return
-    yield _Job(name, module, REGISTERED[type(module)], layer)
-    if isinstance(module, nn.MultiheadAttention):
-        projection = unwrapped(module.out_proj)
-        yield _Job(f"{name}.out_proj".removeprefix("."), projection, QuantizedOutputProjection, layer)
+def quantize(model: nn.Module, jobs: Iterable[Job], *, exact: bool) -> None:
+    """Let modules of a model become quantized ones."""
+    with torch.inference_mode(False):  # scales stay, and are written to later
+        for job in jobs:
+            _quantize(job, exact=exact)
+    _remember_holders(model)
+    _leave_fused_paths(model)
 
 
-def _one_each(jobs: Iterable[_Job]) -> list[_Job]:
-    """A job for each module: an output projection that has a rule of its own goes by that one."""
-    known: dict[nn.Module, _Job] = {}
-    for job in jobs:
-        if job.module not in known or job.quantized_class is not QuantizedOutputProjection:
-            known[job.module] = job
-    return list(known.values())
+def _jobs(candidates: Mapping[str, nn.Module], config: QATConfig) -> list[Job]:
+    """One for each module; an output projection that no rule is about goes by the first attention's that has it."""
+    ruled = {module for name, module in candidates.items() if config.rule_of(name, type(module).__name__) is not None}
+    jobs: dict[nn.Module, Job] = {}
+    for name, module in candidates.items():
+        layer = config.layer(name, module)
+        if layer is None:
+            continue
+        jobs[module] = Job(name, module, REGISTERED[type(module)], layer)
+        projection = output_projection(module)
+        if projection is not None and projection not in ruled:
+            told = f"{name}.out_proj".removeprefix(".")
+            jobs.setdefault(projection, Job(told, projection, QuantizedOutputProjection, layer))
+    return list(jobs.values())
 
 
-def _require_tensors(jobs: Sequence[_Job]) -> None:
+def _require_tensors(jobs: Sequence[Job]) -> None:
     """Check that some layer has a tensor of which its rule speaks."""
     roles = {role: None for job in jobs for role in _roles(job)}
     if not any(role in roles for job in jobs for role, _ in job.layer.tensors()):
@@ -113,14 +115,14 @@ def _require_tensors(jobs: Sequence[_Job]) -> None:
         raise ValueError(f"{told}; allowed for these: {', '.join(roles)}")
 
 
-def _roles(job: _Job) -> Iterator[Role]:
+def _roles(job: Job) -> Iterator[Role]:
     """What of a layer can be quantized."""
     if any(getattr(job.module, parameter) is not None for parameter in job.quantized_class.weights):
         yield "weight"
     yield from job.quantized_class.layouts
 
 
-def _quantize(job: _Job, *, exact: bool) -> None:
+def _quantize(job: Job, *, exact: bool) -> None:
     """Change one module's class, and give it quantizers."""
     module: Any = job.module
     module.__class__ = job.quantized_class

@@ -6,7 +6,7 @@ Tensors are what safetensors, torch.distributed.checkpoint and the rest store.
 from __future__ import annotations
 
 import warnings
-from contextvars import ContextVar
+from collections import deque
 from typing import Any
 
 import torch
@@ -21,11 +21,8 @@ FORMAT = "format"
 HASH_BYTES = 32
 """Of SHA-256; the name follows."""
 
-REMEMBERED = 64
-"""Calls of `load_state_dict` that are known to have warned: a hook of one may call others, before it goes on."""
-
-_warned: ContextVar[tuple[list[str], ...]] = ContextVar("warned", default=())
-"""The lists of errors of the last calls that warned, in this thread; the latest comes last."""
+_warned: deque[list[str]] = deque(maxlen=64)
+"""The errors of the last calls of `load_state_dict` that warned: a hook of one may call others before it goes on."""
 
 
 def stamp_of(format: Format, shape: tuple[int, ...] = ()) -> Tensor:
@@ -66,11 +63,9 @@ def _warn_once(errors: list[str]) -> None:
     Args:
         errors: what torch will raise; all modules of a model are given the same list.
     """
-    known = _warned.get()
-    others = [each for each in known if each is not errors]
-    _warned.set((*others, errors)[-REMEMBERED:])
-    if len(others) < len(known):
+    if any(each is errors for each in tuple(_warned)):
         return
+    _warned.append(errors)
     what = "the state does not say which formats it is of; its codes and scales are taken as they are"
     try:
         warnings.warn(f"{what}; save it anew", UserWarning, stacklevel=3)

@@ -16,8 +16,9 @@ from statqat_sim.qat.gradient_quantizer import quantized_gradient
 from statqat_sim.qat.holders import Holders
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
-from statqat_sim.qat.marks import Arrival, Chosen, mark_of
+from statqat_sim.qat.marks import Chosen, mark_of
 from statqat_sim.qat.ops import choose_scale, fake_quantize
+from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.stamps import Stamped
 from statqat_sim.qat.statistics import with_batch
 from statqat_sim.qat.tensor_config import TensorConfig
@@ -44,18 +45,20 @@ class TensorQuantizer(Stamped):
         steps: how often `qat.step` came by.
         mode: "float", "quantize" or "calibrate".
         holders: of a weight: the modules that held it when the model was prepared.
+        became: weights of other layers that `convert` replaced, while they were this one's too, and their codes.
         chosen: what the scale of a weight was chosen for.
         is_lost: whether a scale that was learned has been replaced, as the weight came without it.
         loaded_beside: the mark of the weight when the scale was loaded; None if it was not, or weights came since.
-        arrival: how the weight was loaded last.
+        kept_in: the call of a model's `load_state_dict` that left the scale as it had been loaded; see `weight_came`.
     """
 
     scale: Tensor | None
     holders: Holders = Holders()
+    became: tuple[tuple[Tensor, PackedWeight], ...] = ()
     chosen: Chosen = Chosen()
     is_lost: bool = False
     loaded_beside: int | None = None
-    arrival: Arrival = Arrival()
+    kept_in: list[str] | None = None
 
     def __init__(self, config: TensorConfig, layout: Layout, role: Role, name: str = "", *, exact: bool = True) -> None:
         super().__init__()

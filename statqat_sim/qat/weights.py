@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from statqat_sim.qat.holders import places_of
-from statqat_sim.qat.marks import Arrival, mark_of
+from statqat_sim.qat.marks import mark_of
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-
-
-class Before(NamedTuple):
-    """Of a weight that may be loaded next.
-
-    Args:
-        sharers: the quantizers that keep a scale for it.
-        mark: of what it is now; None where nobody asks, which spares the sum.
-    """
-
-    sharers: list[TensorQuantizer]
-    mark: int | None
 
 
 def is_unattended(quantizer: TensorQuantizer, weight: Tensor) -> bool:
@@ -39,30 +25,34 @@ def _is_trained(quantizer: TensorQuantizer) -> bool:
     return quantizer.is_learned and quantizer.is_ready and was is not None and was != mark_of(quantizer.scale)
 
 
-def before_load(quantizer: TensorQuantizer, weight: Tensor | None, call: list[str]) -> Before:
-    """What there is to know of a weight that may be loaded next, in this call of a model's `load_state_dict`."""
-    sharers = _sharers(quantizer, weight)
-    is_asked = any(each.loaded_beside is not None or each.arrival.call is call for each in sharers)
-    return Before(sharers, mark_of(weight) if is_asked or isinstance(weight, DTensor) else None)
+def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None:
+    """The mark of a weight that may be loaded next; None where nobody asks, which spares the sum."""
+    is_beside = any(each.loaded_beside is not None for each in sharers_of(quantizer, weight))
+    return mark_of(weight) if is_beside else None
 
 
-def weight_came(weight: Tensor, before: Before, call: list[str]) -> None:
+def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None, call: list[str]) -> None:
     """See to all scales of a weight that was loaded.
 
-    A state has a weight that is shared, or that of a shared module, by each of its names: what came by a later name
-    leaves scales alone that were loaded for the weight, and those that were chosen for the same values.
+    A state has a weight that is shared, or that of a shared module, by each of its names: scales that were loaded for
+    it stay through all of them.
+
+    Args:
+        quantizer: the layer's whose weight it is.
+        weight: as it is now.
+        before: what `mark_before` gave before it was loaded.
+        call: of a model's `load_state_dict`, as the list of errors that torch gives each of its modules.
     """
-    for each in before.sharers:
-        came_before = each.arrival.call is call
-        if not (came_before and (each.arrival.has_scale or before.mark == mark_of(weight))):
-            each.arrival = Arrival(call, _follow(each, weight, before.mark))
+    for each in sharers_of(quantizer, weight):
+        if each.stores_scale and each.kept_in is not call:
+            each.kept_in = call if _follow(each, weight, before) else None
 
 
-def _sharers(quantizer: TensorQuantizer, weight: Tensor | None) -> list[TensorQuantizer]:
-    """The quantizers that keep a scale for a weight, its own and those of other layers that hold it now."""
+def sharers_of(quantizer: TensorQuantizer, weight: Tensor | None) -> list[TensorQuantizer]:
+    """The quantizers of a weight: its own, and those of other layers that hold it now."""
     places = places_of(weight, quantizer.holders)
     found = [quantizer, *(module._modules.get(f"{name}_quantizer") for module, name in places)]
-    return [each for each in dict.fromkeys(found) if isinstance(each, TensorQuantizer) and each.stores_scale]
+    return [each for each in dict.fromkeys(found) if isinstance(each, TensorQuantizer)]
 
 
 def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
@@ -74,16 +64,17 @@ def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
 
 
 def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> bool:
-    """Choose the scale anew; not where it was loaded for this weight just before, which is told.
+    """Choose the scale anew; True: it stays, as it was loaded for this weight just before.
 
     Libraries of checkpoints load weights and scales in either order: where nothing has changed the weight since its
-    scale was loaded, both are of one checkpoint. Of weights that are spread over processes the scale waits for a call
-    that all processes come to.
+    scale was loaded, both are of one checkpoint; and so where the weight that came was there, as a layer of floats that
+    shares it may have taken it. Of weights that are spread over processes the scale waits for a call that all processes
+    come to.
     """
     beside, quantizer.loaded_beside = quantizer.loaded_beside, None
     if weight.is_meta:
         return False
-    if beside is not None and beside == before:
+    if beside is not None and before in (beside, mark_of(weight)):
         _came_untrained(quantizer, weight)
         return True
     if isinstance(weight, DTensor):

@@ -9,12 +9,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor, linear
 from statqat_sim.qat.modules.base import Quantized
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig
+from statqat_sim.qat.wrappers import unwrapped
 
 Three: TypeAlias = tuple[Tensor, Tensor, Tensor]
 ROWS = Layout(axis=-1, channel_axis=0)
@@ -128,6 +130,12 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
                 added = added.reshape(len(q), self.num_heads, *added.shape[1:])
             total = added if total is None else total + added
         return total
+
+
+def output_projection(module: nn.Module) -> nn.Module | None:
+    """What mixes the heads of an attention, compiled or not; None if its class, and so its forward, may be another."""
+    found = unwrapped(module.out_proj) if isinstance(module, nn.MultiheadAttention) else None
+    return found if type(found) in (nn.Linear, NonDynamicallyQuantizableLinear) else None
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:

@@ -14,7 +14,7 @@ from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.weights import before_load, weight_came
+from statqat_sim.qat.weights import mark_before, weight_came
 
 
 class Quantized(nn.Module):
@@ -155,12 +155,12 @@ class Quantized(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Weights that come without scales get them."""
-        call: list[str] = rest[-1]  # torch's list of its errors
-        before = {name: before_load(each, self._parameters.get(name), call) for name, each in self.weight_quantizers()}
+        before = {name: mark_before(each, self._parameters.get(name)) for name, each in self.weight_quantizers()}
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        for name in before:
-            if f"{prefix}{name}" in state_dict:
-                weight_came(getattr(self, name), before[name], call)
+        for name, quantizer in self.weight_quantizers():
+            found = state_dict.get(f"{prefix}{name}")
+            if isinstance(found, Tensor) and found.shape == getattr(self, name).shape:  # torch takes no other
+                weight_came(quantizer, getattr(self, name), before[name], call=rest[-1])
 
 
 def every_role(layout: Layout) -> Mapping[Role, Layout]:

@@ -12,6 +12,7 @@ from inputs import random_bits
 from torch_compiled import WARNINGS, together
 from word_plans import FLOAT_OPS, WORD_OPS, X, of_two_streams
 
+from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.kernel import TorchKernel
 from statqat_sim.backends.torch_ops.printer import printed
 from statqat_sim.plan.builder import Builder
@@ -111,6 +112,33 @@ def test_tables_are_read_and_known_steps_are_not_printed() -> None:
     plan, x = CodecPlan(shape, (0x100,), tuple(tables)), random_bits(3000)
     assert "v6" not in printed(plan)
     assert_bit_exact(TorchKernel(plan)(x.view(np.float32)), interpret(plan, [x]))
+
+
+EVEN: dict[str, tuple[list[float], Affine | None]] = {
+    "whole numbers": ([0, 1, 2, 3], Affine(0, 1.0, 0.0, 0x4040_0000)),
+    "an offset": ([-8, -7.5, -7], Affine(0, 0.5, -8.0, 0x4100_0000)),
+    "downwards": ([3, 2, 1], Affine(0, -1.0, 3.0, 0x4040_0000)),
+    "two's complement": ([0, 1, 2, 3, -4, -3, -2, -1], Affine(4, 1.0, -4.0, 0x4080_0000)),
+    "its one bit": ([0, -1], Affine(1, 1.0, -1.0, 0x3F80_0000)),  # 0 * -1 would be -0
+    "subnormals": ([0, 1e-45, 2.8e-45], Affine(0, float(np.float32(1e-45)), 0.0, 2)),
+    "uneven": ([0, 1, 3], None),
+    "rounded": ([0, 0.1, 0.2, 0.3], None),
+    "-0": ([-0.0, 1, 2], None),
+    "Inf": ([0, 1, np.inf], None),
+    "one": ([1], None),
+}
+
+
+@pytest.mark.parametrize("case", EVEN)
+def test_tables_of_evenly_spaced_numbers_are_computed(case: str) -> None:
+    values, affine = EVEN[case]
+    table, limit = np.array(values, np.float32), len(values) - 1
+    assert Affine.of(table.tobytes(), limit) == affine
+    steps = Step(Op.INPUT), Step(Op.CONST, (), limit), Step(Op.MIN, (0, 1)), Step(Op.TABLE, (2,))
+    plan = CodecPlan(PlanShape(steps, (X,), (), ("values",), Storage.FLOAT32, (3,)), (), (table.tobytes(),))
+    assert ("look_up" in printed(plan)) == (affine is None)
+    index = np.arange(len(values), dtype=np.uint32)
+    assert_bit_exact(TorchKernel(plan)(index.view(np.float32)), table)
 
 
 @pytest.mark.parametrize("storage", [storage for storage in Storage if storage.bits <= 32])

@@ -256,14 +256,45 @@ def test_blocks_of_one_vector_in_compiled_code(cases: list[str]) -> None:
         assert_bit_exact(found, wanted(VECTORS[case](x).numpy()))
 
 
-@pytest.mark.parametrize("name", ["nvfp4", "mx9", "nvfp4_2d", "mxfp4"])
-def test_blocks_that_are_vectors(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "shape", "axis", "expected"),
+    [
+        ("nvfp4", (4, 48), -1, {16}),
+        ("nvfp4", (4, 40), -1, set()),
+        ("nvfp4", (48, 4), 0, set()),
+        ("nvfp4", (1, 16), -1, set()),  # one block
+        ("nvfp4_2d", (4, 48), -1, set()),
+        ("mx9", (4, 40), -1, set()),
+        ("mx9", (4, 48), -1, {2, 16}),
+        ("mxfp4", (4, 64), -1, {32}),
+        ("mxfp4", (4, 48), -1, set()),
+        ("bfp16_amd", (4, 40), -1, {8}),
+        ("gguf_q4_k", (2, 256), -1, {32, 256}),
+    ],
+)
+def test_blocks_that_fill_tiles_of_vectors(name: str, shape: tuple[int, int], axis: int, expected: set[int]) -> None:
     format = load_format(name)
     assert isinstance(format, BlockFormat)
-    plan, expected = lower_block(format), name in ("nvfp4", "mx9")
-    for shape, axis, whole in [((4, 48), -1, True), ((4, 40), -1, False), ((48, 4), 0, False)]:
-        tiling = tiling_of(Geometry.of(shape, -1 if name == "nvfp4_2d" else axis, format), plan)
-        assert any(tiling.are_vectors(stage.block) for stage in plan.stages) == (expected and whole)
+    plan = lower_block(format)
+    tiling = tiling_of(Geometry.of(shape, axis, format), plan)
+    assert {stage.block for stage in plan.stages if tiling.fills_tiles(stage.block)} == expected
+
+
+SHORT_OR_SIGNED = ["bfp16_amd", "gguf_q4_0", "mx9", "hif4", "gguf_q4_k"]
+"""Of blocks shorter than vectors, or with statistics whose words may have any bits."""
+
+
+@pytest.mark.parametrize(
+    "names", [SHORT_OR_SIGNED[:2], pytest.param(SHORT_OR_SIGNED[2:], marks=pytest.mark.long)], ids=len
+)
+def test_short_blocks_and_signed_words_in_compiled_code(names: list[str]) -> None:
+    x = normal(33, 9, 256)[:, 1:]  # 2,112 blocks of 32, no multiple of the vectors in a tile of 16 rows
+    x = x.contiguous()
+    x[0, :3, :3] = torch.tensor([np.nan, 1e-40, -0.0])
+    x[1, 0, :8] = -2.5
+    found = together(*(partial(Codec(load_format(name), "torch").fake_quantize, x) for name in names))
+    for ours, name in zip(found, names, strict=True):
+        assert_bit_exact(ours, Codec(load_format(name), "numba").fake_quantize(x.numpy()))
 
 
 # --- columns -----------------------------------------------------------------------------------------------------

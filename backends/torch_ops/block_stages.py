@@ -15,7 +15,14 @@ from statqat_sim.backends.torch_ops.largest import largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
-from statqat_sim.backends.torch_ops.vectors import can_stay, in_memory, largest_of_vectors, loops_matter
+from statqat_sim.backends.torch_ops.vectors import (
+    LANES,
+    can_stay,
+    in_memory,
+    kept,
+    largest_of_vectors,
+    loops_matter,
+)
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.program import limits
@@ -71,7 +78,7 @@ class Found:
 
     def put_elements(self, x: Tensor, stages: Iterable[StagePrograms]) -> None:
         """Add the elements to quantize; `stages` are those that will read them."""
-        vectors = any(stage.keys and self.tiling.are_vectors(stage.block) for stage in stages)
+        vectors = any(self._compares_vectors(key, stage.block) for stage in stages for key in stage.keys)
         self.is_in_memory = vectors and loops_matter(x) and can_stay(x)
         self.put(ELEMENTS, in_memory(x) if self.is_in_memory else x, ELEMENT)
 
@@ -114,9 +121,16 @@ class Found:
         if INDEX in key.program.names:
             self.known[INDEX], self.blocks[INDEX] = self.tiling.index(unit, block, self.device), unit
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
-        if self.is_in_memory and unit == ELEMENT and key.is_below_sign and self.tiling.are_vectors(block):
-            return largest_of_vectors(keys).reshape(shape)
-        return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
+        if self.is_in_memory and self._compares_vectors(key, block):
+            return largest_of_vectors(keys, is_below_sign=key.is_below_sign).reshape(shape)
+        found = largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys
+        return kept(found).reshape(shape)
+
+    def _compares_vectors(self, key: Key, block: Block) -> bool:
+        """Whether `largest_of_vectors` is faster than `largest`, of elements in memory."""
+        if key.of != ELEMENTS or not self.tiling.fills_tiles(block):
+            return False
+        return not key.is_below_sign or self.tiling.geometry.extent(block)[1] <= LANES
 
     def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:
         """Give each block the candidate with the smallest error, the first among equals."""

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from statqat_sim.backends.torch_ops.program import look_up
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Axis, Sizes, Tiling
-from statqat_sim.backends.torch_ops.vectors import LANES
+from statqat_sim.backends.torch_ops.vectors import LANES, in_memory, makes_loops
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.layout import SIGN
 from statqat_sim.spec.scale import Block
 
 
@@ -60,8 +62,10 @@ class Grids:
             return tiles.reshape(batch, down, rows, across), [2]
         return tiles.swapaxes(2, 3).reshape(batch, down, across, rows * columns), [3]
 
-    def are_vectors(self, block: Block) -> bool:
-        return self.geometry.extent(block) == (1, LANES) and not self.geometry.columns % LANES
+    def fills_tiles(self, block: Block) -> bool:
+        rows, columns = self.geometry.extent(block)
+        is_even = rows == 1 and columns > 1 and not self.geometry.columns % columns
+        return is_even and 0 in (columns % LANES, LANES % columns) and math.prod(self.geometry.grid(block)) > 1
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
         rows, axes = self.gathered(elements, ELEMENT, block)
@@ -88,10 +92,21 @@ class Grids:
 
 def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
     """Repeat each word `count` times along an axis, and cut the result to `length`."""
+    if 1 < count < LANES and axis == words.ndim - 1 and makes_loops(words):
+        return _looked_up(words, count, length)
     if words.shape[axis] * count == length:
         shape = (*words.shape[: axis + 1], count, *words.shape[axis + 1 :])
         return words.unsqueeze(axis + 1).broadcast_to(shape).flatten(axis, axis + 1)
     return words.index_select(axis, torch.arange(length, device=words.device) // count)
+
+
+def _looked_up(words: Tensor, count: int, length: int) -> Tensor:
+    """`_repeated` along the last axis by indexes in memory: the compiler's vectors do not span short repetitions."""
+    *outer, width = words.shape
+    index = torch.int32 if words.numel() < SIGN else torch.int64
+    rows = torch.arange(math.prod(outer), dtype=index, device=words.device).reshape(*outer, 1)
+    places = in_memory(torch.arange(length, dtype=index, device=words.device) // count)
+    return look_up(in_memory(words.contiguous()).reshape(-1), rows * width + places)
 
 
 def tiling_of(geometry: Geometry, plan: BlockPlan) -> Tiling | Grids:

@@ -7,11 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from statqat_sim.backends.torch_ops.operations import signed
-from statqat_sim.backends.torch_ops.vectors import LANES
-from statqat_sim.plan.layout import SIGN
+from statqat_sim.backends.torch_ops.vectors import LANES, LOWEST
 
-LOWEST: Final = signed(SIGN)
 MIDDLE: Final = 1 << 30
 
 FOLDS: Final = 3
@@ -19,13 +16,14 @@ FOLDS: Final = 3
 
 def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
     """The largest words along `axes`, which are kept with size 1; `is_below_sign`: whether no word's top bit is set."""
-    if not is_below_sign:
-        return (words ^ LOWEST).amax(axes, keepdim=True) ^ LOWEST
-    if words.device.type != "cpu":
-        return words.amax(axes, keepdim=True)
-    words = _folded(words, axes[-1])
-    # the compiler's CPU loops compute maxima of float32 40 times faster than of int32
-    floats = _as_float(words - MIDDLE).view(torch.float32)
+    ordered = words if is_below_sign else words ^ LOWEST
+    if words.device.type == "cpu":
+        ordered = _folded(ordered, axes[-1])
+    if words.device.type != "cpu" or axes[-1] != words.ndim - 1 or not is_below_sign:
+        found = ordered.amax(axes, keepdim=True)
+        return found if is_below_sign else found ^ LOWEST
+    # within a vector, the compiler's loops compare float32 40 times faster than int32
+    floats = _as_float(ordered - MIDDLE).view(torch.float32)
     return _as_number(floats.amax(axes, keepdim=True).view(torch.int32)) + MIDDLE
 
 
@@ -35,8 +33,7 @@ def _folded(words: Tensor, axis: int) -> Tensor:
     for _ in range(FOLDS):
         if words.shape[axis] % (2 * lanes):
             break
-        halves = words.reshape(*words.shape[:axis], 2, -1, *words.shape[axis + 1 :])
-        words = torch.maximum(*halves.unbind(axis))
+        words = torch.maximum(*words.reshape(*words.shape[:axis], 2, -1, *words.shape[axis + 1 :]).unbind(axis))
     return words
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
 from statqat_sim.plan.program import CodecPlan, Op, Step, limits
 
@@ -28,12 +29,22 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
         if word is not None:
             known.append(Operand.known(word))
             continue
+        name, table = f"v{index}", _affine(plan, step, args)
+        if table is not None:
+            yield f"{name} = {table.at(args[0])}"
+            known.append(Operand(name, None, limit, table.most, is_float=True))
+            continue
         if step.op in (Op.INPUT, Op.INPUT_HIGH):
-            yield f"v{index} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
+            yield f"{name} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
         else:
-            yield f"v{index} = {expression(step.op, args, step.value)}"
-        known.append(Operand.result(f"v{index}", step.op, args, limit))
+            yield f"{name} = {expression(step.op, args, step.value)}"
+        known.append(Operand.result(name, step.op, args, limit))
     yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
+
+
+def _affine(plan: CodecPlan, step: Step, args: list[Operand]) -> Affine | None:
+    """The table that a step reads, if its words can be computed."""
+    return Affine.of(plan.tables[step.value], args[0].limit) if step.op is Op.TABLE else None
 
 
 def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:

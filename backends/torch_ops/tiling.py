@@ -107,8 +107,8 @@ class Tiling:
         words = self._filled(words, unit)
         return words, [axis for axis, size in enumerate(whole) if size != shape[axis]]
 
-    def are_vectors(self, block: Block) -> bool:
-        """Whether every block is exactly `vectors.LANES` elements of a row; False here, where it is never tested."""
+    def fills_tiles(self, block: Block) -> bool:
+        """Whether `vectors.largest_of_vectors` takes these blocks' elements; not where arrays end within blocks."""
         return False
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:

@@ -21,9 +21,10 @@ from bench.pairs import Machine
 from bench.report import Report, Section
 
 ROWS = (
-    *((name, -1) for name in ("float8_e4m3fn", "float6_e2m3fn", "int8", "nf4", "posit8", "takum8")),
+    *((name, -1) for name in ("float8_e4m3fn", "float6_e2m3fn", "int8", "nf4", "posit8", "takum8", "hif8", "lns8")),
     *((name, axis) for axis in (-1, 0) for name in ("mxfp4", "nvfp4")),
-    *((name, -1) for name in ("nvfp4_2d", "fp8_block128x128_deepseek", "mxfp4.mse", "mx9", "gguf_q4_0", "gguf_q4_k")),
+    *((name, -1) for name in ("nvfp4_2d", "fp8_block128x128_deepseek", "mxfp4.mse", "bfp16_amd", "mx9", "hif4")),
+    *((name, -1) for name in ("gguf_q4_0", "gguf_q4_k")),
 )
 """Formats, and the axis along which their blocks run."""
 

@@ -125,6 +125,7 @@ EVEN: dict[str, tuple[list[float], Affine | None]] = {
     "rounded": ([0, 0.1, 0.2, 0.3], None),
     "-0": ([-0.0, 1, 2], None),
     "Inf": ([0, 1, np.inf], None),
+    "a step beyond the largest": ([-3e38, 3e38], None),
     "one": ([1], None),
 }
 
@@ -139,6 +140,13 @@ def test_tables_of_evenly_spaced_numbers_are_computed(case: str) -> None:
     assert ("look_up" in printed(plan)) == (affine is None)
     index = np.arange(len(values), dtype=np.uint32)
     assert_bit_exact(TorchKernel(plan)(index.view(np.float32)), table)
+
+
+def test_a_table_that_is_read_at_one_place_is_a_constant() -> None:
+    steps = Step(Op.INPUT), Step(Op.CONST, (), 1), Step(Op.TABLE, (1,)), Step(Op.ADD, (0, 2))
+    table = np.array([7, 9], np.uint32).tobytes()
+    plan = CodecPlan(PlanShape(steps, (X,), (), ("words",), Storage.UINT32, (3,)), (), (table,))
+    assert_bit_exact(TorchKernel(plan)(np.zeros(3, np.float32)), np.full(3, 9, np.uint32))
 
 
 @pytest.mark.parametrize("storage", [storage for storage in Storage if storage.bits <= 32])

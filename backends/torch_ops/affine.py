@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.backends.torch_ops.operations import Operand
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE
+
+LARGEST: Final = float(np.finfo(np.float32).max)
 
 Floats: TypeAlias = NDArray[np.float32]
 
@@ -37,8 +39,10 @@ class Affine:
         is_power_of_two = not len(words) & len(words) - 1
         flips = (0, len(words) // 2) if is_power_of_two else (0,)
         for flip in flips:
-            found = cls(flip, float(values[flip ^ 1] - values[flip]), float(values[flip]), most)
-            place = index ^ flip
+            place, first = index ^ flip, float(values[flip])
+            found = cls(flip, float(values[flip ^ 1]) - first, first, most)
+            if abs(found.step) > LARGEST:
+                continue
             is_exact = np.array_equal(place * found.step + found.first, values)  # compilers may round once or twice
             if is_exact and np.array_equal(found._scaled_and_moved(place.astype(np.float32)).view(np.uint32), words):
                 return found

@@ -14,10 +14,9 @@ from torch.nn.functional import pad
 
 from statqat_sim.backends.torch_ops.program import look_up
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Axis, Sizes, Tiling
-from statqat_sim.backends.torch_ops.vectors import LANES, in_memory, makes_loops
+from statqat_sim.backends.torch_ops.vectors import LANES, in_memory, kept, makes_loops
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import BlockPlan
-from statqat_sim.plan.layout import SIGN
 from statqat_sim.spec.scale import Block
 
 
@@ -103,10 +102,9 @@ def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
 def _looked_up(words: Tensor, count: int, length: int) -> Tensor:
     """`_repeated` along the last axis by indexes in memory: the compiler's vectors do not span short repetitions."""
     *outer, width = words.shape
-    index = torch.int32 if words.numel() < SIGN else torch.int64
-    rows = torch.arange(math.prod(outer), dtype=index, device=words.device).reshape(*outer, 1)
-    places = in_memory(torch.arange(length, dtype=index, device=words.device) // count)
-    return look_up(in_memory(words.contiguous()).reshape(-1), rows * width + places)
+    rows = torch.arange(math.prod(outer), device=words.device).reshape(*outer, 1)
+    places = in_memory(torch.arange(length, device=words.device) // count)
+    return look_up(kept(words).reshape(-1), rows * width + places)
 
 
 def tiling_of(geometry: Geometry, plan: BlockPlan) -> Tiling | Grids:

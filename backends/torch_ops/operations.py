@@ -236,7 +236,7 @@ _EVALUATED: Final[dict[Op, Callable[..., int]]] = {
 
 
 def evaluated(op: Op, args: Sequence[Operand]) -> int | None:
-    """The result if all operands that matter are constant, else None; also for float operations and tables."""
+    """The result if all operands that matter are constant, else None; None for float operations and tables, too."""
     words = [arg.constant for arg in args]
     if op is Op.SELECT and words[0] is not None:
         return words[1 if words[0] else 2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
 from statqat_sim.plan.program import CodecPlan, Op, Step, limits
@@ -54,6 +56,8 @@ def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:
             return step.value
         case Op.PARAM:
             return plan.params[step.value]
+        case Op.TABLE if args[0].constant is not None:
+            return int(np.frombuffer(plan.tables[step.value], "<u4")[args[0].constant])
     return evaluated(step.op, args)
 
 

@@ -73,7 +73,7 @@ def word(bits: int, device: torch.device) -> Tensor:
 
 
 def look_up(table: Tensor, index: Tensor) -> Tensor:
-    """The words at these places; the compiler neither checks nor wraps negative ones, as it does where it indexes."""
+    """The words at these places, none of them negative: the compiler's code does not wrap them, as where it indexes."""
     return torch.nn.functional.embedding(index, table.unsqueeze(1)).squeeze(-1)
 
 

@@ -44,11 +44,13 @@ def in_memory(x: Tensor) -> Tensor:
 
 
 def kept(words: Tensor) -> Tensor:
-    """Maxima of blocks `in_memory`, where the compiler makes loops.
+    """Words of blocks `in_memory`, where the compiler makes loops.
 
     Else what reads them computes them again, and if that is long, the compiler keeps its results for all elements.
     """
-    return in_memory(words.contiguous()) if makes_loops(words) else words
+    if not makes_loops(words):
+        return words
+    return in_memory((words if KEEPS_OFFSETS else words ^ 0).contiguous())
 
 
 def largest_of_vectors(words: Tensor, *, is_below_sign: bool) -> Tensor:

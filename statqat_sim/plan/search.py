@@ -57,7 +57,7 @@ def search(source: Source, keys: list[int], results: list[int]) -> Word:
     Args:
         source: the input.
         keys: in ascending order, of the width of the input's key.
-        results: words; those of more than 16 steps must be below 2^16, or fit `Halves`.
+        results: words; those of more than 16 steps of float32 must be below 2^16, or fit `Halves`.
     """
     if len(results) <= 1 << SMALL_TABLE_BITS:
         return _by_selects(key_of(source), keys, results)
@@ -131,16 +131,16 @@ class Halves:
         """The function with these steps, see `search`; None if it is not such a function."""
         turns, outcomes = np.array(keys, np.int64), np.array(results, np.int64)
         distances = np.abs(turns - SIGN)  # the least magnitude on the far side of each step
-        is_regular = (distances & HALF) <= 1
+        is_regular = (distances & HALF) <= 1  # at a top half, or just above it
         if not np.all(is_regular | (distances <= HALF)):
             return None
 
-        def result(words: Integers) -> Integers:
+        def outcome(words: Integers) -> Integers:
             ordered = np.where(words & SIGN, words ^ WORD, words | SIGN)
             return outcomes[np.searchsorted(turns, ordered, side="right")]
 
         tops, tiny = np.arange(1 << HALF_BITS) << HALF_BITS, np.arange(1 << HALF_BITS)
-        at, beyond = result(tops), result(tops | 1)
+        at, beyond = outcome(tops), outcome(tops | 1)
         are_tiny_apart = not bool(np.all(is_regular))
         if are_tiny_apart:
             at, beyond = (np.where(tops & MAGNITUDE, half, 0) for half in (at, beyond))
@@ -148,7 +148,7 @@ class Halves:
         if are_whole and np.any((at | beyond) & HALF):
             return None
         words = beyond | at >> HALF_BITS if are_whole else beyond << HALF_BITS | at
-        parts = [result(tiny), result(tiny | SIGN)] if are_tiny_apart else []
+        parts = [outcome(tiny), outcome(tiny | SIGN)] if are_tiny_apart else []
         return cls(np.concatenate((words, *parts)), are_whole, are_tiny_apart)
 
     def result(self, sign: Word, magnitude: Word) -> Word:

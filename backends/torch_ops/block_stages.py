@@ -105,7 +105,9 @@ class Found:
     def do(self, stage: StagePrograms, fake_quantize: Program, given: Tensor | None, weights: Tensor | None) -> None:
         """Run a stage that `encode` needs."""
         for key in stage.keys:
-            self.known[key.name], self.blocks[key.name] = self._largest(key, stage.block), stage.block
+            found = self._largest(key, stage.block)
+            self.known[key.name] = kept(found) if len(stage.keys) > 1 else found  # other keys may read it
+            self.blocks[key.name] = stage.block
         if given is not None and stage.is_given:
             self.put(GIVEN, given, stage.block)
         if len(stage.programs) == 1:
@@ -123,8 +125,7 @@ class Found:
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
         if self.is_in_memory and self._compares_vectors(key, block):
             return largest_of_vectors(keys, is_below_sign=key.is_below_sign).reshape(shape)
-        found = largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys
-        return kept(found).reshape(shape)
+        return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
 
     def _compares_vectors(self, key: Key, block: Block) -> bool:
         """Whether `largest_of_vectors` is faster than `largest`, of elements in memory."""

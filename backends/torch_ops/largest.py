@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from statqat_sim.backends.torch_ops.vectors import LANES, LOWEST
+from statqat_sim.backends.torch_ops.vectors import LANES, LOWEST, kept
 
 MIDDLE: Final = 1 << 30
 
@@ -20,7 +20,7 @@ def largest(words: Tensor, axes: list[int], *, is_below_sign: bool) -> Tensor:
     if words.device.type == "cpu":
         ordered = _folded(ordered, axes[-1])
     if words.device.type != "cpu" or axes[-1] != words.ndim - 1 or not is_below_sign:
-        found = ordered.amax(axes, keepdim=True)
+        found = kept(ordered).amax(axes, keepdim=True)  # few rows at a time: more would compete for places in caches
         return found if is_below_sign else found ^ LOWEST
     # within a vector, the compiler's loops compare float32 40 times faster than int32
     floats = _as_float(ordered - MIDDLE).view(torch.float32)

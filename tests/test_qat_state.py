@@ -121,6 +121,16 @@ def test_copies_do_not_keep_scales_that_were_loaded_long_ago() -> None:
     assert_same(weight_scales(model), weight_scales(other))
 
 
+def take_state(model: nn.Module, source: nn.Module, order: str, *, assign: bool) -> None:
+    """Load the source's weights and scales, in either order."""
+    weights, scales = copy.deepcopy(source.state_dict()), qat.state_dict(source)
+    if order == "scales first":
+        qat.load_state_dict(model, scales)
+    model.load_state_dict(weights, assign=assign)
+    if order == "weights first":
+        qat.load_state_dict(model, scales)
+
+
 class Tied(nn.Module):
     """An embedding and a head that share their weight."""
 
@@ -138,12 +148,7 @@ def test_scales_of_shared_weights_stay(kept: str, order: str, assign: bool) -> N
     source, model = (qat.prepare(Tied(seed), qat.QATConfig(weight=KEPT[kept])) for seed in (0, 1))
     for _, one in qat.quantizers(source):
         one.keep(1.5 * one.scale.detach())
-    weights, scales = copy.deepcopy(source.state_dict()), qat.state_dict(source)
-    if order == "scales first":
-        qat.load_state_dict(model, scales)
-    model.load_state_dict(weights, assign=assign)
-    if order == "weights first":
-        qat.load_state_dict(model, scales)
+    take_state(model, source, order, assign=assign)
     assert_same(weight_scales(model), weight_scales(source))
 
 
@@ -167,12 +172,7 @@ def test_scales_of_shared_modules_stay(kept: str, order: str, assign: bool, own:
     source, model = (qat.prepare(made, config) for made in (Twice(0), Twice(1, own)))
     quantizer = source.a.weight_quantizer
     quantizer.keep(1.5 * quantizer.scale.detach())
-    weights, scales = copy.deepcopy(source.state_dict()), qat.state_dict(source)
-    if order == "scales first":
-        qat.load_state_dict(model, scales)
-    model.load_state_dict(weights, assign=assign)
-    if order == "weights first":
-        qat.load_state_dict(model, scales)
+    take_state(model, source, order, assign=assign)
     assert_bit_exact(model.a.weight_quantizer.scale.detach(), quantizer.scale.detach())
     with torch.no_grad():
         model.a.weight.neg_()  # so that scales are those of weights that were

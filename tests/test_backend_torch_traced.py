@@ -280,12 +280,12 @@ def test_blocks_that_fill_tiles_of_vectors(name: str, shape: tuple[int, int], ax
     assert {stage.block for stage in plan.stages if tiling.fills_tiles(stage.block)} == expected
 
 
-SHORT_OR_SIGNED = ["bfp16_amd", "gguf_q4_0", "mx9", "hif4", "gguf_q4_k"]
+SHORT_OR_SIGNED = ["bfp16_amd", "gguf_q4_0", "gguf_q4_1", "mx9", "hif4", "gguf_q4_k"]
 """Of blocks shorter than vectors, or with statistics whose words may have any bits."""
 
 
 @pytest.mark.parametrize(
-    "names", [SHORT_OR_SIGNED[:2], pytest.param(SHORT_OR_SIGNED[2:], marks=pytest.mark.long)], ids=len
+    "names", [SHORT_OR_SIGNED[:3], pytest.param(SHORT_OR_SIGNED[3:], marks=pytest.mark.long)], ids=len
 )
 def test_short_blocks_and_signed_words_in_compiled_code(names: list[str]) -> None:
     x = normal(259, 288)  # 2,331 blocks of 32 and 9,324 of 8: the last tile of 16 blocks is not full

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import BIAS, EMIN, HIDDEN_BIT, MANTISSA_BITS, power_of_two
+from statqat_sim.plan.layout import BIAS, EMIN, HIDDEN_BIT, MANTISSA_BITS, nearest_magnitude, power_of_two
 from statqat_sim.plan.rounding import round_by_sum
 from statqat_sim.plan.significand import LIFT, TOP, significand
 from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
@@ -15,29 +16,44 @@ from statqat_sim.spec.integer import Encoding, IntElement
 
 def encode_int(source: Source, element: IntElement, policy: EncodePolicy, *, magic: bool) -> Word:
     """The code of an input; `magic` chooses the lowering, which `has_magic` must allow."""
-    low, high = element.range
-    ends = {False: high, True: -low}
-    layout, step = source.layout, power_of_two(-element.fraction_bits)
-
-    def last(negative: bool) -> int:
-        return layout.floor_magnitude(ends[negative] * step)
-
-    integer = _magic(source, last, element, policy) if magic else _round(source, element, policy)
+    ends, layout, step = _ends(element), source.layout, power_of_two(-element.fraction_bits)
+    if magic:
+        total, _ = _magic(source, element, policy)
+        integer = total & (HIDDEN_BIT - 1)
+    else:
+        integer = _round(source, element, policy)
     if policy.underflow is Underflow.MIN:
         least = source.per_sign("least", lambda negative: min(ends[negative], 1))
         reaches_step = source.above("below step", lambda _: layout.ceil_magnitude(step) - 1)
         integer = reaches_step.where(integer, integer.max(source.nonzero.where(least, 0)))
     if policy.underflow is Underflow.MIN or not magic:
         wraps = policy.overflow is Overflow.WRAP
-        over = source.is_infinite if wraps else source.above("last in range", last)
+        over = source.is_infinite if wraps else source.above("last in range", _last_in_range(source, element))
         integer = over.where(source.per_sign("end of range", ends.__getitem__), integer)
-    instead = element.zero_code if policy.nan_input is NanInput.ZERO else element.code(high)
-    return nan_instead(_integer_code(integer, source, element), source, element, policy, instead)
+    code = _integer_code(integer, source, element)
+    return nan_instead(code, source, element, policy, _instead_of_nan(element, policy))
+
+
+def round_to_value(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
+    """decode(encode(input)) without computing the code; requires `has_value_shortcut`."""
+    total, magic = _magic(source, element, policy)
+    magnitude = total.fsub(magic)
+    value = magnitude | source.sign_shifted(0)
+    if element.has_negative and element.encoding is not Encoding.SIGN_MAGNITUDE:
+        value = magnitude.where(value, 0)  # zero has one sign
+    instead = nearest_magnitude(Fraction(element.value(_instead_of_nan(element, policy))))
+    return nan_instead(value, source, element, policy, instead)
 
 
 def has_magic(element: IntElement, policy: EncodePolicy) -> bool:
     """Whether the FPU may round a float32: to integers that float32 holds."""
     return policy.overflow is Overflow.SATURATE and element.bits + policy.drawn_bits < MANTISSA_BITS
+
+
+def has_value_shortcut(element: IntElement, policy: EncodePolicy) -> bool:
+    """Whether the rounded value can be computed without its code."""
+    is_plain = policy.underflow is not Underflow.MIN and isinstance(policy.nan_input, NanInput)
+    return is_plain and has_magic(element, policy)
 
 
 def fits_float32(element: IntElement, policy: EncodePolicy) -> bool:
@@ -47,13 +63,30 @@ def fits_float32(element: IntElement, policy: EncodePolicy) -> bool:
     return policy.overflow is Overflow.SATURATE and precision + 2 < MANTISSA_BITS and in_range
 
 
-def _magic(source: Source, last: Callable[[bool], int], element: IntElement, policy: EncodePolicy) -> Word:
-    """Add a float whose ulp is the format's step: the sum's low bits are the integer."""
+def _ends(element: IntElement) -> dict[bool, int]:
+    """The largest magnitude of each sign, by whether it is negative, in steps."""
+    low, high = element.range
+    return {False: high, True: -low}
+
+
+def _last_in_range(source: Source, element: IntElement) -> Callable[[bool], int]:
+    """The pattern of the largest magnitude of each sign."""
+    ends, step = _ends(element), power_of_two(-element.fraction_bits)
+    return lambda negative: source.layout.floor_magnitude(ends[negative] * step)
+
+
+def _instead_of_nan(element: IntElement, policy: EncodePolicy) -> int:
+    """The code of NaN, unless the user chose one."""
+    return element.zero_code if policy.nan_input is NanInput.ZERO else element.code(element.range[1])
+
+
+def _magic(source: Source, element: IntElement, policy: EncodePolicy) -> tuple[Word, Word]:
+    """Add a float whose ulp is the format's step: the sum, whose low bits are the integer, and that float."""
     builder, one = source.magnitude.builder, BIAS - element.fraction_bits
     magic = builder.param("magic", (one + MANTISSA_BITS) << MANTISSA_BITS)
     half = builder.param("half a step", (one - 1) << MANTISSA_BITS)
-    magnitude = source.magnitude.min(source.per_sign("last in range", last))
-    return round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw) & (HIDDEN_BIT - 1)
+    magnitude = source.magnitude.min(source.per_sign("last in range", _last_in_range(source, element)))
+    return round_by_sum(policy.rounding, magnitude, magic, half, source.negative, source.draw), magic
 
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:

@@ -160,6 +160,8 @@ class Encoder:
                 source.layout, self.element, self.policy
             ):
                 return encode_float.round_to_value(source, self.element, self.policy)
+            case IntElement() if self._is_fast(source) and encode_int.has_value_shortcut(self.element, self.policy):
+                return encode_int.round_to_value(source, self.element, self.policy)
             case ListedElement() if self._is_fast(source) and listed.has_value_shortcut(self.element, self.policy):
                 return listed.round_to_level(source, self.element, self.policy)
         return decoded(self.code(real, came_as), self.element)
@@ -173,9 +175,12 @@ class Encoder:
     @property
     def rounds_to_float32(self) -> bool:
         """Whether `round_trip` is exact for float64 inputs: every result is a float32 that is not subnormal."""
-        if not isinstance(self.element, FloatElement):
-            return False
-        return self._narrows and encode_float.has_value_shortcut(FLOAT32, self.element, self.policy)
+        match self.element:
+            case FloatElement():
+                return self._narrows and encode_float.has_value_shortcut(FLOAT32, self.element, self.policy)
+            case IntElement():
+                return self._narrows and encode_int.has_value_shortcut(self.element, self.policy)
+        return False
 
     def _source(self, real: Real, came_as: Storage) -> Source:
         """Apply step 8 of the language's Definitions, and split the input into the parts that encoders use."""

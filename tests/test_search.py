@@ -1,4 +1,4 @@
-"""Step functions of float32 by one table look-up, against a search among their steps."""
+"""Step functions of float32 by one look-up or by octaves, against a search among their steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statqat_sim.plan.builder import Builder
-from statqat_sim.plan.layout import INFINITY, SIGN
-from statqat_sim.plan.listed import has_value_shortcut
+from statqat_sim.plan.halves import Halves
+from statqat_sim.plan.layout import FLOAT32, INFINITY, SIGN
+from statqat_sim.plan.listed import has_value_shortcut, steps
 from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.octaves import MOST_STEPS, OCTAVE, Octaves
 from statqat_sim.plan.program import CodecPlan, Storage
-from statqat_sim.plan.search import Halves, key_of, search
+from statqat_sim.plan.search import key_of, search
 from statqat_sim.plan.source import read, take_apart
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import load_format
@@ -72,6 +74,52 @@ def test_results_with_bits_in_both_halves_are_no_function_of_halves() -> None:
     keys = [SIGN + (0x4000 + each << 16) for each in range(20)]
     assert Halves.of(keys, [each << 16 for each in range(21)]) is not None
     assert Halves.of(keys, [(each << 16) + 1 for each in range(21)]) is None
+
+
+def octaves(places: list[int], values: list[int], count: int) -> tuple[list[int], list[int]]:
+    """The keys and results of `count` octaves that begin with these places and values, for both signs."""
+    magnitudes = [place + each * OCTAVE for each in range(count) for place in places]
+    results = [value + each * OCTAVE for each in range(count) for value in values]
+    keys = [SIGN - each for each in reversed(magnitudes)] + [SIGN] + [SIGN + each for each in magnitudes]
+    return keys, [*(each | SIGN for each in reversed(results)), SIGN, 0, *results]
+
+
+@settings(deadline=None)
+@given(data=st.data(), size=st.integers(1, MOST_STEPS), count=st.integers(9, 11), nearer=st.integers(-5, 5))
+def test_a_step_function_of_octaves_reads_no_table(data: st.DataObject, size: int, count: int, nearer: int) -> None:
+    first = data.draw(st.integers(OCTAVE, 200 * OCTAVE))
+    offsets = data.draw(st.sets(st.integers(10, OCTAVE - 10), min_size=size - 1, max_size=size - 1))
+    values = data.draw(st.lists(st.integers(0, 200 * OCTAVE), min_size=size, max_size=size))
+    keys, results = octaves([first, *(first + each for each in sorted(offsets))], values, count)
+    middle = keys.index(SIGN)
+    keys[middle - 1], keys[middle + 1] = SIGN - first - nearer, SIGN + first + nearer  # where 0 begins is free
+    plan, words = plan_of(keys, results), words_near(keys)
+    assert plan.shape.tables == ()
+    assert interpret(plan, [words]).tolist() == expected(keys, results, words)
+
+
+@pytest.mark.parametrize("where", range(-8, 0))
+def test_one_odd_step_or_result_is_no_function_of_octaves(where: int) -> None:
+    places, values = [0x3F80_0000, 0x3FA0_0000, 0x3FC0_0000], [0x3F80_0000, 0x3FB0_0000, 0x3FD0_0000]
+    keys, results = octaves(places, values, 9)
+    assert Octaves.of(keys, results) is not None
+    odd_keys, odd_results = keys.copy(), results.copy()
+    odd_keys[where] += 1
+    odd_keys[-1 - where] -= 1  # of the other sign
+    odd_results[where] += 1
+    assert Octaves.of(odd_keys, results) is None
+    assert Octaves.of(keys, odd_results) is None  # of one sign alone
+    odd_results[-1 - where] += 1
+    assert Octaves.of(keys, odd_results) is None
+
+
+def test_values_of_short_logarithmic_numbers_are_found_without_tables() -> None:
+    format = load_format("lns8")
+    plan = lower(format, Purpose.FAKE_QUANTIZE)
+    assert plan.shape.tables == ()
+    words = words_near(steps(format.element, format.encode, FLOAT32)[0])
+    codes = interpret(lower(format, Purpose.ENCODE), [words])
+    assert interpret(plan, [words]).tolist() == interpret(lower(format, Purpose.DECODE), [codes]).tolist()
 
 
 def test_the_order_of_keys_is_that_of_values() -> None:

@@ -13,7 +13,7 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.decode_by_table import float32_words
 from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two
 from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
-from statqat_sim.plan.search import SMALL_TABLE_BITS, Halves, search
+from statqat_sim.plan.search import SMALL_TABLE_BITS, search, shortcut_of
 from statqat_sim.plan.source import Source, nan_instead
 from statqat_sim.spec.encode import (
     EncodePolicy,
@@ -41,7 +41,7 @@ def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
         return True
     keys, codes = steps(element, policy, FLOAT32)
     words = float32_words(element)
-    return Halves.of(keys, [words[code] for code in codes]) is not None
+    return shortcut_of(keys, [words[code] for code in codes]) is not None
 
 
 def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:

@@ -1,24 +1,23 @@
-"""Step functions of an input as plan steps: by selects, by one look-up, by one look-up and compare, or by bisection."""
+"""Step functions of an input as plan steps: by selects, by octaves, by one look-up (and compare), or by bisection."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import MAGNITUDE, SIGN
+from statqat_sim.plan.halves import Halves
+from statqat_sim.plan.layout import SIGN
+from statqat_sim.plan.octaves import Octaves
 from statqat_sim.plan.program import WORD
 from statqat_sim.plan.source import WORD_BITS, Source
+from statqat_sim.plan.tables import Integers, look_up
 
 SMALL_TABLE_BITS: Final = 4
 """Up to 2^4 words are chosen by selects; longer tables are read."""
-
-HALF_BITS: Final = 16
-HALF: Final = (1 << HALF_BITS) - 1
 
 MIN_CELL_BITS: Final = 16
 MAX_CELL_BITS: Final = 22
@@ -26,8 +25,6 @@ MAX_CELL_BITS: Final = 22
 
 MAX_NEAR_ZERO: Final = 1 << 16
 """The most keys on each side of zero with a cell of their own: thresholds are dense there."""
-
-Integers: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +54,20 @@ def search(source: Source, keys: list[int], results: list[int]) -> Word:
     Args:
         source: the input.
         keys: in ascending order, of the width of the input's key.
-        results: words; those of more than 16 steps of float32 must be below 2^16, or fit `Halves`.
+        results: words; those of more than 16 steps of float32 must be below 2^16, or have a `shortcut_of`.
     """
     if len(results) <= 1 << SMALL_TABLE_BITS:
         return _by_selects(key_of(source), keys, results)
-    if source.low is None and (halves := Halves.of(keys, results)) is not None:
-        return halves.result(source.sign, source.magnitude)
+    if source.low is None and (shortcut := shortcut_of(keys, results)) is not None:
+        return shortcut.result(source.sign, source.magnitude)
     key = key_of(source)
     cells = _cells(keys) if key.low is None else None
     return _by_bisection(key, keys, results) if cells is None else _by_cell(key.high, cells, keys, results)
+
+
+def shortcut_of(keys: list[int], results: list[int]) -> Halves | Octaves | None:
+    """The steps of float32 in a form that is found faster than by searching, if they have one."""
+    return Octaves.of(keys, results) or Halves.of(keys, results)
 
 
 def choose(bits: list[Word], options: list[Word]) -> Word:
@@ -74,11 +76,6 @@ def choose(bits: list[Word], options: list[Word]) -> Word:
         half = len(options) // 2
         options = [bit.where(high, low) for low, high in zip(options[:half], options[half:], strict=True)]
     return options[0]
-
-
-def look_up(name: str, words: ArrayLike, index: Word) -> Word:
-    """The word at `index` of a table fixed by the format."""
-    return index.builder.table(name, np.asarray(words, "<u4").tobytes(), index)
 
 
 def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
@@ -106,63 +103,6 @@ def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
         return reduce(Word.__or__, places_of_bits, builder.const(0))
     filled = results + results[-1:] * (size - len(results))
     return choose(bits, [builder.param(f"code {index}", code) for index, code in enumerate(filled)])
-
-
-@dataclass(frozen=True, slots=True)
-class Halves:
-    """A step function of float32 that depends on the top half of a word, and on whether the bottom half is 0.
-
-    Words below 2^16 without their sign may each have a result of their own.
-    """
-
-    words: Integers
-    """One for each top half: its result where the bottom half is 0, and in the upper 16 bits that elsewhere.
-
-    Then, if `are_tiny_apart`, the results of tiny positive words and of tiny negative words.
-    """
-
-    are_whole: bool
-    """Whether results are words whose bottom half is 0; else they are below 2^16."""
-
-    are_tiny_apart: bool
-
-    @classmethod
-    def of(cls, keys: list[int], results: list[int]) -> Halves | None:
-        """The function with these steps, see `search`; None if it is not such a function."""
-        turns, outcomes = np.array(keys, np.int64), np.array(results, np.int64)
-        distances = np.abs(turns - SIGN)  # the least magnitude on the far side of each step
-        is_regular = (distances & HALF) <= 1  # at a top half, or just above it
-        if not np.all(is_regular | (distances <= HALF)):
-            return None
-
-        def outcome(words: Integers) -> Integers:
-            ordered = np.where(words & SIGN, words ^ WORD, words | SIGN)
-            return outcomes[np.searchsorted(turns, ordered, side="right")]
-
-        tops, tiny = np.arange(1 << HALF_BITS) << HALF_BITS, np.arange(1 << HALF_BITS)
-        at, beyond = outcome(tops), outcome(tops | 1)
-        are_tiny_apart = not bool(np.all(is_regular))
-        if are_tiny_apart:
-            at, beyond = (np.where(tops & MAGNITUDE, half, 0) for half in (at, beyond))
-        are_whole = bool(max(results) > HALF)
-        if are_whole and np.any((at | beyond) & HALF):
-            return None
-        words = beyond | at >> HALF_BITS if are_whole else beyond << HALF_BITS | at
-        parts = [outcome(tiny), outcome(tiny | SIGN)] if are_tiny_apart else []
-        return cls(np.concatenate((words, *parts)), are_whole, are_tiny_apart)
-
-    def result(self, sign: Word, magnitude: Word) -> Word:
-        """The result for a float32."""
-        bottom, index = magnitude & HALF, (sign | magnitude) >> HALF_BITS
-        is_tiny = magnitude.lt(1 << HALF_BITS) if self.are_tiny_apart else None
-        if is_tiny is not None:
-            index = is_tiny.where(bottom + (((sign >> 31) + 1) << HALF_BITS), index)
-        entry, is_zero = look_up("results of halves", self.words, index), bottom.eq(0)
-        if self.are_whole:
-            found = is_zero.where(entry << HALF_BITS, entry & (WORD ^ HALF))
-            return found if is_tiny is None else is_tiny.where(entry, found)
-        is_low = is_zero if is_tiny is None else is_zero | is_tiny
-        return is_low.where(entry, entry >> HALF_BITS) & HALF
 
 
 @dataclass(frozen=True, slots=True)

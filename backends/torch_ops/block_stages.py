@@ -23,6 +23,7 @@ from statqat_sim.backends.torch_ops.vectors import (
     largest_of_vectors,
     loops_matter,
 )
+from statqat_sim.geometry import block_sizes
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.program import limits
@@ -111,7 +112,8 @@ class Found:
         if given is not None and stage.is_given:
             self.put(GIVEN, given, stage.block)
         if len(stage.programs) == 1:
-            self.add(stage, self._run(stage.programs[0], stage.block))
+            results = self._run(stage.programs[0], stage.block)
+            self.add(stage, tuple(map(kept, results)) if self._repeats_across(stage.block) else results)
         else:
             self._choose(stage, fake_quantize, weights)
 
@@ -132,6 +134,11 @@ class Found:
         if key.of != ELEMENTS or not self.tiling.fills_tiles(block):
             return False
         return not key.is_below_sign or self.tiling.geometry.extent(block)[1] <= LANES
+
+    def _repeats_across(self, block: Block) -> bool:
+        """Whether the compiler would compute the words of a block again for each of many elements below each other."""
+        rows, columns = block_sizes(block, along_rows=self.tiling.geometry.along_rows)
+        return columns == 1 and (rows == 0 or rows >= LANES)
 
     def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:
         """Give each block the candidate with the smallest error, the first among equals."""

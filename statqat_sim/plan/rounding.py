@@ -1,7 +1,8 @@
 """Rounding, in its two forms: a step of a plan, and the exact boundary between two neighbours.
 
-A deterministic mode is one case in `round_up`, `boundary` and `boundary_around_zero`, and nothing anywhere else. A
-stochastic mode is the deterministic one that rounds the fraction to the random bits' width: `FRACTION_MODES`.
+A deterministic mode is one case in `round_up`, `boundary` and `boundary_around_zero`, a nearest one in `round_by_sum`,
+too, and nothing anywhere else. A stochastic mode is the deterministic one that rounds the fraction to the random bits'
+width: `FRACTION_MODES`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import Layout
+from statqat_sim.plan.layout import MAGNITUDE, SIGN, Layout
 from statqat_sim.spec.encode import Rounding
 
 FRACTION_MODES: Final = {
@@ -93,8 +94,9 @@ def round_by_sum(
 ) -> Word:
     """The float `magic` + magnitude, rounded at the ulp of `magic` in any mode; its low bits count steps.
 
-    The FPU rounds to nearest even; for other modes its result is corrected by the exact remainder. Stochastic modes
-    round at a step that is finer by the width of the random bits, and add these: the carry is the result.
+    The FPU rounds to nearest even; for other modes its result is corrected by the exact remainder: the nearest ones
+    differ in ties, and for the directed ones it matters only whether there is a remainder. Stochastic modes round at a
+    step that is finer by the width of the random bits, and add these: the carry is the result.
 
     Args:
         mode: the rounding mode.
@@ -111,9 +113,16 @@ def round_by_sum(
     nearest = magnitude.fadd(magic)
     if mode is Rounding.NEAREST_EVEN:
         return nearest
-    floor = nearest - magnitude.lt(nearest.fsub(magic))
-    cut = Cut(floor, magnitude.fsub(floor.fsub(magic)), half)
-    return floor + round_up(mode, cut, floor & 1, negative)
+    rest = magnitude.fsub(nearest.fsub(magic))  # exact, from minus half a step to half a step
+    match mode:
+        case Rounding.NEAREST_AWAY:
+            return nearest + rest.eq(half)
+        case Rounding.NEAREST_ZERO:
+            return nearest - rest.eq(half | SIGN)
+        case Rounding.NEAREST_UP:
+            return negative.where(nearest - rest.eq(half | SIGN), nearest + rest.eq(half))
+    floor = nearest - (rest >> 31)
+    return floor + round_up(mode, Cut(floor, rest & MAGNITUDE, half), floor & 1, negative)
 
 
 def round_up(mode: Rounding, cut: Cut, odd: Word, negative: Word) -> Word:

@@ -47,7 +47,7 @@ class Codec:
             numba.
 
     Raises:
-        TypeError: if `format` is neither a NumberFormat nor a BlockFormat, or `backend` not a text.
+        TypeError: if `format` is neither a NumberFormat nor a BlockFormat, or `backend` is not a string.
         LookupError: if no backend has this name.
         UnsupportedError: if the backend cannot run here.
 
@@ -82,8 +82,8 @@ class Codec:
         Args:
             x: float16, bfloat16, float32, float64 or integers, any shape and strides.
             out: where the codes go: x's shape, uint8, uint16 or uint32 by the format's width.
-            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time. Other roundings do
-                not use it.
+            seed: the seed of stochastic rounding's random bits, below 2^64; None: a new one each time. Other roundings
+                do not use it.
             offset: the index of x's first element among the random bits, so that parts of an array get what the whole
                 gets.
             packed: dense codes of up to 8 bits as bytes: each row, along the last axis, begins with a byte of its own.
@@ -91,7 +91,7 @@ class Codec:
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
-            UnsupportedError: if codes of more than 8 bits shall be packed; for block formats.
+            UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
         self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
@@ -109,16 +109,16 @@ class Codec:
         """The value of each code of a number format, rounded once to float32 where float32 is coarser.
 
         Args:
-            codes: uint8, uint16 or uint32 by the format's width; bits above that width are ignored. Packed: uint8.
-            out: where the values go: of `dtype`, of the codes' shape.
+            codes: uint8, uint16 or uint32 by the format's width; bits above that width are ignored. If packed, uint8.
+            out: where the values go: an array of `dtype`, of the codes' shape.
             dtype: `"float32"`, or `"float64"`, which holds every value.
             packed: whether `codes` are dense, as `encode` packs them.
-            shape: of packed codes, where rows end with padding; the bytes may then be flat.
+            shape: the codes' shape, needed if packed rows end with padding; the bytes may then be flat.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape does not fit.
-            UnsupportedError: if packed codes have more than 8 bits; for block formats.
+            UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
         if shape is not None and not packed:
             raise ValueError("shape says how packed codes lie; allowed: with packed=True")
@@ -145,15 +145,15 @@ class Codec:
                 that the level's format holds: in MX 0.3 becomes 0.25, and 0 the smallest power of two. Values, not
                 codes: integer arrays are refused where scales are stored as codes. 0 and above, but for rules that
                 find negative ones. Formats with `rule: given` need it.
-            weights: of the squared errors that `rule: mse` compares: one for each index of `axis`.
-            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
+            weights: weights of the squared errors that `rule: mse` compares, one for each index of `axis`.
+            seed: the seed of stochastic rounding's random bits, below 2^64; None: a new one each time.
             offset: the index of x's first element among the random bits.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
             ValueError: if a shape or an axis does not fit, for wrong scales or weights, or for a NaN under
                 `nan_input: error`.
-            UnsupportedError: for number formats, and for a scale beside offsets.
+            UnsupportedError: for number formats, and for a scale in formats that find offsets with their scales.
 
         >>> import numpy as np, statqat_sim as sqs
         >>> q = sqs.Codec(sqs.load_format("mxfp4")).quantize(np.array([1.0, -6.0, 0.1, 3.0], np.float32))
@@ -173,7 +173,7 @@ class Codec:
             out: where the values go: float32, of q's shape.
 
         Raises:
-            TypeError: if q is no QuantizedTensor, or `out` has the wrong dtype or kind.
+            TypeError: if q is not a QuantizedTensor, or `out` has the wrong dtype or kind.
             ValueError: if q is in another format, or `out` has another shape.
             UnsupportedError: for number formats.
         """
@@ -189,7 +189,7 @@ class Codec:
         seed: int | None = None,
         offset: int = 0,
     ) -> bytes:
-        """`quantize(x, ...).pack()`, in one go. The arguments and errors are those of `quantize`."""
+        """The bytes of `quantize(x, ...).pack()`, in one pass. Arguments and errors are those of `quantize`."""
         blocks = self._with_blocks("encode(x, packed=True)")
         _refuse_zero_point(scale, self.format)
         self._refuse(x)
@@ -201,10 +201,10 @@ class Codec:
         *,
         scale: Any = None,
         axis: int = -1,
+        weights: Any = None,
         out: Any = None,
         seed: int | None = None,
         offset: int = 0,
-        weights: Any = None,
     ) -> Any:
         """decode(encode(x)); with a scale decode(encode(x / scale)) × scale, each operation rounded to float32.
 
@@ -216,16 +216,16 @@ class Codec:
             scale: a number, which is rounded to float32, or a `Scale` or float32 array that broadcasts against x;
                 None: no scaling. A scale of 0 gives the codes of 0. In a block format as `quantize` takes it.
             axis: along which blocks run; number formats do not use it.
+            weights: as `quantize` takes them; only for block formats.
             out: where the values go: of x's shape, float64 for float64 or wide integers, else float32; may be x. In
                 a block format always float32.
-            seed: of the random bits of stochastic rounding, below 2^64; None: a new one each time.
+            seed: the seed of stochastic rounding's random bits, below 2^64; None: a new one each time.
             offset: the index of x's first element among the random bits.
-            weights: of squared errors, as `quantize` takes them; only block formats use them.
 
         Raises:
             TypeError: if an array has the wrong dtype or kind.
-            ValueError: if a shape does not fit, for scales that are NaN (arrays on devices, and tensors by backend
-                `torch`, are not looked at), for a zero-point out of range, or for a NaN under `nan_input: error`.
+            ValueError: if a shape does not fit, for NaN scales (not checked in arrays on devices, nor in tensors on
+                backend `torch`), for a zero-point out of range, or for a NaN under `nan_input: error`.
             UnsupportedError: for zero-points where the format takes none.
         """
         if self._blocks is not None:
@@ -319,9 +319,9 @@ class Codec:
     def _random(self, x: Any, seed: int | None, offset: int) -> dict[str, int]:
         """The seed and offset of a kernel's random bits; empty if it has none."""
         if seed is not None:
-            _check_word(seed, "seed")
+            check_word(seed, "seed")
         if offset != 0:
-            _check_word(offset, "offset")
+            check_word(offset, "offset")
         if not self._is_stochastic:
             return {}
         size = math.prod(shape_of(x, "x"))
@@ -329,15 +329,15 @@ class Codec:
             raise ValueError(f"offset is {offset}; allowed: with x's {size} elements at most 2^{SEED_BITS}")
         return {"seed": new_seed() if seed is None else int(seed), "offset": int(offset)}
 
-    def _kernel(self, array: Any, purpose: Purpose, values: Storage | None = None) -> Kernel:
-        """The kernel for arrays of this kind; `values`: the dtype of a decoder's result."""
+    def _kernel(self, array: Any, purpose: Purpose, floats: Storage | None = None) -> Kernel:
+        """The kernel for arrays of this kind; `floats`: the dtype of a decoder's result."""
         if self._backend is not None:
-            name = self._prepared(self._backend, purpose, values or float_storage(array, "x"))
+            name = self._prepared(self._backend, purpose, floats or float_storage(array, "x"))
             return getattr(self._compiled, name)  # type: ignore[no-any-return]
-        key = (type(array), getattr(array, "dtype", None), str(getattr(array, "device", "")), purpose, values)
+        key = (type(array), getattr(array, "dtype", None), str(getattr(array, "device", "")), purpose, floats)
         kernel = self._kernels.get(key)
         if kernel is None:
-            name = self._prepared(backend_for(array), purpose, values or float_storage(array, "x"))
+            name = self._prepared(backend_for(array), purpose, floats or float_storage(array, "x"))
             kernel = self._kernels[key] = getattr(self._compiled, name)
         return kernel
 
@@ -356,7 +356,7 @@ def new_seed() -> int:
     return secrets.randbits(SEED_BITS)
 
 
-def _check_word(number: Any, name: str) -> None:
+def check_word(number: Any, name: str) -> None:
     """Raises ValueError unless it is an integer below 2^64."""
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or not 0 <= number < SEEDS:
         raise ValueError(f"{name} is {shown(number)}; allowed: 0 to 2^{SEED_BITS} - 1")
@@ -369,6 +369,7 @@ def _refuse_zero_point(scale: Any, format: Format) -> None:
 
 
 def _value_storage(dtype: Any) -> Storage:
+    """How a decoder stores values of this dtype."""
     name = plain_name(getattr(dtype, "__name__", dtype))
     if name not in (Storage.FLOAT32, Storage.FLOAT64):
         raise ValueError(f"dtype is {shown(name)}; allowed: 'float32', 'float64'")

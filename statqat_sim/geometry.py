@@ -70,7 +70,7 @@ class Geometry:
 
         Raises:
             TypeError: if `axis` is not an integer.
-            ValueError: if there is no such axis, or blocks of two axes meet an array of one.
+            ValueError: if there is no such axis, or two-dimensional blocks meet an array of one axis.
         """
         lengths = shape or (1,)
         axis = checked_axis(axis, shape)

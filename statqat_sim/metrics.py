@@ -71,6 +71,16 @@ def decibels(power: float, noise: float) -> float:
     return 10 * (math.log10(power) - math.log10(noise))
 
 
+def finite_or_none(number: float) -> float | None:
+    """The number, or None if it is not finite: JSON has neither NaN nor Inf."""
+    return number if math.isfinite(number) else None
+
+
+def finite_decibels(power: float | None, noise: float | None) -> float | None:
+    """`decibels` for JSON: None if a sum is None, or the ratio is not finite."""
+    return None if power is None or noise is None else finite_or_none(decibels(power, noise))
+
+
 def _sums(x: Any, y: Any) -> tuple[float, float, int]:
     """Σ(x − y)², Σx², and the number of elements."""
     x, y = real_array(x, "x"), real_array(y, "y")

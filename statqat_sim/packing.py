@@ -43,14 +43,18 @@ def element_shape(
 
 
 def sizes(shape: Any) -> tuple[int, ...]:
-    """The shape as a tuple of plain integers."""
+    """The shape as a tuple of plain integers.
+
+    Raises:
+        ValueError: unless it is a sequence of integers of at least 0.
+    """
     try:
-        sizes = tuple(map(index, shape))
+        found = tuple(map(index, shape))
     except TypeError:
-        sizes = (-1,)
-    if any(size < 0 for size in sizes):
-        raise ValueError(f"shape is {shown(shape)}; allowed: a tuple of sizes, as shape=(3, 5)")
-    return sizes
+        found = (-1,)
+    if any(size < 0 for size in found):
+        raise ValueError(f"shape is {shown(shape)}; allowed: a tuple of sizes, as in shape=(3, 5)")
+    return found
 
 
 def _whole_codes(array: tuple[int, ...], packed: Packed, what: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ def assert_bit_exact() -> Callable[[Any, Any], None]:
 
 @pytest.fixture(scope="session")
 def assert_sqnr() -> Callable[[Any, Any, float], None]:
-    """Fail unless the second array keeps so many dB of the first."""
+    """Fail unless the SQNR of two arrays, the original first, is at least so many dB."""
     from statqat_sim import testing
 
     return testing.assert_sqnr

@@ -29,9 +29,9 @@ class QuantizedTensor:
     """An array in a block format: one code for each element, and the codes of the scales that blocks share.
 
     Args:
-        codes: of the elements, in the array's shape: uint8, uint16 or uint32 by their width.
-        scales: of every level, outermost first; a nested format has its own scales there, then its elements. Codes as
-            wide as their format's; scales that are float32 or float16 as such. Shape: the array's, `axis` divided by
+        codes: the elements' codes, in the array's shape: uint8, uint16 or uint32 by their width.
+        scales: those of every level, outermost first; a nested format has its own scales there, then its elements.
+            Codes as wide as their format's; float32 and float16 scales as floats. Shape: the array's, `axis` divided by
             the block and rounded up; all ones for one scale of the whole array. Bits above a code's width mean nothing.
         format: a block format.
         axis: along which blocks run; kept as a number from 0.
@@ -39,7 +39,7 @@ class QuantizedTensor:
         offset_scales: of a nested offset, outermost first.
 
     Raises:
-        TypeError: if an array has the wrong dtype or kind, or `format` is no block format.
+        TypeError: if an array has the wrong dtype or kind, or `format` is not a block format.
         ValueError: if a shape or a number of arrays does not fit.
     """
 
@@ -137,9 +137,9 @@ class QuantizedTensor:
         return f"QuantizedTensor({self.format.name}, shape={self.shape}, axis={self.axis}: {sizes})"
 
     def __eq__(self, other: object) -> bool:
-        """Whether format and axis are equal, and all codes; NaN scales of the same bits are.
+        """Whether formats, axes and all codes are equal; NaN scales are if their bits are.
 
-        Bits above a code's width do not count.
+        Bits above a code's width are ignored.
 
         Raises:
             TypeError: if the codes are not in the CPU's memory.
@@ -163,12 +163,12 @@ def unpack(buffer: Any, format: BlockFormat, shape: tuple[int, ...], axis: int =
     Args:
         buffer: bytes, or a uint8 array or CPU tensor of one axis.
         format: the block format that they are in.
-        shape: of the array.
+        shape: the array's shape.
         axis: along which blocks run.
 
     Raises:
-        TypeError: if `buffer` holds no bytes, or `format` is no block format.
-        ValueError: if there are too many bytes, or too few; if there is no such axis.
+        TypeError: if `buffer` holds no bytes, or `format` is not a block format.
+        ValueError: if there are too many or too few bytes, or no such axis.
     """
     _check_block_format(format)
     geometry = Geometry.of(sizes(shape), axis, format)

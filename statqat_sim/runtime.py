@@ -208,12 +208,13 @@ class OptionalParts(Protocol):
 
 
 THREADS_VARIABLE = "STATQAT_NUM_THREADS"
+"""The environment variable with the default number of threads."""
 
 _threads: int | None = None
 
 
 def get_threads() -> int:
-    """How many threads a CPU backend uses: `set_threads`, `$STATQAT_NUM_THREADS`, or the processors at hand."""
+    """How many threads a CPU backend uses: `set_threads`, `$STATQAT_NUM_THREADS`, or the available processors."""
     if _threads is not None:
         return _threads
     return _default_threads()
@@ -292,7 +293,7 @@ def backend_named(name: str) -> Backend:
     """The backend of this name.
 
     Raises:
-        TypeError: if it is no text.
+        TypeError: if it is not a string.
         LookupError: if there is none; the message suggests the nearest.
         UnsupportedError: if it cannot run here.
     """
@@ -301,7 +302,7 @@ def backend_named(name: str) -> Backend:
         raise TypeError(f"backend is a {type(name).__name__}; allowed: a name, such as 'auto' or 'numba'")
     if name not in known:
         allowed = ", ".join(("auto", *sorted(known)))
-        raise LookupError(f"no backend is named {name!r}{did_you_mean(name, known)}; allowed: {allowed}")
+        raise LookupError(f"no backend is named {name!r}{did_you_mean(name, known)} (allowed: {allowed})")
     return _ready(known[name])
 
 

@@ -57,8 +57,8 @@ def assert_sqnr(x: Any, y: Any, db: float) -> None:
 
     Args:
         x: the original, an array or CPU tensor.
-        y: what became of it, of the same shape.
-        db: the least ratio that passes, in dB.
+        y: the quantized values, of the same shape.
+        db: the smallest ratio that passes, in dB.
 
     Raises:
         AssertionError: with the ratio; also where it is undefined (see `sqnr_db`).
@@ -120,15 +120,15 @@ def assert_matmul_bits(
     """Fail unless a matrix product has the bits that an accelerator gives.
 
     Args:
-        actual: what was computed: a numpy array or CPU tensor of the instruction's result type.
+        actual: the computed product, a numpy array or CPU tensor of the instruction's result type.
         a: `(..., M, K)`, as `Accelerator.matmul` takes it.
         b: `(..., K, N)`.
-        c: what was accumulated on, or None.
+        c: the matrix that was added to, or None.
         accelerator: its name, the path of its file, or an Accelerator.
         instruction: the instruction's name.
         a_format: the format of A's codes, where the operand may have several.
-        b_format: likewise of B's.
-        plan: how K was cut, or None.
+        b_format: likewise for B.
+        plan: how K was cut, as `Accelerator.matmul` takes it, or None.
 
     Raises:
         AssertionError: with the number of elements that differ, the place of the first, and both its values.

@@ -386,7 +386,7 @@ def test_nothing_is_half_written(run: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ((E4M3,), "error: nothing to do; allowed: numbers, or files with --data FILE"),
-        ((E4M3, "1", "--data", "x.npy"), "error: 1 stands beside --data; allowed: numbers or files"),
+        ((E4M3, "1", "--data", "x.npy"), "error: 1 is given with --data; allowed: numbers or files"),
         ((E4M3, "--data", "x.npy"), "error: the result of --data goes to a file; write --output FILE"),
         ((E4M3, "--data", "x.npy", "-o", "a.txt"), "error: a.txt: not a file of results; allowed: .npy, .npz, .bin"),
         ((E4M3, "--data", "x.npy", "-o", "none/a.npy"), "error: none: no such folder"),
@@ -492,7 +492,7 @@ def test_what_is_no_codes(run: Run, tmp_path: Path) -> None:
         (E4M3, "large.npy", "error: large: [1, 0]: code 300 does not have 8 bits; allowed: 0 to 255 (0xff)"),
         ("int4", "negative.npy", "error: negative: [0]: code -1 does not have 4 bits; allowed: 0 to 15 (0xf)"),
         (E4M3, "truth.npy", "error: truth: codes are bool; allowed: integers"),
-        ("bfloat16", "odd.bin", "error: odd.bin: 3 bytes are no whole number of codes of 2 bytes"),
+        ("bfloat16", "odd.bin", "error: odd.bin: 3 bytes are not a whole number of codes of 2 bytes"),
         (E4M3, "none.bin", "error: none.bin: No such file or directory"),
     ):
         told(run("decode", name, "--data", file, "-o", "y.npy"), message)
@@ -509,7 +509,7 @@ def test_what_is_no_codes(run: Run, tmp_path: Path) -> None:
         (("int4", "1", "--shape", "1"), "error: --shape says how packed codes lie; allowed: with --packed"),
         (("int4", "1", "--packed", "--shape", "1x2"), "error: --shape 1x2: not a shape; allowed: whole numbers"),
         (("int4", "1", "2", "--packed", "--shape", "2"), "error: codes has shape (2,); allowed: (1,), the bytes"),
-        (("int3", "1", "--packed"), "error: rows of 8 bits are no whole number of 3-bit codes; say their shape, witho"),
+        (("int3", "1", "--packed"), "error: rows of 8 bits are not a whole number of 3-bit codes; say their shape, w"),
         (("int3", "1", "2", "--packed"), "such as --shape 5"),
         (("float16", "1", "--packed"), "packed codes of 16 bits; allowed: up to 8 bits"),
     ],
@@ -522,8 +522,8 @@ def test_dense_rows_of_a_file_without_a_shape(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "codes.npy", np.zeros((4, 2), np.uint8))
     told(
         run("decode", "int3", "--data", "codes.npy", "--packed", "-o", "y.npy"),
-        "error: codes: rows of 16 bits are no whole number of 3-bit codes; say their shape, without the padding, such "
-        "as --shape 4,5",
+        "error: codes: rows of 16 bits are not a whole number of 3-bit codes; say their shape, without the padding, "
+        "such as --shape 4,5",
     )
     assert run("decode", "int3", "--data", "codes.npy", "--packed", "--shape", "4,5", "-o", "y.npy").code == 0
 

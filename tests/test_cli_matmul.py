@@ -60,7 +60,7 @@ def test_a_product_is_written_and_compared(matrices: tuple[str, str], tmp_path: 
     expected = sqs.load_accelerator("h100").matmul(*map(np.load, matrices), instruction="wgmma.e4m3.f32")
     assert np.array_equal(d, expected)
     assert picture.stat().st_size > 1000
-    assert "beside ideal dot.e4m3.f32" in text
+    assert "compared with ideal dot.e4m3.f32" in text
     assert "units in the last place" in text
     (item,) = run("matmul", *matrices, *chosen, "--compare", "ideal", "--json", "-").json
     assert item["elements"] == 48

@@ -208,6 +208,8 @@ def test_tables_that_do_not_belong_together_are_told(arrays: list[Any], told: st
         Histogram.from_tables(*arrays)
     with pytest.raises(ValueError, match="tables of 1 channels with 512 bins; allowed: 1 channels with 32768 bins"):
         Counter().count([1.0]) + Counter(mantissa_bits=0).count([1.0])
+    with pytest.raises(TypeError, match="unsupported operand"):
+        Counter().count([1.0]) + 3
 
 
 def test_short_rows_are_sorted_and_long_ones_counted_in_tables() -> None:

@@ -51,6 +51,16 @@ def test_block_formats_are_found_again(fmt: Any) -> None:
         assert all(each.first is None for each in found[0].compared)
 
 
+def test_scales_in_either_byte_order_are_codes() -> None:
+    x, fmt = data(4, 256), sqs.load_format("int8")
+    scale = np.abs(x).max(axis=1, keepdims=True).astype(ml_dtypes.bfloat16)
+    codes = sqs.Codec(fmt).encode(x / scale.astype(np.float32))
+    words = scale.view(np.uint16)
+    for scales in (words, words.astype(">u2")):
+        (found, *_) = identify(x, codes=codes, scales=[scales], formats=[fmt])
+        assert (found.scale, found.exact) == ("given, as bfloat16", True)
+
+
 def test_the_first_difference_is_told() -> None:
     x = data(2, 64)
     q = sqs.Codec(FORMATS[0]).quantize(x)

@@ -18,7 +18,8 @@ import torch
 from safetensors.numpy import load_file
 
 import statqat_sim as sqs
-from statqat_sim.measurement import CHUNK, Row, measure
+from statqat_sim.measurement import Row, measure
+from statqat_sim.quantizer.measured import CHUNK
 from statqat_sim.ranking.table import catalog_formats
 
 NAMES = ("int8", "int4_narrow", "uint4", "float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "nf4", "float16", "ue4m3")
@@ -246,7 +247,7 @@ def test_codes_of_more_than_16_bits_have_no_entropy() -> None:
         ({"per": "channel", "channel_axis": 1.0}, TypeError, r"x: channel_axis is 1\.0; allowed: one axis"),
         ({"formats": 3}, TypeError, "formats is a int; allowed: names, formats, or lists of them"),
         ({"quantizers": 3}, TypeError, "quantizers is a int; allowed: names, quantizers, or lists of them"),
-        ({"quantizers": [3]}, TypeError, r"3 is no quantizer; allowed: names, or values such as MinMax\(\)"),
+        ({"quantizers": [3]}, TypeError, r"3 is not a quantizer; allowed: names, or values such as MinMax\(\)"),
         ({"scale": "a"}, TypeError, "scale is <U1; allowed: an array of real numbers"),
         ({"scale": [1, 2]}, ValueError, "2 scales for 1 channels"),
         ({"x": {"w": ["a"]}}, TypeError, "w is <U1; allowed: an array of real numbers"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import statqat_sim as sqs
-from statqat_sim.measurement import CHUNK, measure
+from statqat_sim.measurement import measure
+from statqat_sim.quantizer.measured import CHUNK
 
 FORMATS = ("mxfp4", "nvfp4", "mxfp8_e4m3", "gguf_q4_0", "gguf_q4_k", "hif4", "mx6", "fp8_block128x128_deepseek")
 BITS = (4.25, 4.5, 8.25, 4.5, 4.5, 4.5, 6, 8 + 32 / 128**2)

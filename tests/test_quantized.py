@@ -425,7 +425,7 @@ def test_blocks_too_long_for_the_place_of_their_largest_element_are_refused(bloc
     levels = f"[{{block: {block}, format: float32, rule: signed_absmax}}]"
     format = sqs.parse_format(f"name: long\nelement: int8\nscales: {levels}\n")
     x = np.broadcast_to(np.float32(1), (1, (1 << 30) + 1))
-    with pytest.raises(UnsupportedError, match=r"long finds no place beyond 2\^30 elements of a block; this array is"):
+    with pytest.raises(UnsupportedError, match=r"long counts at most 2\^30 elements of a block; this array is"):
         sqs.Codec(format, "reference").quantize(x)
 
 

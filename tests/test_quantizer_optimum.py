@@ -228,6 +228,12 @@ def test_options_that_mean_nothing(make: Any, message: str) -> None:
         make()
 
 
+def test_weights_are_real_numbers() -> None:
+    for kind in (Iterative, Search):
+        with pytest.raises(TypeError, match="weights is <U1; allowed: an array of real numbers"):
+            kind(weights="a")
+
+
 @pytest.mark.parametrize("kind", [MinMax, Percentile, Analytic, Iterative, Search])
 def test_zero_points_are_wanted_or_not(kind: Any) -> None:
     with pytest.raises(TypeError, match="zero_point is 'no'; allowed: True or False"):

@@ -17,7 +17,7 @@ from rich.console import Console
 import statqat_sim as sqs
 from statqat_sim.atomic import replacing
 from statqat_sim.measurement import Row, measure
-from statqat_sim.report.curves import Curves, Scale
+from statqat_sim.report.curves import AxisScale, Curves
 from statqat_sim.report.errors import error_table
 from statqat_sim.report.facts import facts, number, value_table
 from statqat_sim.report.format_plot import plot_format
@@ -219,11 +219,11 @@ def test_a_picture_has_a_known_suffix(tmp_path: Path) -> None:
 
 @given(st.floats(-300, 300), st.booleans(), st.integers(-200, 200))
 def test_places_and_numbers(exponent: float, negative: bool, unit: int) -> None:
-    scale = Scale(2.0**unit)
+    scale = AxisScale(2.0**unit)
     x = -(2.0**exponent) if negative else 2.0**exponent
     assert float(scale.number(scale.place(x))) == pytest.approx(x, rel=1e-9)
     assert float(scale.place(4 * scale.unit)) == 3 if scale.unit else 0
-    assert float(Scale().place(x)) == x
+    assert float(AxisScale().place(x)) == x
     assert [float(scale.place(zero)) for zero in (0.0, 2.0**unit, -(2.0**unit))] == [0, 1, -1]
 
 

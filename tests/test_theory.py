@@ -418,7 +418,7 @@ def test_choices_by_their_errors() -> None:
     [
         ({"scale": 0}, ValueError, "a scale is 0.0; allowed: finite numbers above zero"),
         ({"scale": [1, math.nan]}, ValueError, "a scale is nan"),
-        ({"scale": "optimum"}, ValueError, "scale is 'optimum'; did you mean 'optimal'"),
+        ({"scale": "optimum"}, ValueError, "scale is 'optimum'; allowed: 'optimal', or numbers"),
         ({"prior": "lapalce"}, LookupError, "did you mean 'laplace'"),
         ({"prior": 3}, TypeError, "prior is a int; allowed: a Prior, or the name of one"),
         ({"format": "int4"}, TypeError, "format is a str; allowed: a NumberFormat or a BlockFormat; .*load_format"),

@@ -30,7 +30,7 @@ def as_numpy(array: Any, storage: Storage | Packed, what: str) -> Array:
     """A CPU array, of the storage's `word_type`; integers where floats are read, and swapped bytes, are converted.
 
     Raises:
-        TypeError: unless it is a CPU array of the dtype that `storage` names.
+        TypeError: unless it is a CPU array of the dtype that `storage` names, or of such integers.
     """
     view, name = numpy_view(array, storage, what), dtype_name(array)
     if not view.dtype.isnative:
@@ -56,7 +56,7 @@ def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
     """A numpy view of a CPU array of any dtype; a bfloat16 tensor is viewed as its bits.
 
     Raises:
-        TypeError: if it is no CPU array, or none that numpy can see.
+        TypeError: if it is not a CPU array, or numpy cannot see it.
     """
     if is_cpu_tensor(array):
         return _tensor_view(array, what)
@@ -115,6 +115,11 @@ def _floats(integers: Array, storage: Storage) -> Array:
     return rounded
 
 
+def widened(bits: Array) -> Array:
+    """The values of bfloat16 numbers as float32, from their bits."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def as_float32(array: Any, what: str) -> Array:
     """Numbers rounded once to float32, C-contiguous; contiguous float32 arrays are not copied.
 
@@ -124,7 +129,7 @@ def as_float32(array: Any, what: str) -> Array:
     storage = float_storage(array, what)
     view = as_numpy(array, storage, what)
     if storage is Storage.BFLOAT16:
-        view = (view.astype(np.uint32) << 16).view(np.float32)
+        view = widened(view)
     elif storage is Storage.FLOAT16:
         view = view.view(np.float16)
     elif storage is Storage.FLOAT32 and view.flags.c_contiguous:
@@ -179,7 +184,7 @@ def real_array(array: Any, what: str) -> Array:
     _refuse_mask(array, what)
     view = _tensor_view(array, what) if is_cpu_tensor(array) else np.asarray(array)
     if is_cpu_tensor(array) and dtype_name(array) == Storage.BFLOAT16:
-        return (view.astype(np.uint32) << 16).view(np.float32)
+        return widened(view)
     if view.dtype.kind in "mM" or not np.can_cast(view.dtype, np.float64, "same_kind"):
         raise TypeError(f"{what} is {view.dtype}; allowed: an array of real numbers")
     return view

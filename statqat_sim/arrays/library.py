@@ -45,7 +45,7 @@ class ArrayLibrary(Protocol):
         """Weights as contiguous float64, on the device of `like`.
 
         Raises:
-            TypeError: if they are no real numbers.
+            TypeError: if they are not real numbers.
         """
 
     def broadcast(self, array: Any, shape: tuple[int, ...]) -> Any:

@@ -25,7 +25,7 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
     if target.shape != shape:
         raise ValueError(f"out has shape {target.shape}; allowed: {shape}")
     if not target.flags.writeable:
-        raise ValueError("out is read-only")
+        raise ValueError("out is read-only; allowed: arrays that can be written to")
     if not target.flags.forc and _may_overlap_itself(target):
         raise ValueError("elements of out may share memory; allowed: arrays whose strides keep them apart")
     return target
@@ -54,9 +54,9 @@ def _memory(out: Any, storage: Storage | Packed) -> Array:
     return view.view(word_type(storage))
 
 
-def in_kind(result: Array, array: object) -> Any:
-    """`result` as the kind of array that `array` is."""
-    return sys.modules["torch"].from_dlpack(result) if is_cpu_tensor(array) else result
+def in_kind(result: Array, like: object) -> Any:
+    """`result` as the kind of array that `like` is."""
+    return sys.modules["torch"].from_dlpack(result) if is_cpu_tensor(like) else result
 
 
 def separate(source: Array, target: Array) -> Array:

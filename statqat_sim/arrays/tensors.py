@@ -79,7 +79,7 @@ class TensorLibrary:
         if tuple(out.shape) != shape:
             raise ValueError(f"out has shape {tuple(out.shape)}; allowed: {shape}")
         if any(size > 1 and stride == 0 for size, stride in zip(out.shape, out.stride(), strict=True)):
-            raise ValueError("out is read-only")
+            raise ValueError("out is read-only; allowed: tensors that can be written to")
         return tensor
 
     def is_plain(self, target: Any) -> bool:

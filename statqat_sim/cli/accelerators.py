@@ -20,7 +20,7 @@ def accelerators(
     r"""List the accelerators, or what one of them computes.
 
     Those built in, and those in folders called `accelerator` in the folders of $STATQAT_FORMATS and --search.
-    The evidence says how the arithmetic is known.
+    The evidence says how an accelerator's arithmetic is known.
 
     \b
     statqat-sim accelerators

@@ -10,7 +10,7 @@ import typer
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Delete them; they are compiled again when needed.")] = False,
 ) -> None:
-    """Tell where compiled kernels lie, or delete them, which is always safe."""
+    """Show where compiled kernels are stored, or delete them, which is always safe."""
     from statqat_sim.cache import cache_directory, cached_files, clear_cache
 
     if clear:

@@ -21,7 +21,7 @@ def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files, or folders of .yaml files.")],
     search: Search = None,
 ) -> None:
-    r"""Check files; all problems are told as file:line:column.
+    r"""Check format and accelerator files; each problem is reported as file:line:column.
 
     \b
     statqat-sim check my_format.yaml

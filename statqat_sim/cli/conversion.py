@@ -30,7 +30,7 @@ def refuse_options(values: Sequence[str]) -> None:
 def check_sources(values: Sequence[str], data: Sequence[Path], output: Path | None, what: str) -> None:
     """Raises LookupError unless either values or files are given, and with files an output."""
     if values and data:
-        raise LookupError(f"{values[0]} stands beside --data; allowed: {what} or files, with --data before each")
+        raise LookupError(f"{values[0]} is given with --data; allowed: {what} or files, with --data before each")
     if not values and not data:
         raise LookupError(f"nothing to do; allowed: {what}, or files with --data FILE")
     if data and output is None:
@@ -116,14 +116,10 @@ def _named(function: Callable[[Any], Any], array: Any, name: str) -> Any:
 
 def show_conversion(told: Sequence[Told]) -> None:
     """Print one row for each tensor."""
-    from statqat_sim.report.table import plain_table
+    from statqat_sim.report.table import table_of
 
-    table = plain_table()
-    for column in COLUMNS:
-        table.add_column(column.replace("_", "\n"), overflow="fold")
-    for row in told:
-        table.add_row(*(_cell(row[column]) for column in COLUMNS))
-    show_table(table)
+    columns = (column.replace("_", "\n") for column in COLUMNS)
+    show_table(table_of(columns, ([_cell(row[column]) for column in COLUMNS] for row in told)))
 
 
 def _cell(value: str | list[int]) -> str:

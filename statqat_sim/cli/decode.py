@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
     from statqat_sim.spec.number import NumberFormat
 
-RAW = ".bin"
+COLUMNS = ("code", "binary", "value")
 BYTE = 8
 
 
@@ -51,14 +51,12 @@ def decode(
     ] = False,
     shape: Annotated[
         str | None,
-        typer.Option(
-            "--shape", metavar="4,300", help="Of packed codes, where rows end with padding, or lie in a .bin file."
-        ),
+        typer.Option("--shape", metavar="4,300", help="The shape of packed codes with padded rows, or in a .bin file."),
     ] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Decode codes: the value of each.
+    r"""Decode codes: print the value of each.
 
     \b
     statqat-sim decode float8_e4m3fn 0x7e 0x7f 0b10000001
@@ -115,6 +113,7 @@ def _decode_files(fmt: NumberFormat, data: Sequence[Path], output: Path, how: di
 
 def _tensors(data: Sequence[Path], fmt: NumberFormat, packed: bool) -> list[Tensor]:
     """Every tensor; with several files or folders, names begin with that of the file."""
+    from statqat_sim.cli.outputs import RAW
     from statqat_sim.cli.tensors import Kind, Tensor, tensors
 
     found = []
@@ -134,7 +133,7 @@ def _raw(path: Path, fmt: NumberFormat, packed: bool) -> Any:
     dtype = np.dtype(_word(fmt, packed)).newbyteorder("<")
     content = path.read_bytes()
     if len(content) % dtype.itemsize:
-        raise ValueError(f"{path}: {len(content)} bytes are no whole number of codes of {dtype.itemsize} bytes")
+        raise ValueError(f"{path}: {len(content)} bytes are not a whole number of codes of {dtype.itemsize} bytes")
     return np.frombuffer(content, dtype).astype(dtype.newbyteorder("="))
 
 
@@ -174,7 +173,7 @@ def _check_rows(array: Any, fmt: NumberFormat, how: Mapping[str, Any]) -> None:
     bits = BYTE * array.shape[-1]
     if bits % fmt.bits:
         shape = ",".join(map(str, (*array.shape[:-1], bits // fmt.bits)))
-        told = f"rows of {bits} bits are no whole number of {fmt.bits}-bit codes"
+        told = f"rows of {bits} bits are not a whole number of {fmt.bits}-bit codes"
         raise ValueError(f"{told}; say their shape, without the padding, such as --shape {shape}")
 
 
@@ -220,11 +219,7 @@ def _unpacked(words: Any, fmt: NumberFormat, shape: tuple[int, ...]) -> Any:
 def _show(pairs: Sequence[tuple[int, float]], bits: int) -> None:
     from statqat_sim.cli.numbers import binary_code, hex_code
     from statqat_sim.report.facts import number
-    from statqat_sim.report.table import plain_table
+    from statqat_sim.report.table import table_of
 
-    table = plain_table()
-    for column in ("code", "binary", "value"):
-        table.add_column(column, justify="right", overflow="fold")
-    for code, value in pairs:
-        table.add_row(hex_code(code, bits), binary_code(code, bits), number(value))
-    show_table(table)
+    rows = ((hex_code(code, bits), binary_code(code, bits), number(value)) for code, value in pairs)
+    show_table(table_of(COLUMNS, rows, right=COLUMNS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,10 +28,10 @@ def diff(
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Tell what two formats do differently: by which keys, to which float32 inputs, with which codes.
+    r"""Compare two formats: their keys, their codes of float32 inputs, and the values of their codes.
 
-    Up to 16 bits this is exact: the step functions that the formats are, found in rational arithmetic, are compared on
-    all 2^32 inputs. Wider formats, stochastic rounding (with one seed) and overflow: wrap are compared on a sample: all
+    Up to 16 bits this is exact: both encoders are step functions, found in rational arithmetic and compared on all
+    2^32 inputs. Wider formats, stochastic rounding (with one seed) and overflow: wrap are compared on a sample: all
     float16 values, 2^20 random float32 and the formats' ends.
 
     All NaN count as one value, 0 and -0 as two. Each input that differs is counted once, in the first of the regions
@@ -75,15 +75,10 @@ def diff(
 # --- for people --------------------------------------------------------------------------------------------------
 
 
-def _table(columns: Iterable[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:
-    from statqat_sim.report.table import plain_table
+def _show(columns: Iterable[str], rows: Iterable[Sequence[str]], right: Container[str] = ()) -> None:
+    from statqat_sim.report.table import table_of
 
-    table = plain_table()
-    for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    show_table(table)
+    show_table(table_of(columns, rows, right))
 
 
 def _show_keys(formats: Sequence[Format], keys: Iterable[tuple[str, Any, Any]]) -> None:
@@ -91,7 +86,7 @@ def _show_keys(formats: Sequence[Format], keys: Iterable[tuple[str, Any, Any]]) 
 
     rows = [("name", *(fmt.name for fmt in formats))]
     rows += [(key, *("-" if value is None else plain(value) for value in values)) for key, *values in keys]
-    _table(("", *NAMES), rows)
+    _show(("", *NAMES), rows)
 
 
 def _summary(found: Difference) -> Iterator[str]:
@@ -137,7 +132,7 @@ def _show_regions(found: Difference) -> None:
         for region in found.regions
     ]
     typer.echo()
-    _table(("region", "inputs", "first", *NAMES), rows, right=("inputs", "first"))
+    _show(("region", "inputs", "first", *NAMES), rows, right=("inputs", "first"))
 
 
 def _show_ranges(found: Difference) -> None:
@@ -148,7 +143,7 @@ def _show_ranges(found: Difference) -> None:
         for each in found.ranges
     ]
     typer.echo()
-    _table(("from", "bits", "to", "inputs", *NAMES), rows, right=("from", "to", "inputs"))
+    _show(("from", "bits", "to", "inputs", *NAMES), rows, right=("from", "to", "inputs"))
     if more := found.range_count - len(rows):
         typer.echo(f"... and {more} more ranges of inputs (--first N)")
 
@@ -179,7 +174,7 @@ def _show_decoded(found: Difference, first: int) -> None:
 
     fmt = found.formats[0]
     typer.echo(f"\n{len(found.decoded)} of {1 << fmt.bits} codes mean another value")
-    _table(
+    _show(
         ("code", *NAMES), [(hex_code(each.code, fmt.bits), *map(number, each.values)) for each in found.decoded[:first]]
     )
 
@@ -209,7 +204,7 @@ def _tell_blocks(a: BlockFormat, b: BlockFormat, first: int, json: str | None) -
     if found.examples:
         rows = [(str(list(each.place)), f"{each.x:.{DIGITS}g}", *map(_value, each.values)) for each in found.examples]
         typer.echo()
-        _table(("place", "input", *NAMES), rows, right=("input", *NAMES))
+        _show(("place", "input", *NAMES), rows, right=("input", *NAMES))
     if more := found.other_values - len(found.examples):
         typer.echo(f"... and {more} more inputs (--first N)")
 

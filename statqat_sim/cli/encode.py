@@ -35,16 +35,16 @@ def encode(
     ] = False,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", help="Of the random bits of stochastic rounding; a new one where none is given."),
+        typer.Option("--seed", help="The seed of stochastic rounding; by default a new one each time."),
     ] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Encode numbers: the code of each, the value that it stands for, and the error.
+    r"""Encode numbers: print the code of each, the value that it represents, and the error.
 
-    What is typed is read as the nearest float64 and rounded to the format once; the relative error is of that float64.
-    Tensors of files go in as they are: float16, bfloat16, float32, float64 and integers, each rounded once: nothing of
-    a file is lost. (`measure` leaves integers out, whose errors would tell nothing: they are mostly indices.)
+    Typed numbers are read as the nearest float64 and rounded to the format once; the relative error is that of the
+    float64. Tensors of files are read without conversion: float16, bfloat16, float32, float64 and integers, each
+    rounded once. (`measure` skips integers, which are mostly indices, and whose errors would mean nothing.)
 
     \b
     statqat-sim encode float8_e4m3fn 0.1 -1.5 1/3 0x1.8p3 inf nan
@@ -153,19 +153,17 @@ def _relative(error: float | None, x: float) -> float | None:
 def _show(rows: Sequence[dict[str, Any]], bits: int) -> None:
     from statqat_sim.cli.numbers import binary_code, hex_code
     from statqat_sim.report.facts import number
-    from statqat_sim.report.table import plain_table
+    from statqat_sim.report.table import NOTHING, number_text, table_of
 
-    table = plain_table()
-    for column in COLUMNS:
-        table.add_column(column, justify="right", overflow="fold")
-    for row in rows:
-        code, error, relative = row["code"], row["error"], row["relative_error"]
-        table.add_row(
+    def cells(row: dict[str, Any]) -> tuple[str, ...]:
+        code, relative = row["code"], row["relative_error"]
+        return (
             number(float(row["input"])),
             hex_code(code, bits),
             binary_code(code, bits),
             number(float(row["value"])),
-            "-" if error is None else f"{error:.6g}",
-            "-" if relative is None else f"{100 * relative:.3g} %",
+            number_text(row["error"], ".6g"),
+            NOTHING if relative is None else f"{100 * relative:.3g} %",
         )
-    show_table(table)
+
+    show_table(table_of(COLUMNS, map(cells, rows), right=COLUMNS))

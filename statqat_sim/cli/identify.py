@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from statqat_sim.identification import Candidate, Compared
     from statqat_sim.spec.format import Format
 
-RAW = ".bin"
 NAMED = 6
 """The most formats, or keys, listed on one line."""
 
 
 def identify(
-    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The tensor before: FILE, or FILE:MEMBER.")],
+    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The original tensor: FILE, or FILE:MEMBER.")],
     values: Annotated[
         str | None, typer.Option("--values", metavar="FILE[:MEMBER]", help="The quantized tensor, as floats.")
     ] = None,
@@ -49,23 +48,23 @@ def identify(
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", metavar="VALUE", help="The outermost scale, where it was given and not found by rule."),
+        typer.Option("--scale", metavar="VALUE", help="The outermost scale, if it was given and not found by a rule."),
     ] = None,
     axis: Axis = -1,
     first: Annotated[int, typer.Option("--first", metavar="N", min=1, help="How many formats to list.")] = 10,
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Tell which formats make a quantized tensor of its original.
+    r"""Find the formats that turn an original tensor into a quantized one.
 
     Every format whose sizes fit is tried: block formats on values, packed bytes, or codes and scales; number formats
     of up to 8 bits on values or codes, with scale 1, with MinMax, and with largest magnitude / largest value, of the
     tensor and of each slice along axis 0, or on codes with the floats of --scales; not with --scale. Values of 16 bits
     are compared with values rounded to 16 bits; zeros of either sign are equal.
 
-    The table has the share of elements that are identical, best format first, and the first difference; of values, a
-    format that gives less than half of the first ones is left out, and so is a number format of codes. The exit status
-    is 0 if a format reproduces all of it, 1 if none does.
+    The table shows the share of identical elements, best format first, and the first difference. Left out are formats
+    that reproduce less than half of a sample of the values, and number formats that do so of the codes. The exit status
+    is 0 if a format reproduces the whole tensor, 1 if none does.
 
     \b
     statqat-sim identify weights.npy --values dequantized.npy
@@ -94,6 +93,7 @@ def identify(
 def _read(name: str, text: str) -> Any:
     """The array or tensor that an option names."""
     from statqat_sim.cli.members import read_member
+    from statqat_sim.cli.outputs import RAW
 
     if name == "packed" and Path(text).suffix == RAW:
         return Path(text).read_bytes()

@@ -23,15 +23,17 @@ def matmul(
         str, typer.Option("--accelerator", metavar="NAME|FILE", help="`statqat-sim accelerators` lists them.")
     ],
     instruction: Annotated[str, typer.Option("--instruction", metavar="NAME", help="One of the accelerator's.")],
-    c: Annotated[Path | None, typer.Option("--c", metavar="C.npy", help="What is accumulated on.")] = None,
-    a_format: Annotated[str | None, typer.Option("--a-format", metavar="NAME", help="Of A's codes.")] = None,
-    b_format: Annotated[str | None, typer.Option("--b-format", metavar="NAME", help="Of B's codes.")] = None,
+    c: Annotated[Path | None, typer.Option("--c", metavar="C.npy", help="The matrix to add to.")] = None,
+    a_format: Annotated[str | None, typer.Option("--a-format", metavar="NAME", help="The format of A's codes.")] = None,
+    b_format: Annotated[str | None, typer.Option("--b-format", metavar="NAME", help="The format of B's codes.")] = None,
     compare: Annotated[
         str | None, typer.Option("--compare", metavar="NAME|FILE", help="Another accelerator, such as ideal.")
     ] = None,
     compare_instruction: Annotated[
         str | None,
-        typer.Option("--compare-instruction", metavar="NAME", help="Of that one; by itself one of equal operands."),
+        typer.Option(
+            "--compare-instruction", metavar="NAME", help="The other's; by default one with the same operands."
+        ),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -41,10 +43,10 @@ def matmul(
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Multiply matrices with the bits that an accelerator gives.
+    r"""Multiply matrices, bit-exact to an accelerator.
 
-    Floats are encoded into the operands' formats first; unsigned integers are codes. With --compare both products are
-    made of the same operands, and the differences are told: units in the last place count neighbouring results.
+    Floats are encoded into the operands' formats first; unsigned integers are codes. With --compare, both
+    accelerators multiply the same operands, and the differences are reported, in units in the last place.
 
     \b
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
@@ -112,11 +114,11 @@ def _tell(d: Any, expected: Any, other: str, plot: Path | None, json: str | None
 
     found = compared(d, expected)
     if plot:
-        plot_differences(found, f"beside {other}", plot)
+        plot_differences(found, f"compared with {other}", plot)
     if json:
         write_json([_item(found, other)], json)
         return
-    typer.echo(f"beside {other}: {found.differing} of {found.elements} elements differ")
+    typer.echo(f"compared with {other}: {found.differing} of {found.elements} elements differ")
     if found.first is not None and found.values is not None:
         place = ", ".join(map(str, found.first))
         typer.echo(f"first at [{place}]: {found.values[0]!r}, there {found.values[1]!r}")
@@ -142,8 +144,7 @@ def _show(found: Comparison) -> None:
 
 def _item(found: Comparison, other: str) -> dict[str, Any]:
     """The comparison for JSON, which has no Inf."""
-    import math
-
+    from statqat_sim.metrics import finite_or_none
     from statqat_sim.report.matmul import histogram
 
     return {
@@ -153,7 +154,7 @@ def _item(found: Comparison, other: str) -> dict[str, Any]:
         "first": None if found.first is None else list(found.first),
         "values": None if found.values is None else [repr(each) for each in found.values],
         "nonfinite": found.nonfinite,
-        "sqnr_db": found.sqnr_db if math.isfinite(found.sqnr_db) else None,
+        "sqnr_db": finite_or_none(found.sqnr_db),
         "largest_error": found.largest_error,
         "mean_error": found.mean_error,
         "ulps": histogram(found.ulps),

@@ -44,7 +44,7 @@ def measure(
     ] = None,
     quantizer: Annotated[
         str | None,
-        typer.Option("--quantizer", metavar="NAME,...", help="What chooses the scales of number formats; see above."),
+        typer.Option("--quantizer", metavar="NAME,...", help="The quantizers of number formats; see above."),
     ] = None,
     prior: Annotated[
         str,
@@ -55,9 +55,7 @@ def measure(
         bool,
         typer.Option("--random-phase", help="Block formats: the mean over where powers of two lie; see above."),
     ] = False,
-    seed: Annotated[
-        int, typer.Option("--seed", help="Of the random bits of stochastic rounding, and of --random-phase.")
-    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="The seed of stochastic rounding and of --random-phase.")] = 0,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="Draw SQNR against bits to a .png, .svg or .pdf file.")
     ] = None,
@@ -73,8 +71,8 @@ def measure(
 
     Scales of number formats are MinMax's, the smallest without clipping, or with --quantizer those of minmax,
     percentile, analytic, iterative, search, or of published rules: octav, aciq, sawb, lsq_init, paper_analytic,
-    paper_iterative, or none: 1. With --prior, the exact theory stands beside the measurement: the expected SQNR at the
-    row's scale, were the data of this distribution (see `theory`) with their mean of x^2.
+    paper_iterative, or none: 1. With --prior, rows also have the exact theory: the expected SQNR at the row's scale if
+    the data had this distribution (see `theory`), scaled to their mean of x^2.
 
     Block formats find their own scales; bits per element count them, and the column `quantizer` has their rule (of the
     innermost scale that is a factor). A scale that is a power of two fits some magnitudes better than others, and one

@@ -32,5 +32,5 @@ Output: TypeAlias = Annotated[
 ]
 Axis: TypeAlias = Annotated[
     int,
-    typer.Option("--axis", metavar="N", help="Along which axis blocks run; of blocks of rows and columns, the last."),
+    typer.Option("--axis", metavar="N", help="The axis along which blocks run; for two-dimensional blocks, the last."),
 ]

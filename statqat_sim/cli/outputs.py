@@ -14,6 +14,9 @@ from statqat_sim.cli.console import STDOUT
 SEPARATORS = re.compile(r"[/\\\0]")
 DRIVE = re.compile("[A-Za-z]:")
 
+RAW = ".bin"
+"""The suffix of files that hold the bytes of one array alone."""
+
 Named: TypeAlias = tuple[str, Any]
 """A tensor's name, and its array."""
 
@@ -101,5 +104,5 @@ def _write_bytes(arrays: Iterable[Named], path: Path) -> None:
 WRITERS: Mapping[str, Callable[[Iterable[Named], Path], None]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
-    ".bin": _write_bytes,
+    RAW: _write_bytes,
 }

@@ -42,12 +42,12 @@ def rank(
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="What squared errors count: tensors of the same names that broadcast, such as means of a^2 of inputs.",
+            help="Weights of squared errors: tensors of the same names that broadcast, such as means of a^2 of inputs.",
         ),
     ] = None,
     axis: Axis = -1,
     least_axes: Annotated[
-        int, typer.Option("--least-axes", metavar="N", help="Only tensors of so many axes or more: 2 for matrices.")
+        int, typer.Option("--least-axes", metavar="N", help="Only tensors with this many axes or more: 2 for matrices.")
     ] = 0,
     front: Annotated[bool, typer.Option("--front", help="Print only the Pareto front.")] = False,
     plot: Annotated[
@@ -59,12 +59,12 @@ def rank(
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Rank formats by the SQNR that they keep of data, each at its best scale.
+    r"""Rank formats by their SQNR on data, each at its best scale.
 
     Without names these are all of the catalog with codes of up to 16 bits, but not the profiles (NAME.PROFILE), nor
-    block formats that do not fit a tensor's shape. One histogram of a tensor scores all number formats: it takes data
-    for smooth within 1/64 of an octave, and does not see that they lie on a format's grid already (`identify` does).
-    Block formats find their own scales and are measured; so are number formats with --per channel.
+    block formats that do not fit a tensor's shape. One histogram of a tensor scores all number formats: it assumes that
+    data are smooth within 1/64 of an octave, and cannot detect that they already lie on a format's grid (`identify`
+    can). Block formats find their own scales and are measured; so are number formats with --per channel.
 
     A star marks the Pareto front: no other format has at least the SQNR in fewer bits, or a higher one in as many.
 

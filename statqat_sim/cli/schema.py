@@ -13,12 +13,12 @@ def schema(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
     ] = None,
     accelerator: Annotated[
-        bool, typer.Option("--accelerator", help="Of accelerators' files, not of formats'.")
+        bool, typer.Option("--accelerator", help="For accelerator files, not format files.")
     ] = False,
 ) -> None:
-    r"""Print a JSON Schema, with which editors complete keys and words, and mark errors: of format files, or others.
+    r"""Print the JSON Schema of format or accelerator files, with which editors complete keys and mark errors.
 
-    It is made from the types that the reader validates with. What no schema can tell, `statqat-sim check` tells.
+    It is generated from the types that validate files. `statqat-sim check` also finds what a schema cannot express.
 
     \b
     statqat-sim schema --output my_formats/statqat_sim.schema.json

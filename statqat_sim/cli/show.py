@@ -32,9 +32,9 @@ def show(
 ) -> None:
     r"""Show the facts of a format, and up to 8 bits the value of every code.
 
-    The picture has its values and how densely they lie, what rounding makes of inputs (of those around 1, if there are
-    many values), and the relative error over all magnitudes; stochastic rounding is drawn with seed 0. Of a block
-    format, values and picture are those of its elements.
+    The plot shows its values and their density, the staircase of rounding (around 1, if there are many values), and
+    the relative error over all magnitudes; stochastic rounding is drawn with seed 0. For a block format, values and
+    plot are those of its elements.
 
     \b
     statqat-sim show float8_e4m3fn

@@ -32,10 +32,10 @@ def theory(
     json: Json = None,
     search: Search = None,
 ) -> None:
-    r"""Tell the exact error of a format of up to 16 bits under a distribution.
+    r"""Compute the exact error of a format of up to 16 bits under a distribution.
 
     Nothing is sampled: the errors of all codes are integrated. Named distributions have mean 0 and variance 1, but
-    half_normal and gelu, which are what ReLU and GELU make of a normal one. Each x becomes
+    half_normal and gelu, the outputs of ReLU and GELU for a normal input. Each x becomes
     decode(encode(x / scale)) * scale. Inputs that become Inf or NaN count as clipped.
 
     The choices of scales: `minmax` clips at the mean of the largest magnitude of 4096 inputs, `iterative` is where

@@ -38,7 +38,9 @@ def verify(
     roundings: Annotated[
         bool, typer.Option("--roundings", help="Each format under every other deterministic rounding, too.")
     ] = False,
-    backend: Annotated[str, typer.Option("--backend", metavar="NAME", help="What runs; see `backends`.")] = AUTO,
+    backend: Annotated[
+        str, typer.Option("--backend", metavar="NAME", help="The backend to verify; see `backends`.")
+    ] = AUTO,
     json: Json = None,
     search: Search = None,
 ) -> None:

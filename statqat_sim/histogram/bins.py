@@ -16,6 +16,11 @@ Occupied: TypeAlias = tuple[Integers, Integers, Integers]
 """Keys (row · bins + bin, ascending), counts and sums: int64, one entry per nonempty bin."""
 
 
+def none_occupied() -> Occupied:
+    """No bins."""
+    return (np.zeros(0, np.int64),) * 3
+
+
 def occupied(counts: Any, sums: Any, first: int = 0) -> Occupied:
     """The nonempty bins of tables, copied to the CPU; `first`: the channel of row 0."""
     bins, flat = counts.shape[1], counts.reshape(-1)
@@ -25,8 +30,8 @@ def occupied(counts: Any, sums: Any, first: int = 0) -> Occupied:
     return keys + first * bins, *numbers
 
 
-def by_sorting(first: int, words: NDArray[np.uint32], plan: ReductionPlan) -> Occupied:
-    """The nonempty bins of short rows, found by sorting the float32 bits of their elements."""
+def by_sorting(words: NDArray[np.uint32], plan: ReductionPlan, first: int = 0) -> Occupied:
+    """The nonempty bins of short rows, found by sorting their float32 bits; `first`: the channel of row 0."""
     words = np.sort(words, axis=1)
     bins = words >> np.uint32(plan.shift)
     begins = np.ones(words.shape, bool)

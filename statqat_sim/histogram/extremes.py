@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
-
-Floats: TypeAlias = NDArray[np.float64]
+from statqat_sim.histogram.tails import Floats
 
 
 def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:

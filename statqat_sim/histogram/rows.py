@@ -14,9 +14,10 @@ import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary, float_storage, is_cpu_array, real_array
 from statqat_sim.arrays.tensors import is_tensor
-from statqat_sim.histogram.bins import Occupied, by_sorting, occupied
+from statqat_sim.histogram.bins import Occupied, by_sorting, none_occupied, occupied
 from statqat_sim.histogram.devices import lies_elsewhere, on_cpu, with_first
-from statqat_sim.histogram.extremes import Floats, extremes
+from statqat_sim.histogram.extremes import extremes
+from statqat_sim.histogram.tails import Floats
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.reduction import ReductionPlan, extremes_plan, histogram_plan
 from statqat_sim.runtime import Backend, ReductionKernel, backend_for, backend_named, library_of, reduction_kernel
@@ -81,7 +82,7 @@ class Rows:
         with self.kernels.library.on_device_of(self.array):
             parts = [occupied(*self.tables())] if self.channels == 1 else list(self._parts())
         if not parts:
-            return (np.zeros(0, np.int64),) * 3
+            return none_occupied()
         keys, counts, sums = (np.concatenate(each) for each in zip(*parts, strict=True))
         return keys, counts, sums
 
@@ -90,7 +91,7 @@ class Rows:
         if is_here and self.length * SORTED_BINS < plan.bins:
             words = self.kernels.backend.compile(plan.element)
             for first, part in self._each(max(SORTED_ELEMENTS // max(self.length, 1), 1)):
-                yield by_sorting(first, words(part), plan)
+                yield by_sorting(words(part), plan, first)
         else:
             for first, part in self._each(DENSE_ROWS if is_here else max(DEVICE_BINS // plan.bins, 1)):
                 counts, sums = self.kernels.histogram(part, rows=part.shape[0])

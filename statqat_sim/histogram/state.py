@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.histogram.bins import Integers, Occupied, occupied
+from statqat_sim.histogram.bins import Integers, none_occupied, occupied
 from statqat_sim.histogram.devices import on_cpu, where_it_lies
 from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.tails import Floats, Tails
@@ -20,6 +20,9 @@ from statqat_sim.plan.reduction import MOST_MANTISSA_BITS, SIGN_AND_EXPONENT
 
 BIN_MANTISSA_BITS = 6
 """Leading mantissa bits that select a bin: 64 bins per octave."""
+
+NONFINITE = FLOAT32.infinity >> FLOAT32.mantissa_bits
+"""The exponent field of Inf and NaN, the largest there is."""
 
 TWO_128 = 2.0**128
 """The upper edge of the last finite bin: the first power of two beyond float32."""
@@ -80,10 +83,10 @@ class Histogram:
             backend: a backend's name; "auto": the one that owns x, numba in CPU memory.
 
         Raises:
-            TypeError: if x is not real numbers, no backend can count it on its device, or the axis is no integer.
+            TypeError: if x is not real numbers, no backend can count it on its device, or the axis is not an integer.
             LookupError: if no backend has this name.
             UnsupportedError: if the backend cannot run here.
-            ValueError: if there is no such axis.
+            ValueError: if there is no such axis, or the number of mantissa bits is out of range.
         """
         rows = Kernels(mantissa_bits, backend).rows(x, channel_axis)
         keys, counts, sums = rows.occupied()
@@ -110,13 +113,13 @@ class Histogram:
     def empty(cls, channels: int = 1, mantissa_bits: int = BIN_MANTISSA_BITS) -> Histogram:
         """The histogram of no elements: the neutral element of `merge`."""
         low, high = np.zeros((2, channels))
-        return cls(channels, mantissa_bits, *_nothing(), low, high)
+        return cls(channels, mantissa_bits, *none_occupied(), low, high)
 
     def merge(self, *others: Histogram) -> Histogram:
         """The histogram of all data together.
 
         Raises:
-            TypeError: if one is no histogram.
+            TypeError: if one is not a histogram.
             ValueError: if they differ in channels or bins.
         """
         return reduce(add, others, self)
@@ -160,21 +163,21 @@ class Histogram:
     @property
     def nonfinite(self) -> int:
         """The number of elements that are NaN or Inf."""
-        return int(self.counts[self._exponents() == FLOAT32.infinity >> FLOAT32.mantissa_bits].sum())
+        return int(self.counts[self._exponents() == NONFINITE].sum())
 
     def sides(self) -> tuple[Tails, Tails]:
         """The elements at and above zero, and the magnitudes of those below; all channels together."""
         keys, counts, sums = self._merged()
-        half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
-        return tuple(
-            self._tails(keys[part] & (half - 1), counts[part], sums[part]) for part in (keys < half, keys >= half)
-        )  # type: ignore[return-value]
+        is_below = keys & self._sign != 0
+        above, below = (
+            self._tails(keys[part] & ~self._sign, counts[part], sums[part]) for part in (~is_below, is_below)
+        )
+        return above, below
 
     def folded(self) -> Tails:
         """The magnitudes of all elements; all channels together."""
         keys, counts, sums = self._merged()
-        half = 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
-        magnitudes, places = np.unique(keys & (half - 1), return_inverse=True)
+        magnitudes, places = np.unique(keys & ~self._sign, return_inverse=True)
         return self._tails(magnitudes, *_added(places, len(magnitudes), counts, sums))
 
     def cell_moments(self, edges: Any) -> Moments:
@@ -201,12 +204,18 @@ class Histogram:
         arrays = (self.keys, self.counts, self.sums, self.low, self.high)
         return self.channels, self.mantissa_bits, *(array.tobytes() for array in arrays)
 
+    @property
+    def _sign(self) -> int:
+        """The sign bit of a bin of one channel."""
+        return 1 << (SIGN_AND_EXPONENT - 1 + self.mantissa_bits)
+
     def _exponents(self) -> Integers:
+        """The exponent field of each bin."""
         return (self.keys >> self.mantissa_bits) & ((1 << FLOAT32.exponent_bits) - 1)
 
     def _merged(self) -> tuple[Integers, Integers, Integers]:
         """Bins, counts and sums of the finite elements; all channels together."""
-        finite = self._exponents() < FLOAT32.infinity >> FLOAT32.mantissa_bits
+        finite = self._exponents() < NONFINITE
         bins, counts, sums = self.keys[finite], self.counts[finite], self.sums[finite]
         if self.channels == 1:
             return bins, counts, sums
@@ -247,10 +256,6 @@ def _added(places: NDArray[np.intp], size: int, *numbers: Integers) -> list[Inte
     for each, total in zip(numbers, sums, strict=True):
         np.add.at(total, places, each)
     return sums
-
-
-def _nothing() -> Occupied:
-    return (np.zeros(0, np.int64),) * 3
 
 
 def _table_size(shape: tuple[int, ...]) -> tuple[int, int]:

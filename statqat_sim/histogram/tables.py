@@ -33,7 +33,9 @@ class Tables:
     low: Any
     high: Any
 
-    def __add__(self, other: Tables) -> Tables:
+    def __add__(self, other: object) -> Tables:
+        if not isinstance(other, Tables):
+            return NotImplemented
         if tuple(self.counts.shape) != tuple(other.counts.shape):
             raise ValueError(
                 f"tables of {_described(other)}; allowed: {_described(self)}, as those that they are added to"

@@ -17,6 +17,7 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry
 from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values, without_signs
 from statqat_sim.identification.result import Compared
+from statqat_sim.layouts.bits import row_bytes
 from statqat_sim.quantized import QuantizedTensor, unpack
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
@@ -121,7 +122,7 @@ def _sizes_fit(given: Given, format: BlockFormat, geometry: Geometry) -> bool:
     if given.codes is None:
         return True
     row = fields[layouts.ELEMENTS].row_shape
-    dense = math.prod(row[:-1]) * -(-row[-1] * format.bits // 8)
+    dense = math.prod(row[:-1]) * row_bytes(row[-1], format.bits)
     return given.codes.size in (math.prod(geometry.shape), dense)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array, as_float32, float_storage, is_cpu_array
+from statqat_sim.arrays import INTEGERS, Array, as_float32, dtype_name, float_storage, is_cpu_array
 from statqat_sim.codec import Codec
 from statqat_sim.identification.result import Compared
+from statqat_sim.layouts.bits import BYTE
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import octets
 from statqat_sim.spec.catalog import load_format
@@ -22,8 +23,6 @@ SAMPLE = 1 << 12
 
 ENOUGH = 0.5
 """The share of the sample that a format must reproduce to be tried on all."""
-
-BYTE = 8
 
 SAMPLER = "reference"
 """The backend that quantizes samples: it compiles nothing."""
@@ -116,6 +115,11 @@ def without_signs(codes: Array, bits: int) -> Array:
 
 
 def _integers(codes: Any) -> Array:
+    """Codes as a contiguous array of native integers.
+
+    Raises:
+        TypeError: if they are not integers.
+    """
     array = np.asarray(codes)
     if array.dtype.kind not in "ui":
         raise TypeError(f"codes are {array.dtype}; allowed: integers")
@@ -124,8 +128,7 @@ def _integers(codes: Any) -> Array:
 
 def _scales(scales: Any, index: int) -> Array:
     """Integer arrays as codes; other arrays as float32 values."""
-    name = f"scales[{index}]"
     array = np.asarray(scales) if np.ndim(scales) == 0 else scales
-    if is_cpu_array(array) and str(array.dtype).rpartition(".")[2].lstrip("u").startswith("int"):
-        return np.ascontiguousarray(np.asarray(array))
-    return as_float32(array, name)
+    if is_cpu_array(array) and dtype_name(array) in INTEGERS:
+        return _integers(array)
+    return as_float32(array, f"scales[{index}]")

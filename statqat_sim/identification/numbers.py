@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
+from statqat_sim.arrays.inputs import widened
 from statqat_sim.codec import Codec
-from statqat_sim.identification.given import BYTE, ENOUGH, SAMPLE, SAMPLER, Given, Values, without_signs
+from statqat_sim.identification.given import ENOUGH, SAMPLE, SAMPLER, Given, Values, without_signs
 from statqat_sim.identification.result import Candidate, Compared
 from statqat_sim.layouts import ELEMENTS
+from statqat_sim.layouts.bits import BYTE, row_bytes
 from statqat_sim.quantizer import MinMax
+from statqat_sim.quantizer.representable import LARGEST
 from statqat_sim.spec.number import NumberFormat
 
 MAX_BITS = 8
@@ -23,8 +26,6 @@ MAX_BITS = 8
 
 Scales: TypeAlias = NDArray[np.float32] | None
 """Scales in a shape that broadcasts against the original; None: unscaled."""
-
-LARGEST = float(np.finfo(np.float32).max)
 
 
 def number_candidates(given: Given, format: NumberFormat, extremes: Extremes) -> Iterator[Candidate]:
@@ -88,7 +89,7 @@ def _values_of(scales: Array) -> Iterator[tuple[str, NDArray[np.float32]]]:
         yield "given", scales
     elif scales.dtype.itemsize == 2:
         words = scales.view(np.uint16)
-        yield "given, as bfloat16", (words.astype(np.uint32) << 16).view(np.float32)
+        yield "given, as bfloat16", widened(words)
         with np.errstate(invalid="ignore"):  # the word may be a signalling NaN
             as_float16 = words.view(np.float16).astype(np.float32)
         yield "given, as float16", as_float16
@@ -97,7 +98,7 @@ def _values_of(scales: Array) -> Iterator[tuple[str, NDArray[np.float32]]]:
 def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scales) -> Compared | None:
     """The comparison of all codes; None if their number or a sample shows that the format does not fit."""
     *rows, length = given.x.shape
-    if codes.size not in (given.x.size, math.prod(rows) * -(-length * format.bits // BYTE)):
+    if codes.size not in (given.x.size, math.prod(rows) * row_bytes(length, format.bits)):
         return None
     is_dense, sample = codes.size != given.x.size, given.sample
     first = _encoded(Codec(format, SAMPLER), sample, _first(scale, len(sample)), is_dense)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Words = NDArray[Any]
-Bytes = NDArray[np.uint8]
+Words: TypeAlias = NDArray[Any]
+Bytes: TypeAlias = NDArray[np.uint8]
 
 BYTE: Final = 8
 WHOLE_BYTES: Final = (8, 16, 32)
@@ -25,7 +25,7 @@ def row_bytes(count: int, bits: int) -> int:
 
 
 def pack_bits(codes: Words, bits: int, *, big_endian: bool = False) -> Bytes:
-    """Codes of shape (..., n) -> bytes of shape (..., ceil(n·bits/8)); bits above the width are left out."""
+    """Codes of shape (..., n) -> bytes of shape (..., ceil(n·bits/8)); bits above the width are dropped."""
     if bits in WHOLE_BYTES:
         octets = np.ascontiguousarray(codes, f"{'>' if big_endian else '<'}u{bits // BYTE}")
         return octets.view(np.uint8).reshape(*codes.shape[:-1], codes.shape[-1] * bits // BYTE)
@@ -56,14 +56,14 @@ class _Groups:
 
     @classmethod
     def of(cls, bits: int, big_endian: bool) -> _Groups | None:
-        """None where no group fits a word."""
+        """As many codes as fill one byte, or else 8 or 4 codes; None if they do not fit a word."""
         fewest = BYTE // math.gcd(bits, BYTE)
-        count = (
-            fewest
-            if fewest * bits == BYTE
-            else next((n for n in (8, 4) if n % fewest == 0 and n * bits < WORD_BITS), 0)
-        )
-        return cls(count, bits, big_endian) if count else None
+        if fewest * bits == BYTE:
+            return cls(fewest, bits, big_endian)
+        for count in (8, 4):
+            if count % fewest == 0 and count * bits < WORD_BITS:
+                return cls(count, bits, big_endian)
+        return None
 
     @property
     def size(self) -> int:

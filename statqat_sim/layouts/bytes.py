@@ -23,8 +23,8 @@ def pack(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array], d
 
     Args:
         format: a block format.
-        geometry: of the tensor.
-        arrays: what `fields_of` names.
+        geometry: the layout of the tensor's blocks.
+        arrays: the arrays that `fields_of` names.
         dense: whether the elements are bytes already, as `dense_elements` says.
 
     Raises:
@@ -92,8 +92,7 @@ class _Separate:
         return [self._pack(field, arrays[field.name]) for field in self._fields]
 
     def fields(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        packed = {field.name: self._pack(field, arrays[field.name]) for field in self._fields}
-        return {field.name: _as_floats(packed[field.name], field) for field in self._fields}
+        return {field.name: _as_floats(self._pack(field, arrays[field.name]), field) for field in self._fields}
 
     def unpack(self, octets: Bytes) -> dict[str, Array]:
         arrays, start = {}, 0

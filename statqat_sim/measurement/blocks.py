@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.codec import SEED_BITS, SEEDS, Codec
+from statqat_sim.codec import Codec, check_word
 from statqat_sim.geometry import Geometry
-from statqat_sim.measurement.numbers import CHUNK
 from statqat_sim.measurement.row import Float32s, Row, Sums
 from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.quantizer.measured import chunks
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block, Nonfinite, ScaleLevel
 
@@ -60,15 +59,11 @@ def _add(sums: Sums, x: Float32s, divisor: Float32s | None, format: BlockFormat,
     filled = x if finite.all() else np.where(finite, x, np.float32(np.inf))  # some formats refuse NaN
     q = codec.quantize(filled, axis=how.axis, scale=how.scale, seed=how.seed)
     y, ends = codec.dequantize(q), _ends(codec, q, format)
-    for part in _parts(x.size):
+    for part in chunks(x.size):
         keep = finite.reshape(-1)[part]
         kept, decoded, codes, least, greatest = (_flat(each, part)[keep] for each in (x, y, q.codes, *ends))
         sums.add(kept, decoded, codes, None if divisor is None else _flat(divisor, part)[keep])
         sums.add_clipped(kept, np.minimum(least, greatest), np.maximum(least, greatest))
-
-
-def _parts(size: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK) for start in range(0, size, CHUNK))
 
 
 def _flat(array: Any, part: slice) -> NDArray[Any]:
@@ -103,8 +98,7 @@ def _saturating(level: ScaleLevel) -> ScaleLevel:
 
 def _phases(x: Float32s, format: BlockFormat, how: Blocks) -> Float32s:
     """2^u of each element's block, u uniform in [0, 1): float32, in x's shape."""
-    if not 0 <= how.seed < SEEDS:
-        raise ValueError(f"seed is {how.seed}; allowed: 0 to 2^{SEED_BITS} - 1")
+    check_word(how.seed, "seed")
     geometry = Geometry.of(x.shape, how.axis, format)
     block = format.anchor.block
     phases = np.random.default_rng(how.seed).random(geometry.scale_shape(block))

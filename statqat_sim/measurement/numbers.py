@@ -13,11 +13,9 @@ from statqat_sim.codec import Codec
 from statqat_sim.histogram import checked_channel_axis
 from statqat_sim.measurement.row import Float32s, Row, Sums
 from statqat_sim.quantizer import Quantizer, Scale
+from statqat_sim.quantizer.measured import CHUNK
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import with_zero_point
-
-CHUNK = 1 << 17
-"""Elements quantized together: all buffers of a chunk fit a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Channels:
         """One row for each index of the axis; None: one row.
 
         Raises:
-            TypeError: if the axis is no integer.
+            TypeError: if the axis is not an integer.
             ValueError: if there is no such axis.
         """
         if axis is None or x.ndim < 2:
@@ -43,13 +41,13 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenScale:
     """A quantizer that returns the scale the caller gave."""
 
     scale: Scale
 
-    def fit(self, x: Any, fmt: NumberFormat, *, channel_axis: int | None = None) -> Scale:
-        """See `Quantizer.fit`."""
+    def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
+        """See `Quantizer.fit`; x has one row for each channel."""
         count = self.scale.value.size
         channels = 1 if channel_axis is None else len(x)
         if count not in (1, channels):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.metrics import decibels
+from statqat_sim.metrics import finite_decibels, finite_or_none
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.format import Format
 
@@ -105,9 +104,9 @@ class Sums:
             "quantizer": quantizer,
             "scale": scale,
             "zero_point": zero_point,
-            "sqnr_db": _finite(decibels(self._power, self._noise)),
+            "sqnr_db": finite_decibels(self._power, self._noise),
             "mse": self._share(self._noise),
-            "max_error": _finite(self._max_error) if self.count else None,
+            "max_error": finite_or_none(self._max_error) if self.count else None,
             "bits_per_element": format.bits_per_element,
             "clipped_fraction": self._share(self._clipped),
             "flushed_fraction": self._share(self._flushed),
@@ -119,7 +118,7 @@ class Sums:
 
     def _share(self, total: float) -> float | None:
         """A total divided by the number of finite inputs."""
-        return _finite(total / self.count) if self.count else None
+        return finite_or_none(total / self.count) if self.count else None
 
     def _entropy_bits(self) -> float | None:
         """-Σ p·log2(p) of the codes."""
@@ -135,7 +134,3 @@ def _sum_of_squares(numbers: NDArray[np.float64], divisor: Float32s | None) -> f
         numbers /= divisor
     np.square(numbers, out=numbers)
     return float(numbers.sum())
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None

@@ -12,9 +12,10 @@ from statqat_sim.arrays import real_array, refuse_flag
 from statqat_sim.codec import Codec
 from statqat_sim.errors import shown
 from statqat_sim.measurement.blocks import Blocks, block_row
-from statqat_sim.measurement.numbers import Channels, Given, number_row
+from statqat_sim.measurement.numbers import Channels, GivenScale, number_row
 from statqat_sim.measurement.row import Float32s, Row
 from statqat_sim.quantizer import Quantizer, Scale, quantizer_named
+from statqat_sim.quantizer.options import check_choice
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.catalog import Search, directories_of, load_format
 from statqat_sim.spec.format import Format
@@ -80,8 +81,7 @@ def measure(
     >>> [(row["format"], round(row["sqnr_db"], 2)) for row in rows]
     [('int4', 23.05), ('int8', 48.22)]
     """
-    if per not in get_args(Per):
-        raise ValueError(f"per is {per!r}; allowed: {', '.join(map(repr, get_args(Per)))}")
+    check_choice("per", per, get_args(Per))
     loaded = loaded_formats(formats, search)
     choosers = _choosers(quantizers, scale, loaded)
     blocks = Blocks(axis, scale, seed, random_phase)
@@ -127,7 +127,7 @@ def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tu
             refuse_flag(real_array(scale, "scale"), "scale")
         if not any(isinstance(format, NumberFormat) for format in formats):
             return []  # blocks may have negative scales
-        return [(GIVEN, Given(scale if isinstance(scale, Scale) else Scale(np.asarray(scale))))]
+        return [(GIVEN, GivenScale(scale if isinstance(scale, Scale) else Scale(np.asarray(scale))))]
     listed = [quantizers] if hasattr(quantizers, "fit") else _listed(quantizers, "quantizers", (str,))
     return [(each, quantizer_named(each)) if isinstance(each, str) else (repr(each), _fits(each)) for each in listed]
 
@@ -135,7 +135,7 @@ def _choosers(quantizers: Any, scale: Any, formats: Iterable[Format]) -> list[tu
 def _fits(quantizer: Any) -> Quantizer:
     """The quantizer, checked to be an instance and not a class."""
     if isinstance(quantizer, type) or not hasattr(quantizer, "fit"):
-        raise TypeError(f"{shown(quantizer)} is no quantizer; allowed: names, or values such as MinMax()")
+        raise TypeError(f"{shown(quantizer)} is not a quantizer; allowed: names, or values such as MinMax()")
     found: Quantizer = quantizer
     return found
 

@@ -113,6 +113,11 @@ class SymmetricPrior(Prior):
         return 0.0 if order == 1 else 2 * float(self.tail(order, np.zeros(())))
 
 
+def rms(x: Floats) -> float:
+    """√E[x²]."""
+    return float(np.sqrt(np.mean(np.square(x))))
+
+
 def finite(data: Any) -> Floats:
     """The finite numbers of an array, float64, 1-D.
 

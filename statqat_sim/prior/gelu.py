@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, Prior, finite
+from statqat_sim.prior.base import Floats, Order, Prior, finite, rms
 from statqat_sim.prior.normal import Normal
 from statqat_sim.prior.scaled import Scaled
 
@@ -61,8 +61,7 @@ class Gelu(Prior):
     @classmethod
     def fit(cls, data: Any) -> Scaled:
         """Fit the scale by the mean of x²."""
-        root = float(np.sqrt(np.mean(np.square(finite(data)))))
-        return Scaled.to(cls(), root / math.sqrt(cls().second_moment))
+        return Scaled.to(cls(), rms(finite(data)) / math.sqrt(cls().second_moment))
 
 
 def _gelu(x: Floats) -> tuple[Floats, Floats]:

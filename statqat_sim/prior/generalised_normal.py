@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
+from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
 LEAST, MOST = 0.2, 20.0
@@ -68,7 +68,7 @@ class GeneralisedNormal(SymmetricPrior):
         from scipy.optimize import brentq
 
         x = finite(data)
-        root = Scaled.to(cls(2), float(np.sqrt(np.mean(x * x)))).factor
+        root = Scaled.to(cls(2), rms(x)).factor  # refuses data of zeros
         ratio = float(np.mean(np.abs(x))) / root
         low, high = cls(LEAST).mean_magnitude, cls(MOST).mean_magnitude
         if not low < ratio < high:

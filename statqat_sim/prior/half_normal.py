@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, Prior, finite
+from statqat_sim.prior.base import Floats, Order, Prior, finite, rms
 from statqat_sim.prior.normal import Normal
 from statqat_sim.prior.scaled import Scaled
 
@@ -36,4 +36,5 @@ class HalfNormal(Prior):
     def fit(cls, data: Any) -> Scaled:
         """Fit the scale by maximum likelihood of the inputs above 0: their RMS."""
         x = finite(data)
-        return Scaled.to(cls(), float(np.sqrt(np.mean(np.square(x[x > 0])))) if (x > 0).any() else 0.0)
+        above = x[x > 0]
+        return Scaled.to(cls(), rms(above) if above.size else 0.0)

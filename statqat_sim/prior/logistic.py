@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
+from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
 UNIT = math.sqrt(3) / math.pi
@@ -52,7 +52,7 @@ class Logistic(SymmetricPrior):
         from scipy.optimize import minimize_scalar
 
         x = finite(data)
-        root = Scaled.to(cls(), float(np.sqrt(np.mean(x * x)))).factor
+        root = Scaled.to(cls(), rms(x)).factor  # refuses data of zeros
         z = np.abs(x) / (root * UNIT)
 
         def surprise(log_scale: float) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
+from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
 ROOT = math.sqrt(2 * math.pi)
@@ -32,10 +32,10 @@ class Normal(SymmetricPrior):
         if order == 1:
             return self.pdf(x)
         beyond = np.asarray(ndtr(-x))
-        # Source: d(x·p) = p - x²·p
+        # by parts: (x·p)′ = p - x²·p
         return beyond if order == 0 else beyond + np.where(np.isinf(x), 0, x) * self.pdf(x)
 
     @classmethod
     def fit(cls, data: Any) -> Scaled:
         """Fit the scale by maximum likelihood about 0: the RMS."""
-        return Scaled.to(cls(), float(np.sqrt(np.mean(np.square(finite(data))))))
+        return Scaled.to(cls(), rms(finite(data)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite
+from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
 
@@ -55,7 +55,7 @@ class StudentT(SymmetricPrior):
         from scipy.special import stdtr
 
         nu, y = self.nu, np.asarray(x / self._unit)
-        # Source: y·p = -d(q) with q = (ν + y²)·p / (ν - 1), and by parts for y²·p
+        # y·p = -q′ with q = (ν + y²)·p / (ν - 1), and by parts for y²·p
         flow = nu * self._peak * self._power(y, (1 - nu) / 2)
         match order:
             case 0:
@@ -72,7 +72,7 @@ class StudentT(SymmetricPrior):
         from scipy.optimize import minimize
 
         x = finite(data)
-        root = Scaled.to(cls(5), float(np.sqrt(np.mean(x * x)))).factor
+        root = Scaled.to(cls(5), rms(x)).factor  # refuses data of zeros
         x = x / root
 
         def surprise(at: Floats) -> float:

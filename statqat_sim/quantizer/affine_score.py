@@ -10,18 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.histogram import Sample, Tail
+from statqat_sim.quantizer.affine_minmax import Integers
 from statqat_sim.quantizer.levels import Floats, Levels, Side, levels
 from statqat_sim.quantizer.score import PowerScore, Score, Slopes
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import with_any_zero_point
-
-Integers: TypeAlias = NDArray[np.int64]
 
 LARGEST_TABLE = 1 << 18
 """The most pairs of scale and zero-point in one table."""
@@ -84,7 +83,7 @@ class AffineScore(Score):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AffinePowerScore(PowerScore):
-    """The same for norms other than 2: the error is convex in the zero-point, so bisection finds the best."""
+    """`AffineScore` for norms other than 2: the error is convex in the zero-point, so bisection finds the best."""
 
     def serving(self, scales: Floats) -> tuple[Integers, Integers]:
         """See `ZeroPoints`."""
@@ -127,6 +126,7 @@ def _with_steps_below(levels: Levels, below: int) -> Levels:
 
 
 def _shortened(side: Side, count: int) -> Side:
+    """The first `count` steps of a side."""
     return Side(side.zero, side.thresholds[:count], side.gaps[:count], side.middles[:count])
 
 

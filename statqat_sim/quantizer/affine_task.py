@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from statqat_sim.histogram import Sample, Tail
 from statqat_sim.quantizer.affine_minmax import middle
@@ -57,10 +58,8 @@ class AffineTask(Task):
         first, last = cast(ZeroPoints, self.score).serving(np.array([scale]))
         return int(middle(low + first, low + last)[0])
 
-    def measured(self, scale: float) -> Measured:
-        """See `Task`; with the best zero-point at the scale."""
-        if self.values is None:
-            return Measured(float(self.coarse.errors(np.array([scale]))[0]), 0.0, 0.0)
+    def _measured(self, values: NDArray[np.float32], scale: float) -> Measured:
+        """The sums of data at a scale with its best zero-point."""
         point, wide = self.zero_point_of(scale), with_any_zero_point(self.format)
         low, high = (end - point for end in integers(self.format).range)
-        return measured(self.values, wide, scale, self.objective, self.weights, (low, high))
+        return measured(values, wide, scale, self.objective, self.weights, (low, high))

@@ -5,17 +5,30 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from statqat_sim.errors import UnsupportedError
+from statqat_sim.histogram import Tail
 from statqat_sim.prior import Normal
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.levels import Floats, Levels
-from statqat_sim.quantizer.options import check_count
+from statqat_sim.quantizer.options import check_choice, check_count
 from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat
+
+AciqPrior: TypeAlias = Literal["laplace", "normal"]
+
+
+def _mean(magnitudes: Tail) -> float:
+    """E|x|."""
+    return magnitudes.total / magnitudes.count
+
+
+def _rms(magnitudes: Tail) -> float:
+    """√E[x²]."""
+    return math.sqrt(magnitudes.power / magnitudes.count)
 
 
 def _representable(task: Task, scale: float) -> float:
@@ -29,6 +42,9 @@ class OCTAV(Chooser):
 
     c ← E[|x|; |x| > c] / (4^-B / 3 · P(0 < |x| <= c) + P(|x| > c)), from c = E|x| over nonzero elements; unsigned
     formats have 4^-B / 12. The largest magnitude of the format represents c.
+
+    Args:
+        steps: the number of iterations.
 
     Source: Sakr et al., Optimal Clipping and Magnitude-aware Differentiation for Improved Quantization-aware Training,
     ICML 2022, equation 6 and section 3.
@@ -60,24 +76,25 @@ class ACIQ(Chooser):
     (α² + σ²)·(1 - erf(α/√2σ)) + α²/(3·4^B) - √2·α·σ·exp(-α²/2σ²)/√π. The mean, which the source subtracts first, is
     assumed to be zero. The largest magnitude of the format represents α.
 
+    Args:
+        prior: the distribution that the data are assumed to have.
+
     Source: Banner et al., Post-training 4-bit quantization of convolution networks for rapid-deployment, NeurIPS 2019,
     sections 3 and 4.
     """
 
-    prior: Literal["laplace", "normal"] = "laplace"
+    prior: AciqPrior = "laplace"
 
     def __post_init__(self) -> None:
-        if self.prior not in ("laplace", "normal"):
-            raise ValueError(f"prior is {self.prior!r}; allowed: 'laplace', 'normal'")
+        check_choice("prior", self.prior, get_args(AciqPrior))
 
     def _choice(self, task: Task) -> float:
-        count, total, power = (getattr(task.magnitudes, name) for name in ("count", "total", "power"))
-        unit = total / count if self.prior == "laplace" else math.sqrt(power / count)
+        unit = _mean(task.magnitudes) if self.prior == "laplace" else _rms(task.magnitudes)
         return _representable(task, unit * aciq_clip(task.format.bits, self.prior) / task.levels.largest)
 
 
 @lru_cache(maxsize=64)
-def aciq_clip(bits: int, prior: str) -> float:
+def aciq_clip(bits: int, prior: AciqPrior) -> float:
     """ACIQ's α, in units of b or σ: the root of the derivative of its error."""
 
     def rise(a: float) -> float:
@@ -94,6 +111,7 @@ def aciq_clip(bits: int, prior: str) -> float:
 
 
 SAWB_COEFFICIENTS = {2: (3.12, 2.064), 3: (7.509, 6.892), 4: (12.68, 12.80), 5: (17.74, 18.64), 8: (31.76, 35.04)}
+"""c1 and c2 by width in bits."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -114,8 +132,7 @@ class SAWB(Chooser):
             allowed = ", ".join(map(str, SAWB_COEFFICIENTS))
             raise UnsupportedError(f"{task.format.name}: SAWB of {task.format.bits} bits; allowed: {allowed}")
         first, second = SAWB_COEFFICIENTS[task.format.bits]
-        magnitudes = task.magnitudes
-        clip = first * math.sqrt(magnitudes.power / magnitudes.count) - second * magnitudes.total / magnitudes.count
+        clip = first * _rms(task.magnitudes) - second * _mean(task.magnitudes)
         return _representable(task, clip / task.levels.largest)
 
 
@@ -127,8 +144,8 @@ class LSQInit(Chooser):
     """
 
     def _choice(self, task: Task) -> float:
-        mean = task.magnitudes.total / task.magnitudes.count
-        return _representable(task, 2 * mean / math.sqrt(max(task.format.max, task.levels.largest * 2.0**-20)))
+        largest = max(task.format.max, task.levels.largest * 2.0**-20)
+        return _representable(task, 2 * _mean(task.magnitudes) / math.sqrt(largest))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -142,11 +159,11 @@ class PaperAnalytic(Chooser):
     """
 
     def _choice(self, task: Task) -> float:
-        rms = math.sqrt(task.magnitudes.power / task.magnitudes.count)
-        return _representable(task, rms * paper_constant(task.format, task.levels))
+        return _representable(task, _rms(task.magnitudes) * paper_constant(task.format, task.levels))
 
 
 POINTS, ROUNDS = 400, 4
+"""Scales per round of the search, and rounds, each around the best scale of the one before."""
 
 
 @lru_cache(maxsize=256)

@@ -87,6 +87,6 @@ def quantize(
 
 
 def together(count: int, width: int) -> Iterator[slice]:
-    """Of `count` rows those that are measured together, part after part."""
+    """Slices that cover `count` rows of this width, each of rows that are measured together."""
     step = max(TOGETHER // max(width, 1), 1)
     return (slice(first, first + step) for first in range(0, count, step))

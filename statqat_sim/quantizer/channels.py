@@ -72,8 +72,7 @@ class Channels:
             weights = self.weights
             if weights is not None:
                 weights = weights[index] if is_whole else weights[index][finite]
-            given = {"values": values, "objective": objective, "weights": weights, "scales": scales}
-            chosen.choose(index, choice, format, **given)
+            chosen.choose(index, choice, format, values=values, objective=objective, weights=weights, scales=scales)
         return chosen.scale()
 
 

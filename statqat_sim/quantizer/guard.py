@@ -11,6 +11,7 @@ ROUNDINGS = 2.0**-22
 """A bound of float32's rounding errors relative to an element: quotient and product, doubled to be safe."""
 
 MOST_TRIED = 3
+"""The most candidates to compare with MinMax."""
 
 SMALLEST_SAFE, LARGEST_SAFE = 2.0**-60, 2.0**60
 """The range of the RMS, or largest magnitude, in which float32 neither overflows nor underflows."""

@@ -50,6 +50,7 @@ class Iterative(Chooser):
 
     Raises:
         LookupError: for an unknown scale format.
+        TypeError: if an option has the wrong type.
         ValueError: if an option has an invalid value.
     """
 

@@ -103,7 +103,7 @@ class Levels:
     @property
     def count(self) -> int:
         """The number of steps on all sides."""
-        return sum(len(side.thresholds) for side in self.sides)
+        return sum(side.count for side in self.sides)
 
     @property
     def first(self) -> float:

@@ -48,7 +48,7 @@ def measured(
     """
     codec, sums = codec_of(format), np.zeros(3)
     with np.errstate(all="ignore"):
-        for part in _chunks(x.size):
+        for part in chunks(x.size):
             given = x[part]
             codes = codec.encode(given / np.float32(scale), seed=0, offset=part.start)
             values = codec.decode(codes) if ends is None else np.clip(codec.decode(codes), *ends)
@@ -64,5 +64,6 @@ def codec_of(format: NumberFormat) -> Codec:
     return Codec(format)
 
 
-def _chunks(size: int) -> Iterator[slice]:
+def chunks(size: int) -> Iterator[slice]:
+    """Slices of `CHUNK` elements that cover an array of this size."""
     return (slice(start, start + CHUNK) for start in range(0, size, CHUNK))

@@ -40,6 +40,11 @@ class MinMax(Described):
     smallest s with s·(z - a) >= -min x and s·(b - z) >= max x, where zero counts as an element. Among the possible z
     it takes the middle one, of two the even one. Data of zeros have scale 1 and zero-point 0.
 
+    Raises:
+        LookupError: for an unknown scale format.
+        TypeError: if an option has the wrong type.
+        ValueError: if the scale format has no values above zero.
+
     >>> import numpy as np, statqat_sim as sqs
     >>> MinMax().fit(np.array([[-3.5, 1.0], [0.5, 0.25]]), sqs.load_format("int4_narrow"), channel_axis=0).value
     array([[0.5       ],
@@ -90,11 +95,6 @@ def chosen_minmax(
     if zero_point:
         return affine_minmax(low, high, format, scales)
     return Scale(scales.at_least(least_scales(low, high, format)))
-
-
-def minmax_scales(x: Array, format: NumberFormat, axes: tuple[int, ...], scales: Scales) -> NDArray[np.float32]:
-    """The smallest of `scales` at which nothing overflows, float32, with `axes` kept at size 1."""
-    return fitted_minmax(x, format, axes, scales, zero_point=False).value
 
 
 def least_scales(low: NDArray[np.float64], high: NDArray[np.float64], format: NumberFormat) -> NDArray[np.float32]:

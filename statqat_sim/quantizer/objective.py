@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import real_array
 from statqat_sim.quantizer.options import check_between
 
 
@@ -20,6 +21,7 @@ class Objective:
         norm: 2 for squared errors.
 
     Raises:
+        TypeError: if the weights are not real numbers.
         ValueError: unless the norm is above 0, and the weights are finite and not negative.
     """
 
@@ -29,7 +31,7 @@ class Objective:
     def __post_init__(self) -> None:
         check_between("norm", self.norm, 0, np.inf, "finite numbers above zero")
         if self.weights is not None:
-            weights = np.array(self.weights, np.float64)
+            weights = np.array(real_array(self.weights, "weights"), np.float64)
             if not (np.isfinite(weights) & (weights >= 0)).all():
                 raise ValueError("weights hold a number that is negative or not finite; allowed: finite, at least 0")
             weights.flags.writeable = False

@@ -1,12 +1,13 @@
-"""Checks of quantizers' options, made in their constructors."""
+"""Checks of options, made before anything is computed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
 
-from statqat_sim.errors import shown
+from statqat_sim.errors import did_you_mean, shown
 
 
 def check_flag(name: str, value: object) -> None:
@@ -17,6 +18,17 @@ def check_flag(name: str, value: object) -> None:
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {shown(value)}; allowed: True or False")
+
+
+def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Check that an option is one of a few words.
+
+    Raises:
+        ValueError: if it is not; the message suggests the nearest.
+    """
+    if value not in allowed:
+        hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        raise ValueError(f"{name} is {shown(value)}; allowed: {', '.join(map(repr, allowed))}{hint}")
 
 
 def check_count(name: str, value: object) -> None:

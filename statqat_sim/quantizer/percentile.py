@@ -17,6 +17,7 @@ from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat
 
 HALVINGS = 60
+"""Steps of bisection: more than float64 has significant bits."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -32,6 +33,7 @@ class Percentile(Chooser):
 
     Raises:
         LookupError: for an unknown scale format.
+        TypeError: if an option has the wrong type.
         ValueError: if an option has an invalid value.
     """
 

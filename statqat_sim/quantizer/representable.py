@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.spec.catalog import load_format
-from statqat_sim.spec.number import NumberFormat, checked_format
+from statqat_sim.spec.number import NumberFormat
 
 Floats: TypeAlias = NDArray[np.float64]
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
@@ -88,7 +88,10 @@ def scales_of(format: NumberFormat | str | None) -> Scales:
     """
     if format is None:
         return FLOAT32_SCALES
-    return _listed(checked_format(load_format(format) if isinstance(format, str) else format))
+    found = load_format(format) if isinstance(format, str) else format
+    if not isinstance(found, NumberFormat):
+        raise TypeError(f"scale_format is a {type(found).__name__}; allowed: a NumberFormat, or the name of one")
+    return _listed(found)
 
 
 @lru_cache(maxsize=64)
@@ -97,5 +100,5 @@ def _listed(format: NumberFormat) -> Scales:
         values = format.grid().astype(np.float32).astype(np.float64)
     values = np.unique(values[(values > 0) & np.isfinite(values)])
     if not values.size:
-        raise ValueError(f"scale_format {format.name} has no values above zero")
+        raise ValueError(f"scale_format {format.name} has no values above zero; allowed: formats that have some")
     return Scales(values)

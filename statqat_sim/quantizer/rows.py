@@ -18,7 +18,7 @@ from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.dequantized_rows import take_dequantized
 from statqat_sim.quantizer.guard import LARGEST_SAFE, SMALLEST_SAFE
 from statqat_sim.quantizer.levels import Levels, levels
-from statqat_sim.quantizer.minmax import least_scales, minmax_scales
+from statqat_sim.quantizer.minmax import fitted_minmax, least_scales
 from statqat_sim.quantizer.representable import FLOAT32_SCALES
 from statqat_sim.runtime import RowScanKernel, RowSumsKernel, backend_for, row_scan_kernel
 from statqat_sim.scale import Scale
@@ -92,13 +92,14 @@ def _scanned(
 def _minmax(x: Array, amax: NDArray[np.float32], format: NumberFormat, axes: tuple[int, ...]) -> NDArray[np.float32]:
     """MinMax's scales; for symmetric formats from the largest magnitudes `amax` alone."""
     if format.max != -format.min:
-        return minmax_scales(x, format, axes, FLOAT32_SCALES)
+        return fitted_minmax(x, format, axes, FLOAT32_SCALES, zero_point=False).value
     wide = amax.astype(np.float64).reshape([1 if axis in axes else size for axis, size in enumerate(x.shape)])
     return least_scales(-wide, wide, format)
 
 
 @lru_cache(maxsize=64)
 def _kernel(format: NumberFormat) -> RowScanKernel | None:
+    """The kernel that scans rows in a format; None if the format or the CPU's backend does not support it."""
     steps = levels(format)
     if not (steps.saturates and steps.is_measured and steps.is_nearest):
         return None

@@ -77,6 +77,7 @@ class Score:
 
     @property
     def count(self) -> float:
+        """The number of elements, or the sum of their weights."""
         return sum(tail.count for tail in self.tails)
 
     @property
@@ -87,14 +88,12 @@ class Score:
     @property
     def reachable_power(self) -> float:
         """Σx² of the sides that have steps."""
-        sides = zip(self.tails, self.levels.sides, strict=True)
-        return sum(tail.power for tail, side in sides if len(side.thresholds))
+        return sum(tail.power for tail, side in self._sides() if side.count)
 
     @property
     def largest(self) -> float:
         """The largest magnitude on sides that have steps."""
-        sides = zip(self.tails, self.levels.sides, strict=True)
-        return max((tail.largest for tail, side in sides if len(side.thresholds)), default=0.0)
+        return max((tail.largest for tail, side in self._sides() if side.count), default=0.0)
 
     def errors(self, scales: Floats) -> Floats:
         """Σ(x − Q(x))² at each scale, float64."""
@@ -109,6 +108,7 @@ class Score:
         return np.asarray(np.maximum(self._by_side(of_side, scales)[0] + self.power, 0))
 
     def _sides(self) -> Iterator[tuple[Tail, Side]]:
+        """The data of each side of zero, with the side's steps."""
         return zip(self.tails, self.levels.sides, strict=True)
 
     def _error_by_bins(self, scale: float) -> float:
@@ -152,7 +152,7 @@ class Score:
         step = max(LARGEST_TABLE // max(self.levels.count, 1), 1)
         for first in range(0, len(scales), step):
             part = slice(first, first + step)
-            for tail, side in zip(self.tails, self.levels.sides, strict=True):
+            for tail, side in self._sides():
                 result[:, part] += of_side(tail, side, scales[part, None])
         return result
 

@@ -33,6 +33,7 @@ class Search(Chooser):
 
     Raises:
         LookupError: for an unknown scale format.
+        TypeError: if an option has the wrong type.
         ValueError: if an option has an invalid value.
     """
 

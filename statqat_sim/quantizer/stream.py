@@ -20,6 +20,7 @@ from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 
 NEAR = np.exp2(np.arange(-12, 13) / 48)
+"""Factors of a scale within a quarter of an octave."""
 
 TOO_FAR = 1.05
 """All scales are scanned again if the error exceeds this multiple of MinMax's."""
@@ -44,6 +45,10 @@ class Stream:
         seen: the histogram of all batches.
         batches: the number of batches.
         zero_point: whether zero-points are chosen, too: see `Iterative`.
+
+    Raises:
+        TypeError: if `format` is not a number format, or an option has the wrong type.
+        ValueError: if `rescan` is less than 1.
 
     >>> import numpy as np, statqat_sim as sqs
     >>> stream = Stream(sqs.load_format("int4_narrow"))
@@ -98,17 +103,21 @@ def _best_near(score: Score, scale: float) -> float:
 
 
 def _followed(score: Score, minmax: float, scale: float | None) -> float:
-    """The scale of a batch; `scale`: that of the batch before, or None to scan all scales."""
+    """The scale of a batch; `scale`: that of the previous batch, or None to scan all scales."""
 
     def error(at: float) -> float:
         return float(score.errors(np.array([at]))[0])
 
+    def is_allowed(at: float) -> bool:
+        """Whether nothing overflows that does not saturate."""
+        return score.levels.saturates or at >= minmax
+
     limit = error(minmax)
-    if scale is not None and (score.levels.saturates or scale >= minmax):
+    if scale is not None and is_allowed(scale):
         slopes = score.slopes(np.array([scale]))
         slope, cautious, bold = (float(each[0]) for each in slopes)
         scale = _best_near(score, step(scale, slope, cautious, bold, error))
-    if scale is None or not error(scale) <= TOO_FAR * limit or (scale < minmax and not score.levels.saturates):
+    if scale is None or not is_allowed(scale) or not error(scale) <= TOO_FAR * limit:
         found = scan(score, minmax)
         scale = float(found[0]) if len(found) else minmax
     scale = float(np.float32(scale))

@@ -91,12 +91,12 @@ class Task:
         """The format with its range centred, as a symmetric prior sees it."""
         return self.format
 
-    def zero_point_of(self, scale: float) -> int | None:
-        """The best zero-point at a scale; None for formats without zero-points."""
-        return None
-
     def measured(self, scale: float) -> Measured:
         """The measured sums at a scale; without data, only the error, estimated from the histogram."""
         if self.values is None:
             return Measured(float(self.coarse.errors(np.array([scale]))[0]), 0.0, 0.0)
-        return measured(self.values, self.format, scale, self.objective, self.weights)
+        return self._measured(self.values, scale)
+
+    def _measured(self, values: NDArray[np.float32], scale: float) -> Measured:
+        """The sums of data at a scale."""
+        return measured(values, self.format, scale, self.objective, self.weights)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, TypedDict
+from typing import TypedDict
 
-from statqat_sim.metrics import decibels
+from statqat_sim.measurement import Row
+from statqat_sim.metrics import finite_decibels, finite_or_none
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.catalog import Kind
 from statqat_sim.spec.format import Format
-
-Kind: TypeAlias = Literal["number", "block"]
 
 
 class RankRow(TypedDict):
@@ -53,12 +53,11 @@ def rank_row(
         scale: see `RankRow`.
         counts: the number of elements, and of those that are NaN or Inf.
     """
-    is_block = isinstance(format, BlockFormat)
     return filled(
         {
             "tensor": tensor,
             "format": format.name,
-            "kind": "block" if is_block else "number",
+            "kind": kind_of(format),
             "bits_per_element": format.bits_per_element,
             "sqnr_db": None,
             "mse": None,
@@ -72,11 +71,15 @@ def rank_row(
     )
 
 
+def kind_of(format: Format) -> Kind:
+    """The kind of a format."""
+    return "block" if isinstance(format, BlockFormat) else "number"
+
+
 def filled(row: RankRow, means: tuple[float | None, float | None]) -> RankRow:
     """The row with new means of (x − y)² and x², and their SQNR."""
-    mse, power = (None if each is None or not math.isfinite(each) else each for each in means)
-    ratio = math.nan if mse is None or power is None else decibels(power, mse)
-    return {**row, "sqnr_db": ratio if math.isfinite(ratio) else None, "mse": mse, "power": power}
+    mse, power = (None if each is None else finite_or_none(each) for each in means)
+    return {**row, "sqnr_db": finite_decibels(power, mse), "mse": mse, "power": power}
 
 
 def in_order(rows: Iterable[RankRow]) -> list[RankRow]:
@@ -85,19 +88,19 @@ def in_order(rows: Iterable[RankRow]) -> list[RankRow]:
     A format is on the front if no other has at least its SQNR in fewer bits, or a higher SQNR in as many. Rows without
     an SQNR are never on it, except those without error.
     """
-    ordered = sorted(rows, key=lambda row: (-_quality(row), row["bits_per_element"], row["format"]))
+    ordered = sorted(rows, key=lambda row: (-quality(row), row["bits_per_element"], row["format"]))
     marked: list[RankRow] = []
     fewest = math.inf  # bits among all rows at least as good
     for row in ordered:
-        bits, quality = row["bits_per_element"], _quality(row)
-        is_level = bool(marked) and (bits, quality) == (marked[-1]["bits_per_element"], _quality(marked[-1]))
-        on_front = quality > -math.inf and (bits < fewest or (is_level and marked[-1]["front"]))
+        bits, ours = row["bits_per_element"], quality(row)
+        is_level = bool(marked) and (bits, ours) == (marked[-1]["bits_per_element"], quality(marked[-1]))
+        on_front = ours > -math.inf and (bits < fewest or (is_level and marked[-1]["front"]))
         marked.append({**row, "front": on_front})
         fewest = min(fewest, bits)
     return marked
 
 
-def _quality(row: RankRow) -> float:
+def quality(row: Row | RankRow) -> float:
     """The SQNR in dB: Inf if the error is zero, -Inf if the SQNR is undefined or not finite."""
     if row["mse"] == 0:
         return math.inf

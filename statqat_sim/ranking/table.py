@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import did_you_mean
 from statqat_sim.geometry import Geometry
 from statqat_sim.measurement import AnyFormat, Per, Row, as_float32s, loaded_formats, measure
 from statqat_sim.quantizer import Iterative
+from statqat_sim.quantizer.better_rows import finite_or_zero
 from statqat_sim.quantizer.levels import Floats, levels
+from statqat_sim.quantizer.options import check_choice
 from statqat_sim.ranking.distribution import Distribution
-from statqat_sim.ranking.row import Kind, RankRow, in_order, rank_row
-from statqat_sim.ranking.weights import finite_or_zero, weighted_means, weights_of
+from statqat_sim.ranking.row import RankRow, in_order, kind_of, rank_row
+from statqat_sim.ranking.weights import weighted_means, weights_of
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import Search, directories_of, load_format
+from statqat_sim.spec.catalog import Kind, Search, directories_of, load_format
 from statqat_sim.spec.catalog import formats as format_names
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
@@ -99,7 +100,9 @@ def rank(
     >>> [(row["format"], row["bits_per_element"], row["front"]) for row in rows]
     [('int4', 4.0, True), ('float4_e2m1fn', 4.0, False), ('mxfp4', 4.25, False), ('int3', 3.0, True)]
     """
-    _check(per, get_args(Per), "per")
+    check_choice("per", per, get_args(Per))
+    if kind is not None:
+        check_choice("kind", kind, get_args(Kind))
     if weights is not None and per == "channel":
         raise ValueError("weights are given, and a scale for each channel; allowed: weights with per='tensor'")
     if formats is None:
@@ -182,12 +185,4 @@ def _from(row: Row, format: Format) -> RankRow:
 
 
 def _of_kind(formats: Sequence[Format], kind: Kind | None) -> list[Format]:
-    if kind is None:
-        return list(formats)
-    _check(kind, get_args(Kind), "kind")
-    return [format for format in formats if isinstance(format, BlockFormat) == (kind == "block")]
-
-
-def _check(value: str, allowed: Sequence[str], what: str) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} is {value!r}{did_you_mean(value, allowed)}; allowed: {', '.join(allowed)}")
+    return [format for format in formats if kind in (None, kind_of(format))]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import real_array
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.quantizer.levels import Floats
+from statqat_sim.quantizer.objective import Objective
 
 
 def weights_of(weights: Any, tensor: str, x: NDArray[np.float32]) -> Floats | None:
@@ -32,14 +32,10 @@ def weights_of(weights: Any, tensor: str, x: NDArray[np.float32]) -> Floats | No
         if tensor not in weights:
             raise LookupError(f"no weights are named {shown(tensor)}{did_you_mean(tensor, weights)}")
         weights = weights[tensor]
-    wide = real_array(weights, "weights").astype(np.float64)
-    if not (np.isfinite(wide) & (wide >= 0)).all():
-        raise ValueError(f"{tensor}: weights hold a number that is negative or not finite; allowed: finite, at least 0")
     try:
-        return np.broadcast_to(wide, x.shape)
-    except ValueError:
-        allowed = f"shapes that broadcast to {x.shape}"
-        raise ValueError(f"{tensor}: weights have shape {wide.shape}; allowed: {allowed}") from None
+        return Objective(weights).weights_of(x.shape)
+    except ValueError as error:
+        raise ValueError(f"{tensor}: {error}") from None
 
 
 def weighted_means(
@@ -54,9 +50,3 @@ def weighted_means(
     with np.errstate(invalid="ignore", over="ignore"):
         noise = np.sum(each * np.square(np.where(each > 0, wide - y, 0)))
     return float(noise) / total, float(np.sum(each * np.square(wide))) / total
-
-
-def finite_or_zero(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Data with NaN and Inf replaced by zeros; their weight is zero."""
-    finite = np.isfinite(x)
-    return x if finite.all() else np.where(finite, x, np.float32(0))

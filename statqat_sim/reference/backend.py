@@ -95,6 +95,7 @@ def _elements(array: Array, storage: Storage | Packed, shape: tuple[int, ...]) -
 
 
 def _stored(results: Array, storage: Storage | Packed, target: Array) -> Array:
+    """The interpreter's results as `target` stores them."""
     if isinstance(storage, Packed):
         return pack(np.atleast_1d(results), storage)
     if results.ndim > target.ndim:

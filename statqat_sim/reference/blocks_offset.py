@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from statqat_sim.reference import exact
 from statqat_sim.reference.blocks_elements import Added, Minimum, ZeroPoint, element_value
 from statqat_sim.reference.blocks_float32 import ZERO, fl, is_finite, is_nan, is_zero, minus, negated, over, real
+from statqat_sim.reference.blocks_scale import saturated
 from statqat_sim.reference.blocks_tiling import Cells, Codes, Index, Tiling
 from statqat_sim.reference.grid import Grid, Number
 from statqat_sim.spec.block import Offset, OffsetKind
-from statqat_sim.spec.encode import InfInput, NegativeInput, Overflow, Rounding, Underflow, ZeroInput
+from statqat_sim.spec.encode import Rounding, Underflow
 from statqat_sim.spec.number import NumberFormat
 
 MOST_EXACT = 1 << 24
@@ -60,17 +61,7 @@ def minmax(element: NumberFormat, low: Fraction, high: Fraction) -> Number:
 
 def minimum_code(format: NumberFormat, raw: Number) -> int:
     """The code of O, rounded to nearest even, saturating; numbers that round to zero become +0."""
-    policy = format.encode.model_copy(
-        update={
-            "rounding": Rounding.NEAREST_EVEN,
-            "overflow": Overflow.SATURATE,
-            "inf_input": InfInput.SATURATE,
-            "underflow": Underflow.ZERO,
-            "zero_input": ZeroInput.MIN,
-            "negative_input": NegativeInput.CLAMP,
-        }
-    )
-    return exact.encode_number(format.model_copy(update={"encode": policy}), ZERO if is_zero(raw) else raw)
+    return saturated(format, ZERO if is_zero(raw) else raw, Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 
 def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scale: Number) -> int:

@@ -27,24 +27,27 @@ def scale_code(level: ScaleLevel, raw: Number) -> int:
 
 def given_code(level: ScaleLevel, given: Number) -> int:
     """The code of a caller's scale: rounded to nearest even, not clamped, and 0 is allowed."""
-    plain = {"rounding": Rounding.NEAREST_EVEN, "underflow": Underflow.ZERO}
-    return encoded_scale(level.model_copy(update=plain), given)
+    return saturated(number_format(level), given, Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 
 def encoded_scale(level: ScaleLevel, raw: Number) -> int:
+    """The code of a number by the level's `rounding` and `underflow`."""
+    return saturated(number_format(level), raw, level.rounding, level.underflow)
+
+
+def saturated(format: NumberFormat, number: Number, rounding: Rounding, underflow: Underflow) -> int:
     """The code of a number, saturating; under `underflow: min` nonzero numbers do not round to 0."""
-    format = number_format(level)
     policy = format.encode.model_copy(
         update={
-            "rounding": level.rounding,
+            "rounding": rounding,
             "overflow": Overflow.SATURATE,
             "inf_input": InfInput.SATURATE,
-            "underflow": level.underflow,
+            "underflow": underflow,
             "zero_input": ZeroInput.MIN,
             "negative_input": NegativeInput.CLAMP,
         }
     )
-    return exact.encode_number(format.model_copy(update={"encode": policy}), raw)
+    return exact.encode_number(format.model_copy(update={"encode": policy}), number)
 
 
 def clamped(level: ScaleLevel, code: int) -> int:

@@ -23,7 +23,7 @@ from statqat_sim.reference.dot_numbers import (
 )
 from statqat_sim.reference.dot_round import Rounder
 from statqat_sim.spec.accelerator import Apply, Instruction, OperandFormat
-from statqat_sim.spec.accelerator_dot import Aligned, Dot, Enter, Merge, NegativeZero, Per, Sum, ordered
+from statqat_sim.spec.accelerator_dot import Aligned, Beyond, Dot, Enter, Merge, Per, Sum, ordered
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 
@@ -122,7 +122,7 @@ class _Step:
             case Sum.CHAIN:
                 return self._chains(terms, c)
             case Sum.PAIRWISE:
-                return self._joined(self._pairwise([self.rounder.rounded_term(term) for term in terms]), c)
+                return self._joined(self._pairwise([self.rounder.rounded(term.value) for term in terms]), c)
             case Sum.EXACT:
                 return self._fused([*terms, *self._c_term(c)], c)
             case Sum.ALIGNED if dot.c is Enter.JOIN:
@@ -245,7 +245,7 @@ def _integer(instruction: Instruction, a: Codes, b: Codes, c: int) -> int:
             total = 0
         total += sum(products[first : first + step])
         low, high = -(1 << bits - 1), (1 << bits - 1) - 1
-        clamps = instruction.special.overflow == "saturate"
+        clamps = instruction.special.overflow is Beyond.SATURATE
         total = min(max(total, low), high) if clamps else (total - low) % (1 << bits) + low
     return total % (1 << bits)
 
@@ -254,6 +254,3 @@ def _integer_of(format: OperandFormat, code: int) -> int:
     assert isinstance(format, NumberFormat)
     assert isinstance(format.element, IntElement)
     return format.element.integer(code)
-
-
-__all__ = ["Codes", "NegativeZero", "accumulated", "result_code"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from statqat_sim.reference.dot_numbers import NAN, Term, Value, floored_exponent, kept, quantum
-from statqat_sim.reference.ieee import Layout
+from statqat_sim.reference.dot_numbers import Value, floored_exponent, kept, quantum
+from statqat_sim.reference.ieee import FLOAT64, Layout
 from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat
 from statqat_sim.spec.accelerator_dot import Beyond, Flush, NegativeZero, Special
 from statqat_sim.spec.encode import Rounding
@@ -42,10 +42,6 @@ class Rounder:
         """An input of a step, with subnormals flushed if the unit flushes inputs."""
         return value.flushed(self.special.flushed) if self.flushes_inputs else value
 
-    def rounded_term(self, term: Term) -> Value:
-        """A product, rounded as a result."""
-        return self.rounded(term.value)
-
     def rounded(self, value: Value) -> Value:
         """An exact value rounded to D's format."""
         if value.exact is None:
@@ -78,13 +74,13 @@ class Rounder:
 
     def code(self, value: Value) -> int:
         """The code of a value of D's format."""
-        if value is not NAN and not value.is_nan:
+        if not value.is_nan:
             return self.stored.nearest(value.number)
         return self.stored.nan if self.special.nan is None else self.special.nan
 
 
 def _layout(operand: OperandFormat) -> Layout:
     if isinstance(operand, Float64):
-        return Layout(11, 52)
+        return FLOAT64
     assert isinstance(operand.element, FloatElement)
     return Layout(operand.element.exponent_bits, operand.element.mantissa_bits)

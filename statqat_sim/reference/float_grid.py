@@ -16,6 +16,7 @@ class FloatGrid:
     """Rank 0 is zero; rank ±k is the k-th nonzero magnitude that encoders produce with that sign."""
 
     element: FloatElement
+    zero = 0
     has_successor = True
 
     @cached_property
@@ -54,10 +55,6 @@ class FloatGrid:
         if self.element.signed:
             return -self.highest
         return 0 if self.has_zero else 1
-
-    @property
-    def zero(self) -> int:
-        return 0
 
     @cached_property
     def has_zero(self) -> bool:

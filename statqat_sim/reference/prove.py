@@ -75,14 +75,13 @@ def prove(format: NumberFormat, encode: Encoder, progress: Callable[[int, int], 
     magnitudes, and between neighbouring values the result of a rounding mode changes at one place: at either value or
     at the midpoint (moved outward by `flush_inputs` and `via`, which preserve the order). So the oracle is a step
     function: `thresholds` computes the first float32 of each step, and all NaN of one sign are one more step. Expanded
-    block by block, the steps are the codes that all inputs must have.
+    block by block, the steps are the codes that all inputs must have. Inputs that the format refuses (NaN under
+    `nan_input: error`) are left out.
 
     Args:
         format: a format of up to 16 bits whose overflow does not wrap, and whose rounding is not stochastic.
         encode: called with float32 arrays and `out=`, an array of codes that it may write to.
         progress: called after each block with the number of inputs done, and the number of all inputs.
-
-    Inputs that the format rejects (NaN under `nan_input: error`) are left out.
 
     Raises:
         UnsupportedError: for other formats.
@@ -133,7 +132,8 @@ class _Tally:
         if not np.array_equal(codes, right):
             self._add_wrong(first, codes, right)
             steps = _steps_of(codes)
-        self.change_points += len(steps) - (self.last in (None, int(steps[0])))
+        continues = self.last in (None, int(steps[0]))  # the first step begins no change
+        self.change_points += len(steps) - continues
         self.last = int(steps[-1])
         self.inputs += len(codes)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import table_of
 from statqat_sim.spec.accelerator import AcceleratorSpec, Add, Instruction
 from statqat_sim.spec.accelerator_dot import Dot
 
@@ -34,27 +34,18 @@ def _instruction_item(instruction: Instruction) -> dict[str, Any]:
 def accelerator_table(specs: Iterable[AcceleratorSpec]) -> Table:
     """One row for each accelerator."""
     rows = ((s.name, s.evidence.status, str(len(s.instructions)), str(len(s.conversions)), s.title) for s in specs)
-    return _table(COLUMNS, rows)
+    return table_of(COLUMNS, rows)
 
 
 def instruction_table(spec: AcceleratorSpec) -> Table:
     """One row for each instruction."""
-    return _table(INSTRUCTION_COLUMNS, map(instruction_cells, spec.instructions))
+    return table_of(INSTRUCTION_COLUMNS, map(instruction_cells, spec.instructions))
 
 
 def conversion_table(spec: AcceleratorSpec) -> Table:
     """One row for each conversion."""
     rows = ((each.name, each.evidence.status, each.format.name) for each in spec.conversions)
-    return _table(("conversion", "evidence", "to"), rows)
-
-
-def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> Table:
-    table = plain_table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return table_of(("conversion", "evidence", "to"), rows)
 
 
 def instruction_cells(instruction: Instruction) -> tuple[str, ...]:

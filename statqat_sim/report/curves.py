@@ -41,8 +41,8 @@ MIN_EXPONENT, MAX_EXPONENT = -1074, 1023
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """The position of numbers on an axis: the number itself, if `unit` is None.
+class AxisScale:
+    """The positions of numbers on an axis: the numbers themselves, if `unit` is None.
 
     Otherwise the axis is linear from -unit to unit, at positions -1 to 1, and logarithmic beyond, 1 per binade.
     """
@@ -70,8 +70,8 @@ def _signed(magnitudes: Floats, signs: Any) -> Floats:
     return np.asarray(np.copysign(magnitudes, signs), np.float64)
 
 
-def _scale_from(smallest: float, largest: float) -> Scale:
-    return Scale(smallest) if math.log2(largest) - math.log2(smallest) >= WIDE else Scale()
+def _scale_from(smallest: float, largest: float) -> AxisScale:
+    return AxisScale(smallest) if math.log2(largest) - math.log2(smallest) >= WIDE else AxisScale()
 
 
 class Curves:
@@ -96,12 +96,12 @@ class Curves:
         return np.unique(values[np.isfinite(values)] + 0.0)
 
     @cached_property
-    def scale(self) -> Scale:
+    def scale(self) -> AxisScale:
         """The scale of an axis with all values."""
         gaps = np.diff(self.values / 2)  # halved first: a gap may exceed float64
         even = len(gaps) == 0 or np.ptp(gaps) <= 1e-9 * gaps.max()
         sizes = np.abs(self.values[self.values != 0])
-        return Scale() if even else _scale_from(float(sizes.min()), float(sizes.max()))
+        return AxisScale() if even else _scale_from(float(sizes.min()), float(sizes.max()))
 
     def binades(self, sign: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The exponents of the values of one sign, and the number of values in each binade."""
@@ -128,7 +128,7 @@ class Curves:
         return edges.ravel(), heights.ravel()[:-1]
 
     @cached_property
-    def staircase(self) -> tuple[Scale, Floats, Floats]:
+    def staircase(self) -> tuple[AxisScale, Floats, Floats]:
         """The scale of both axes, inputs, and their values: over all values, or over those around 1."""
         levels = self._steps()
         is_whole = len(levels) == len(self.values)
@@ -151,8 +151,8 @@ class Curves:
         codes = np.arange(code - STEPS, code + STEPS + 1).astype(np.uint32)
         return np.sort(self._codec.decode(codes, dtype="float64"))
 
-    def _window_scale(self, levels: Floats) -> Scale:
-        return _scale_from(float(levels[0]), float(levels[-1])) if levels[0] > 0 else Scale()
+    def _window_scale(self, levels: Floats) -> AxisScale:
+        return _scale_from(float(levels[0]), float(levels[-1])) if levels[0] > 0 else AxisScale()
 
     @cached_property
     def relative_error(self) -> tuple[Floats, Floats]:

@@ -16,6 +16,7 @@ from statqat_sim.reference.grid import Number
 from statqat_sim.reference.ieee import FLOAT32
 from statqat_sim.reference.steps import Boundary, first_pattern
 from statqat_sim.reference.ties import tie_between
+from statqat_sim.report.keys import differing_keys
 from statqat_sim.report.pieces import REFUSED, Integers, Pair, Pieces, pieces
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.number import NumberFormat
@@ -105,7 +106,7 @@ def difference(a: NumberFormat, b: NumberFormat, shown: int = 10) -> Difference:
     places = np.flatnonzero(differs)
     return Difference(
         formats=formats,
-        keys=tuple(_keys(formats)),
+        keys=tuple((key, one, other) for key, (one, other) in differing_keys(formats)),
         exact=found.exact,
         inputs=int(found.count.sum()),
         other_codes=_inputs(found, other_codes) if a.bits == b.bits else None,
@@ -205,7 +206,7 @@ def _is_tie(fmt: NumberFormat, number: Number) -> bool:
     return tie_between(target, fmt.encode.tie_domain, low, high).side(number) == 0
 
 
-# --- codes and keys --------------------------------------------------------------------------------------------
+# --- codes -----------------------------------------------------------------------------------------------------
 
 
 def _decoded(formats: Pair) -> Iterator[Decoded]:
@@ -215,12 +216,3 @@ def _decoded(formats: Pair) -> Iterator[Decoded]:
         is_same = a == b and math.copysign(1, a) == math.copysign(1, b)
         if not (is_same or (math.isnan(a) and math.isnan(b))):
             yield Decoded(code, (a, b))
-
-
-def _keys(formats: Pair) -> Iterator[tuple[str, Any, Any]]:
-    """The keys whose values differ, with both values; None for a key that a kind of format lacks."""
-    for part in ("element", "encode", "pack"):
-        a, b = (getattr(fmt, part).model_dump(mode="json") for fmt in formats)
-        for key in dict.fromkeys((*a, *b)):
-            if a.get(key) != b.get(key):
-                yield f"{part}.{key}", a.get(key), b.get(key)

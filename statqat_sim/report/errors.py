@@ -10,10 +10,11 @@ from typing import TypeAlias, cast
 from rich.table import Table
 
 from statqat_sim.measurement import Row
-from statqat_sim.report.expected import TheoryRow
+from statqat_sim.ranking import quality
+from statqat_sim.report.expected import ExpectedRow
 from statqat_sim.report.facts import DIVIDER
 from statqat_sim.report.pool import ALL_TENSORS, by_format, pooled
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import NOTHING, number_text, plain_table, scale_text, sqnr_text
 
 Cell: TypeAlias = Callable[[Row], str]
 
@@ -42,7 +43,7 @@ def error_table(rows: Sequence[Row], width: int) -> Table:
         is_text = name in TEXTS
         table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for group in groups:
-        for row in sorted(group, key=_quality, reverse=True):
+        for row in sorted(group, key=quality, reverse=True):
             table.add_row(*(cell(row) for cell in columns.values()))
         table.add_section()
     return table
@@ -56,13 +57,13 @@ def _with_priors(columns: Mapping[str, Cell], priors: Sequence[str]) -> dict[str
 
 
 def _expected(prior: str, row: Row) -> str:
-    """The SQNR that theory expects under a prior; `-` for all tensors together, which has none."""
-    return "-" if row["tensor"] == ALL_TENSORS else _text(_theory(row)[prior], ".2f")
+    """The SQNR that theory expects under a prior; all tensors together have none."""
+    return NOTHING if row["tensor"] == ALL_TENSORS else number_text(_theory(row)[prior], ".2f")
 
 
 def _theory(row: Row) -> Mapping[str, float | None]:
     """The expected SQNR under each prior; empty if none was asked for."""
-    return cast(TheoryRow, row).get("theory", {})
+    return cast(ExpectedRow, row).get("theory", {})
 
 
 def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
@@ -74,46 +75,22 @@ def _width(columns: Mapping[str, Cell], groups: Sequence[Sequence[Row]]) -> int:
     return sum(widths.values()) + DIVIDER * (len(widths) - 1)
 
 
-def _quality(row: Row) -> float:
-    """The SQNR in dB: Inf if the error is zero, -Inf if the SQNR is undefined or not finite."""
-    if row["mse"] == 0:
-        return float("inf")
-    return float("-inf") if row["sqnr_db"] is None else row["sqnr_db"]
-
-
-def _sqnr(row: Row) -> str:
-    return "exact" if row["mse"] == 0 else _text(row["sqnr_db"], ".2f")
-
-
-def _scale(row: Row) -> str:
-    scale = row["scale"]
-    if scale is None:
-        return "-"
-    if not isinstance(scale, list):
-        return f"{scale:.4g}"
-    return f"{min(scale):.4g} to {max(scale):.4g}" if scale else "-"
-
-
-def _text(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
 def _percent(fraction: float | None) -> str:
-    return "-" if fraction is None else f"{100 * fraction:.3f}"
+    return number_text(None if fraction is None else 100 * fraction, ".3f")
 
 
 COLUMNS: Mapping[str, Cell] = {
     "tensor": lambda row: row["tensor"],
     "format": lambda row: row["format"],
     "quantizer": lambda row: row["quantizer"],
-    SQNR: _sqnr,
-    "MSE": lambda row: _text(row["mse"], ".3e"),
-    "max\nerror": lambda row: _text(row["max_error"], ".3e"),
-    "bits per\nelement": lambda row: _text(row["bits_per_element"], "g"),
-    "entropy\n(bits)": lambda row: _text(row["entropy_bits"], ".2f"),
+    SQNR: sqnr_text,
+    "MSE": lambda row: number_text(row["mse"], ".3e"),
+    "max\nerror": lambda row: number_text(row["max_error"], ".3e"),
+    "bits per\nelement": lambda row: number_text(row["bits_per_element"], "g"),
+    "entropy\n(bits)": lambda row: number_text(row["entropy_bits"], ".2f"),
     "clipped\n(%)": lambda row: _percent(row["clipped_fraction"]),
     "flushed\n(%)": lambda row: _percent(row["flushed_fraction"]),
-    "scale": _scale,
+    "scale": lambda row: scale_text(row["scale"]),
 }
 
 LEFT_OUT_FIRST = ("max\nerror", "entropy\n(bits)", "scale", "flushed\n(%)", "clipped\n(%)", "MSE")

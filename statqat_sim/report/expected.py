@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.measurement import Row
+from statqat_sim.metrics import finite_or_none
 from statqat_sim.prior import Prior
 from statqat_sim.prior.scaled import Scaled
 from statqat_sim.spec.block import BlockFormat
@@ -15,7 +16,7 @@ from statqat_sim.spec.zero_point import with_zero_point
 from statqat_sim.theory import expected_error
 
 
-class TheoryRow(Row):
+class ExpectedRow(Row):
     """A row of `measure` with the SQNR expected under priors."""
 
     theory: dict[str, float | None]
@@ -25,7 +26,7 @@ class TheoryRow(Row):
 
 def with_theory(
     rows: Iterable[Row], formats: Iterable[Format], priors: Sequence[Prior], random_phase: bool
-) -> list[TheoryRow]:
+) -> list[ExpectedRow]:
     """The rows, each with the SQNR expected under each prior.
 
     Args:
@@ -53,4 +54,4 @@ def _expected(row: Row, format: Format, prior: Prior, random_phase: bool) -> flo
             ratio = float(expected_error(shifted, prior=fitted, scale=row["scale"]).sqnr_db)
     except UnsupportedError:
         return None
-    return ratio if ratio is not None and math.isfinite(ratio) else None
+    return None if ratio is None else finite_or_none(ratio)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from statqat_sim.report.curves import SEED, Curves, Floats, Scale
-from statqat_sim.report.plot import COLOURS, GREY, GRID, check_suffix, save
+from statqat_sim.report.curves import SEED, AxisScale, Curves, Floats
+from statqat_sim.report.plot import COLOURS, GREY, check_suffix, save, style
 from statqat_sim.spec.number import NumberFormat
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def plot_format(fmt: NumberFormat, path: Path) -> None:
 
 def _frame(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=9, color=GREY)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes)
     axes.tick_params(labelsize=8)
 
 
@@ -150,7 +148,7 @@ def _bottom(curves: Curves) -> float:
 # --- ticks -------------------------------------------------------------------------------------------------------
 
 
-def _set_ticks(axes: Axes, name: Literal["x", "y"], scale: Scale, ends: Floats, least: float) -> None:
+def _set_ticks(axes: Axes, name: Literal["x", "y"], scale: AxisScale, ends: Floats, least: float) -> None:
     """Set ticks: powers of two on a logarithmic scale, at least `least` axis lengths from zero, else round numbers."""
     if scale.unit is None:
         axes.locator_params(name, nbins=MOST_TICKS)
@@ -161,7 +159,7 @@ def _set_ticks(axes: Axes, name: Literal["x", "y"], scale: Scale, ends: Floats, 
     setter(list(ticks), ticks.values())
 
 
-def _ticks(scale: Scale, first: float, last: float, distance: float) -> dict[float, str]:
+def _ticks(scale: AxisScale, first: float, last: float, distance: float) -> dict[float, str]:
     """Positions and labels of zero and of powers of two between two numbers."""
     low, high = scale.place([first, last]).tolist()
     ticks = {0.0: "0"} if first <= 0 <= last else {}

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import NOTHING, number_text, plain_table
 
 if TYPE_CHECKING:
     from statqat_sim.qat.sensitivity import Sensitivity
     from statqat_sim.qat.summary import Summary, SummaryRow
 
 WIDTH = 120
-NOTHING = "-"
 
 
 def summary_text(summary: Summary) -> str:
@@ -62,7 +61,7 @@ def text_of(table: Table) -> str:
 
 def decibels_text(ratio: float | None) -> str:
     """A ratio in dB with two decimals."""
-    return NOTHING if ratio is None else f"{ratio:.2f}"
+    return number_text(ratio, ".2f")
 
 
 def _texts(row: SummaryRow) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from statqat_sim.report.matmul import Comparison, histogram
-from statqat_sim.report.plot import COLOURS, GRID, check_suffix, save
+from statqat_sim.report.plot import COLOURS, check_suffix, save, style
 
 SIZE = (7.2, 4.2)
 """Width and height in inches: as wide as a page of text."""
@@ -31,9 +31,7 @@ def plot_differences(found: Comparison, title: str, path: Path) -> None:
     axes.set_xlabel("units in the last place, at least", loc="left")
     axes.set_ylabel("elements")
     axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes, "y")
     save(figure, path)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from statqat_sim.atomic import replacing
 from statqat_sim.measurement import Row
@@ -73,6 +73,13 @@ def plot_errors(rows: Sequence[Row], path: Path) -> None:
     save(figure, path)
 
 
+def style(axes: Axes, grid: Literal["both", "y"] = "both") -> None:
+    """The common style of axes: a light grid behind the data, and no frame at the top and right."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a picture atomically.
 
@@ -131,9 +138,7 @@ def _draw(axes: Axes, columns: Sequence[Sequence[Mark]], height: float) -> None:
     axes.set_xticks(places, [f"{column[0].bits:g}" for column in columns])
     axes.set_xlabel("bits per element", loc="left")
     axes.set_ylabel("SQNR (dB)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes, "y")
 
 
 def apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from statqat_sim.measurement import Row
-from statqat_sim.metrics import decibels
+from statqat_sim.metrics import finite_decibels
 
 ALL_TENSORS = "all tensors"
 
@@ -28,7 +27,6 @@ def pooled(rows: Sequence[Row]) -> Row:
     counts = [row["elements"] - row["nonfinite"] for row in rows]
     power = mean([row["power"] for row in rows], counts)
     noise = mean([row["mse"] for row in rows], counts)
-    ratio = math.nan if power is None or noise is None else decibels(power, noise)
     errors = [row["max_error"] for row, count in zip(rows, counts, strict=True) if count]
     known = [error for error in errors if error is not None]
     return {
@@ -36,7 +34,7 @@ def pooled(rows: Sequence[Row]) -> Row:
         "tensor": ALL_TENSORS,
         "scale": [],
         "zero_point": None,
-        "sqnr_db": ratio if math.isfinite(ratio) else None,
+        "sqnr_db": finite_decibels(power, noise),
         "mse": noise,
         "max_error": max(known) if known and len(known) == len(errors) else None,
         "clipped_fraction": mean([row["clipped_fraction"] for row in rows], counts),

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from statqat_sim.ranking import RankRow, filled, in_order
 from statqat_sim.report.pool import ALL_TENSORS, mean
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import plain_table, scale_text, sqnr_text
 
 STAR = "*"
 
@@ -33,15 +33,9 @@ def _texts(row: RankRow) -> Iterator[str]:
     yield row["tensor"]
     yield row["format"]
     yield f"{row['bits_per_element']:g}"
-    yield "exact" if row["mse"] == 0 else "-" if row["sqnr_db"] is None else f"{row['sqnr_db']:.2f}"
-    yield _scale(row["scale"])
+    yield sqnr_text(row)
+    yield scale_text(row["scale"])
     yield STAR if row["front"] else ""
-
-
-def _scale(scale: float | list[float] | None) -> str:
-    if not isinstance(scale, list):
-        return "-" if scale is None else f"{scale:.4g}"
-    return f"{min(scale):.4g} to {max(scale):.4g}" if scale else "-"
 
 
 def on_front(rows: Sequence[RankRow]) -> list[RankRow]:

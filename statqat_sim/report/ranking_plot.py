@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from statqat_sim.ranking import RankRow
-from statqat_sim.report.plot import COLOURS, GREY, GRID, check_suffix, save
+from statqat_sim.report.plot import COLOURS, GREY, check_suffix, save, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,9 +47,7 @@ def plot_ranking(rows: Sequence[RankRow], path: Path) -> None:
     axes.set_title(rows[0]["tensor"], loc="left", fontsize=10, color=GREY)
     axes.set_xlabel("bits per element", loc="left")
     axes.set_ylabel("SQNR (dB)")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
     save(figure, path)
 

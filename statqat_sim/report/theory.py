@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
 from rich.table import Table
 
+from statqat_sim.metrics import finite_or_none
 from statqat_sim.prior import Prior
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import number_text, plain_table
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.theory import ExpectedError, expected_error
@@ -64,12 +64,12 @@ def _row(choice: str | None, error: ExpectedError) -> TheoryRow:
         "choice": choice,
         "scale": float(error.scale),
         "clips_at": float(error.scale) * error.format.max,
-        "sqnr_db": _finite(float(error.sqnr_db)),
+        "sqnr_db": finite_or_none(float(error.sqnr_db)),
         "mse": float(error.mse),
         "overload": float(error.overload),
         "overflow": float(error.overflow),
         "entropy_bits": float(error.entropy),
-        "rho": _finite(float(error.rho)),
+        "rho": finite_or_none(float(error.rho)),
     }
 
 
@@ -81,17 +81,13 @@ def _block_row(format: BlockFormat, prior: Prior, random_phase: bool) -> TheoryR
         "choice": "random phase" if random_phase else "block",
         "scale": None,
         "clips_at": None,
-        "sqnr_db": _finite(error.sqnr_db),
+        "sqnr_db": finite_or_none(error.sqnr_db),
         "mse": error.mse,
         "overload": error.overload,
         "overflow": None,
         "entropy_bits": None,
         "rho": None,
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def theory_table(rows: Sequence[TheoryRow]) -> Table:
@@ -120,5 +116,5 @@ def _texts(row: TheoryRow) -> Iterator[str]:
         (row["entropy_bits"], ".2f"),
         (row["rho"], ".5f"),
     ):
-        yield "-" if value is None else f"{value:{form}}"
+        yield number_text(value, form)
     yield row["choice"] or ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from statqat_sim.prior import Prior
-from statqat_sim.report.plot import COLOURS, GREY, GRID, check_suffix, save
+from statqat_sim.report.plot import COLOURS, GREY, check_suffix, save, style
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory import expected_error
 from statqat_sim.theory.choices import choices
@@ -47,9 +47,7 @@ def plot_theory(format: NumberFormat, priors: Sequence[Prior], path: Path) -> No
     axes.set_xlabel("clipping point: scale times the largest value", loc="left")
     axes.set_ylabel("mean squared error")
     axes.set_title(format.name, loc="left", fontsize=12, fontweight="bold")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    style(axes)
     axes.legend(fontsize=8, frameon=False)
     save(figure, path)
 

@@ -112,8 +112,8 @@ def _errors(
     sign, first, second = whole.sign[owner], whole.first[owner] * scale[:, None], whole.second[owner] * scale[:, None]
     m0, m1, m2 = prior.cell_moments(edges)
     inside = sign * (m2 - (first + second) * m1 + first * second * m0)
-    outside = np.arange(owner.size)
-    outside = (outside <= at[0]) | (outside >= at[1] + 1)
+    cell = np.arange(owner.size)
+    outside = (cell <= at[0]) | (cell > at[1])
     zeros = prior.mass_at_zero * scale**2 * whole.product[whole.zero]
     held = m0.sum(axis=1) + prior.mass_at_zero
     share = (scales.size - 1) / scales.size / held

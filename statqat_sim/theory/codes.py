@@ -33,8 +33,9 @@ def code_probabilities(format: NumberFormat, prior: Prior, scale: float) -> Floa
     np.add.at(found, _codes(format, first, is_negative), m0 - upper)
     np.add.at(found, _codes(format, second, is_negative), upper)
     if prior.mass_at_zero:
-        of_zero = cells(nearest(format)).values[cells(nearest(format)).zero]
-        found[_codes(format, np.array([of_zero]), np.array([False]))] += prior.mass_at_zero
+        every = cells(nearest(format))
+        of_zero = every.values[[every.zero]]
+        found[_codes(format, of_zero, np.array([False]))] += prior.mass_at_zero
     return found
 
 

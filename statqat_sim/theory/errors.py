@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import shown
 from statqat_sim.prior import Prior, checked_prior
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import NegativeInput
@@ -130,18 +130,18 @@ def expected_error(
         if not _is_optimal(scale):
             raise ValueError(f"{format.name} finds its own scales; allowed: no scale")
         return expected_block_error(format, checked_prior(prior), random_phase)
+    number = checked_format(format, "a NumberFormat or a BlockFormat")
     if random_phase:
-        name = checked_format(format, "a NumberFormat or a BlockFormat").name
-        raise ValueError(f"random_phase is about blocks, and {name} has none; allowed: block formats")
+        raise ValueError(f"random_phase is about blocks, and {number.name} has none; allowed: block formats")
     if _is_optimal(scale):
-        return _kept(checked_format(format, "a NumberFormat or a BlockFormat"), checked_prior(prior))
-    return _at(checked_format(format, "a NumberFormat or a BlockFormat"), checked_prior(prior), scale)
+        return _kept(number, checked_prior(prior))
+    return _at(number, checked_prior(prior), scale)
 
 
 def _is_optimal(scale: Any) -> bool:
+    """Whether the best scale is wanted; raises ValueError for other words."""
     if isinstance(scale, str) and scale != "optimal":
-        hint = did_you_mean(scale, ["optimal"])
-        raise ValueError(f"scale is {shown(scale)}{hint}; allowed: 'optimal', or numbers above zero")
+        raise ValueError(f"scale is {shown(scale)}; allowed: 'optimal', or numbers above zero")
     return isinstance(scale, str)
 
 

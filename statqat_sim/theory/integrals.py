@@ -38,8 +38,8 @@ def _cell_errors(prior: Prior, edges: Floats, first: Floats, second: Floats) -> 
     quadrature avoids the cancellation.
     """
     low, high = edges[:-1], edges[1:]
-    found, relative = np.zeros(low.shape), high - low
-    relative = np.divide(relative, prior.smooth_length, out=np.full(low.shape, math.inf), where=prior.smooth_length > 0)
+    found, width, smooth = np.zeros(low.shape), high - low, prior.smooth_length
+    relative = np.divide(width, smooth, out=np.full(low.shape, math.inf), where=smooth > 0)
     wide = np.flatnonzero(relative >= 1)
     m0, m1, m2 = (m[:, 0] for m in prior.cell_moments(np.stack((low[wide], high[wide]), 1)))
     found[wide] = m2 - (first[wide] + second[wide]) * m1 + first[wide] * second[wide] * m0
@@ -47,9 +47,9 @@ def _cell_errors(prior: Prior, edges: Floats, first: Floats, second: Floats) -> 
     for samples, start, end in ((10, 0.1, 1.0), (4, 0.0, 0.1)):
         cells = np.flatnonzero((start <= relative) & (relative < end) & (relative > 0))
         nodes, weights = _rule(samples)
-        x = low[cells, None] + (high - low)[cells, None] * nodes
+        x = low[cells, None] + width[cells, None] * nodes
         products = (x - first[cells, None]) * (x - second[cells, None])
-        found[cells] = (high - low)[cells] * ((np.abs(products) * prior.pdf(x)) @ weights)
+        found[cells] = width[cells] * ((np.abs(products) * prior.pdf(x)) @ weights)
     return found
 
 

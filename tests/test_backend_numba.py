@@ -581,6 +581,26 @@ def test_a_forked_child_computes_the_same() -> None:
     subprocess.run([sys.executable, "-c", FORKED], check=True, timeout=180)
 
 
+FIRST_USE = """
+import threading
+import numpy as np, statqat_sim as sqs
+x, barrier, done = np.ones((4, 64), np.float32), threading.Barrier(2), []
+codecs = [sqs.Codec(sqs.load_format(name)) for name in ("int4", "mxfp4")]
+def use(codec):
+    barrier.wait()
+    done.append(codec.fake_quantize(x))
+threads = [threading.Thread(target=use, args=(codec,)) for codec in codecs]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(done) == 2
+"""
+
+
+def test_the_first_use_may_be_from_two_threads() -> None:
+    """They import different modules of numba, which import each other."""
+    subprocess.run([sys.executable, "-c", FIRST_USE], check=True, timeout=180)
+
+
 def test_a_copy_stands_on_its_own() -> None:
     """A kernel holds addresses: neither a copy nor its original may read the other's numbers."""
     x = normal(1000)

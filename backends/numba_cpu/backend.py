@@ -47,34 +47,45 @@ class NumbaBackend:
         return CPU
 
     def compile(self, plan: CodecPlan) -> NumbaKernel:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 
         return NumbaKernel(plan)
 
     def compile_block(self, plan: BlockPlan) -> NumbaBlockKernel:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
 
         return NumbaBlockKernel(plan)
 
     def compile_reduction(self, plan: ReductionPlan) -> NumbaReduction:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.reduction_kernel import NumbaReduction
 
         return NumbaReduction(plan)
 
     def compile_row_scan(self, plan: RowScanPlan) -> NumbaRowScan:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.row_scan import NumbaRowScan
 
         return NumbaRowScan(plan)
 
     def compile_row_sums(self) -> NumbaRowSums:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.row_sums import NumbaRowSums
 
         return NumbaRowSums()
 
     def compile_mma(self, plan: MmaPlan) -> NumbaMma:
+        _import_numba()
         from statqat_sim.backends.numba_cpu.mma import NumbaMma
 
         return NumbaMma(plan)
+
+
+def _import_numba() -> None:
+    """Import the package before any module of it: threads that begin with different modules break it for good."""
+    import numba  # noqa: F401
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
     NEAREST_AWAY,
     NEAREST_EVEN,
@@ -242,6 +243,7 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
     is rounded instead of each term, exponent of zeros; emin of C, emin of D as the next step's C.
     how: see `to_results`. bounds: see `mma_lanes_loops.run`.
     """
+    mode = set_default_mode()
     (av, ae), (bv, be) = a, b
     step, words = plan[0], np.zeros(WORDS, np.int64)
     for p in range(span[0], span[1]):
@@ -254,3 +256,4 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
                     x = one(av[i, k0:k1], bv[p, j, k0:k1], ae[i, k0:k1], be[p, j, k0:k1], x, emin, least, words, plan,
                             how, bounds)  # fmt: skip
                 c[p, i, j] = x
+    restore_mode(mode)

@@ -7,6 +7,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
 
 
@@ -27,6 +28,7 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
     a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
     plan: number of chains, whether C is added last, whether C is ignored.
     """
+    mode = set_default_mode()
     (av,), (bv,) = a, b
     parts, comes_last, ignores_c = plan[0], plan[1], plan[2]
     lanes = np.empty((parts, W))
@@ -46,3 +48,4 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
                         lanes[0, j] = lanes[0, j] + lanes[g, j]
                 for j in range(W):
                     row[j] = row[j] + lanes[0, j] if comes_last else lanes[0, j]
+    restore_mode(mode)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, W, exponent, power, to_results, zero_like
 
 FLOAT = np.float32
@@ -116,6 +117,7 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
     fraction bits, exponent of zeros, emin of C, emin of D as the next step's C. how: see `to_results`. bounds: see
     `mma_lanes_loops.run`.
     """
+    mode = set_default_mode()
     (av, a_masks, sa, ea, a_special), (bv, b_masks, sb, eb, b_special) = a, b
     step, group, fraction, zero = plan[0], plan[1], plan[2], max(plan[3], LOW)
     groups = step // group
@@ -149,3 +151,4 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
                     put_right(x, y, scale, scales, row, total)
                 for j in range(W):
                     row[j] = total[j]
+    restore_mode(mode)

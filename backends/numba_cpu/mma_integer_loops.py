@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
 
 
@@ -15,6 +16,7 @@ def run(a: Any, b: Any, c: Any, plan: Any, span: Any) -> Any:
     a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`, int64. plan: step, whether C is ignored, the
     smallest and the largest result, whether results saturate.
     """
+    mode = set_default_mode()
     (av,), (bv,) = a, b
     step, ignores_c, low, high, clamps = plan[0], plan[1], plan[2], plan[3], plan[4]
     width = high - low + 1
@@ -31,3 +33,4 @@ def run(a: Any, b: Any, c: Any, plan: Any, span: Any) -> Any:
                         total[j] += x * np.int64(panel[j])
                 for j in range(W):
                     row[j] = min(max(total[j], low), high) if clamps else ((total[j] - low) & (width - 1)) + low
+    restore_mode(mode)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
     LOW,
     W,
@@ -252,6 +253,7 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
     of C, emin of D as the next step's C. how: see `to_results`. bounds: the largest result; the least result and the
     least C that are not flushed; the least product that is infinite; the least C from the second step on.
     """
+    mode = set_default_mode()
     (av, ae, a_zeros, a_special), (bv, be, b_zeros, b_special) = a, b
     step, fraction, zero, parts, most, enter = plan[0], plan[1], plan[2], plan[3], plan[4], plan[5]
     limit = bounds[3]
@@ -292,3 +294,4 @@ def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> 
                     put_right(x, y, row, enter, limit, products, result)
                 for j in range(W):
                     row[j] = result[j]
+    restore_mode(mode)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import W, odd, to_results, zero_like
 
 LAST, NO_C = 2, 3
@@ -72,6 +73,7 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Any, how: Any, bounds: Any, s
     plan: number of chains, whether sums are pairwise, how C enters. how: see `to_results`. bounds: see
     `mma_lanes_loops.run`.
     """
+    mode = set_default_mode()
     (av,), (bv,) = a, b
     parts, is_pairwise, enter = plan[0], plan[1], plan[2]
     step = places.size
@@ -101,3 +103,4 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Any, how: Any, bounds: Any, s
                     add(lanes[0], other, how, bounds, before)
                 for j in range(W):
                     row[j] = lanes[0, j]
+    restore_mode(mode)

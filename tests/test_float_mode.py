@@ -1,0 +1,95 @@
+"""Bits do not depend on the processor's floating-point mode, which `torch.set_flush_denormal` sets in a thread."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import statqat_sim as sqs
+from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS
+
+NUMBERS = ["float8_e4m3fn", "float8_e8m0fnu", "bfloat16", "float16", "int8", "posit16", "takum8", "lns8", "nf4"]
+BLOCKS = ["mxfp4", "mxfp4.mse", "nvfp4", "mxint8", "mx9", "bfp16_amd", "gguf_q4_0", "gguf_q4_k"]
+
+pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86's mode is set")
+
+
+def flushes() -> bool:
+    return bool(np.float32(1e-40) * np.float32(1) == 0)
+
+
+@contextmanager
+def flushing() -> Iterator[None]:
+    torch.set_flush_denormal(True)
+    try:
+        assert flushes()
+        yield
+        assert flushes(), "the caller's mode is gone"
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def numbers(size: int = 4096) -> Any:
+    """Zeros, subnormal numbers and normal ones, a block of each."""
+    x = np.random.default_rng(0).standard_normal((size // 512, 8, 64)).astype(np.float32)
+    x[:, 1] = 0
+    x[:, 2:4] *= np.float32(1e-39)
+    x[:, 4] *= np.float32(1e-37)
+    return x
+
+
+def check(run: Callable[[], Any]) -> None:
+    want = run()
+    with flushing():
+        got = run()
+    assert got.tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_number_formats_have_the_same_bits_where_subnormal_numbers_are_flushed(name: str) -> None:
+    codec, x = sqs.Codec(sqs.load_format(name)), numbers()
+    with np.errstate(all="ignore"):
+        inputs = [x, x.astype(np.float64) * 1e-5, (x * np.float32(1e35)).astype(np.float16)]
+    for each in inputs:
+        check(lambda each=each: codec.encode(each))  # type: ignore[misc]
+        check(lambda each=each: codec.fake_quantize(each))  # type: ignore[misc]
+    codes, scale = codec.encode(x), np.full(64, 1e-38, np.float32)
+    check(lambda: codec.fake_quantize(x, scale=scale))
+    check(lambda: codec.decode(codes))
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_formats_have_the_same_bits_where_subnormal_numbers_are_flushed(name: str) -> None:
+    codec, x = sqs.Codec(sqs.load_format(name)), numbers()
+    check(lambda: codec.fake_quantize(x))
+    check(lambda: codec.fake_quantize(x, axis=0))
+    check(lambda: np.frombuffer(codec.pack(x), np.uint8))
+    quantized = codec.quantize(x)
+    check(lambda: codec.dequantize(quantized))
+
+
+def test_each_thread_of_the_pool_has_the_default_mode() -> None:
+    codec, x = sqs.Codec(sqs.load_format("mxfp4")), numbers(4 * MIN_ELEMENTS)
+    sqs.set_threads(3)
+    try:
+        check(lambda: codec.fake_quantize(x))
+    finally:
+        sqs.set_threads(None)
+
+
+def test_matrix_instructions_have_the_same_bits_where_subnormal_numbers_are_flushed() -> None:
+    device, rng = sqs.load_accelerator("nvidia_h100"), np.random.default_rng(1)
+    a, b = rng.standard_normal((16, 8)) * 1e-160, rng.standard_normal((8, 8)) * 1e-155
+    check(lambda: device.matmul(a, b, instruction="mma.f64.f64"))
+
+
+def test_the_interpreter_refuses_threads_that_flush_subnormal_numbers() -> None:
+    codec = sqs.Codec(sqs.load_format("float8_e4m3fn"), "reference")
+    with flushing(), pytest.raises(sqs.UnsupportedError, match="flushes subnormal numbers to zero; allowed: torch.set"):
+        codec.fake_quantize(numbers())

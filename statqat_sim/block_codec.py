@@ -11,6 +11,7 @@ import numpy as np
 
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, addresses, dtype_name, shape_of
+from statqat_sim.arrays.tensors import count_write
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.block_levels import stored_as
@@ -85,6 +86,7 @@ class BlockCodec:
             return False
         run = prepare(self._geometry(tuple(x.shape), axis))
         if run is not None:
+            count_write(out)
             run(*places)
         return run is not None
 

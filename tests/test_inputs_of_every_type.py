@@ -412,3 +412,26 @@ def test_every_type_has_a_layout() -> None:
     assert LAYOUTS.keys() == DTYPES.keys()
     for name, layout in LAYOUTS.items():
         assert Fraction(float(ml_dtypes.finfo(DTYPES[name]).max)) == layout.number(layout.inf - 1)
+
+
+@pytest.mark.parametrize("shape", [(64,), (8, 64)])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "mxfp4"])
+def test_autograd_knows_that_out_was_written(name: str, shape: tuple[int, ...]) -> None:
+    codec, x = Codec(load_format(name)), torch.linspace(0.1, 1, 512)[: math.prod(shape)].reshape(shape)
+    saved, weight = x.clone(), torch.ones(shape, requires_grad=True)
+    product = weight * saved
+    codec.fake_quantize(saved, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(64,), (8, 64)])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "mxfp4"])
+def test_out_may_not_require_gradients(name: str, shape: tuple[int, ...]) -> None:
+    codec, weight = Codec(load_format(name)), torch.nn.Parameter(torch.full(shape, 0.3))
+    with pytest.raises(ValueError, match=r"out requires gradients, and has none; allowed: under torch.no_grad\(\)"):
+        codec.fake_quantize(weight, out=weight)
+    assert (weight == 0.3).all(), "nothing was written"
+    with torch.no_grad():
+        codec.fake_quantize(weight, out=weight)
+    assert torch.equal(weight.detach(), codec.fake_quantize(torch.full(shape, 0.3)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from statqat_sim.arrays.inputs import numpy_view
 from statqat_sim.arrays.kinds import Array, dtype_name, is_cpu_tensor, storage_dtype, word_type
+from statqat_sim.arrays.tensors import count_write
 from statqat_sim.plan.program import Packed, Storage
 
 
@@ -17,7 +18,7 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
 
     Raises:
         TypeError: if `out` has another dtype.
-        ValueError: if it has another shape, is read-only, or its elements may share memory.
+        ValueError: if it has another shape, is read-only, its elements may share memory, or it requires gradients.
     """
     if out is None:
         return np.empty(shape, word_type(storage))
@@ -28,6 +29,8 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
         raise ValueError("out is read-only; allowed: arrays that can be written to")
     if not target.flags.forc and _may_overlap_itself(target):
         raise ValueError("elements of out may share memory; allowed: arrays whose strides keep them apart")
+    if is_cpu_tensor(out):
+        count_write(out)
     return target
 
 

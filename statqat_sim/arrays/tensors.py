@@ -113,6 +113,18 @@ class TensorLibrary:
 TENSORS: Final = TensorLibrary()
 
 
+def count_write(out: Any) -> None:
+    """Tell autograd that a tensor is written to at its address: `backward` then refuses what was saved before.
+
+    Raises:
+        ValueError: if gradients are wanted of it, as torch's own operations refuse it as `out`.
+    """
+    torch = _torch()
+    if out.requires_grad and torch.is_grad_enabled():
+        raise ValueError("out requires gradients, and has none; allowed: under torch.no_grad(), or out.detach()")
+    torch.autograd.graph.increment_version(out)
+
+
 def is_tensor(array: object) -> bool:
     """Whether this is a torch tensor, on any device."""
     torch = sys.modules.get("torch")

@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.program import CodecPlan, Op
 
 Words = NDArray[Any]
@@ -27,11 +26,11 @@ def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
         The result words, uint32; 8- and 16-bit results are zero-extended. Several outputs are along a last axis.
 
     Raises:
-        UnsupportedError: if this thread flushes subnormal numbers to zero, as numpy then does.
+        FloatingPointError: if this thread flushes subnormal numbers to zero, as numpy then does.
     """
     if np.float32(SUBNORMAL) * np.float32(1) == 0:
         told = "this thread flushes subnormal numbers to zero; allowed: torch.set_flush_denormal(False)"
-        raise UnsupportedError(f"{told}, or backend='numba'")
+        raise FloatingPointError(f"{told}, or backend='numba'")
     shape = plan.shape
     tables = [np.frombuffer(table, "<u4") for table in plan.tables]
     lengths = np.broadcast_shapes(*(np.shape(stream) for stream in streams))

@@ -1,4 +1,4 @@
-"""What every code means, by Definitions 1 to 5 of the language, in exact arithmetic on the plain keys of a spec.
+"""What every code means, by Definitions 1 to 5 of `formats/LANGUAGE.md`, in exact arithmetic on the keys of a spec.
 
 Written from the standards, for the tests alone: nothing of the code that they test is imported.
 """

@@ -30,6 +30,45 @@ def test_random_block_formats_compiled(backend: str, case: BlockCase) -> None:
     check(backend, case)
 
 
+NEGATIVE_MINIMUM = """
+name: negative_minimum
+element: uint4
+scales: [{format: float16, block: 4, rule: minmax}]
+offset: {kind: minimum, sign: -1, scales: [{format: float16, block: 4}]}
+"""
+
+NAN_FOR_ZERO = """
+name: nan_for_zero
+element: float4_e2m1fn
+scales: [{format: {element: float8_e8m0fnu, encode: {zero_input: nan}}, block: 4, rule: absmax, underflow: zero}]
+"""
+
+BEYOND_FLOAT32 = """
+name: beyond_float32
+element: float4_e2m1fn
+scales:
+  - format: {element: {kind: float, signed: false, exponent_bits: 9, mantissa_bits: 0, subnormals: none, zero: none}}
+    block: 4
+    rule: floor
+    target: 9.5367431640625e-07
+"""
+
+
+@pytest.mark.parametrize("backend", ["reference", *COMPILED])
+@pytest.mark.parametrize(
+    ("text", "x", "scale"),
+    [
+        pytest.param(NEGATIVE_MINIMUM, [5, 4, 6, 7], None, id="a stored minimum is never -0"),
+        pytest.param(NEGATIVE_MINIMUM, [-0.0, 4, 6, 7], None, id="not even that of -0"),
+        pytest.param(NAN_FOR_ZERO, [1, 2, 3, 0], 0.0, id="a scale of 0 is no NaN"),
+        pytest.param(NAN_FOR_ZERO, [1e-45, 0, 0, 0], None, id="nor a quotient that is 0"),
+        pytest.param(BEYOND_FLOAT32, [2.0**127, 1, 0, 0], None, id="powers of two are those of float32"),
+    ],
+)
+def test_corners_of_blocks(backend: str, text: str, x: list[float], scale: float | None) -> None:
+    check(backend, BlockCase(text, np.array(x, np.float32), -1, scale))
+
+
 @given(case=block_cases())
 @settings(max_examples=100)
 def test_integer_lowering_of_random_block_formats(case: BlockCase) -> None:

@@ -1,4 +1,4 @@
-"""A block tensor's arrays as one string of bytes, and back. See `spec_language`, Definition 32."""
+"""A block tensor's arrays as one string of bytes, and back. See `formats/LANGUAGE.md`, Definition 32."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ are the same, and a product is faster. For blocks whose elements are not scaled,
 | S                                                                      | the word  | codes      |
 |------------------------------------------------------------------------|-----------|------------|
 | NaN                                                                    | S         | 0          |
-| 0                                                                      | `OF_ZERO` | those of 0 |
+| 0, rounded                                                             | `OF_ZERO` | those of 0 |
 | any other, unrounded: r is 0, or the word comes out NaN, or 0 (divide) | `OF_ZERO` | those of 0 |
 """
 

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.encode import EncodePolicy, InfInput, NanInput, NegativeInput, Overflow, Rounding, Underflow, Via
+from statqat_sim.spec.encode import (
+    EncodePolicy,
+    InfInput,
+    NanInput,
+    NegativeInput,
+    Overflow,
+    Rounding,
+    Underflow,
+    Via,
+    ZeroInput,
+)
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Apply, Nonfinite, Quotient, Rule, ScaleLevel
 
@@ -28,6 +38,7 @@ def _saturating(format: NumberFormat, rounding: Rounding, underflow: Underflow) 
         "overflow": Overflow.SATURATE,
         "inf_input": InfInput.SATURATE,
         "nan_input": NanInput.MAX if format.element.nan_code is None else NanInput.NAN,
+        "zero_input": ZeroInput.MIN,
         "negative_input": NegativeInput.CLAMP,
         "flush_inputs": False,
         "via": Via.EXACT,

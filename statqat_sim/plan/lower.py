@@ -183,7 +183,7 @@ class Encoder:
         return False
 
     def _source(self, real: Real, came_as: Storage) -> Source:
-        """Apply step 8 of the language's Definitions, and split the input into the parts that encoders use."""
+        """Apply Definition 8 up to `negative_input`, and split the input into the parts that encoders use."""
         if self.policy.flush_inputs:
             real = flushed(real, LAYOUTS[came_as])
         if not self._takes_aligned(real):

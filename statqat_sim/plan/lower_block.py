@@ -1,4 +1,4 @@
-"""Block formats -> stages and element plans. Arithmetic: `spec_language`, Definitions 20 to 30."""
+"""Block formats -> stages and element plans. Arithmetic: `formats/LANGUAGE.md`, Definitions 20 to 30."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: St
     (level,) = offset.scales
     negative = SIGN if offset.sign < 0 else 0
     words = PlanWriter()
-    minimum = words[LOWEST_ELEMENT].fadd(words.number("zero", 0.0)) ^ negative
+    minimum = (words[LOWEST_ELEMENT] ^ negative).fadd(words.number("zero", 0.0))  # never -0
     if isinstance(level.format, NumberFormat):
         name = out.keep(level.format, block)
         code = encoded_in(words, "code", minimum, level.format, plain_policy(level.format), out.lowering)

@@ -1,7 +1,7 @@
 """The random bits of stochastic rounding: Philox4x32-10, which computes the bits of any element from its index.
 
 Source: Salmon, Moraes, Dror, Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011; the layout of counter, key
-and fields is Definition 17 of the spec language.
+and fields is Definition 17 of `formats/LANGUAGE.md`.
 """
 
 from __future__ import annotations

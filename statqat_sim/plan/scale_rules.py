@@ -1,4 +1,4 @@
-"""From a block's statistics to its scale before encoding. See `spec_language`, Definitions 21, 22, 29."""
+"""From a block's statistics to its scale before encoding. See `formats/LANGUAGE.md`, Definitions 21, 22, 29."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class Source:
 
 
 def take_apart(real: Real, element: Element, policy: EncodePolicy, draw: Draw | None) -> Source:
-    """Apply step 10 (`negative_input`) of the language's Definitions, after `flush_inputs` and `via`."""
+    """Apply `negative_input` (Definition 10), after `flush_inputs` and `via`."""
     sign, magnitude, low = real.signed & SIGN, real.magnitude, real.low
     is_nan = _is_nan(real)
     if element.has_negative:

@@ -1,4 +1,4 @@
-"""The oracle of block formats: Definitions 20 to 30, element by element, in exact rational arithmetic.
+"""The oracle of block formats: Definitions 20 to 30 of `formats/LANGUAGE.md`, element by element, in exact arithmetic.
 
 It reads only the declared fields of a spec, and uses the oracle of number formats for every code. Where the Definitions
 are silent, the docstring of the function concerned states the decision. Elements with stochastic rounding are not

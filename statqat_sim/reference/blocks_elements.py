@@ -10,12 +10,9 @@ from statqat_sim.reference import exact
 from statqat_sim.reference.blocks_float32 import (
     ZERO,
     fl,
-    is_finite,
     is_nan,
-    is_negative,
     is_zero,
     minus,
-    negated,
     over,
     plus,
     product,
@@ -69,7 +66,7 @@ def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
     """The code of one element.
 
     A NaN scale gives code 0, whatever that code means; a scale of 0 gives the code of +0. A NaN element is encoded with
-    its sign, and ±Inf saturates to the end that decodes nearest to it; neither is divided by the scale.
+    its sign, and is not divided by the scale.
     """
     divisor = product(scaling.divisors)
     if is_nan(scaling.scale):
@@ -78,8 +75,6 @@ def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
         return encoded(element, ZERO)
     if is_nan(x):
         return encoded(element, x)
-    if not is_finite(x):
-        return encoded(element, negated(x) if is_negative(divisor) else x)
     return encoded(element, _quotient(x, scaling))
 
 

@@ -56,7 +56,7 @@ def bounds(offset: Offset, values: Sequence[Fraction]) -> tuple[Fraction, Fracti
 def minmax(element: NumberFormat, low: Fraction, high: Fraction) -> Number:
     """The raw scale of a block with low < high."""
     grid = _grid(element)
-    return over(minus(high, low), fl(grid.value(grid.highest) - grid.value(grid.lowest)))
+    return over(minus(high, low), minus(fl(grid.value(grid.highest)), fl(grid.value(grid.lowest))))
 
 
 def minimum_code(format: NumberFormat, raw: Number) -> int:

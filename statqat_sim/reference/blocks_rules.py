@@ -88,8 +88,11 @@ def absmax(order: Order, target: Fraction, amax: Fraction, outside: Outside) -> 
 
 
 def power_of_two(level: ScaleLevel, element: NumberFormat, amax: Fraction, outside: Outside) -> Number:
-    """2^k, with k clamped to the powers of two of the scale format (21)."""
-    low, high = powers_of(level.format) if isinstance(level.format, NumberFormat) else FLOAT32_POWERS
+    """2^k, with k clamped to the powers of two that the scale format has and float32 holds (21)."""
+    low, high = FLOAT32_POWERS
+    if isinstance(level.format, NumberFormat):
+        least, greatest = powers_of(level.format)
+        low, high = max(low, least), min(high, greatest)
     a = over(amax, outside.scale)
     if is_nan(a) or is_inf(a):
         return scaled(1, high)

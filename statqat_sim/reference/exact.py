@@ -1,8 +1,8 @@
 """The oracle: the meaning of codes and the encoding of inputs, in exact rational arithmetic.
 
-It reads only the declared fields of a spec and derives everything else from the language's Definitions, independently,
-so that it also checks what the spec classes derive. Numbers in parentheses are those of the Definitions; where these
-are silent, the docstring of the function concerned states the decision.
+It reads only the declared fields of a spec and derives everything else from the Definitions of `formats/LANGUAGE.md`,
+independently, so that it also checks what the spec classes derive. Numbers in parentheses are those of the Definitions;
+where these are silent, the docstring of the function concerned states the decision.
 
 The producible values of a format form a `Grid`; rounding finds the neighbours of an input there, and their midpoint.
 """

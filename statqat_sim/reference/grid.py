@@ -1,6 +1,7 @@
 """The oracle's view of an element: the meaning of its codes, and its producible values in ascending order.
 
-Only declared fields are read; everything else follows from the Definitions, whose numbers stand in parentheses.
+Only declared fields are read; everything else follows from the Definitions of `formats/LANGUAGE.md`, whose numbers
+stand in parentheses.
 
 A producible value is identified by its *rank*: the n of an int, the index among the distinct values of a codebook, the
 code of a posit or takum in two's complement, and 0, ±1, ±2, … for the zero and the nonzero magnitudes of all others.

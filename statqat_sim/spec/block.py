@@ -33,7 +33,7 @@ class OffsetKeys(Spec):
 
 
 class Offset(OffsetKeys):
-    """The `offset` part. See `spec_language`, Definition 27.
+    """The `offset` part. See `formats/LANGUAGE.md`, Definition 27.
 
     Minima have one entry in `scales`, zero-points a `format`.
     """

@@ -25,7 +25,7 @@ Element: TypeAlias = (
 
 
 class Rounding(StrEnum):
-    """Which of its two neighbours an input rounds to. Ties: see `spec_language`, Definitions 14, 15."""
+    """Which of its two neighbours an input rounds to. Ties: see `formats/LANGUAGE.md`, Definitions 14, 15."""
 
     NEAREST_EVEN = "nearest_even"
     NEAREST_AWAY = "nearest_away"

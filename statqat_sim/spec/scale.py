@@ -52,7 +52,7 @@ def times(block: Block, unit: Block) -> Block:
 
 
 class Rule(StrEnum):
-    """How a block's scale is computed from its elements. See `spec_language`, Definitions 21, 22, 27, 30."""
+    """How a block's scale is computed from its elements. See `formats/LANGUAGE.md`, Definitions 21, 22, 27, 30."""
 
     ABSMAX = "absmax"
     FLOOR = "floor"

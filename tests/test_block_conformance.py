@@ -53,6 +53,14 @@ scales:
     target: 9.5367431640625e-07
 """
 
+TINY_PRODUCT = """
+name: tiny_product
+element: int4
+scales:
+  - {format: float32, block: tensor, rule: given}
+  - {format: float32, block: 4, order: product, apply: multiply_reciprocal, quotient: unrounded}
+"""
+
 
 @pytest.mark.parametrize("backend", ["reference", *COMPILED])
 @pytest.mark.parametrize(
@@ -63,6 +71,7 @@ scales:
         pytest.param(NAN_FOR_ZERO, [1, 2, 3, 0], 0.0, id="a scale of 0 is no NaN"),
         pytest.param(NAN_FOR_ZERO, [1e-45, 0, 0, 0], None, id="nor a quotient that is 0"),
         pytest.param(BEYOND_FLOAT32, [2.0**127, 1, 0, 0], None, id="powers of two are those of float32"),
+        pytest.param(TINY_PRODUCT, [1e-45, 0, -1e-45, 0], 2.0**-100, id="reciprocals of scales whose product is 0"),
     ],
 )
 def test_corners_of_blocks(backend: str, text: str, x: list[float], scale: float | None) -> None:

@@ -23,7 +23,7 @@ from statqat_sim.reference.grid import Number
 from statqat_sim.reference.ieee import FLOAT32
 from statqat_sim.spec.encode import InfInput
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Apply
+from statqat_sim.spec.scale import Apply, Quotient
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,22 @@ class Scaling:
     factors: tuple[Number, ...]
     divisors: tuple[Number, ...]
     apply: Apply
+    quotient: Quotient = Quotient.ROUNDED
     added: Added = None
 
     @property
     def scale(self) -> Number:
         return product(self.factors)
+
+    @property
+    def has_quotient(self) -> bool:
+        """Whether elements are divided at all (25)."""
+        if self.quotient is Quotient.ROUNDED:
+            return not is_zero(self.scale)
+        if self.apply is Apply.DIVIDE:
+            divisor = product(self.divisors)
+            return not (is_zero(divisor) or is_nan(divisor))  # 0 × Inf, if a scale before rounding is Inf
+        return not (any(map(is_zero, self.divisors)) or is_nan(reciprocal(self.divisors)))
 
 
 def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
@@ -68,10 +79,9 @@ def element_code(element: NumberFormat, x: Number, scaling: Scaling) -> int:
     A NaN scale gives code 0, whatever that code means; a scale of 0 gives the code of +0. A NaN element is encoded with
     its sign, and is not divided by the scale.
     """
-    divisor = product(scaling.divisors)
     if is_nan(scaling.scale):
         return 0
-    if is_zero(divisor) or is_nan(divisor):  # 0 × Inf, if a scale before rounding is Inf
+    if not scaling.has_quotient:
         return encoded(element, ZERO)
     if is_nan(x):
         return encoded(element, x)

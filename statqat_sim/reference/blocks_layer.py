@@ -52,7 +52,8 @@ def scaling(format: BlockFormat, layers: tuple[Layer, ...], added: Added, elemen
     factors = [layer.scale_at(element) for layer in layers]
     divisors = list(factors)
     divisors[anchor(format)] = layers[anchor(format)].divisor_at(element)
-    return Scaling(tuple(factors), tuple(divisors), format.scales[anchor(format)].apply, added)
+    level = format.scales[anchor(format)]
+    return Scaling(tuple(factors), tuple(divisors), level.apply, level.quotient, added)
 
 
 def outside(format: BlockFormat, outer: tuple[Layer, ...], element: Index) -> Outside:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +14,43 @@ from statqat_sim.arrays import real_array
 BLOCK = 1 << 16
 """Elements processed together: their float64 copies fit a core's cache."""
 
+FAR, SHIFT = 2.0**400, 2.0**600
+"""Magnitudes beyond FAR, or below 1 / FAR, are shifted towards 1 by SHIFT: then their squares lie within float64."""
+
 Floats: TypeAlias = NDArray[np.float64]
+
+
+class Squares(NamedTuple):
+    """A sum of squares of numbers times `factor`, a power of two: 1 for all but extreme numbers."""
+
+    total: float
+    factor: float
 
 
 def mse(x: Any, y: Any) -> float:
     """Mean squared error, in the square of the data's unit.
 
     Args:
-        x: an array or CPU tensor of real numbers.
+        x: an array or CPU tensor of real numbers; integers beyond 2^53 are rounded to float64.
         y: another of the same shape, of any real dtype.
 
     Returns:
         The mean of (x − y)². NaN for empty arrays, and if x or y has a NaN or both have the same Inf at one place; Inf
-        if otherwise one of them is infinite.
+        if otherwise one of them is infinite. A mean beyond the range of float64 is Inf, one below it 0.
 
     Raises:
         TypeError: if an argument is not real numbers.
         ValueError: if the shapes differ.
     """
     noise, _, count = _sums(x, y)
-    return noise / count if count else math.nan
+    return noise.total / count / noise.factor / noise.factor if count else math.nan
 
 
 def sqnr_db(x: Any, y: Any) -> float:
     """Signal to quantization noise ratio 10·log10(Σx² / Σ(x − y)²), in dB.
 
     Args:
-        x: the original, an array or CPU tensor of real numbers.
+        x: the original, an array or CPU tensor of real numbers; integers beyond 2^53 are rounded to float64.
         y: the quantized values, of the same shape and any real dtype.
 
     Returns:
@@ -57,7 +67,9 @@ def sqnr_db(x: Any, y: Any) -> float:
     28.75
     """
     noise, power, count = _sums(x, y)
-    return decibels(power, noise) if count else math.nan
+    if not count:
+        return math.nan
+    return decibels(power.total, noise.total) + 20 * (math.log10(noise.factor) - math.log10(power.factor))
 
 
 def decibels(power: float, noise: float) -> float:
@@ -81,17 +93,46 @@ def finite_decibels(power: float | None, noise: float | None) -> float | None:
     return None if power is None or noise is None else finite_or_none(decibels(power, noise))
 
 
-def _sums(x: Any, y: Any) -> tuple[float, float, int]:
+def _sums(x: Any, y: Any) -> tuple[Squares, Squares, int]:
     """Σ(x − y)², Σx², and the number of elements."""
     x, y = real_array(x, "x"), real_array(y, "y")
     if x.shape != y.shape:
         raise ValueError(f"x has shape {x.shape} and y has shape {y.shape}; allowed: equal shapes")
     noise = power = 0.0
     with np.errstate(all="ignore"):
+        near, size = _factors(x, y)
         for a, b in _blocks(x, y):
-            noise += float(np.square(a - b).sum())
-            power += float(np.square(a).sum())
-    return noise, power, x.size
+            noise += float(np.square(_difference(a, b, near)).sum())
+            power += float(np.square(_scaled(a, size)).sum())
+    return Squares(noise, near), Squares(power, size), x.size
+
+
+def _factors(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
+    """The factors of x − y and of x; 1 for dtypes narrower than float64, whose squares lie within float64."""
+    if not any(each.dtype.kind == "f" and each.dtype.itemsize > 4 for each in (x, y)):
+        return 1.0, 1.0
+    distance = size = 0.0
+    for a, b in _blocks(x, y):
+        distance = max(distance, float(np.abs(a - b).max()))
+        size = max(size, float(np.abs(a).max()))
+    return _factor(distance), _factor(size)
+
+
+def _factor(largest: float) -> float:
+    """What numbers of at most this magnitude are multiplied by before they are squared."""
+    if largest > FAR:
+        return 1 / SHIFT
+    return SHIFT if 0 < largest < 1 / FAR else 1.0
+
+
+def _difference(a: Floats, b: Floats, factor: float) -> Floats:
+    """(a − b) · factor, also where a − b is beyond float64."""
+    return a * factor - b * factor if factor < 1 else _scaled(a - b, factor)
+
+
+def _scaled(a: Floats, factor: float) -> Floats:
+    """The numbers times a factor; no pass over them if that is 1."""
+    return a if factor == 1 else a * factor
 
 
 def _blocks(x: NDArray[Any], y: NDArray[Any]) -> Iterator[tuple[Floats, Floats]]:

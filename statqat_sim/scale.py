@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
+from statqat_sim.rebuilt import Rebuilt
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import integers, with_zero_point
 
@@ -17,7 +18,7 @@ FEW = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scale:
+class Scale(Rebuilt):
     """The factor of decoded values: float32, finite, above zero, in a shape that broadcasts against x.
 
     Two scales are equal if values, shapes and zero-points are; no zero-points differ from zero-points of 0.

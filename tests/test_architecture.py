@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "errors": 0,
     "atomic": 0,
+    "rebuilt": 0,
     "spec": 1,
     "plan": 2,
     "reference": 2,

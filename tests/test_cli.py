@@ -659,3 +659,63 @@ def test_a_missing_folder_is_told_before_anything_is_measured(run: Run, option: 
 )
 def test_a_missing_folder_is_named_and_not_a_file_of_ours(run: Run, arguments: tuple[str, ...]) -> None:
     told(run(*arguments), "error: none: no such folder\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("formats",),
+        ("show", "mine.yaml"),
+        ("show", "mine", "--search", "."),
+        ("show", "child.yaml"),
+        ("show", "unit.yaml"),
+        ("accelerators", "unit.yaml"),
+        ("diff", "int4", "mine.yaml"),
+        ("encode", "mine.yaml", "1"),
+        ("decode", "mine.yaml", "1"),
+        ("theory", "mine.yaml"),
+        ("measure", "mine.yaml", "--data", "w.npy"),
+        ("rank", "mine.yaml", "--data", "w.npy"),
+        ("identify", "w.npy", "--values", "w.npy", "--search", "."),
+        ("verify", "mine.yaml"),
+        ("matmul", "w.npy", "w.npy", "--accelerator", "unit.yaml", "--instruction", "m.f32.f32", "--compare", "ideal"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_json_takes_the_place_of_no_yaml_file(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    np.save(tmp_path / "w.npy", np.eye(4, dtype=np.float32))
+    texts = {
+        "mine.yaml": "name: mine\nextends: int4\n",
+        "child.yaml": "name: child\nextends: mine\n",
+        "unit.yaml": "name: unit\nextends: ideal\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    for name, text in texts.items():
+        answer = run(*arguments, "--json", name)
+        told(answer, f"error: {name}: the result would replace a .yaml file, which may be a format or an accelerator")
+        assert (tmp_path / name).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "file"),
+    [
+        (("show", "int4"), "--plot", "r.svg"),
+        (("theory", "int4"), "--plot", "r.svg"),
+        (("measure", "int4", "--data", "w.npy"), "--plot", "r.svg"),
+        (("rank", "int4", "--data", "w.npy"), "--plot", "r.svg"),
+        (("encode", "int4", "1"), "-o", "r.npy"),
+        (("decode", "int4", "1"), "-o", "r.npy"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else each,
+)
+def test_two_results_go_to_two_files(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], option: str, file: str
+) -> None:
+    np.save(tmp_path / "w.npy", np.linspace(-1, 1, 20, dtype=np.float32))
+    (tmp_path / "folder").mkdir()
+    for target in (file, f"folder/../{file}"):
+        answer = run(*arguments, option, file, "--json", target)
+        told(answer, f"error: {target}: two results would be written to it; allowed: a file for each")
+    assert not (tmp_path / file).exists()
+    assert run(*arguments, option, file, "--json", "-").code == 0

@@ -89,6 +89,16 @@ def test_units_in_the_last_place() -> None:
     assert histogram(found.ulps)[:2] == [(0, 1), (1, 1)]
 
 
+@pytest.mark.parametrize(("option", "name"), [("-o", "d.npy"), ("--plot", "d.svg")])
+def test_a_comparison_has_a_file_of_its_own(
+    matrices: tuple[str, str], run: Run, tmp_path: Path, option: str, name: str
+) -> None:
+    how = ("--accelerator", "ideal", "--instruction", "ideal.f32.f32", "--compare", "ideal")
+    file = tmp_path / name
+    told(run("matmul", *matrices, *how, option, file, "--json", file), f"{file}: two results would be written to it")
+    assert not file.exists()
+
+
 def test_no_product_takes_the_place_of_a_matrix(matrices: tuple[str, str], run: Run) -> None:
     how = ("--accelerator", "ideal", "--instruction", "ideal.f32.f32")
     before = [Path(each).read_bytes() for each in matrices]

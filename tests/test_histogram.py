@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -128,6 +130,14 @@ def test_moments_of_cells_are_within_their_bounds(mantissa_bits: int, seed: int)
     assert found.m0.sum() == pytest.approx(300)
     assert found.m1.sum() == pytest.approx(wide.sum())
     assert found.m0_error.max() > 0  # the bound says something only where bins are cut
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])
+def test_copies_are_as_frozen(again: Any) -> None:
+    h = Histogram.of(np.arange(6.0).reshape(2, 3), channel_axis=0)
+    copied = again(h)
+    assert copied == h
+    assert not any(each.flags.writeable for each in (copied.keys, copied.counts, copied.sums, copied.low, copied.high))
 
 
 def test_values_are_frozen_and_say_what_does_not_fit() -> None:

@@ -278,3 +278,11 @@ def test_nothing_tells_nothing() -> None:
 def test_wrong_arguments(given: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         identify(data(2, 3), **given, formats=FORMATS)
+
+
+def test_a_callers_seterr_does_not_matter() -> None:
+    x, fmt = data(4, 64) * np.float32(1e-37), sqs.load_format("int4")
+    y = sqs.Codec(fmt).fake_quantize(x, scale=sqs.MinMax().fit(x, fmt))
+    with np.errstate(all="raise"):
+        (found, *_) = identify(x, values=y, formats=FORMATS)
+    assert (found.format.name, found.exact) == ("int4", True)

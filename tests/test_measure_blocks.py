@@ -236,3 +236,14 @@ def test_means_over_the_phase(name: str, kind: str) -> None:
 def test_two_levels(name: str) -> None:
     rows = measure({kind: source(kind) for kind in ("normal", "laplace")}, name)
     assert [row["sqnr_db"] for row in rows] == pytest.approx(PLAIN[name], abs=0.03)
+
+
+def test_a_callers_seterr_does_not_matter() -> None:
+    x = data(4, 64) * np.float32(1e-36)
+    for phase in (False, True):
+        with np.errstate(all="raise"):
+            rows = measure(x, FORMATS, random_phase=phase)
+        assert rows == measure(x, FORMATS, random_phase=phase)
+    x.view(np.uint32)[0, 0] = 0x7F800001  # a signalling NaN
+    with np.errstate(all="raise"):
+        assert [row["nonfinite"] for row in measure(x, FORMATS, random_phase=True)] == [1] * len(FORMATS)

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
@@ -22,6 +22,9 @@ FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 PAIRS = array_shapes(min_dims=1, max_dims=3).flatmap(
     lambda shape: st.tuples(arrays(np.float32, shape, elements=FINITE), arrays(np.float32, shape, elements=FINITE))
 )
+
+
+WIDE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def exact(x: Any, y: Any) -> tuple[Fraction, Fraction]:
@@ -62,6 +65,39 @@ def test_where_there_is_no_number(x: list[float], y: list[float], squared: float
     ours = np.array(x, np.float32), np.array(y, np.float32)
     assert mse(*ours) == pytest.approx(squared, nan_ok=True)
     assert sqnr_db(*ours) == pytest.approx(ratio, nan_ok=True)
+
+
+def decibels(ratio: Fraction) -> float:
+    return 10 * (math.log10(ratio.numerator) - math.log10(ratio.denominator))
+
+
+@given(st.lists(st.tuples(WIDE, WIDE), min_size=1))
+@example([(1e-200, 0.0)])
+@example([(1e300, 1e300)])
+@example([(1e300, 1e300), (1e-300, 0.0)])
+@example([(1.7e308, -1.7e308)])
+@example([(5e-324, 0.0)])
+@example([(1e154, 0.0)] * 20)
+def test_squares_of_float64_neither_overflow_nor_vanish(pairs: list[tuple[float, float]]) -> None:
+    x, y = np.array(pairs).T
+    noise, power = exact(x, y)
+    largest = Fraction(np.finfo(np.float64).max)
+    assert mse(x, y) == pytest.approx(float(noise) if noise <= largest else math.inf, rel=1e-12, abs=1e-323)
+    if noise and power:
+        assert sqnr_db(x, y) == pytest.approx(decibels(power / noise), rel=1e-9, abs=1e-9)
+    else:
+        assert sqnr_db(x, y) == (-math.inf if noise else math.inf)
+
+
+def test_extreme_numbers_may_lie_in_different_blocks() -> None:
+    x = np.zeros(3 * BLOCK)
+    x[[0, -1]] = 1.0, 1e200
+    assert sqnr_db(x, np.zeros_like(x)) == 0
+    assert sqnr_db(x, np.where(x == 1, 0, x)) == pytest.approx(4000)
+
+
+def test_integers_are_compared_as_float64() -> None:
+    assert mse(np.array([2**53 + 1]), np.array([2**53])) == 0
 
 
 def test_sums_over_many_blocks_and_any_strides() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Literal
 
 import numpy as np
@@ -324,6 +326,7 @@ def test_an_empirical_prior_does_not_change() -> None:
     edges[:] = masses[:] = 0
     assert prior.edges.tolist() == [0, 1, 2]
     assert prior.masses.tolist() == [0.5, 0.5]
-    for array in (prior.edges, prior.masses):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 1
+    for each in (prior, copy.deepcopy(prior), pickle.loads(pickle.dumps(prior))):
+        for array in (each.edges, each.masses):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import re
 from dataclasses import FrozenInstanceError
 from fractions import Fraction
@@ -14,7 +16,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from statqat_sim import Codec, MinMax, NumberFormat, Scale, formats, load_format, parse_format
+from statqat_sim import Codec, Histogram, MinMax, NumberFormat, Scale, formats, load_format, parse_format
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.quantizer import BASELINES, QUANTIZERS, quantizer_named
 
@@ -233,6 +235,15 @@ def test_a_scale_is_a_frozen_array() -> None:
     assert scale.value[0] == np.float32(0.1)
 
 
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda scale: pickle.loads(pickle.dumps(scale))])
+def test_a_copied_scale_is_as_frozen(again: Any) -> None:
+    for scale in (Scale(np.array([[0.1], [0.2]])), Scale(np.array([0.1, 0.2]), np.array([3, -1]))):
+        copied = again(scale)
+        assert copied == scale
+        for array in (copied.value, copied.zero_point):
+            assert array is None or not array.flags.writeable
+
+
 @pytest.mark.parametrize("wrong", [0.0, -1.0, math.nan, math.inf, 1e-50, 1e39])
 def test_a_scale_is_finite_and_above_zero(wrong: float) -> None:
     with pytest.raises(ValueError, match="a scale is .*; allowed: finite float32 numbers above zero"):
@@ -283,3 +294,15 @@ def test_scales_are_equal_by_value() -> None:
     others = (Scale(np.array([0.5, 2])), Scale(np.array([0.5, 2]), np.array([1, 3])), Scale(np.array([[0.5, 2]])), 0.5)
     assert not [other for other in others if scale == other]
     assert Scale(1) != Scale(1, 0)
+
+
+@pytest.mark.parametrize("base", ["int4", "float8_e4m3fn"])
+@pytest.mark.parametrize("name", QUANTIZERS)
+def test_a_callers_seterr_does_not_matter(name: str, base: str) -> None:
+    x = np.random.default_rng(5).standard_normal((4, 300)).astype(np.float32)
+    fmt = parse_format(f"{{name: {base}_of_{name}, extends: {base}, encode: {{underflow: min}}}}")  # not cached
+    with np.errstate(all="raise"):
+        for axis in (None, 0):
+            found = quantizer_named(name).fit(x, fmt, channel_axis=axis)
+            chosen = quantizer_named(name).choose(Histogram.of(x, channel_axis=axis), fmt)
+            assert found.value.size == chosen.value.size

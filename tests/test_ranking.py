@@ -239,3 +239,11 @@ def test_a_quantizer_shows_what_differs_from_its_defaults() -> None:
     }
     assert {repr(quantizer): text for quantizer, text in shown.items()} == {text: text for text in shown.values()}
     assert repr(sqs.Iterative(weights=np.ones(2))) == "Iterative(weights=array([1., 1.]))"
+
+
+def test_a_callers_seterr_does_not_matter() -> None:
+    x = drawn("normal", 40, 30) * np.float32(1e-37)
+    for weights in (None, np.full(30, 1e-30)):
+        with np.errstate(all="raise"):
+            rows = sqs.rank(x, NAMES, weights=weights)
+        assert rows == sqs.rank(x, NAMES, weights=weights)

@@ -449,3 +449,19 @@ def test_errors_at_many_scales_are_compared_and_hashed_as_objects() -> None:
     assert found[0] == found[0]
     assert found[0] != found[1]
     assert len({*found}) == 2
+
+
+def test_cached_probabilities_cannot_be_changed() -> None:
+    format = sqs.load_format("int4")
+    with pytest.raises(ValueError, match="read-only"):
+        expected_error(format, prior="normal").probabilities[0] = 1
+    assert expected_error(format, prior="normal").probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["int4", "float8_e4m3fn", "posit8", "mxfp4"])
+def test_a_callers_seterr_does_not_matter(name: str) -> None:
+    with np.errstate(all="raise"):
+        found = expected_error(sqs.load_format(name), prior=Scaled(Normal(), 1.7))  # not cached by other tests
+        assert math.isfinite(found.sqnr_db)
+        if isinstance(found, ExpectedError):
+            assert np.isfinite([found.entropy, found.overflow, found.rho]).all()

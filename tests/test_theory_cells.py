@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from fractions import Fraction
 
@@ -58,7 +59,7 @@ def check(format: NumberFormat, count: int) -> None:
     assert found.values.size == found.thresholds.size + 1
     assert (np.diff(found.thresholds) >= 0).all()
     assert np.isfinite(found.values).all()
-    assert not found.values.flags.writeable
+    assert not any(each.flags.writeable for each in (found.values, found.thresholds, copy.deepcopy(found).values))
     wrong = [x for x in points(format, found, count) if not agrees(format, found, x)]
     assert not wrong
 

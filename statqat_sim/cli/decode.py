@@ -72,7 +72,7 @@ def decode(
     check_sources(codes or (), data or (), output, "codes")
     if output:
         check_output(output, data or ())
-    check_json(json, data or ())
+    check_json(json, data or (), [output])
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     fmt = load_number_format(format, search or (), "decode")
     if data:

@@ -61,7 +61,7 @@ def encode(
     check_sources(values or (), data or (), output, "numbers")
     if output:
         check_output(output, data or ())
-    check_json(json, data or ())
+    check_json(json, data or (), [output])
     fmt = load_number_format(format, search or (), "encode")
     codec = Codec(fmt)
     if seed is None and fmt.encode.rounding.is_stochastic:

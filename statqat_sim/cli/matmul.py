@@ -57,7 +57,7 @@ def matmul(
     from statqat_sim.report.plot import check_suffix
 
     inputs = [path for path in (a, b, c) if path]
-    check_json(json, inputs)
+    check_json(json, inputs, [output, plot])
     if output:
         check_output(output, inputs)
     if plot:

@@ -96,7 +96,7 @@ def measure(
         check_suffix(plot)
         check_folder(plot)
     names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
-    check_json(json, files)
+    check_json(json, files, [plot])
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}

@@ -14,6 +14,9 @@ from statqat_sim.cli.console import STDOUT
 SEPARATORS = re.compile(r"[/\\\0]")
 DRIVE = re.compile("[A-Za-z]:")
 
+SPECS = (".yaml", ".yml")
+"""The suffixes of format and accelerator files."""
+
 RAW = ".bin"
 """The suffix of files that hold the bytes of one array alone."""
 
@@ -44,11 +47,29 @@ def check_folder(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
 
 
-def check_json(target: str | None, inputs: Iterable[Path] = ()) -> None:
-    """Raises OSError unless JSON can be written to `target`, ValueError if that is an input; None and `-` are fine."""
-    if target and target != STDOUT:
-        check_folder(Path(target))
-        _check_is_no_input(Path(target), inputs)
+def check_json(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
+    """Raises OSError or ValueError unless JSON can be written to `target`, of which None and `-` are always fine.
+
+    Args:
+        target: the file of JSON.
+        inputs: files that are read, and folders of them.
+        results: the other files that are written, as far as there are any.
+
+    Raises:
+        OSError: if its folder does not exist.
+        ValueError: if it is one of the inputs or results, or an existing .yaml file: these may be read by name, and by
+            `extends`.
+    """
+    if not target or target == STDOUT:
+        return
+    path = Path(target)
+    check_folder(path)
+    _check_is_no_input(path, inputs)
+    if path.suffix.lower() in SPECS and path.is_file():
+        told = f"the result would replace a {path.suffix} file, which may be a format or an accelerator"
+        raise ValueError(f"{path}: {told}; allowed: another file")
+    if any(other and other.resolve() == path.resolve() for other in results):
+        raise ValueError(f"{path}: two results would be written to it; allowed: a file for each")
 
 
 def _check_is_no_input(path: Path, inputs: Iterable[Path]) -> None:

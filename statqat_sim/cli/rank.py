@@ -84,7 +84,7 @@ def rank(
     if weights and per is Per.CHANNEL:
         raise ValueError("--weights and --per channel; allowed: --weights with --per tensor")
     names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
-    check_json(json, [*files, *([weights] if weights else [])])
+    check_json(json, [*files, *([weights] if weights else [])], [plot])
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
     if loaded:
         check_blocks(list(loaded.values()), {"--axis": axis != -1})

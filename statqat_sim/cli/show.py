@@ -57,7 +57,7 @@ def show(
 
         check_suffix(plot)
         check_folder(plot)
-    check_json(json)
+    check_json(json, results=[plot])
     fmt = load_format(format, search or ())
     _tell(fmt, plan, json)
     if plot:

@@ -61,7 +61,7 @@ def theory(
     if plot:
         check_suffix(plot)
         check_folder(plot)
-    check_json(json)
+    check_json(json, results=[plot])
     priors = [prior_named(name) for name in prior.split(",")]
     loaded = load_format(format, search or ())
     if isinstance(loaded, BlockFormat) and (plot or scale is not None):

@@ -17,6 +17,7 @@ from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.tails import Floats, Tails
 from statqat_sim.plan.layout import FLOAT32
 from statqat_sim.plan.reduction import MOST_MANTISSA_BITS, SIGN_AND_EXPONENT
+from statqat_sim.rebuilt import Rebuilt
 
 BIN_MANTISSA_BITS = 6
 """Leading mantissa bits that select a bin: 64 bins per octave."""
@@ -38,7 +39,7 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Histogram:
+class Histogram(Rebuilt):
     """Counts and exact sums of float32 values, binned by sign, exponent and leading mantissa bits.
 
     It covers one tensor, or each channel of one. `a.merge(b)`, or a + b, is bit for bit the histogram of both data

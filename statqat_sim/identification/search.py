@@ -21,6 +21,7 @@ from statqat_sim.spec.format import Format
 Progress: TypeAlias = Callable[[int, int], None]
 
 
+@np.errstate(under="ignore")
 def identify(
     x: Any,
     *,

@@ -37,7 +37,7 @@ def block_row(tensor: str, x: Float32s, format: BlockFormat, name: str, how: Blo
     sums = Sums(format.bits)
     try:
         divisor = _phases(x, format, how) if how.random_phase else None
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # signalling NaN
             measured = x if divisor is None else x * divisor
         _add(sums, measured, divisor, _without_nan_blocks(format), how)
         scale = None if how.scale is None else _told(how.scale)

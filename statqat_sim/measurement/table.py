@@ -28,6 +28,7 @@ AnyFormat: TypeAlias = str | os.PathLike[str] | Format
 Per: TypeAlias = Literal["tensor", "channel"]
 
 
+@np.errstate(under="ignore")
 def measure(
     x: Any,
     formats: AnyFormat | Iterable[AnyFormat],

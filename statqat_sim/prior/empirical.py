@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.prior.base import Floats, Order, Prior, finite
+from statqat_sim.rebuilt import Rebuilt
 
 PER_OCTAVE = 64
 OCTAVES = 40
@@ -15,7 +16,7 @@ OCTAVES = 40
 
 
 @dataclass(frozen=True, eq=False)
-class Empirical(Prior):
+class Empirical(Rebuilt, Prior):
     """A density that is constant in each bin, and a mass at 0.
 
     Args:

@@ -57,6 +57,7 @@ class Analytic(Chooser):
         check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
+    @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         objective, scales = self._options()

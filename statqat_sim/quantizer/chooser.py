@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+import numpy as np
+
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.channels import Channels, choose_channels
 from statqat_sim.quantizer.described import Described
@@ -21,12 +23,14 @@ class Chooser(Described, ABC):
     zero_point: bool = False
     """Whether zero-points are chosen, too; some quantizers have it as an option."""
 
+    @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         objective, scales = self._options()
         channels = Channels.of(x, format, channel_axis, objective, scales, self.zero_point)
         return channels.choose(self._choice, format, objective, scales)
 
+    @np.errstate(under="ignore")
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`. Weights and norm are ignored: histograms do not support them."""
         return choose_channels(self._choice, histogram, format, self._options()[1], self.zero_point)

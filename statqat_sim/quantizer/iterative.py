@@ -63,6 +63,7 @@ class Iterative(Chooser):
         check_flag("zero_point", self.zero_point)
         self._options()
 
+    @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         objective, scales = self._options()

@@ -81,6 +81,7 @@ class Stream:
         """
         return self.update_from(Histogram.of(batch))
 
+    @np.errstate(under="ignore")
     def update_from(self, batch: Histogram) -> Stream:
         """The state after one more batch, given as its histogram."""
         after = replace(self, seen=self.seen + batch, batches=self.batches + 1)

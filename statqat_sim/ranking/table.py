@@ -50,6 +50,7 @@ class _Data:
         return cls(tensor, x, weights_of(weights, tensor, x), axis, (x.size, nonfinite))
 
 
+@np.errstate(under="ignore")
 def rank(
     data: Any,
     formats: AnyFormat | Iterable[AnyFormat] | None = None,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.errors import UnsupportedError
+from statqat_sim.rebuilt import Rebuilt
 from statqat_sim.reference.exact import Special, decode, encode_number
 from statqat_sim.reference.ieee import BFLOAT16
 from statqat_sim.spec.base import MAX_TABLE_BITS
@@ -29,7 +30,7 @@ LEAST_NORMAL = 2.0**-126
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cells:
+class Cells(Rebuilt):
     """The value of every real input.
 
     Inputs between `thresholds[i - 1]` and `thresholds[i]` have the value `values[i]`; the first and the last cell

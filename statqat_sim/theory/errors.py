@@ -65,13 +65,20 @@ class ExpectedError:
             return _number(10 * np.log10(self.prior.second_moment / np.asarray(self.mse)))
 
     @cached_property
+    @np.errstate(under="ignore")
     def probabilities(self) -> Floats:
-        """The probability of every code, shape `(*scale.shape, 2**bits)`; inputs that overflow count as clipped."""
+        """The probability of every code, shape `(*scale.shape, 2**bits)`; inputs that overflow count as clipped.
+
+        Read-only: errors at the best scale are cached.
+        """
         flat = np.ravel(self.scale)
         found = np.stack([code_probabilities(self.format, self.prior, float(scale)) for scale in flat])
-        return found.reshape(*np.shape(self.scale), -1)
+        found = found.reshape(*np.shape(self.scale), -1)
+        found.flags.writeable = False
+        return found
 
     @property
+    @np.errstate(under="ignore")
     def entropy(self) -> Numbers:
         """The entropy of the codes, in bits."""
         p = self.probabilities
@@ -99,6 +106,7 @@ def expected_error(
 def expected_error(
     format: BlockFormat, *, prior: Prior | str, scale: Any = "optimal", random_phase: bool = False
 ) -> ExpectedBlockError: ...
+@np.errstate(under="ignore")
 def expected_error(
     format: Format, *, prior: Prior | str, scale: Any = "optimal", random_phase: bool = False
 ) -> ExpectedError | ExpectedBlockError:
@@ -190,6 +198,7 @@ def _range(format: NumberFormat) -> tuple[float, float]:
     return (-format.max if is_mirrored else format.min), format.max
 
 
+@np.errstate(under="ignore")
 def _each(function: Callable[[float], float], scale: Numbers) -> Numbers:
     """The function applied to each scale."""
     found = [function(float(s)) for s in np.ravel(scale)]

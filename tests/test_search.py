@@ -98,6 +98,12 @@ def test_a_step_function_of_octaves_reads_no_table(data: st.DataObject, size: in
     assert interpret(plan, [words]).tolist() == expected(keys, results, words)
 
 
+def test_octaves_of_many_steps_are_left_to_tables() -> None:
+    places = [0x3F80_0000 + each * 0x1_0000 for each in range(MOST_STEPS + 1)]
+    assert Octaves.of(*octaves(places[:-1], places[:-1], 9)) is not None
+    assert Octaves.of(*octaves(places, places, 9)) is None
+
+
 @pytest.mark.parametrize("where", range(-8, 0))
 def test_one_odd_step_or_result_is_no_function_of_octaves(where: int) -> None:
     places, values = [0x3F80_0000, 0x3FA0_0000, 0x3FC0_0000], [0x3F80_0000, 0x3FB0_0000, 0x3FD0_0000]

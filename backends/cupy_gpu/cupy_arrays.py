@@ -125,7 +125,7 @@ class CupyLibrary:
         if view.shape != shape:
             raise ValueError(f"out has shape {view.shape}; allowed: {shape}")
         if any(size > 1 and stride == 0 for size, stride in zip(view.shape, view.strides, strict=True)):
-            raise ValueError("out is read-only")
+            raise ValueError("out is read-only; allowed: arrays that can be written to")
         return view.view(word_type(storage))
 
     def is_plain(self, target: Any) -> bool:

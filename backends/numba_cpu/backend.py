@@ -84,7 +84,7 @@ class NumbaBackend:
 
 
 def _import_numba() -> None:
-    """Import the package before any module of it: threads that begin with different modules break it for good."""
+    """Import the package as a whole: two threads that first import different modules of it leave it broken."""
     import numba  # noqa: F401
 
 

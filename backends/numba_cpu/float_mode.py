@@ -1,7 +1,8 @@
-"""The processor's floating-point mode while compiled loops run: subnormal numbers, and rounding to nearest even.
+"""The processor's floating-point mode while the loops of codecs and matrix instructions run: the default one.
 
-A caller may have another, `torch.set_flush_denormal(True)` for one, and threads have modes of their own. Only x86 is
-covered: on other processors the caller's mode remains.
+It keeps subnormal numbers and rounds to nearest even. A caller may have another, `torch.set_flush_denormal(True)` for
+one, and threads have modes of their own. Only x86 is covered: on other processors the caller's mode remains. So it does
+in numpy's conversions before and after the loops.
 """
 
 from __future__ import annotations

@@ -80,6 +80,7 @@ class TensorLibrary:
             raise ValueError(f"out has shape {tuple(out.shape)}; allowed: {shape}")
         if any(size > 1 and stride == 0 for size, stride in zip(out.shape, out.stride(), strict=True)):
             raise ValueError("out is read-only; allowed: tensors that can be written to")
+        refuse_gradients(out)
         return tensor
 
     def is_plain(self, target: Any) -> bool:
@@ -113,16 +114,22 @@ class TensorLibrary:
 TENSORS: Final = TensorLibrary()
 
 
+def refuse_gradients(out: Any) -> None:
+    """Raises ValueError if gradients are recorded for `out`, as torch's own operations do: codecs pass none on."""
+    if out.requires_grad and _torch().is_grad_enabled():
+        raise ValueError(
+            "out requires gradients, which codecs do not pass on; allowed: in torch.no_grad(), or detached"
+        )
+
+
 def count_write(out: Any) -> None:
-    """Tell autograd that a tensor is written to at its address: `backward` then refuses what was saved before.
+    """Tell autograd that a tensor is about to be written to at its address: `backward` refuses what was saved before.
 
     Raises:
-        ValueError: if gradients are wanted of it, as torch's own operations refuse it as `out`.
+        ValueError: as `refuse_gradients`.
     """
-    torch = _torch()
-    if out.requires_grad and torch.is_grad_enabled():
-        raise ValueError("out requires gradients, and has none; allowed: under torch.no_grad(), or out.detach()")
-    torch.autograd.graph.increment_version(out)
+    refuse_gradients(out)
+    _torch().autograd.graph.increment_version(out)
 
 
 def is_tensor(array: object) -> bool:

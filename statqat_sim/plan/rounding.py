@@ -95,8 +95,8 @@ def round_by_sum(
     """The float `magic` + magnitude, rounded at the ulp of `magic` in any mode; its low bits count steps.
 
     The FPU rounds to nearest even; for other modes its result is corrected by the exact remainder: the nearest ones
-    differ in ties, and for the directed ones it matters only whether there is a remainder. Stochastic modes round at a
-    step that is finer by the width of the random bits, and add these: the carry is the result.
+    differ in ties, and for the others it matters only whether there is a remainder. Stochastic modes round at a step
+    that is finer by the width of the random bits, and add these: the carry is the result.
 
     Args:
         mode: the rounding mode.
@@ -113,7 +113,10 @@ def round_by_sum(
     nearest = magnitude.fadd(magic)
     if mode is Rounding.NEAREST_EVEN:
         return nearest
-    rest = magnitude.fsub(nearest.fsub(magic))  # exact, from minus half a step to half a step
+    rounded = nearest.fsub(magic)
+    if mode is Rounding.TOWARD_ZERO:
+        return nearest - magnitude.lt(rounded)
+    rest = magnitude.fsub(rounded)  # exact, from minus half a step to half a step
     match mode:
         case Rounding.NEAREST_AWAY:
             return nearest + rest.eq(half)

@@ -53,7 +53,7 @@ def search(source: Source, keys: list[int], results: list[int]) -> Word:
 
     Args:
         source: the input.
-        keys: in ascending order, of the width of the input's key.
+        keys: in strictly ascending order, of the width of the input's key.
         results: words; those of more than 16 steps of float32 must be below 2^16, or have a `shortcut_of`.
     """
     if len(results) <= 1 << SMALL_TABLE_BITS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from statqat_sim.plan.program import CodecPlan, Op
 
 Words = NDArray[Any]
-
-SUBNORMAL: Final = 1e-40
 
 
 def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
@@ -24,13 +22,7 @@ def interpret(plan: CodecPlan, streams: Sequence[Words]) -> Words:
 
     Returns:
         The result words, uint32; 8- and 16-bit results are zero-extended. Several outputs are along a last axis.
-
-    Raises:
-        FloatingPointError: if this thread flushes subnormal numbers to zero, as numpy then does.
     """
-    if np.float32(SUBNORMAL) * np.float32(1) == 0:
-        told = "this thread flushes subnormal numbers to zero; allowed: torch.set_flush_denormal(False)"
-        raise FloatingPointError(f"{told}, or backend='numba'")
     shape = plan.shape
     tables = [np.frombuffer(table, "<u4") for table in plan.tables]
     lengths = np.broadcast_shapes(*(np.shape(stream) for stream in streams))

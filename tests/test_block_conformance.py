@@ -61,6 +61,21 @@ scales:
   - {format: float32, block: 4, order: product, apply: multiply_reciprocal, quotient: unrounded}
 """
 
+INFINITE_SCALE = """
+name: infinite_scale
+element: int4
+scales:
+  - {format: float32, block: tensor, rule: given}
+  - {format: float32, block: 4, target: 0.001, nonfinite: saturate}
+"""
+
+WIDE_SPAN = """
+name: wide_span
+element: {kind: int, bits: 27, min: -1, max: 33554434}
+scales: [{format: float32, block: 4, rule: minmax}]
+offset: {kind: minimum, scales: [{format: float32, block: 4}]}
+"""
+
 
 @pytest.mark.parametrize("backend", ["reference", *COMPILED])
 @pytest.mark.parametrize(
@@ -72,6 +87,8 @@ scales:
         pytest.param(NAN_FOR_ZERO, [1e-45, 0, 0, 0], None, id="nor a quotient that is 0"),
         pytest.param(BEYOND_FLOAT32, [2.0**127, 1, 0, 0], None, id="powers of two are those of float32"),
         pytest.param(TINY_PRODUCT, [1e-45, 0, -1e-45, 0], 2.0**-100, id="reciprocals of scales whose product is 0"),
+        pytest.param(INFINITE_SCALE, [3e38, np.inf, -np.inf, np.nan], 1e20, id="Inf divided by Inf is NaN"),
+        pytest.param(WIDE_SPAN, [0, 1, 2, 3e7], None, id="ends of wide integers are float32"),
     ],
 )
 def test_corners_of_blocks(backend: str, text: str, x: list[float], scale: float | None) -> None:

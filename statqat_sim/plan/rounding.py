@@ -1,8 +1,8 @@
 """Rounding, in its two forms: a step of a plan, and the exact boundary between two neighbours.
 
-A deterministic mode is one case in `round_up`, `boundary` and `boundary_around_zero`, a nearest one in `round_by_sum`,
-too, and nothing anywhere else. A stochastic mode is the deterministic one that rounds the fraction to the random bits'
-width: `FRACTION_MODES`.
+A deterministic mode is one case in `round_up`, `boundary` and `boundary_around_zero`; for the nearest ones, and for
+`toward_zero`, `round_by_sum` has a shorter way. A stochastic mode is the deterministic one that rounds the fraction to
+the random bits' width: `FRACTION_MODES`.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def minmax(element: NumberFormat, low: Fraction, high: Fraction) -> Number:
 
 
 def minimum_code(format: NumberFormat, raw: Number) -> int:
-    """The code of O, rounded to nearest even, saturating; numbers that round to zero become +0."""
+    """The code of O, rounded to nearest even, saturating; zero becomes +0."""
     return saturated(format, ZERO if is_zero(raw) else raw, Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 

@@ -15,8 +15,9 @@ from torch_compiled import WARNINGS, normal, together
 from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Programs
 from statqat_sim.backends.torch_ops.grids import tiling_of
+from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.codec import Codec
-from statqat_sim.geometry import Geometry
+from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.reference.block_backend import ReferenceBlockKernel
@@ -259,25 +260,28 @@ def test_blocks_of_one_vector_in_compiled_code(cases: list[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "axis", "expected"),
     [
-        ("nvfp4", (4, 48), -1, {16}),
-        ("nvfp4", (4, 40), -1, set()),
-        ("nvfp4", (48, 4), 0, set()),
-        ("nvfp4", (1, 16), -1, set()),  # one block
-        ("nvfp4_2d", (4, 48), -1, set()),
-        ("mx9", (4, 40), -1, set()),
-        ("mx9", (4, 48), -1, {2, 16}),
-        ("mxfp4", (4, 64), -1, {32}),
-        ("mxfp4", (4, 48), -1, set()),
-        ("bfp16_amd", (4, 40), -1, {8}),
-        ("gguf_q4_k", (2, 256), -1, {32, 256}),
+        ("nvfp4", (4, 48), -1, {16: 16}),
+        ("nvfp4", (4, 40), -1, {16: 0}),
+        ("nvfp4", (48, 4), 0, {16: 0}),
+        ("nvfp4", (1, 16), -1, {16: 0}),  # one block
+        ("nvfp4_2d", (4, 48), -1, {(16, 16): 0}),
+        ("mx9", (4, 40), -1, {2: 0, 16: 0}),
+        ("mx9", (4, 48), -1, {2: 2, 16: 16}),
+        ("mxfp4", (4, 64), -1, {32: 32}),
+        ("mxfp4", (4, 48), -1, {32: 0}),
+        ("bfp16_amd", (4, 40), -1, {8: 8}),
+        ("gguf_q4_k", (2, 256), -1, {32: 32, 256: 256}),
     ],
 )
-def test_blocks_that_fill_tiles_of_vectors(name: str, shape: tuple[int, int], axis: int, expected: set[int]) -> None:
+def test_elements_of_blocks_that_follow_each_other_in_rows(
+    name: str, shape: tuple[int, int], axis: int, expected: dict[object, int]
+) -> None:
     format = load_format(name)
     assert isinstance(format, BlockFormat)
     plan = lower_block(format)
     tiling = tiling_of(Geometry.of(shape, axis, format), plan)
-    assert {stage.block for stage in plan.stages if tiling.fills_tiles(stage.block)} == expected
+    blocks = {stage.block for stage in plan.stages if not is_whole_array(stage.block)}
+    assert {block: tiling.along_rows(ELEMENT, block) for block in blocks} == expected
 
 
 SHORT_OR_SIGNED = ["bfp16_amd", "gguf_q4_0", "gguf_q4_1", "mx9", "hif4", "gguf_q4_k"]
@@ -294,6 +298,37 @@ def test_short_blocks_and_signed_words_in_compiled_code(names: list[str]) -> Non
     found = together(*(partial(Codec(load_format(name), "torch").fake_quantize, x) for name in names))
     for ours, name in zip(found, names, strict=True):
         assert_bit_exact(ours, Codec(load_format(name), "numba").fake_quantize(x.numpy()))
+
+
+SHORT = {
+    "keys with indexes": "[{format: float16, block: 8, rule: signed_absmax}]",
+    "vectors that no blocks fill": "[{format: float16, block: 5, rule: absmax}]",
+    "words with any bits": """[{format: float16, block: 4, rule: minmax}],
+  offset: {kind: minimum, scales: [{format: float16, block: 4}]}""",
+    "blocks in blocks": """[{format: float32, block: 24, rule: absmax},
+  {format: float8_e4m3fn, block: 2, rule: absmax}]""",
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "columns", "axis"),
+    [
+        ("keys with indexes", 240, -1),
+        ("words with any bits", 240, -1),
+        pytest.param("keys with indexes", 280, -1, marks=pytest.mark.long),  # a row ends within a vector
+        pytest.param("keys with indexes", 240, 0, marks=pytest.mark.long),
+        pytest.param("vectors that no blocks fill", 240, -1, marks=pytest.mark.long),
+        pytest.param("blocks in blocks", 240, -1, marks=pytest.mark.long),
+    ],
+)
+def test_blocks_shorter_than_vectors_in_compiled_code(case: str, columns: int, axis: int) -> None:
+    format = parse_format(f"{{name: short, element: {{kind: int, bits: 4}}, scales: {SHORT[case]}}}")
+    codec, wanted = (Codec(format, backend).fake_quantize for backend in ("torch", "numba"))
+    x = normal(300, columns)
+    x[:3, :3] = torch.tensor([np.nan, 1e-40, -0.0])
+    x[4, :8] = -2.5
+    (found,) = together(partial(codec, x, axis=axis))
+    assert_bit_exact(found, wanted(x.numpy(), axis=axis))
 
 
 # --- columns -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
 from statqat_sim.backends.torch_ops.vectors import (
     LANES,
+    LOWEST,
     can_stay,
     in_memory,
     kept,
@@ -69,6 +71,9 @@ class Found:
     blocks: dict[str, Block] = field(default_factory=dict)
     """The block that each name has one word for."""
 
+    loops_matter: bool = False
+    """See `vectors.loops_matter`."""
+
     is_in_memory: bool = False
     """Whether the elements are `vectors.in_memory`."""
 
@@ -80,7 +85,8 @@ class Found:
     def put_elements(self, x: Tensor, stages: Iterable[StagePrograms]) -> None:
         """Add the elements to quantize; `stages` are those that will read them."""
         vectors = any(self._compares_vectors(key, stage.block) for stage in stages for key in stage.keys)
-        self.is_in_memory = vectors and loops_matter(x) and can_stay(x)
+        self.loops_matter = loops_matter(x)
+        self.is_in_memory = vectors and self.loops_matter and can_stay(x)
         self.put(ELEMENTS, in_memory(x) if self.is_in_memory else x, ELEMENT)
 
     def elements(self, program: Program) -> Tensor:
@@ -113,7 +119,7 @@ class Found:
             self.put(GIVEN, given, stage.block)
         if len(stage.programs) == 1:
             results = self._run(stage.programs[0], stage.block)
-            self.add(stage, tuple(map(kept, results)) if self._repeats_across(stage.block) else results)
+            self.add(stage, tuple(map(kept, results)) if self._repeats_across(stage, fake_quantize) else results)
         else:
             self._choose(stage, fake_quantize, weights)
 
@@ -124,21 +130,43 @@ class Found:
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
         if INDEX in key.program.names:
             self.known[INDEX], self.blocks[INDEX] = self.tiling.index(unit, block, self.device), unit
+        if self.loops_matter and 1 < self.tiling.along_rows(unit, block) < LANES:
+            return kept(self._largest_of_places(key, block)).reshape(shape)  # what reads it would be strided, too
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
         if self.is_in_memory and self._compares_vectors(key, block):
             return largest_of_vectors(keys, is_below_sign=key.is_below_sign).reshape(shape)
         return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
 
+    def _largest_of_places(self, key: Key, block: Block) -> Tensor:
+        """`_largest` of blocks shorter than vectors: all their first words, then all their second words, and so on.
+
+        Vectors then hold words of different blocks. `_compares_vectors` is faster for longer blocks.
+        """
+        unit, words = self.blocks[key.of], []
+        for place in range(self.tiling.along_rows(unit, block)):
+            streams = {name: (self._at(place, name, unit, block), None) for name in key.program.names}
+            word = key.program(streams, self.device)[0]
+            words.append(word if key.is_below_sign else word ^ LOWEST)
+        found = reduce(torch.maximum, words)
+        return found if key.is_below_sign else found ^ LOWEST
+
+    def _at(self, place: int, name: str, unit: Block, block: Block) -> Tensor:
+        """The words of the blocks `unit` at one place in every `block`, or the words of the blocks themselves."""
+        words, of = self.known[name], self.blocks[name]
+        if of != unit:
+            return self.tiling.spread(words, of, block)
+        return self.tiling.gathered(words, unit, block)[0][..., place]
+
     def _compares_vectors(self, key: Key, block: Block) -> bool:
         """Whether `largest_of_vectors` is faster than `largest`, of elements in memory."""
-        if key.of != ELEMENTS or not self.tiling.fills_tiles(block):
-            return False
-        return not key.is_below_sign or self.tiling.geometry.extent(block)[1] <= LANES
+        count = self.tiling.along_rows(ELEMENT, block) if key.of == ELEMENTS else 0
+        return count == LANES or (count > 0 and not count % LANES and not key.is_below_sign)
 
-    def _repeats_across(self, block: Block) -> bool:
+    def _repeats_across(self, stage: StagePrograms, fake_quantize: Program) -> bool:
         """Whether the compiler would compute the words of a block again for each of many elements below each other."""
-        rows, columns = block_sizes(block, along_rows=self.tiling.geometry.along_rows)
-        return columns == 1 and (rows == 0 or rows >= LANES)
+        rows, columns = block_sizes(stage.block, along_rows=self.tiling.geometry.along_rows)
+        is_last = any(name in fake_quantize.names for name in stage.results)
+        return columns == 1 and (rows == 0 or rows >= (LANES // 2 if is_last else LANES))
 
     def _choose(self, stage: StagePrograms, fake_quantize: Program, weights: Tensor | None) -> None:
         """Give each block the candidate with the smallest error, the first among equals."""
@@ -150,7 +178,7 @@ class Found:
             better = errors < least
             least = torch.where(better, errors, least)
             best = tuple(torch.where(better, new, old) for new, old in zip(candidate, best, strict=True))
-        self.add(stage, best)
+        self.add(stage, tuple(map(kept, best)))
 
     def _errors(
         self, stage: StagePrograms, results: tuple[Tensor, ...], fake_quantize: Program, weights: Tensor | None

@@ -43,11 +43,8 @@ class Grids:
         if is_whole_array(block):
             return words.reshape(())
         words = self._grid(words, block)
-        for axis, (count, length) in enumerate(
-            zip(self._units(unit, block), self.geometry.grid(unit)[1:], strict=True), 1
-        ):
-            words = _repeated(words, axis, count, length)
-        return words.reshape(self.shape(unit))
+        (high, wide), (_, down, across) = self._units(unit, block), self.geometry.grid(unit)
+        return _repeated(_repeated(words, 2, wide, across), 1, high, down).reshape(self.shape(unit))
 
     def gathered(self, words: Tensor, unit: Block, block: Block) -> tuple[Tensor, list[int]]:
         words = self._grid(words, unit)
@@ -61,10 +58,10 @@ class Grids:
             return tiles.reshape(batch, down, rows, across), [2]
         return tiles.swapaxes(2, 3).reshape(batch, down, across, rows * columns), [3]
 
-    def fills_tiles(self, block: Block) -> bool:
-        rows, columns = self.geometry.extent(block)
-        is_even = rows == 1 and columns > 1 and not self.geometry.columns % columns
-        return is_even and 0 in (columns % LANES, LANES % columns) and math.prod(self.geometry.grid(block)) > 1
+    def along_rows(self, unit: Block, block: Block) -> int:
+        (rows, columns), (high, wide) = self.geometry.extent(block), self.geometry.extent(unit)
+        is_even = rows == high == 1 and not (self.geometry.columns % columns or columns % wide)
+        return columns // wide if is_even and math.prod(self.geometry.grid(block)) > 1 else 0
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
         rows, axes = self.gathered(elements, ELEMENT, block)
@@ -92,11 +89,21 @@ class Grids:
 def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
     """Repeat each word `count` times along an axis, and cut the result to `length`."""
     if 1 < count < LANES and axis == words.ndim - 1 and makes_loops(words):
-        return _looked_up(words, count, length)
+        return (_looked_up if LANES % count or length % LANES else _selected)(words, count, length)
     if words.shape[axis] * count == length:
         shape = (*words.shape[: axis + 1], count, *words.shape[axis + 1 :])
         return words.unsqueeze(axis + 1).broadcast_to(shape).flatten(axis, axis + 1)
     return words.index_select(axis, torch.arange(length, device=words.device) // count)
+
+
+def _selected(words: Tensor, count: int, length: int) -> Tensor:
+    """`_repeated` along the last axis, where vectors span whole repetitions: each lane selects one of a few words."""
+    *outer, _ = words.shape
+    *others, last = kept(words).reshape(*outer, length // LANES, LANES // count, 1).unbind(-2)
+    lane = torch.arange(LANES, dtype=torch.int32, device=words.device)
+    for place in reversed(range(len(others))):
+        last = torch.where(lane < (place + 1) * count, others[place], last)
+    return last.reshape(*outer, length)
 
 
 def _looked_up(words: Tensor, count: int, length: int) -> Tensor:

@@ -107,9 +107,9 @@ class Tiling:
         words = self._filled(words, unit)
         return words, [axis for axis, size in enumerate(whole) if size != shape[axis]]
 
-    def fills_tiles(self, block: Block) -> bool:
-        """Whether `vectors.largest_of_vectors` takes these blocks' elements; not where arrays end within blocks."""
-        return False
+    def along_rows(self, unit: Block, block: Block) -> int:
+        """How many blocks `unit` follow each other in a row of every `block`; 0 where arrays end within blocks."""
+        return 0
 
     def rows_of(self, elements: Tensor, block: Block) -> Tensor:
         """The elements of each block in C order along a last axis."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from statqat_sim import Codec, MinMax, Scale, load_format
 from statqat_sim.quantizer import Iterative
+from statqat_sim.quantizer.data import MOST_SORTED
 from statqat_sim.quantizer.dequantized import passing
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.row_ratios import may_be_dequantized
-from statqat_sim.quantizer.task import MOST_SORTED
 from statqat_sim.spec.number import NumberFormat
 
 NAMES = ("int4", "int8", "uint8", "float8_e4m3fn", "float4_e2m1fn", "nf4", "binary1_pm1", "posit8")

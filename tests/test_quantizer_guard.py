@@ -16,7 +16,10 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer import BASELINES, QUANTIZERS, Analytic, Iterative, Percentile, Search, quantizer_named
 from statqat_sim.quantizer.base import StateQuantizer
+from statqat_sim.quantizer.data import Data, Elements
 from statqat_sim.quantizer.guard import is_proven
+from statqat_sim.quantizer.objective import SQUARED
+from statqat_sim.quantizer.representable import FLOAT32_SCALES
 from statqat_sim.quantizer.scan import scan
 from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat
@@ -47,6 +50,10 @@ def measured(x: NDArray[Any], format: NumberFormat, scale: Any) -> float:
     with np.errstate(all="ignore"):
         y = Codec(format).fake_quantize(finite, scale=scale, seed=0)
         return float(np.square(finite.astype(np.float64) - y).mean())
+
+
+def task_of(data: Data, format: NumberFormat, minmax: float) -> Task:
+    return Task(data, format, minmax, zero_point=None, objective=SQUARED, scales=FLOAT32_SCALES)
 
 
 def check(x: NDArray[np.float32], format: NumberFormat, quantizer: StateQuantizer) -> None:
@@ -104,7 +111,7 @@ def test_what_the_bounds_prove_is_so(seed: int, name: str) -> None:
     x = (random.standard_t(3, 500) * np.exp(random.normal(0, 5))).astype(np.float32)
     minmax = float(MinMax().fit(x, fmt).value[0])
 
-    task = Task(fmt, minmax, Histogram.of(x))
+    task = task_of(Histogram.of(x), fmt, minmax)
     scales = task.scales.near(np.append(scan(task.score, minmax), minmax * np.geomspace(0.1, 3, 20)))
     proven = is_proven(task, scales)
     limit = measured(x, fmt, np.float32(minmax))
@@ -118,7 +125,7 @@ def test_jumps_of_the_error_are_measured() -> None:
     x, candidate = np.float32([-0.6169764]), np.float32(0.13536663)
     minmax = float(MinMax().fit(x, TOWARD_ZERO).value[0])
     assert measured(x, TOWARD_ZERO, np.float32(minmax)) < measured(x, TOWARD_ZERO, candidate)
-    assert is_proven(Task(TOWARD_ZERO, minmax, values=x), np.array([float(candidate)])) == [False]
+    assert is_proven(task_of(Elements(x, None), TOWARD_ZERO, minmax), np.array([float(candidate)])) == [False]
 
 
 # --- degenerate data ---------------------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ def one_by_one(quantizer: Analytic, x: Any, format: NumberFormat, channel_axis: 
 
 
 def by_moments(x: NDArray[Any], format: NumberFormat) -> Scale | None:
-    return moment_rows.scales_by_moments(Channels.of(x, format, 0, SQUARED, FLOAT32_SCALES), format, None)
+    channels = Channels.of(x, format, 0, SQUARED, FLOAT32_SCALES, zero_point=False)
+    return moment_rows.scales_by_moments(channels, format, None)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)

@@ -9,39 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.histogram import Sample, Tail
+from statqat_sim.histogram import Tail
 from statqat_sim.quantizer.affine_minmax import Integers
-from statqat_sim.quantizer.levels import Floats, Levels, Side, levels
-from statqat_sim.quantizer.score import PowerScore, Score, Slopes
-from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.zero_point import with_any_zero_point
+from statqat_sim.quantizer.levels import Floats, Levels, Side
+from statqat_sim.quantizer.power_score import PowerScore
+from statqat_sim.quantizer.score import Score, Slopes
 
 LARGEST_TABLE = 1 << 18
 """The most pairs of scale and zero-point in one table."""
-
-
-@lru_cache(maxsize=64)
-def affine_levels(format: NumberFormat) -> Levels:
-    """All steps that a format can have on either side of zero with any zero-point.
-
-    Raises:
-        UnsupportedError: if the format does not support zero-points.
-    """
-    found = levels(with_any_zero_point(format))
-    return replace(found, sides=(found.sides[0], found.sides[-1]))
-
-
-class ZeroPoints(Protocol):
-    """A score that chooses zero-points."""
-
-    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
-        """First and last optimal zero-point at each scale, as numbers of levels below zero."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,11 +31,11 @@ class AffineScore(Score):
         """Σ(x − Q(x))² at each scale, float64."""
         return np.concatenate([np.zeros(0), *(table.min(1) for table in self._tables(scales))])
 
-    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
-        """See `ZeroPoints`."""
+    def steps_below(self, scales: Floats) -> tuple[Integers, Integers]:
+        """The fewest and the most steps below zero with the least error, at each scale."""
         ends = [_ends(table == table.min(1, keepdims=True)) for table in self._tables(scales)]
-        first, last = (np.concatenate(each) for each in zip(*ends, strict=True))
-        return first, last
+        fewest, most = (np.concatenate(each) for each in zip(*ends, strict=True))
+        return fewest, most
 
     def bounds(self, scales: Floats) -> tuple[Floats, Floats]:
         """See `Score`."""
@@ -69,7 +48,7 @@ class AffineScore(Score):
 
     def _each(self, scales: Floats) -> Iterator[tuple[Score, Floats]]:
         """For each scale: the score with its best zero-point, and the scale as an array of one."""
-        for below, scale in zip(self.serving(scales)[0].tolist(), scales[:, None], strict=True):
+        for below, scale in zip(self.steps_below(scales)[0].tolist(), scales[:, None], strict=True):
             yield Score(self.tails, _with_steps_below(self.levels, below)), scale
 
     def _tables(self, scales: Floats) -> Iterator[Floats]:
@@ -85,36 +64,30 @@ class AffineScore(Score):
 class AffinePowerScore(PowerScore):
     """`AffineScore` for norms other than 2: the error is convex in the zero-point, so bisection finds the best."""
 
-    def serving(self, scales: Floats) -> tuple[Integers, Integers]:
-        """See `ZeroPoints`."""
-        ends = [[self._bisect(scale, is_last) for scale in scales.tolist()] for is_last in (False, True)]
-        return np.array(ends[0], np.int64), np.array(ends[1], np.int64)
+    def steps_below(self, scales: Floats) -> tuple[Integers, Integers]:
+        """See `AffineScore`."""
+        fewest, most = ([self._bisect(scale, most) for scale in scales.tolist()] for most in (False, True))
+        return np.array(fewest, np.int64), np.array(most, np.int64)
 
-    def errors(self, scales: Floats) -> Floats:
-        """The objective at each scale."""
-        best = zip(self.serving(scales)[0].tolist(), scales.tolist(), strict=True)
-        return np.array([self._with_below(below).errors(np.array([scale]))[0] for below, scale in best])
+    def error(self, scale: float) -> float:
+        """The objective at one scale."""
+        steps = _with_steps_below(self.levels, self._bisect(scale, most=False))
+        return PowerScore(self.tails, steps, self.elements, self.objective).error(scale)
 
-    def _with_below(self, below: int) -> PowerScore:
-        held = _with_steps_below(self.levels, below)
-        return PowerScore(self.tails, held, self.values, self.weights, self.objective)
-
-    def _bisect(self, scale: float, beyond_equals: bool) -> int:
-        """The least number of steps below zero with minimal error; with `beyond_equals` the greatest."""
+    def _bisect(self, scale: float, most: bool) -> int:
+        """The fewest steps below zero with the least error; or the most."""
         low, high = 0, self.levels.sides[0].count
         while low < high:
             below = (low + high) // 2
             harm = self._saved(0, self.levels.sides[0].count - below, scale) - self._saved(1, below + 1, scale)
-            low, high = (low, below) if harm > 0 or (harm == 0 and not beyond_equals) else (below + 1, high)
+            low, high = (low, below) if harm > 0 or (harm == 0 and not most) else (below + 1, high)
         return low
 
     def _saved(self, index: int, step: int, scale: float) -> float:
         """The decrease of the error due to one step of a side; steps count from 1."""
-        side, tail = self.levels.sides[index], self.tails[index]
-        if not isinstance(tail, Sample):
-            raise TypeError("a norm other than 2 needs the data")
-        first = int(np.searchsorted(tail.values, scale * side.thresholds[step - 1], side="right"))
-        values, weights = tail.values[first:], -np.diff(tail.counts[first:])
+        side, sample = self.levels.sides[index], self.elements.samples(is_folded=False)[index]
+        first = int(np.searchsorted(sample.values, scale * side.thresholds[step - 1], side="right"))
+        values, weights = sample.values[first:], -np.diff(sample.counts[first:])
         before, after = (self.objective.power(values - scale * side.values[at]) for at in (step - 1, step))
         return float(weights @ (before - after))
 

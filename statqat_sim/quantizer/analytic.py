@@ -22,6 +22,7 @@ from statqat_sim.quantizer.shapes import best_scale, best_scales
 from statqat_sim.quantizer.task import Task
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import integers, with_zero_point
 from statqat_sim.theory import nearest
 
 AUTO = "auto"
@@ -74,7 +75,7 @@ class Analytic(Chooser):
         mean, rms = _deviations(task.parts)
         if not rms > 0:
             return task.minmax
-        prior, format = self._prior(), nearest(task.centred)
+        prior, format = self._prior(), nearest(_centred(task.format) if self.zero_point else task.format)
         best = best_scales(format, np.array([mean / rms]))[0] if prior is None else best_scale(format, prior)
         scale = rms * best
         if not task.levels.saturates:
@@ -84,6 +85,11 @@ class Analytic(Chooser):
     def _prior(self) -> Prior | None:
         """The prior; None if it is chosen by the data's moments."""
         return None if self.prior == AUTO else checked_prior(self.prior)
+
+
+def _centred(format: NumberFormat) -> NumberFormat:
+    """The format with zero in the middle of its range, as a symmetric prior sees it."""
+    return with_zero_point(format, sum(integers(format).range) // 2)
 
 
 def _deviations(parts: tuple[Tail, ...]) -> tuple[float, float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from statqat_sim.histogram import Histogram, checked_channel_axis
+from statqat_sim.arrays import Array, real_array
+from statqat_sim.histogram import Histogram, checked_channel_axis, lies_elsewhere
 from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat, checked_format
@@ -62,6 +63,21 @@ def scaled_format(format: object) -> NumberFormat:
     if isinstance(format, BlockFormat):
         raise TypeError(f"{format.name} is a block format, which finds its own scales; allowed: a NumberFormat")
     return checked_format(format)
+
+
+def cpu_data(x: Any) -> Array:
+    """The argument of `fit` as a numpy array; nothing is copied from a device.
+
+    Raises:
+        TypeError: if x is not real numbers, or not in the CPU's memory.
+    """
+    if lies_elsewhere(x):
+        where = getattr(x, "device", "a device")
+        raise TypeError(
+            f"x is on {where}; allowed: arrays in the CPU's memory, or choose(Histogram.of(x), format), which counts x "
+            "where it lies"
+        )
+    return real_array(x, "x")
 
 
 def checked_histogram(histogram: object) -> Histogram:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
 from statqat_sim.histogram import Histogram
-from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
-from statqat_sim.quantizer.chosen import Choice, Chosen
-from statqat_sim.quantizer.data import cpu_data
+from statqat_sim.quantizer.base import checked_histogram, cpu_data, reduced_axes, scaled_format
+from statqat_sim.quantizer.data import Data, Elements
 from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.minmax import LARGEST, chosen_minmax, fitted_minmax
-from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.objective import SQUARED, Objective
 from statqat_sim.quantizer.representable import Scales
+from statqat_sim.quantizer.task import Task
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
+
+Choice: TypeAlias = Callable[[Task], float]
+"""A function that chooses the scale of one task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Channels:
         channel_axis: int | None,
         objective: Objective,
         scales: Scales,
-        zero_point: bool = False,
+        zero_point: bool,
     ) -> Channels:
         """The channels of a quantizer's arguments.
 
@@ -61,19 +65,17 @@ class Channels:
         return cls(rows, weight_rows, minmax)
 
     def choose(self, choice: Choice, format: NumberFormat, objective: Objective, scales: Scales) -> Scale:
-        """One scale for each row; MinMax's for rows without finite nonzero elements."""
-        chosen = Chosen(self.minmax)
+        """The scale of each row; MinMax's for rows without finite nonzero elements."""
+        return _chosen(choice, self._data(), self.minmax, format, objective, scales)
+
+    def _data(self) -> Iterator[Data | None]:
+        """The finite elements of each row; None if all are zero."""
         for index, row in enumerate(self.rows):
             finite = np.isfinite(row)
-            is_whole = bool(finite.all())
-            values = row if is_whole else row[finite]
-            if not values.any():
-                continue
-            weights = self.weights
-            if weights is not None:
-                weights = weights[index] if is_whole else weights[index][finite]
-            chosen.choose(index, choice, format, values=values, objective=objective, weights=weights, scales=scales)
-        return chosen.scale()
+            kept = slice(None) if finite.all() else finite
+            values = row[kept]
+            weights = None if self.weights is None else self.weights[index][kept]
+            yield Elements(values, weights) if values.any() else None
 
 
 def _as_float32(x: Array) -> NDArray[np.float32]:
@@ -85,15 +87,34 @@ def _as_float32(x: Array) -> NDArray[np.float32]:
 
 
 def choose_channels(
-    choice: Choice, histogram: Histogram, format: NumberFormat, scales: Scales, zero_point: bool = False
+    choice: Choice, histogram: Histogram, format: NumberFormat, scales: Scales, zero_point: bool
 ) -> Scale:
     """See `StateQuantizer.choose`."""
     histogram, format = checked_histogram(histogram), scaled_format(format)
-    chosen = Chosen(chosen_minmax(histogram.low, histogram.high, format, scales, zero_point))
-    for index, channel in enumerate(histogram.each_channel()):
-        if channel.low.any() or channel.high.any():
-            chosen.choose(index, choice, format, given=channel, scales=scales)
-    return chosen.scale()
+    minmax = chosen_minmax(histogram.low, histogram.high, format, scales, zero_point)
+    data = (each if each.low.any() or each.high.any() else None for each in histogram.each_channel())
+    return _chosen(choice, data, minmax, format, SQUARED, scales)
+
+
+def _chosen(
+    choice: Choice,
+    data: Iterable[Data | None],
+    minmax: Scale,
+    format: NumberFormat,
+    objective: Objective,
+    scales: Scales,
+) -> Scale:
+    """The scale of each channel, and its zero-point if MinMax gives zero-points; MinMax's for channels of None."""
+    values, points = minmax.value.copy(), None if minmax.zero_point is None else minmax.zero_point.copy()
+    for index, each in enumerate(data):
+        if each is None:
+            continue
+        point = None if points is None else int(points.flat[index])
+        task = Task(each, format, float(values.flat[index]), point, objective, scales)
+        values.flat[index] = scale = choice(task)
+        if points is not None:
+            points.flat[index] = task.zero_point_of(scale)
+    return Scale(values, points)
 
 
 def by_channel(x: Array, channel_axis: int | None) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.plan.row_scan import BEYOND_MINMAX
+from statqat_sim.quantizer.data import Elements
 from statqat_sim.quantizer.levels import Floats, Levels
 from statqat_sim.quantizer.representable import LARGEST, nearest_float32
 from statqat_sim.quantizer.task import Task
@@ -100,10 +101,10 @@ def dequantized(task: Task) -> Dequantized | None:
     |s' − s| <= 2^-24·s: s is one of the float32 numbers around s'. All of these are measured, so that the error is
     never above that at s.
     """
+    if not isinstance(task.data, Elements):
+        return None
     best, least = None, math.inf
-    if task.values is None:
-        return best
-    (starts,) = passing(task.values[None], np.array([task.minmax]), task.levels)
+    (starts,) = passing(task.data.values[None], np.array([task.minmax]), task.levels)
     for start in starts[np.isfinite(starts)].tolist():
         for scale in _around(task, start):
             error = task.measured(scale).error

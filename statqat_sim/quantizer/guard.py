@@ -44,7 +44,7 @@ def is_proven(task: Task, candidates: Floats) -> list[bool]:
     False for formats with a threshold that is not a midpoint: the error jumps there, and a quotient may be rounded
     across it.
     """
-    score = task.score if task.score.is_exact else task.coarse
+    score = task.score
     rms = np.sqrt(score.power / max(score.count, 1e-300))
     is_known = task.levels.is_measured and task.levels.is_nearest
     if not (task.objective.is_squared and is_known and SMALLEST_SAFE < rms < LARGEST_SAFE):

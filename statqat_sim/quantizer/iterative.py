@@ -9,6 +9,7 @@ import numpy as np
 
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.chooser import Chooser
+from statqat_sim.quantizer.data import Elements
 from statqat_sim.quantizer.dequantized import dequantized
 from statqat_sim.quantizer.guard import guarded
 from statqat_sim.quantizer.levels import Floats
@@ -89,8 +90,8 @@ def _scanned(task: Task) -> float:
     """The best scale among the local minima of the error."""
     found = scan(task.score, task.minmax)
     if len(found):
-        is_coarse = task.values is not None and not task.score.is_exact
-        found = _polished(task, found) if is_coarse else np.append(found, _least_squares(task, found))
+        is_estimated = isinstance(task.data, Elements) and not task.score.is_exact
+        found = _polished(task, found) if is_estimated else np.append(found, _least_squares(task, found))
     return guarded(task, best_first(task, found))
 
 
@@ -107,7 +108,7 @@ def _polished(task: Task, scales: Floats) -> Floats:
     for _ in range(STEPS):
         sums = task.measured(best)
         errors[best] = sums.error
-        bold = float(task.coarse.slopes(np.array([best])).bold[0])
+        bold = float(task.score.slopes(np.array([best])).bold[0])
         moved = step(best, (sums.yy - sums.xy) / best, sums.yy / best**2, bold, error)
         if abs(moved - best) < 1e-4 * best:
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.quantizer.representable import LARGEST
 from statqat_sim.spec.listed import ListedElement
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import with_any_zero_point
 from statqat_sim.theory.cells import Cells, cells, nearest
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -148,6 +149,17 @@ def levels(format: NumberFormat) -> Levels:
         is_tapered=isinstance(format.element, ListedElement),
         is_measured=not (format.encode.rounding.is_stochastic or found.zero_is_nan),
     )
+
+
+@lru_cache(maxsize=64)
+def affine_levels(format: NumberFormat) -> Levels:
+    """All steps that a format can have on either side of zero with any zero-point; never folded.
+
+    Raises:
+        UnsupportedError: if the format does not support zero-points.
+    """
+    found = levels(with_any_zero_point(format))
+    return replace(found, sides=(found.sides[0], found.sides[-1]))
 
 
 def _held(found: Cells) -> Cells:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from statqat_sim.codec import Codec
+from statqat_sim.quantizer.data import Elements
 from statqat_sim.quantizer.objective import Objective
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.spec.zero_point import integers, with_any_zero_point
 
 CHUNK = 1 << 17
 """Elements quantized together: all buffers fit a core's cache."""
@@ -29,33 +30,34 @@ class Measured(NamedTuple):
 
 
 def measured(
-    x: NDArray[np.float32],
-    format: NumberFormat,
-    scale: float,
-    objective: Objective,
-    weights: Any = None,
-    ends: tuple[float, float] | None = None,
+    data: Elements, format: NumberFormat, scale: float, zero_point: int | None, objective: Objective
 ) -> Measured:
-    """The sums of finite data quantized at a scale.
+    """The sums of data quantized at a scale.
 
     Args:
-        x: the data, 1-D.
+        data: the elements, with their weights.
         format: the format; stochastic rounding uses seed 0.
         scale: the factor of decoded values.
+        zero_point: the integer that stands for zero; None: the format's own.
         objective: the error to sum.
-        weights: one for each element, 1-D; None: all 1.
-        ends: bounds to which decoded values are clipped; None: no clipping.
     """
+    format, ends = (format, None) if zero_point is None else _shifted(format, zero_point)
     codec, sums = codec_of(format), np.zeros(3)
     with np.errstate(all="ignore"):
-        for part in chunks(x.size):
-            given = x[part]
+        for part in chunks(data.values.size):
+            given = data.values[part]
             codes = codec.encode(given / np.float32(scale), seed=0, offset=part.start)
             values = codec.decode(codes) if ends is None else np.clip(codec.decode(codes), *ends)
             wide, y = given.astype(np.float64), (values * np.float32(scale)).astype(np.float64)
-            error, weight = objective.power(wide - y), 1.0 if weights is None else weights[part]
+            error, weight = objective.power(wide - y), 1.0 if data.weights is None else data.weights[part]
             sums += [np.sum(weight * error), np.sum(weight * wide * y), np.sum(weight * y * y)]
     return Measured(*sums.tolist())
+
+
+def _shifted(format: NumberFormat, zero_point: int) -> tuple[NumberFormat, tuple[int, int]]:
+    """A format for all zero-points, so that one codec serves all, and the least and greatest integer with this one."""
+    low, high = integers(format).range
+    return with_any_zero_point(format), (low - zero_point, high - zero_point)
 
 
 @lru_cache(maxsize=64)

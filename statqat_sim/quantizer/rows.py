@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
 from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
-from statqat_sim.quantizer.base import reduced_axes
+from statqat_sim.quantizer.base import cpu_data, reduced_axes
 from statqat_sim.quantizer.better_rows import keep_better, row_sums, take_better_neighbours
 from statqat_sim.quantizer.channels import by_channel
-from statqat_sim.quantizer.data import cpu_data
 from statqat_sim.quantizer.dequantized_rows import take_dequantized
 from statqat_sim.quantizer.guard import LARGEST_SAFE, SMALLEST_SAFE
 from statqat_sim.quantizer.levels import Levels, levels

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from statqat_sim.histogram import Histogram, Sample, Tail, Tails
+from statqat_sim.quantizer.data import tails
 from statqat_sim.quantizer.levels import Floats, Levels, Side
-from statqat_sim.quantizer.objective import Objective
 
 NARROW = 1e-5
 """An interval is treated as a point if its radius is at most this multiple of its mean."""
@@ -58,17 +57,7 @@ class Score:
     @classmethod
     def of_histogram(cls, histogram: Histogram, levels: Levels) -> Score:
         """The score of a histogram; all channels together."""
-        return cls((histogram.folded(),) if levels.is_folded else histogram.sides(), levels)
-
-    @classmethod
-    def of_values(cls, values: Floats, levels: Levels, weights: Floats | None = None) -> Score:
-        """The score of finite values; `weights`: one for each, None: all 1."""
-        if levels.is_folded:
-            return cls((Sample.of(np.abs(values), weights),), levels)
-        parts = values >= 0, values < 0
-        return cls(
-            tuple(Sample.of(np.abs(values[part]), None if weights is None else weights[part]) for part in parts), levels
-        )
+        return cls(tails(histogram, levels.is_folded), levels)
 
     @property
     def is_exact(self) -> bool:
@@ -155,37 +144,6 @@ class Score:
             for tail, side in self._sides():
                 result[:, part] += of_side(tail, side, scales[part, None])
         return result
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PowerScore(Score):
-    """Σ w·|x − Q(x)|^norm for norms other than 2: every element is looked up at every scale."""
-
-    values: Floats
-    weights: Floats
-    objective: Objective
-
-    @classmethod
-    def of(cls, values: Floats, weights: Floats | None, levels: Levels, objective: Objective) -> PowerScore:
-        """The score of finite values; `weights`: one for each, None: all 1."""
-        whole = Score.of_values(values, levels, weights)
-        return cls(whole.tails, levels, values, np.ones_like(values) if weights is None else weights, objective)
-
-    def errors(self, scales: Floats) -> Floats:
-        """The objective at each scale."""
-        return np.array([self._error(scale) for scale in scales.tolist()])
-
-    def _error(self, scale: float) -> float:
-        errors = np.empty_like(self.values)
-        for index, part in enumerate(self._parts()):
-            side = self.levels.sides[index]
-            magnitudes = np.abs(self.values[part])
-            errors[part] = magnitudes - scale * side.values[np.searchsorted(side.thresholds, magnitudes / scale)]
-        return float(np.sum(self.weights * self.objective.power(errors)))
-
-    def _parts(self) -> list[NDArray[np.bool_] | slice]:
-        """Masks, or slices, of the elements on each side."""
-        return [slice(None)] if self.levels.is_folded else [self.values >= 0, self.values < 0]
 
 
 def _error_of_bins(tails: Tails, side: Side, scale: float) -> float:

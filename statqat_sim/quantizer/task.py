@@ -1,102 +1,81 @@
-"""The task of choosing one scale: data or their histogram, a format, and an objective."""
+"""The task of choosing one scale: data, a format, and an objective; and the error at each scale."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from statqat_sim.histogram import Histogram, Sample, Tail
-from statqat_sim.quantizer.levels import Floats, Levels, levels
+from statqat_sim.histogram import Histogram, Tail
+from statqat_sim.quantizer.affine_minmax import middle
+from statqat_sim.quantizer.affine_score import AffinePowerScore, AffineScore
+from statqat_sim.quantizer.data import Data, tails
+from statqat_sim.quantizer.levels import Levels, affine_levels, levels
 from statqat_sim.quantizer.measured import Measured, measured
-from statqat_sim.quantizer.objective import SQUARED, Objective
-from statqat_sim.quantizer.representable import FLOAT32_SCALES, Scales
-from statqat_sim.quantizer.score import PowerScore, Score
+from statqat_sim.quantizer.objective import Objective
+from statqat_sim.quantizer.power_score import PowerScore
+from statqat_sim.quantizer.representable import Scales
+from statqat_sim.quantizer.score import Score
 from statqat_sim.spec.number import NumberFormat
-
-MOST_SORTED = 1 << 20
-"""The most elements to sort; of more data the histogram is used."""
+from statqat_sim.spec.zero_point import integers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
-    """The task of choosing one scale.
+    """The task of choosing one scale, and one zero-point if there are any: always the best one for the scale.
 
     Args:
+        data: the finite data, not all zero.
         format: the format.
         minmax: MinMax's scale, a member of `scales`.
-        given: the histogram of the data; None: it is computed from `values` when needed.
-        values: the finite data, 1-D; None if only their histogram is known.
-        objective: the error to minimize.
-        weights: one weight for each value; None: all 1.
+        zero_point: MinMax's zero-point; None: zero-points are not chosen.
+        objective: the error to minimize; of a histogram the squared error is minimized.
         scales: the scales to choose from.
     """
 
+    data: Data
     format: NumberFormat
     minmax: float
-    given: Histogram | None = None
-    values: NDArray[np.float32] | None = None
-    objective: Objective = SQUARED
-    weights: Floats | None = None
-    scales: Scales = FLOAT32_SCALES
-
-    kinds: ClassVar[tuple[type[Score], type[PowerScore]]] = (Score, PowerScore)
-    """The classes of scores: for squared errors, and for other norms."""
+    zero_point: int | None
+    objective: Objective
+    scales: Scales
 
     @cached_property
     def levels(self) -> Levels:
-        return levels(self.format)
-
-    @cached_property
-    def histogram(self) -> Histogram:
-        return Histogram.of(self.values) if self.given is None else self.given
-
-    @cached_property
-    def coarse(self) -> Score:
-        """The plain squared error, from the histogram."""
-        return self.kinds[0].of_histogram(self.histogram, self.levels)
+        """The steps of the format; with zero-points all that it can have on either side of zero."""
+        return levels(self.format) if self.zero_point is None else affine_levels(self.format)
 
     @cached_property
     def score(self) -> Score:
-        """The objective at any scale: exact if the data are known and few, weighted, or the norm is not 2."""
-        if self.values is None or (self.objective.is_plain and self.is_large):
-            return self.coarse
-        wide = self.values.astype(np.float64)
-        if not self.objective.is_squared:
-            return self.kinds[1].of(wide, self.weights, self.levels, self.objective)
-        return self.kinds[0].of_values(wide, self.levels, self.weights)
-
-    @property
-    def is_large(self) -> bool:
-        """Whether the histogram represents the data: they are unknown, or too many to sort."""
-        return self.values is None or self.values.size > MOST_SORTED
+        """The objective at any scale; estimated if a histogram represents the data, else exact."""
+        data, steps = self.data, self.levels
+        if self.objective.is_squared or isinstance(data, Histogram):
+            squared = Score if self.zero_point is None else AffineScore
+            return squared(tails(data, steps.is_folded), steps)
+        power = PowerScore if self.zero_point is None else AffinePowerScore
+        return power(data.samples(steps.is_folded), steps, data, self.objective)
 
     @cached_property
     def magnitudes(self) -> Tail:
-        """The magnitudes of the finite data, without weights."""
-        if self.values is None or self.is_large:
-            return self.histogram.folded()
-        return Sample.of(np.abs(self.values.astype(np.float64)))
+        """The magnitudes of the data."""
+        return self.data.folded()
 
-    @property
+    @cached_property
     def parts(self) -> tuple[Tail, ...]:
-        """The data that a format's range must cover: all magnitudes, or those of either side of zero."""
-        return (self.magnitudes,)
+        """The data that a format's range must cover: all magnitudes; with zero-points those of either side of zero."""
+        return (self.magnitudes,) if self.zero_point is None else self.data.sides()
 
-    @property
-    def centred(self) -> NumberFormat:
-        """The format with its range centred, as a symmetric prior sees it."""
-        return self.format
+    def zero_point_of(self, scale: float) -> int | None:
+        """The zero-point of least error: the middle one of several; MinMax's at MinMax's scale; None without any."""
+        if scale == self.minmax or not isinstance(self.score, AffineScore | AffinePowerScore):
+            return self.zero_point
+        low, _ = integers(self.format).range
+        fewest, most = self.score.steps_below(np.array([scale]))
+        return int(middle(low + fewest, low + most)[0])
 
     def measured(self, scale: float) -> Measured:
-        """The measured sums at a scale; without data, only the error, estimated from the histogram."""
-        if self.values is None:
-            return Measured(float(self.coarse.errors(np.array([scale]))[0]), 0.0, 0.0)
-        return self._measured(self.values, scale)
-
-    def _measured(self, values: NDArray[np.float32], scale: float) -> Measured:
-        """The sums of data at a scale."""
-        return measured(values, self.format, scale, self.objective, self.weights)
+        """The measured sums at a scale; of a histogram only the error, estimated."""
+        if isinstance(self.data, Histogram):
+            return Measured(float(self.score.errors(np.array([scale]))[0]), 0.0, 0.0)
+        return measured(self.data, self.format, scale, self.zero_point_of(scale), self.objective)

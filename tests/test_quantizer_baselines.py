@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from brute_force import drawn
 
-from statqat_sim import MinMax, load_format
+from statqat_sim import Codec, MinMax, load_format
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer import (
     ACIQ,
     OCTAV,
     SAWB,
+    AbsMean,
     Analytic,
     LSQInit,
     PaperAnalytic,
@@ -67,6 +68,15 @@ def test_sawb_and_lsq_as_written() -> None:
     assert float(LSQInit().fit(X, load_format("int4_narrow")).value[0]) == pytest.approx(2 * mean / math.sqrt(7))
     with pytest.raises(UnsupportedError, match="int6: SAWB of 6 bits; allowed: 2, 3, 4, 5, 8"):
         SAWB().fit(X, load_format("int6"))
+
+
+def test_ternary_weights_as_bitnet_rounds_them() -> None:
+    x = X.reshape(100, 200)
+    scale = AbsMean().fit(x, load_format("ternary_b158")).value
+    mean = np.abs(x).mean(dtype=np.float64)
+    assert scale == np.float32(mean)
+    ours = Codec(load_format("ternary_b158")).fake_quantize(x, scale=scale)
+    np.testing.assert_allclose(ours, np.clip(np.round(x / mean), -1, 1) * mean, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

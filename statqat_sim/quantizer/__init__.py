@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.quantizer.analytic import Analytic
 from statqat_sim.quantizer.base import Quantizer, StateQuantizer
-from statqat_sim.quantizer.baselines import ACIQ, OCTAV, SAWB, LSQInit, PaperAnalytic, PaperIterative
+from statqat_sim.quantizer.baselines import ACIQ, OCTAV, SAWB, AbsMean, LSQInit, PaperAnalytic, PaperIterative
 from statqat_sim.quantizer.iterative import Iterative
 from statqat_sim.quantizer.minmax import MinMax
 from statqat_sim.quantizer.percentile import Percentile
@@ -22,6 +22,7 @@ __all__ = [
     "OCTAV",
     "QUANTIZERS",
     "SAWB",
+    "AbsMean",
     "Analytic",
     "Iterative",
     "LSQInit",
@@ -48,13 +49,14 @@ QUANTIZERS: Mapping[str, Callable[[], StateQuantizer]] = {
     "aciq": ACIQ,
     "sawb": SAWB,
     "lsq_init": LSQInit,
+    "absmean": AbsMean,
     "paper_analytic": PaperAnalytic,
     "paper_iterative": PaperIterative,
     "none": Unscaled,
 }
 """Quantizers by name, each with its defaults."""
 
-BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "paper_analytic", "paper_iterative", "none"))
+BASELINES = frozenset(("octav", "aciq", "sawb", "lsq_init", "absmean", "paper_analytic", "paper_iterative", "none"))
 """The quantizers without a guard: their error may be larger than MinMax's."""
 
 

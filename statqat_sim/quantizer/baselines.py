@@ -149,6 +149,17 @@ class LSQInit(Chooser):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class AbsMean(Chooser):
+    """The scale of ternary weights in BitNet b1.58: E|x|, so that 1 stands for the mean magnitude.
+
+    Source: Ma et al., The Era of 1-bit LLMs, arXiv:2402.17764, section 2, without its small ε.
+    """
+
+    def _choice(self, task: Task) -> float:
+        return _representable(task, _mean(task.magnitudes))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class PaperAnalytic(Chooser):
     """StatQAT's analytic scale: the standard deviation times a constant of the format, for normal data.
 

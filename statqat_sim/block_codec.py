@@ -12,7 +12,7 @@ import numpy as np
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, INTEGERS, ArrayLibrary, addresses, dtype_name, shape_of
 from statqat_sim.arrays.tensors import count_write
-from statqat_sim.errors import UnsupportedError
+from statqat_sim.errors import UnsupportedError, of_type
 from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.block_levels import stored_as
 from statqat_sim.plan.block_statistics import LAST_INDEX
@@ -68,7 +68,7 @@ class BlockCodec:
 
     def dequantize(self, q: QuantizedTensor, out: Any) -> Any:
         if not isinstance(q, QuantizedTensor):
-            raise TypeError(f"q is a {type(q).__name__}; allowed: a QuantizedTensor, as quantize gives it")
+            raise TypeError(f"q is {of_type(q)}; allowed: a QuantizedTensor, as quantize gives it")
         if q.format is not self.format and q.format != self.format:
             other = f"another {q.format.name}" if q.format.name == self.format.name else q.format.name
             raise ValueError(f"q is in {other}; allowed: {self.format.name}, this codec's format")

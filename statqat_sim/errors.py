@@ -79,6 +79,13 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean {first} or {last}?" if first else f"; did you mean {last}?"
 
 
+def none_of(word: object, allowed: Iterable[str]) -> str:
+    """`"; did you mean 'x'? (allowed: x, y)"`: how a message ends about a word that is none of those allowed."""
+    names = list(allowed)
+    hint = did_you_mean(word, names) if isinstance(word, str) else ""
+    return f"{hint} (allowed: {', '.join(names) or 'none'})"
+
+
 def _completions(word: str, names: Sequence[str]) -> list[str]:
     """The shortest names that start with a word, or else contain it as a word; none that extends another result."""
     if not SHORTEST <= len(word) <= SHOWN:
@@ -91,6 +98,11 @@ def _completions(word: str, names: Sequence[str]) -> list[str]:
         if len(chosen) < SUGGESTED and not name.startswith(tuple(chosen)):
             chosen.append(name)
     return chosen
+
+
+def of_type(value: object) -> str:
+    """`of type int`, about a value of a wrong type; without an article, as neither fits before every name."""
+    return f"of type {type(value).__name__}"
 
 
 def shown(value: Any) -> str:

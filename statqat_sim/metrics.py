@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import real_array
+from statqat_sim.arrays import Floats, real_array
 
 BLOCK = 1 << 16
 """Elements processed together: their float64 copies fit a core's cache."""
 
 FAR, SHIFT = 2.0**400, 2.0**600
 """Magnitudes beyond FAR, or below 1 / FAR, are shifted towards 1 by SHIFT: then their squares lie within float64."""
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 class Squares(NamedTuple):

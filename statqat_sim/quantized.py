@@ -11,12 +11,14 @@ import numpy as np
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, real_array
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.errors import of_type
 from statqat_sim.geometry import Geometry
 from statqat_sim.packing import sizes
 from statqat_sim.plan.lower_block import factors
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.reference.backend import ReferenceKernel
 from statqat_sim.runtime import Kernel, backend_for, library_of
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 
@@ -77,7 +79,7 @@ class QuantizedTensor:
     def bits_per_element(self) -> float:
         """Stored bits per element, with scales and padding; NaN if there are no elements."""
         count = math.prod(self.shape)
-        return 8 * self.nbytes / count if count else math.nan
+        return BYTE * self.nbytes / count if count else math.nan
 
     def scale_values(self) -> tuple[Any, ...]:
         """The decoded scales, float32 arrays of the scales' shapes; each is a factor.
@@ -194,7 +196,7 @@ def octets(buffer: Any, what: str) -> Array:
     try:
         return np.frombuffer(memoryview(buffer).cast("B"), np.uint8)
     except TypeError:
-        raise TypeError(f"{what} is a {type(buffer).__name__}; allowed: bytes, or a uint8 array") from None
+        raise TypeError(f"{what} is {of_type(buffer)}; allowed: bytes, or a uint8 array") from None
 
 
 def _check_block_format(format: object) -> None:
@@ -207,7 +209,7 @@ def _listed(arrays: Any, what: str) -> tuple[Any, ...]:
     """Arrays as a tuple."""
     if not isinstance(arrays, tuple | list):
         allowed = f"a tuple of arrays, outermost first; of one array: {what}=({what[:-1]},)"
-        raise TypeError(f"{what} is a {type(arrays).__name__}; allowed: {allowed}")
+        raise TypeError(f"{what} is {of_type(arrays)}; allowed: {allowed}")
     return tuple(arrays)
 
 
@@ -220,7 +222,7 @@ def _library(codes: Any, stored: tuple[Any, ...]) -> ArrayLibrary:
     try:
         return library_of(backend_for(codes), codes)
     except TypeError:
-        raise TypeError(f"codes is a {type(codes).__name__}; allowed: a numpy array or a tensor") from None
+        raise TypeError(f"codes is {of_type(codes)}; allowed: a numpy array or a tensor") from None
 
 
 def _checked(array: Any, field: layouts.Field, library: ArrayLibrary) -> Any:

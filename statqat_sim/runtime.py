@@ -11,7 +11,7 @@ from operator import index
 from typing import Any, Protocol, runtime_checkable
 
 from statqat_sim.arrays import CPU, ArrayLibrary
-from statqat_sim.errors import UnsupportedError, did_you_mean
+from statqat_sim.errors import UnsupportedError, none_of, of_type, shown
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.mma import MmaPlan
@@ -299,10 +299,9 @@ def backend_named(name: str) -> Backend:
     """
     known = backends()
     if not isinstance(name, str):
-        raise TypeError(f"backend is a {type(name).__name__}; allowed: a name, such as 'auto' or 'numba'")
+        raise TypeError(f"backend is {of_type(name)}; allowed: a name, such as 'auto' or 'numba'")
     if name not in known:
-        allowed = ", ".join(("auto", *sorted(known)))
-        raise LookupError(f"no backend is named {name!r}{did_you_mean(name, known)} (allowed: {allowed})")
+        raise LookupError(f"no backend is named {shown(name)}{none_of(name, ('auto', *sorted(known)))}")
     return _ready(known[name])
 
 

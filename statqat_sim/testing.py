@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import dtype_name, is_cpu_tensor
+from statqat_sim.errors import of_type
 from statqat_sim.metrics import sqnr_db
 
 __all__ = ["assert_bit_exact", "assert_matmul_bits", "assert_sqnr"]
@@ -85,7 +86,7 @@ class _Bits:
             words = np.from_dlpack(tensor.view(_tensor_words(tensor.element_size(), tensor.dtype, what)))
             return cls(dtype_name(tensor), words.view(f"u{words.itemsize}"), tensor)
         if not isinstance(array, np.ndarray | np.generic):
-            raise TypeError(f"{what} is a {type(array).__name__}; allowed: a numpy array or a CPU tensor")
+            raise TypeError(f"{what} is {of_type(array)}; allowed: a numpy array or a CPU tensor")
         array = np.asarray(array)
         if array.dtype.itemsize not in WORD_BYTES or array.dtype.hasobject:
             raise TypeError(f"{what} is {array.dtype}; {ALLOWED_SIZES}")

@@ -251,7 +251,7 @@ def test_an_unknown_instruction_is_told_the_nearest_and_the_evidence() -> None:
 
 
 def test_names_are_texts() -> None:
-    with pytest.raises(TypeError, match="name is a int"):
+    with pytest.raises(TypeError, match="name is of type int"):
         sqs.load_accelerator(3)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="load_accelerator reads files"):
         sqs.parse_accelerator(Path("x.yaml"))  # type: ignore[arg-type]

@@ -169,14 +169,15 @@ def test_the_interpreter_knows_the_program_and_nothing_else(name: str) -> None:
 
 
 BELOW_BACKENDS = ("errors", "atomic", "plan", "geometry", "runtime", "arrays", "packing", "cache")
-"""And `spec.scale`, whose `Block` tells how large blocks are; plans name them so."""
+WORDS_OF_SPECS = ("statqat_sim.spec.base", "statqat_sim.spec.scale")
+"""Where the bits of a `BYTE` stand, and the `Block` in which plans say how large blocks are."""
 
 
 @pytest.mark.parametrize("module", BACKENDS)
 def test_backends_know_plans_and_the_runtime_only(module: str) -> None:
     own = ".".join(module.split(".")[:3])
     for name in in_house(imports(module)):
-        assert name.startswith(own) or room(name) in BELOW_BACKENDS or name == "statqat_sim.spec.scale", name
+        assert name.startswith(own) or room(name) in BELOW_BACKENDS or name in WORDS_OF_SPECS, name
         assert name != "statqat_sim.plan.lower", "a backend sees programs, never formats"
 
 
@@ -249,6 +250,12 @@ def test_exponents_are_read_from_bits(module: str) -> None:
 def test_no_backend_asks_for_fast_math(module: str) -> None:
     """Nor do the texts of the modules that it writes."""
     assert not re.search(r"fast_?math|reassoc", MODULES[module].read_text("utf-8"))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_message_takes_an_article_before_the_name_of_a_type(module: str) -> None:
+    """Neither `a` nor `an` is right before every name: see `errors.of_type`."""
+    assert not re.search(r"\ban? \{type\(", MODULES[module].read_text("utf-8"))
 
 
 # --- the rules themselves ----------------------------------------------------------------------------------------

@@ -858,18 +858,21 @@ def test_arrays_of_other_libraries_are_taken_by_dlpack() -> None:
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda run, x: run(x.on), "x is a ndarray; allowed: a float32 array on a GPU"),
+        (lambda run, x: run(x.on), "x is of type ndarray; allowed: a float32 array on a GPU"),
         (lambda run, x: run(torch.zeros(3)), "x is a tensor on cpu; allowed: arrays on a GPU"),
         (lambda run, x: run(x.astype("float16")), r'x is float16; allowed: float32; convert it: x.astype\("float32"\)'),
         (lambda run, x: run(x, out=x.astype("float64")), "out is float64; allowed: float32"),
         (lambda run, x: run(x, out=x[:3]), r"out has shape \(3,\); allowed: \(10,\)"),
         (lambda run, x: run(x, out=OnGpu(x.on, device=1)), "out is on <CUDA Device 1>; allowed: <CUDA Device 0>"),
         (lambda run, x: run(x, out=OnGpu(np.broadcast_to(x.on[:1], 10))), "out is read-only"),
-        (lambda run, x: run(x, out=x.on), "out is a ndarray; allowed: a float32 array on a GPU"),
-        (lambda run, x: run(x, scale=np.ones(10, np.float32)), "scale is a ndarray; allowed: a float32 array on a GPU"),
+        (lambda run, x: run(x, out=x.on), "out is of type ndarray; allowed: a float32 array on a GPU"),
+        (
+            lambda run, x: run(x, scale=np.ones(10, np.float32)),
+            "scale is of type ndarray; allowed: a float32 array",
+        ),
         (lambda run, x: run(x, scale=x[:3]), r"scale has shape \(3,\); allowed: shapes that broadcast to \(10,\)"),
         (lambda run, x: run(x, scale=OnGpu(x.on, device=1)), "scale is on <CUDA Device 1>"),
-        (lambda run, x: run(x, scale=None), "scale is a NoneType; allowed: a float32 array on a GPU"),
+        (lambda run, x: run(x, scale=None), "scale is of type NoneType; allowed: a float32 array on a GPU"),
     ],
 )
 def test_what_is_not_on_the_gpu_is_refused(call: Callable[[Any, Any], Any], told: str) -> None:

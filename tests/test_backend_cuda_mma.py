@@ -177,9 +177,9 @@ def test_quantized_tensors_on_a_gpu_bring_their_scales(format: str, instruction:
 @pytest.mark.usefixtures("_cupy")
 def test_what_does_not_lie_where_a_does_is_refused() -> None:
     h100, x = sqs.load_accelerator("nvidia_h100"), normal(4, 4)
-    with pytest.raises(TypeError, match="b is a ndarray on cpu; allowed: what backend 'cupy' owns, as it does a"):
+    with pytest.raises(TypeError, match="b is of type ndarray on cpu; allowed: what backend 'cupy' owns, as it does a"):
         h100.matmul(OnGpu(x), x, instruction="mma.f16.f32")
-    with pytest.raises(TypeError, match="b is a Array on <CUDA Device 0>; allowed: what backend 'numba' owns"):
+    with pytest.raises(TypeError, match="b is of type Array on <CUDA Device 0>; allowed: what backend 'numba' owns"):
         h100.matmul(x, OnGpu(x), instruction="mma.f16.f32")
     with pytest.raises(TypeError, match="b is on <CUDA Device 1>; allowed: <CUDA Device 0>, where a is"):
         h100.matmul(OnGpu(x.astype(float)), OnGpu(x.astype(float), device=1), instruction="mma.f64.f64")
@@ -192,7 +192,7 @@ def test_what_another_library_computes_on_is_refused(monkeypatch: pytest.MonkeyP
     """On a GPU tensors are computed on as tensors, and others' arrays as cupy's."""
     backend, x = runtime.backends()["cupy"], normal(4, 4)
     monkeypatch.setattr(backend, "owns", lambda array: not isinstance(array, np.ndarray))
-    with pytest.raises(TypeError, match=r"b is a torch.Tensor, and a is a cuda_on_cpu.Array; allowed: arrays of"):
+    with pytest.raises(TypeError, match=r"b is of type torch.Tensor, and a of type cuda_on_cpu.Array; allowed: arr"):
         sqs.load_accelerator("nvidia_h100").matmul(OnGpu(x), torch.from_numpy(x), instruction="mma.f16.f32")
 
 

@@ -258,7 +258,7 @@ def test_read_only_inputs_are_read(floats: str) -> None:
         (np.zeros(10, np.int8), TypeError, "out is int8; allowed: uint8"),
         (np.zeros(10, np.float32), TypeError, "out is float32; allowed: uint8"),
         (np.zeros(10, np.uint16), TypeError, "out is uint16; allowed: uint8"),
-        ([0] * 10, TypeError, "out is a list; allowed: a uint8 array"),
+        ([0] * 10, TypeError, "out is of type list; allowed: a uint8 array"),
         (np.zeros(9, np.uint8), ValueError, r"out has shape \(9,\); allowed: \(10,\)"),
         (np.zeros((10, 1), np.uint8), ValueError, r"out has shape \(10, 1\)"),
         (np.zeros((), np.uint8), ValueError, r"out has shape \(\)"),
@@ -833,5 +833,5 @@ def test_a_tensor_without_memory_is_refused() -> None:
 
     with FakeTensorMode() as mode:
         fake = mode.from_tensor(torch.ones(4))
-    with pytest.raises(TypeError, match="x is a FakeTensor, which has no memory"):
+    with pytest.raises(TypeError, match="x is of type FakeTensor, which has no memory"):
         CODEC.encode(fake)

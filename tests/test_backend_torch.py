@@ -304,7 +304,7 @@ def test_other_inputs_are_refused(x: Any, message: str) -> None:
     ("out", "error", "message"),
     [
         (torch.zeros(10, dtype=torch.int8), TypeError, "out is int8; allowed: uint8"),
-        (np.zeros(10, np.uint8), TypeError, "out is a ndarray; allowed: a uint8 array"),
+        (np.zeros(10, np.uint8), TypeError, "out is of type ndarray; allowed: a uint8 array"),
         (torch.zeros(9, dtype=torch.uint8), ValueError, r"out has shape \(9,\); allowed: \(10,\)"),
         (torch.zeros(1, dtype=torch.uint8).expand(10), ValueError, "out is read-only"),
         (
@@ -330,7 +330,7 @@ def test_an_unfit_out_is_refused(out: Any, error: type[Exception], message: str)
             TypeError,
             r"scale is float64; allowed: float32; convert it: scale.to\(",
         ),
-        (np.zeros(10, np.float32), TypeError, "scale is a ndarray; allowed: a number or a float32 tensor"),
+        (np.zeros(10, np.float32), TypeError, "scale is of type ndarray; allowed: a number or a float32 tensor"),
         (torch.zeros(10, device="meta"), TypeError, "scale is on meta; allowed: cpu"),
         (torch.zeros((), dtype=torch.complex64), TypeError, "scale is complex64; allowed: an array of real numbers"),
         (1e39, ValueError, r"scale is 1e\+39; allowed: what float32 holds"),

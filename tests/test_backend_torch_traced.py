@@ -147,7 +147,7 @@ def test_codes_and_scales_of_two_kinds() -> None:
     mixed = QuantizedTensor(torch.from_numpy(q.codes), q.scales, format)
     assert mixed == q
     assert_bit_exact(Codec(format, "numba").dequantize(mixed), Codec(format, "numba").dequantize(q))
-    with pytest.raises(TypeError, match="scale is a ndarray; allowed: a uint8 array"):
+    with pytest.raises(TypeError, match="scale is of type ndarray; allowed: a uint8 array"):
         Codec(format, "torch").dequantize(mixed)
 
 

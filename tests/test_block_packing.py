@@ -319,7 +319,7 @@ def test_unpacking_takes_bytes_of_any_kind() -> None:
 @pytest.mark.parametrize(
     ("buffer", "shape", "axis", "error", "message"),
     [
-        ("text", (2,), -1, TypeError, "buffer is a str"),
+        ("text", (2,), -1, TypeError, "buffer is of type str"),
         (np.zeros(34, np.float32), (2, 32), -1, TypeError, "buffer is float32; allowed: uint8"),
         (bytes(34), (2, -3), -1, ValueError, "shape is"),
         (bytes(34), (2, 32), 2, ValueError, "axis is 2; allowed: -2 to 1"),

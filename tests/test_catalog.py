@@ -323,16 +323,16 @@ def test_hif8_has_the_binades_of_its_paper() -> None:
 @pytest.mark.parametrize("name", [None, 3, ["int8"], NumberFormat])
 def test_a_format_is_loaded_by_name_or_path(name: Any) -> None:
     with pytest.raises(
-        TypeError, match=f"name is a {type(name).__name__}; allowed: the name of a format, such as 'int8'"
+        TypeError, match=f"name is of type {type(name).__name__}; allowed: the name of a format, such as 'int8'"
     ):
         load_format(name)
 
 
 @pytest.mark.parametrize("text", [None, 3, {"name": "x"}])
 def test_a_format_is_parsed_from_text(text: Any) -> None:
-    with pytest.raises(TypeError, match=f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes$"):
+    with pytest.raises(TypeError, match=f"text is of type {type(text).__name__}; allowed: YAML text, as str or bytes$"):
         parse_format(text)
-    with pytest.raises(TypeError, match="text is a .*Path; .*; load_format reads files"):
+    with pytest.raises(TypeError, match="text is of type .*Path; .*; load_format reads files"):
         parse_format(Path("x.yaml"))  # type: ignore[arg-type]
 
 

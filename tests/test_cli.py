@@ -698,6 +698,81 @@ def test_json_takes_the_place_of_no_yaml_file(run: Run, tmp_path: Path, argument
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "./mine"),
+        ("show", "./unit"),
+        ("accelerators", "./unit"),
+        ("diff", "int4", "./mine"),
+        ("encode", "./mine", "1"),
+        ("decode", "./mine", "1"),
+        ("theory", "./mine"),
+        ("measure", "./mine", "--data", "w.npy"),
+        ("rank", "./mine", "--data", "w.npy"),
+        ("verify", "./mine"),
+        ("matmul", "w.npy", "w.npy", "--accelerator", "./unit", "--instruction", "m.f32.f32", "--compare", "ideal"),
+        ("matmul", "w.npy", "w.npy", "--accelerator", "ideal", "--instruction", "m.f32.f32", "--compare", "./unit"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_json_takes_the_place_of_no_input_that_is_named_by_its_path(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    np.save(tmp_path / "w.npy", np.eye(4, dtype=np.float32))
+    (tmp_path / "folder").mkdir()
+    (given,) = {"mine", "unit"} & {Path(each).name for each in arguments}
+    text = {"mine": "name: mine\nextends: int4\n", "unit": "name: unit\nextends: ideal\n"}[given]
+    (tmp_path / given).write_text(text)
+    (tmp_path / "linked").hardlink_to(tmp_path / given)
+    for target in (given, f"./{given}", f"folder/../{given}", "linked"):
+        answer = run(*arguments, "--json", target)
+        told(answer, f"error: {Path(target)}: the result would replace {given}, which is read; allowed: another file")
+        assert (tmp_path / given).read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "given"),
+    [
+        (("show", "./mine.svg"), "--plot", "mine.svg"),
+        (("theory", "./mine.svg"), "--plot", "mine.svg"),
+        (("measure", "./mine.svg", "--data", "w.npy"), "--plot", "mine.svg"),
+        (("rank", "./mine.svg", "--data", "w.npy"), "--plot", "mine.svg"),
+        (("encode", "./mine.npy", "1"), "-o", "mine.npy"),
+        (("decode", "./mine.npy", "1"), "-o", "mine.npy"),
+    ],
+    ids=lambda each: each[0] if isinstance(each, tuple) else each,
+)
+def test_no_result_takes_the_place_of_a_format_that_is_named_by_its_path(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], option: str, given: str
+) -> None:
+    np.save(tmp_path / "w.npy", np.linspace(-1, 1, 20, dtype=np.float32))
+    (tmp_path / given).write_text("name: mine\nextends: int4\n")
+    told(run(*arguments, option, given), f"error: {given}: the result would replace {given}, which is read")
+    assert (tmp_path / given).read_text() == "name: mine\nextends: int4\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "int4", "--json"),
+        ("show", "int4", "--plot"),
+        ("encode", "int4", "1", "-o"),
+        ("verify", "--all", "--json"),
+    ],
+)
+def test_no_result_takes_the_place_of_a_folder(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    folder = {"--json": "r.json", "--plot": "r.svg", "-o": "r.npy"}[arguments[-1]]
+    (tmp_path / folder).mkdir()
+    told(run(*arguments, folder), f"error: {folder}: a folder, to which no result can be written")
+
+
+def test_a_file_that_has_the_name_of_a_format_is_no_input(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "int4").write_text("an older result")
+    assert run("show", "int4", "--json", "int4").code == 0
+    assert json.loads((tmp_path / "int4").read_text())[0]["name"] == "int4"
+
+
+@pytest.mark.parametrize(
     ("arguments", "option", "file"),
     [
         (("show", "int4"), "--plot", "r.svg"),

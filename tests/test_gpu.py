@@ -391,7 +391,7 @@ def test_arrays_of_any_library_are_taken_by_dlpack() -> None:
 
 @pytest.mark.parametrize("call", [lambda run, x: run(normal(3)), lambda run, x: run(x, out=np.zeros(3, np.uint8))])
 def test_arrays_of_the_cpu_are_refused(call: Callable[[Any, Any], Any]) -> None:
-    with pytest.raises(TypeError, match="is a ndarray; allowed: a .* array on a GPU"):
+    with pytest.raises(TypeError, match="is of type ndarray; allowed: a .* array on a GPU"):
         call(CupyBackend().compile(lower(E4M3, Purpose.ENCODE)), on_gpu(normal(3)))
 
 

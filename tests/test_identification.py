@@ -269,10 +269,10 @@ def test_nothing_tells_nothing() -> None:
         ({"values": data(3, 2)}, ValueError, r"values have shape \(3, 2\); allowed: that of the original, \(2, 3\)"),
         ({"values": np.array(["a"])}, TypeError, "values is <U1"),
         ({"packed": data(2)}, TypeError, "packed is float32; allowed: uint8, or bytes"),
-        ({"packed": "text"}, TypeError, "packed is a str; allowed: bytes, or a uint8 array"),
+        ({"packed": "text"}, TypeError, "packed is of type str; allowed: bytes, or a uint8 array"),
         ({"codes": data(2, 3)}, TypeError, "codes are float32; allowed: integers"),
         ({"scales": [np.array(["a"])]}, TypeError, r"scales\[0\] is <U1"),
-        ({"scales": np.ones((2, 1), np.uint8)}, TypeError, "scales is a ndarray; allowed: a list of arrays, outermost"),
+        ({"scales": np.ones((2, 1), np.uint8)}, TypeError, "scales is of type ndarray; allowed: a list of arrays"),
     ],
 )
 def test_wrong_arguments(given: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -257,7 +257,7 @@ def test_a_plan_is_checked() -> None:
         H100.matmul(a, a, instruction=F16, plan={"k_slab": [2]})
     with pytest.raises(ValueError, match="which instruction"):
         H100.matmul(a, a)
-    with pytest.raises(TypeError, match="plan is a int"):
+    with pytest.raises(TypeError, match="plan is of type int"):
         H100.matmul(a, a, instruction=F16, plan=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="promote_every is 48; allowed: multiples"):
         B200.matmul(a, a, instruction="mxf4.e2m1.f32", plan={"promote_every": 48})
@@ -347,7 +347,7 @@ def test_wrong_dtypes_are_told() -> None:
         H100.matmul(x.astype(np.int8), x, instruction=F16)
     with pytest.raises(TypeError, match="a is uint8; allowed: codes of float16 as uint16"):
         H100.matmul(x.astype(np.uint8), x, instruction=F16)
-    with pytest.raises(TypeError, match="a is a list"):
+    with pytest.raises(TypeError, match="a is of type list"):
         H100.matmul([[1.0]], x, instruction=F16)
     with pytest.raises(ValueError, match="a holds -300 to 1; allowed in int8: -128 to 127"):
         H100.matmul(np.array([[1, -300]]), np.ones((2, 1), np.int8), instruction="mma.s8.s32", a_format="int8")

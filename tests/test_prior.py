@@ -310,7 +310,7 @@ def test_names_of_no_prior(name: str, error: type[Exception], message: str) -> N
 
 
 def test_what_is_no_prior() -> None:
-    with pytest.raises(TypeError, match="prior is a float; allowed: a Prior, or the name of one"):
+    with pytest.raises(TypeError, match="prior is of type float; allowed: a Prior, or the name of one"):
         checked_prior(1.0)  # type: ignore[arg-type]
 
 

@@ -237,7 +237,7 @@ def test_only_what_a_name_describes_is_written() -> None:
     with pytest.raises(TypeError, match="is no quantizer that a name describes; allowed: minmax, "):
         config.to_dict()
     weighted = QATConfig(weight={"format": "int4", "quantizer": sqs.Iterative(weights=[1.0])})
-    with pytest.raises(TypeError, match="weights of Iterative.* is a list; allowed: a name or a number"):
+    with pytest.raises(TypeError, match="weights of Iterative.* is of type list; allowed: a name or a number"):
         weighted.to_dict()
     assert QATConfig(weight={"format": "int4", "quantizer": PaperAnalytic()}).to_dict()
 
@@ -460,7 +460,7 @@ def test_a_tensor_is_checked_when_it_is_made(keys: dict[str, Any], told: str) ->
 def test_a_layer_is_checked_when_it_is_made() -> None:
     with pytest.raises(ValueError, match=r"^weight\.dynamic: it has no meaning for weight; leave it out$"):
         LayerConfig(weight=TensorConfig(format=INT4, quantizer=sqs.MinMax(), per="channel", dynamic=True))
-    with pytest.raises(TypeError, match="format is a str; allowed"):
+    with pytest.raises(TypeError, match="format is of type str; allowed"):
         TensorConfig(format="int4")  # type: ignore[arg-type]
     weighted = TensorConfig(format=INT4, quantizer=sqs.Iterative(weights=[1.0, 2.0]))
     with pytest.raises(ValueError, match=r"^input\.quantizer: weights of Iterative.* cannot be heeded for input"):

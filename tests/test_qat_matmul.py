@@ -197,6 +197,7 @@ def test_other_dtypes_are_cast_to_at_last(dtype: torch.dtype) -> None:
 
 def test_a_compiled_model_gives_the_same() -> None:
     model, x = prepared(net()), batch(4, 96)
+    torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     y = compiled(x)
     assert torch.equal(y, model(x))

@@ -75,8 +75,11 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "key": ({"matmul": {"accelerator": "h100", "instrution": "x"}}, "instrution: unknown key; did you mean 'instruc"),
     "missing": ({"matmul": {"instruction": "x"}}, "matmul: required key 'accelerator' is missing"),
     "plan": ({"matmul": {**PROMOTED, "promote_every": 0}}, "promote_every: expected an integer from 1"),
-    "format": ({"weight": "int8"}, "does not take weight: its format is int8; allowed: float8_e4m3fn, float8_e5m2"),
-    "near": ({"weight": "float8_e4m3"}, "its format is float8_e4m3; did you mean 'float8_e4m3fn'?; allowed"),
+    "format": (
+        {"weight": "int8"},
+        "does not take weight: its format is int8 \\(allowed: float8_e4m3fn, float8_e5",
+    ),
+    "near": ({"weight": "float8_e4m3"}, "its format is float8_e4m3; did you mean 'float8_e4m3fn'? \\(allowed"),
     "none": ({"input": None}, "multiplies codes, and input has no format; allowed: float8_e4m3fn, float8_e5m2"),
     "blocks": ({"input": "mxfp8_e4m3"}, "mxfp8_e4m3 has block scales, which wgmma.e4m3.f32 has no place for"),
     "other blocks": (

@@ -72,7 +72,7 @@ MODELS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("call", MODELS)
 @pytest.mark.parametrize(
     ("model", "told"),
-    [(3, "3"), (None, "nothing"), (nn.Linear, "the class Linear"), (x, "a Tensor")],
+    [(3, "3"), (None, "nothing"), (nn.Linear, "the class Linear"), (x, "of type Tensor")],
     ids=["number", "nothing", "class", "tensor"],
 )
 def test_what_is_no_model(call: str, model: Any, told: str) -> None:
@@ -86,29 +86,29 @@ TYPES: dict[str, tuple[Call, str]] = {
     "a flag as budget": (lambda: qat.assign(floats(), True), "budget_bits is true; allowed: a number of bits"),
     "one format": (lambda: sensitivity(floats(), None, "int4"), r"formats is 'int4'; allowed: .* \['int4', 'mxfp4'\]"),
     "formats that are nothing": (lambda: sensitivity(floats(), None, None), "formats is nothing; allowed: a list"),
-    "one batch": (lambda: sensitivity(floats(), x), r"batches is a Tensor; allowed: a list of them, such as \[x\]"),
+    "one batch": (lambda: sensitivity(floats(), x), r"batches is of type Tensor; allowed: a list .* \[x\]"),
     "a number of batches": (lambda: sensitivity(floats(), 5), "batches is 5; allowed: a list of them"),
     "a loss that is none": (lambda: sensitivity(floats(), [x], ["int4"], 3), "loss is 3; allowed: a function of"),
     "a loss of vectors": (
         lambda: sensitivity(floats(), [x], ["int4"], lambda model, batch: model(batch)),
-        r"the loss gives a Tensor of shape \(2, 4\); allowed: a number, for each batch",
+        r"the loss is a tensor of shape \(2, 4\); allowed: a number, for each batch",
     ),
     "a loss of nothing": (
         lambda: sensitivity(floats(), [x], ["int4"], lambda model, batch: None),
-        "the loss gives nothing; allowed: a number, for each batch",
+        "the loss is nothing; allowed: a number, for each batch",
     ),
     "register's names": (lambda: qat.register("x", "y"), "float_class is 'x'; allowed: a class of torch modules"),  # type: ignore[arg-type]
-    "register's object": (lambda: qat.register(nn.Linear, nn.Linear(1, 1)), "quantized_class is a Linear; allowed:"),  # type: ignore[arg-type]
+    "register's object": (lambda: qat.register(nn.Linear, nn.Linear(1, 1)), "class is of type Linear; allowed:"),  # type: ignore[arg-type]
     "calibrate's batches": (lambda: entered(prepared(), batches=5), r"'batches'; run batches in its block: `with qat"),
     "calibrate's list": (lambda: entered(prepared(), [x]), "too many positional arguments; run batches in its block"),
     "calibrate's flag": (lambda: entered(prepared(), synchronise="no"), "synchronise is 'no'; allowed: True or False"),
     "calibrate's group": (lambda: entered(prepared(), process_group=3), "process_group is 3; allowed: what torch.dis"),
     "save's path": (lambda: qat.save(converted(), 3), "path is 3; allowed: the name of a .safetensors file, or of a"),  # type: ignore[arg-type]
-    "load's order": (lambda: qat.load(floats(), "x"), "path is a Sequential; allowed: the name of a .safetensors"),  # type: ignore[arg-type, type-var]
-    "a state's path": (lambda: qat.load_state_dict(prepared(), "x.pt"), "state is a str; allowed: what qat.state_dic"),  # type: ignore[arg-type]
+    "load's order": (lambda: qat.load(floats(), "x"), "path is of type Sequential; allowed: the name of a .safet"),  # type: ignore[arg-type, type-var]
+    "a state's path": (lambda: qat.load_state_dict(prepared(), "x.pt"), "state is of type str; allowed: what qat.st"),  # type: ignore[arg-type]
     "a state of numbers": (
         lambda: qat.load_state_dict(prepared(weight={**INT8, "update_every": 0}), state_with("steps", 3)),
-        "0.weight_quantizer.steps is a int; allowed: tensors",
+        "0.weight_quantizer.steps is of type int; allowed: tensors",
     ),
     "a configuration of a number": (lambda: qat.QATConfig(3), "rules is 3; allowed: a list of rules, or weight=..."),  # type: ignore[arg-type]
     "a rule's layer": (lambda: qat.Rule(layer="int4"), "layer is 'int4'; allowed: a LayerConfig; QATConfig takes name"),  # type: ignore[arg-type]

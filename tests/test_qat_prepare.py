@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -252,17 +253,74 @@ class Wrapped(nn.Module):
     ids=["parametrized", "subclass", "wrapper", "sequence", "nothing"],
 )
 def test_an_output_projection_of_another_class_is_left_alone(change: Any) -> None:
-    """Its forward may be another."""
+    """Its forward may be another; that is told, unless it has no weights."""
     attention = nn.MultiheadAttention(32, 2)
     attention.out_proj = change(attention.out_proj)
     before, x = type(attention.out_proj), torch.randn(4, 32)
     model = nn.ModuleDict({"attention": attention})
     y = attention.out_proj(x)
-    qat.prepare(model, qat.QATConfig([{"match": "attention", "weight": "mxfp4"}]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        qat.prepare(model, qat.QATConfig([{"match": "attention", "weight": "mxfp4"}]))
+    name = f"attention.out_proj ({before.__name__})"
+    told = f"not quantized, as the rule of an attention is about an out_proj of torch's class alone: {name}; allowed: "
+    assert [str(each.message).startswith(told) for each in caught] == [True] * (before is not nn.Identity)
+    assert {each.filename for each in caught} <= {__file__}
     assert [name for name, _ in qat.layers(model)] == ["attention"]
     assert type(attention.out_proj) is before
     assert torch.equal(attention.out_proj(x), y)
     attention(*[x[:, None]] * 3)
+
+
+class Projecting(nn.Module):
+    """An attention whose out_proj is of a class that torch does not have, around a layer."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(32, 2)
+        self.attention.out_proj = Wrapped(inner)  # type: ignore[assignment, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ([{"weight": "mxfp4"}], ["attention", "attention.out_proj.layer"]),
+        ([{"match": "attention", "weight": "mxfp4"}, {"match": "*.out_proj", "skip": True}], ["attention"]),
+        ([{"match": "attention", "weight": "mxfp4"}, {"type": "Wrapped", "skip": True}], ["attention"]),
+    ],
+    ids=["quantized inside", "skipped by name", "skipped by class"],
+)
+def test_an_output_projection_with_a_rule_is_not_told_of(rules: list[dict[str, Any]], expected: list[str]) -> None:
+    model = qat.prepare(Projecting(nn.Linear(32, 32)), qat.QATConfig(rules))  # a warning would be an error here
+    assert [name for name, _ in qat.layers(model)] == expected
+
+
+def test_a_wrapped_projection_is_told_of_where_one_rule_is_for_all() -> None:
+    model = Projecting(nn.MultiheadAttention(32, 2).out_proj)
+    with pytest.warns(UserWarning, match=r"out_proj of torch's class alone: attention.out_proj \(Wrapped\); allowed"):
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+
+
+def test_a_projection_that_is_a_subclass_is_told_of_once() -> None:
+    model = nn.MultiheadAttention(32, 2)
+    model.out_proj = Scaled(32, 32)  # type: ignore[assignment]
+    with pytest.warns(UserWarning, match=r"only a subclass of what qat.prepare knows: out_proj \(Scaled\)") as caught:
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["in part", "in whole"])
+def test_rules_need_not_know_what_was_compiled(whole: bool) -> None:
+    model = nn.ModuleDict({"body": nn.Linear(32, 32), "head": nn.Sequential(nn.Linear(32, 32))})
+    model["head"] = torch.compile(model["head"], backend="eager")  # type: ignore[assignment]
+    config = qat.QATConfig([{"match": "head.0", "weight": "mxfp4"}])
+    prepared = qat.prepare(torch.compile(model, backend="eager") if whole else model, config)
+    before = "_orig_mod." * whole
+    assert [name for name, _ in qat.layers(prepared)] == [f"{before}head._orig_mod.0"]
+    for match in ("head.*", "head._orig_mod.0", "*_orig_mod.0"):
+        qat.set_mode(prepared, "float", match=before + match)
+    with pytest.raises(ValueError, match="no quantized layer matches 'body'"):
+        qat.set_mode(prepared, "float", match="body")
 
 
 @pytest.mark.parametrize(
@@ -341,11 +399,11 @@ def test_modes_by_layer_and_role() -> None:
     qat.set_mode(model, "quantize")
     assert_bit_exact(model(x).detach(), quantized.detach())
     for wrong, told in (
-        ({"mode": "floats"}, "'floats'; did you mean 'float'"),
+        ({"mode": "floats"}, "there is no mode 'floats'; did you mean 'float'"),
         ({"mode": "float", "match": "9"}, "'9'"),
         ({"mode": "float", "roles": ("weight", "output")}, "'output': no layer .* there are: weight, input"),
-        ({"mode": "float", "roles": ("weigth",)}, "'weigth'; did you mean 'weight'"),
-        ({"mode": 3}, "3; allowed: float, quantize"),
+        ({"mode": "float", "roles": ("weigth",)}, "there is no role 'weigth'; did you mean 'weight'"),
+        ({"mode": 3}, r"there is no mode 3 \(allowed: float, quantize\)"),
     ):
         with pytest.raises(ValueError, match=told):
             qat.set_mode(model, **wrong)  # type: ignore[arg-type]
@@ -493,7 +551,7 @@ def test_gradients_of_single_samples(config: str, exact: bool) -> None:
 
 @pytest.mark.parametrize("config", [{"weight": "mxfp4"}, "mxfp4", None])
 def test_what_is_no_configuration_is_refused(config: Any) -> None:
-    with pytest.raises(TypeError, match=r"config is a \w+; allowed: a QATConfig, such as QATConfig\(weight='mxfp4'\)"):
+    with pytest.raises(TypeError, match=r"config is of type \w+; allowed: .*such as QATConfig\(weight='mxfp4'\)"):
         qat.prepare(mlp(), config)
 
 

@@ -161,7 +161,7 @@ def test_what_is_refused(table: qat.Sensitivity) -> None:
         qat.sensitivity(net(), [], ["mxfp44"])
     with pytest.raises(LookupError, match="no row of 'liner' in 'int4'; did you mean 'linear'?"):
         table.row("liner", "int4")
-    with pytest.raises(TypeError, match="the model gives a dict; allowed without a loss: a tensor"):
+    with pytest.raises(TypeError, match="the output of the model is of type dict; allowed without a loss: a tensor"):
         qat.sensitivity(_Dict(), [torch.zeros(1, 2)], ["mxfp4"])
 
 

@@ -218,7 +218,7 @@ CODES, SCALES = np.zeros((2, 40), np.uint8), np.zeros((2, 2), np.uint8)
     ("codes", "scales", "more", "error", "message"),
     [
         (CODES.astype(np.int8), (SCALES,), {}, TypeError, "elements is int8; allowed: uint8"),
-        ([1, 2], (SCALES,), {}, TypeError, "codes is a list"),
+        ([1, 2], (SCALES,), {}, TypeError, "codes is of type list"),
         (CODES, (SCALES.astype(np.float32),), {}, TypeError, "scale is float32; allowed: uint8"),
         (CODES, (SCALES[:, :1],), {}, ValueError, r"scale has shape \(2, 1\); allowed: \(2, 2\)"),
         (CODES, (SCALES,), {"axis": 0}, ValueError, r"scale has shape \(2, 2\); allowed: \(1, 40\)"),
@@ -226,10 +226,16 @@ CODES, SCALES = np.zeros((2, 40), np.uint8), np.zeros((2, 2), np.uint8)
         (CODES, (SCALES, SCALES), {}, ValueError, "2 arrays of scales and 0 of offsets; allowed for mxfp4: scale"),
         (CODES, (SCALES,), {"offset": SCALES}, ValueError, "1 arrays of scales and 1 of offsets"),
         (CODES, (SCALES,), {"offset_scales": (SCALES,)}, ValueError, "1 arrays of scales and 1 of offsets"),
-        (CODES, SCALES, {}, TypeError, r"scales is a ndarray; allowed: a tuple of arrays, .*: scales=\(scale,\)"),
-        (CODES, torch.from_numpy(SCALES), {}, TypeError, "scales is a Tensor; allowed: a tuple of arrays, outermost"),
-        (CODES, None, {}, TypeError, "scales is a NoneType; allowed: a tuple of arrays"),
-        (CODES, (SCALES,), {"offset_scales": SCALES}, TypeError, r"offset_scales is a ndarray; .*=\(offset_scale,\)"),
+        (CODES, SCALES, {}, TypeError, r"scales is of type ndarray; allowed: a tuple of arrays, .*: scales=\(scale,\)"),
+        (CODES, torch.from_numpy(SCALES), {}, TypeError, "scales is of type Tensor; allowed: a tuple of arrays"),
+        (CODES, None, {}, TypeError, "scales is of type NoneType; allowed: a tuple of arrays"),
+        (
+            CODES,
+            (SCALES,),
+            {"offset_scales": SCALES},
+            TypeError,
+            r"offset_scales is of type ndarray; .*offset_scale,\)",
+        ),
     ],
 )
 def test_a_tensor_s_arrays_fit(
@@ -367,7 +373,7 @@ def test_out_over_stored_scales(backend: str) -> None:
     [
         (np.zeros((3, 4), np.float64), TypeError, "out is float64; allowed: float32"),
         (np.zeros((4, 3), np.float32), ValueError, r"out has shape \(4, 3\); allowed: \(3, 4\)"),
-        ([0.0], TypeError, "out is a list"),
+        ([0.0], TypeError, "out is of type list"),
         (np.broadcast_to(np.float32(0), (3, 4)), ValueError, "read-only"),
     ],
 )
@@ -577,7 +583,7 @@ def test_a_tensor_of_another_format_is_refused() -> None:
     q = codec_of("mxfp4").quantize(some(3))
     with pytest.raises(ValueError, match="q is in mxfp4; allowed: nvfp4"):
         codec_of("nvfp4").dequantize(q)
-    with pytest.raises(TypeError, match="q is a ndarray; allowed: a QuantizedTensor"):
+    with pytest.raises(TypeError, match="q is of type ndarray; allowed: a QuantizedTensor"):
         codec_of("nvfp4").dequantize(q.codes)  # type: ignore[arg-type]
     namesake = sqs.parse_format("name: mxfp4\n" + SPECS["nvfp4"])
     with pytest.raises(ValueError, match="q is in another mxfp4"):

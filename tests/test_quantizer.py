@@ -197,10 +197,12 @@ def test_what_is_no_scale_format_or_histogram_is_refused(name: str) -> None:
     with pytest.raises(LookupError, match="no format is named 'float8_e4m3f'; did you mean 'float8_e4m3fn'"):
         QUANTIZERS[name](scale_format="float8_e4m3f")  # type: ignore[call-arg]
     for wrong, kind in ((3, "int"), ("mxfp4", "BlockFormat")):
-        with pytest.raises(TypeError, match=f"scale_format is a {kind}; allowed: a NumberFormat, or the name of one"):
+        with pytest.raises(
+            TypeError, match=f"scale_format is of type {kind}; allowed: a NumberFormat, or the name of one"
+        ):
             QUANTIZERS[name](scale_format=wrong)  # type: ignore[call-arg]
     with pytest.raises(
-        TypeError, match=r"histogram is a ndarray; allowed: a Histogram, as Histogram\.of\(x\) gives it"
+        TypeError, match=r"histogram is of type ndarray; allowed: a Histogram, as Histogram\.of\(x\) gives it"
     ):
         QUANTIZERS[name]().choose(np.ones(3), load_format("int4"))  # type: ignore[arg-type]
 

@@ -18,11 +18,11 @@ import statqat_sim as sqs
 from statqat_sim.atomic import replacing
 from statqat_sim.measurement import Row, measure
 from statqat_sim.report.curves import AxisScale, Curves
+from statqat_sim.report.error_plot import apart, plot_errors
 from statqat_sim.report.errors import error_table
 from statqat_sim.report.facts import facts, number, value_table
 from statqat_sim.report.format_plot import plot_format
 from statqat_sim.report.listing import COLUMNS, markdown_table
-from statqat_sim.report.plot import apart, plot_errors
 from statqat_sim.report.pool import by_format, pooled
 
 FORMATS = ["int8", "float8_e4m3fn", "nf4"]

@@ -74,7 +74,9 @@ def test_the_message_tells_what_differs(actual: Any, expected: Any, message: str
         assert_bit_exact(actual, expected)
 
 
-@pytest.mark.parametrize(("wrong", "told"), [([1.0], "a list"), (np.zeros(1, complex), "complex128"), (1.0, "a float")])
+@pytest.mark.parametrize(
+    ("wrong", "told"), [([1.0], "of type list"), (np.zeros(1, complex), "complex128"), (1.0, "of type float")]
+)
 def test_what_has_no_bits_to_compare(wrong: Any, told: str) -> None:
     with pytest.raises(TypeError, match=f"expected is {told}; allowed: "):
         assert_bit_exact(np.float32([1]), wrong)

@@ -23,6 +23,7 @@ from statqat_sim.arrays import (
 from statqat_sim.arrays.kinds import conversion_to, storage_dtype
 from statqat_sim.backends.cupy_gpu.conversions import converted
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
+from statqat_sim.errors import of_type
 from statqat_sim.plan.program import WORD, Packed, Storage
 
 LONG: Final = ("int64", "uint64")
@@ -118,7 +119,7 @@ class CupyLibrary:
                 return cupy.empty(shape, word_type(storage))
         view, wanted = _view(out, storage, "out"), storage_dtype(storage)
         if view is not out:  # another library's array may be read-only, which cupy does not report
-            raise TypeError(f"out is a {type(out).__name__}; allowed: a cupy array")
+            raise TypeError(f"out is {of_type(out)}; allowed: a cupy array")
         if dtype_name(view) != wanted:
             raise TypeError(f"out is {dtype_name(view)}; allowed: {wanted}")
         _on_device(view, like, "out")
@@ -170,11 +171,11 @@ def _view(array: Any, storage: Storage | Packed, what: str) -> Any:
     if isinstance(array, cupy.ndarray):
         return array
     if is_cpu_array(array) or not hasattr(array, "__dlpack__"):
-        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array on a GPU")
+        raise TypeError(f"{what} is {of_type(array)}; allowed: a {storage_dtype(storage)} array on a GPU")
     try:
         return cupy.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise TypeError(f"{what} is a {type(array).__name__} that cupy cannot see: {error}") from None
+        raise TypeError(f"{what} is {of_type(array)}, which cupy cannot see: {error}") from None
 
 
 def _conversion(view: Any, storage: Storage | Packed, what: str) -> str:

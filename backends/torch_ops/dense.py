@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statqat_sim.plan.program import Packed
-
-BYTE = 8
+from statqat_sim.spec.base import BYTE
 
 
 def pack(codes: Tensor, packed: Packed) -> Tensor:

@@ -61,7 +61,7 @@ def largest_of_vectors(words: Tensor, *, is_below_sign: bool) -> Tensor:
     long in int32. The strided operand is 0, and its memory is not read.
 
     Args:
-        words: two blocks at least, of a length that `LANES` divides or that divides it.
+        words: two blocks at least, of a length that `LANES` divides.
         is_below_sign: whether no word's top bit is set.
     """
     apart = words.reshape(-1)[: 2 * words.shape[-1] : 2] & 0

@@ -19,7 +19,7 @@ from statqat_sim.arrays.kinds import (
     storage_dtype,
     word_type,
 )
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 from statqat_sim.plan.program import Packed, Storage
 
 ROUNDS_TO_INF = 2.0**128 - 2.0**103
@@ -62,7 +62,7 @@ def numpy_view(array: Any, storage: Storage | Packed, what: str) -> Array:
         return _tensor_view(array, what)
     if not isinstance(array, np.ndarray | np.generic):
         where = f" on {array.device}" if hasattr(array, "device") else ""
-        raise TypeError(f"{what} is a {type(array).__name__}{where}; allowed: a {storage_dtype(storage)} array")
+        raise TypeError(f"{what} is {of_type(array)}{where}; allowed: a {storage_dtype(storage)} array")
     _refuse_mask(array, what)
     return np.asarray(array)
 
@@ -94,7 +94,7 @@ def _resolved(tensor: Any, what: str) -> Any:
     """
     torch = sys.modules["torch"]
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "fake_mode"):
-        raise TypeError(f"{what} is a {type(tensor).__name__}, which has no memory; allowed: tensors with values")
+        raise TypeError(f"{what} is {of_type(tensor)}, which has no memory; allowed: tensors with values")
     return tensor.resolve_neg()
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from statqat_sim.plan.program import Packed, Storage
 
 Array: TypeAlias = NDArray[Any]
+Floats: TypeAlias = NDArray[np.float64]
+Integers: TypeAlias = NDArray[np.int64]
 
 HALVES = (Storage.FLOAT16, Storage.BFLOAT16)
 FLOATS = tuple(storage.value for storage in (*HALVES, Storage.FLOAT32, Storage.FLOAT64))

@@ -12,6 +12,7 @@ import numpy as np
 from statqat_sim.arrays.inputs import as_scale as numpy_scale
 from statqat_sim.arrays.inputs import real_array, refuse_flag
 from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, conversion_to, plain_name, storage_dtype
+from statqat_sim.errors import of_type
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
 from statqat_sim.plan.program import WORD, Packed, Storage
 
@@ -168,7 +169,7 @@ def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:
         TypeError: if it is not a tensor, or not a strided one.
     """
     if not is_tensor(array):
-        raise TypeError(f"{what} is a {type(array).__name__}; allowed: a {storage_dtype(storage)} array")
+        raise TypeError(f"{what} is {of_type(array)}; allowed: a {storage_dtype(storage)} array")
     # the compiler, which takes no others, may not ask while it traces a backward pass
     if not _torch().compiler.is_compiling() and array.layout is not _torch().strided:
         raise TypeError(f"{what} is a {str(array.layout).removeprefix('torch.')} tensor; allowed: strided ones")
@@ -197,7 +198,7 @@ def _given(scale: Any, shape: tuple[int, ...], like: Any) -> Any:
     """A number, or the values of a `Scale`, as float32 on the device of `like`."""
     torch = _torch()
     if getattr(scale, "shape", ()) != ():
-        raise TypeError(f"scale is a {type(scale).__name__}; allowed: a number or a float32 tensor")
+        raise TypeError(f"scale is {of_type(scale)}; allowed: a number or a float32 tensor")
     values = numpy_scale(scale, shape)
     if values.shape == ():
         return torch.full((), float(values), dtype=torch.float32, device=like.device)

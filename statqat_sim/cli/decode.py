@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from statqat_sim.spec.number import NumberFormat
 
 COLUMNS = ("code", "binary", "value")
-BYTE = 8
 
 
 class Dtype(StrEnum):
@@ -66,13 +65,13 @@ def decode(
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
     from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_json, check_output
+    from statqat_sim.cli.outputs import check_json, check_output, paths_in
 
     refuse_options(codes or ())
     check_sources(codes or (), data or (), output, "codes")
-    if output:
-        check_output(output, data or ())
-    check_json(json, data or (), [output])
+    inputs = [*paths_in([format]), *(data or ())]
+    check_output(output, inputs)
+    check_json(json, inputs, [output])
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     fmt = load_number_format(format, search or (), "decode")
     if data:
@@ -144,6 +143,13 @@ def _word(fmt: NumberFormat, packed: bool) -> str:
     return "uint8" if packed else code_storage(fmt).value
 
 
+def _width(fmt: NumberFormat, packed: bool) -> int:
+    """The bits of a given number: a code, or a byte of packed ones."""
+    from statqat_sim.spec.base import BYTE
+
+    return BYTE if packed else fmt.bits
+
+
 def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
     """Integers converted to the dtype that the codec takes.
 
@@ -158,7 +164,7 @@ def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
     array = np.asarray(codes)
     if array.dtype.kind not in "ui":
         raise TypeError(f"codes are {array.dtype}; allowed: integers")
-    bits = BYTE if packed else fmt.bits
+    bits = _width(fmt, packed)
     outside = (array < 0) | (array > (1 << bits) - 1)
     if outside.any():
         place = np.unravel_index(int(outside.argmax()), array.shape)
@@ -168,6 +174,8 @@ def _checked(codes: Any, fmt: NumberFormat, packed: bool) -> Any:
 
 def _check_rows(array: Any, fmt: NumberFormat, how: Mapping[str, Any]) -> None:
     """Raises ValueError for dense codes whose number is ambiguous without --shape."""
+    from statqat_sim.spec.base import BYTE
+
     if not how["packed"] or how["shape"] is not None or fmt.bits > BYTE or not array.shape:
         return
     bits = BYTE * array.shape[-1]
@@ -188,7 +196,7 @@ def _decode_typed(
     from statqat_sim.report.facts import json_value
 
     packed = how["packed"]
-    words = np.array([read_code(text, BYTE if packed else fmt.bits) for text in texts], _word(fmt, packed))
+    words = np.array([read_code(text, _width(fmt, packed)) for text in texts], _word(fmt, packed))
     _check_rows(words, fmt, how)
     values = Codec(fmt).decode(words, **how)
     codes = _unpacked(words, fmt, values.shape) if packed else words

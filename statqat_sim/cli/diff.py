@@ -45,20 +45,19 @@ def diff(
     statqat-sim diff float8_e5m2 my_format.yaml --first 40
     statqat-sim diff mxfp4 mxfp4.even
     """
-    from statqat_sim.cli.outputs import check_json
+    from statqat_sim.cli.outputs import check_json, paths_in
     from statqat_sim.report.difference import difference
     from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format
 
-    check_json(json)
+    check_json(json, paths_in([a, b]))
     formats = load_format(a, search or ()), load_format(b, search or ())
     one, other = formats
     if isinstance(one, BlockFormat) and isinstance(other, BlockFormat):
         _tell_blocks(one, other, first, json)
         return
     if isinstance(one, BlockFormat) or isinstance(other, BlockFormat):
-        _refuse_kinds(*formats)
-        return
+        raise ValueError(_of_two_kinds(*formats))
     found = difference(one, other, first)
     if json:
         write_json([_item(found)], json)
@@ -182,13 +181,12 @@ def _show_decoded(found: Difference, first: int) -> None:
 # --- block formats -----------------------------------------------------------------------------------------------
 
 
-def _refuse_kinds(*formats: Format) -> None:
-    """Raises ValueError for a block format compared with a number format."""
+def _of_two_kinds(*formats: Format) -> str:
+    """Why a block format is not compared with a number format."""
     from statqat_sim.spec.block import BlockFormat
 
     block, number = sorted(formats, key=lambda fmt: not isinstance(fmt, BlockFormat))
-    told = f"{block.name} is a block format, and {number.name} a number format; allowed: two of one kind"
-    raise ValueError(told)
+    return f"{block.name} is a block format, and {number.name} a number format; allowed: two of one kind"
 
 
 def _tell_blocks(a: BlockFormat, b: BlockFormat, first: int, json: str | None) -> None:

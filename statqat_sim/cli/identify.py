@@ -109,7 +109,10 @@ def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[
     try:
         with progress() as bar:
             task = bar.add_task("identifying", total=len(formats))
-            move = lambda done, total: bar.update(task, completed=done)  # noqa: E731
+
+            def move(done: int, total: int) -> None:
+                bar.update(task, completed=done)
+
             return identify(x, **given, formats=formats, progress=move), broken
     except TypeError as error:
         raise ValueError(str(error)) from error

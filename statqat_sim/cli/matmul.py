@@ -52,17 +52,13 @@ def matmul(
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 --compare ideal
     """
-    from statqat_sim.cli.outputs import check_folder, check_json, check_output, write_arrays
+    from statqat_sim.cli.outputs import check_json, check_output, check_plot, paths_in, write_arrays
     from statqat_sim.matmul import load_accelerator
-    from statqat_sim.report.plot import check_suffix
 
-    inputs = [path for path in (a, b, c) if path]
+    inputs = [*(path for path in (a, b, c) if path), *paths_in([accelerator, compare, a_format, b_format])]
+    check_output(output, inputs)
+    check_plot(plot, inputs)
     check_json(json, inputs, [output, plot])
-    if output:
-        check_output(output, inputs)
-    if plot:
-        check_suffix(plot)
-        check_folder(plot)
     if (plot or json or compare_instruction) and not compare:
         raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
     unit = load_accelerator(accelerator, search or ())

@@ -12,7 +12,7 @@ import typer
 from statqat_sim.cli.console import console, show_table, write_json
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_folder, check_json
+from statqat_sim.cli.outputs import check_json, check_plot, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -70,9 +70,9 @@ def measure(
     fewer columns.
 
     Scales of number formats are MinMax's, the smallest without clipping, or with --quantizer those of minmax,
-    percentile, analytic, iterative, search, or of published rules: octav, aciq, sawb, lsq_init, paper_analytic,
-    paper_iterative, or none: 1. With --prior, rows also have the exact theory: the expected SQNR at the row's scale if
-    the data had this distribution (see `theory`), scaled to their mean of x^2.
+    percentile, analytic, iterative, search, or of published rules: octav, aciq, sawb, lsq_init, absmean,
+    paper_analytic, paper_iterative, or none: 1. With --prior, rows also have the exact theory: the expected SQNR at the
+    row's scale if the data had this distribution (see `theory`), scaled to their mean of x^2.
 
     Block formats find their own scales; bits per element count them, and the column `quantizer` has their rule (of the
     innermost scale that is a factor). A scale that is a power of two fits some magnitudes better than others, and one
@@ -87,16 +87,15 @@ def measure(
     statqat-sim measure int4 nf4 --quantizer minmax,analytic,iterative --prior normal,laplace
     statqat-sim measure bfloat16 float16 --scale 1 --json - --data weights/ more.npy
     """
+    from statqat_sim.report.error_plot import plot_errors
     from statqat_sim.report.errors import error_table
     from statqat_sim.report.expected import with_theory
-    from statqat_sim.report.plot import check_suffix, plot_errors
     from statqat_sim.spec.catalog import catalog, load_format
 
-    if plot:
-        check_suffix(plot)
-        check_folder(plot)
     names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
-    check_json(json, files, [plot])
+    inputs = [*paths_in(names), *files]
+    check_plot(plot, inputs)
+    check_json(json, inputs, [plot])
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}

@@ -24,21 +24,63 @@ Named: TypeAlias = tuple[str, Any]
 """A tensor's name, and its array."""
 
 
-def check_output(path: Path, inputs: Iterable[Path] = ()) -> None:
-    """Raises ValueError or OSError, before anything is computed, unless results can be written to a file of this name.
+def paths_in(names: Iterable[str | None]) -> list[Path]:
+    """The files among names of formats or accelerators: those that are written as paths."""
+    from statqat_sim.spec.catalog import is_path
+
+    return [Path(name) for name in names if name and is_path(name)]
+
+
+def check_output(path: Path | None, inputs: Iterable[Path] = ()) -> None:
+    """Check, before anything is computed, that arrays can be written to a file of this name; None is always fine.
 
     Args:
         path: the file of results.
         inputs: files that are read, and folders of them.
 
     Raises:
-        OSError: if its folder does not exist.
+        OSError: if its folder does not exist, or if it is one.
         ValueError: if its suffix is not supported, or if it is one of the inputs.
     """
+    if path is None:
+        return
     if path.suffix not in WRITERS:
         raise ValueError(f"{path}: not a file of results; allowed: {', '.join(WRITERS)}")
-    check_folder(path)
-    _check_is_no_input(path, inputs)
+    _check_file(path, inputs)
+
+
+def check_plot(path: Path | None, inputs: Iterable[Path] = ()) -> None:
+    """Likewise of a picture."""
+    if path is None:
+        return
+    from statqat_sim.report.plot import check_suffix
+
+    check_suffix(path)
+    _check_file(path, inputs)
+
+
+def check_json(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
+    """Likewise of JSON, of which `-` is always fine, too.
+
+    Args:
+        target: the file of JSON.
+        inputs: files that are read, and folders of them.
+        results: the other files that are written, as far as there are any.
+
+    Raises:
+        OSError: if its folder does not exist, or if it is one.
+        ValueError: if it is one of the inputs or results, or an existing .yaml file: these may be read by name, and by
+            `extends`.
+    """
+    if not target or target == STDOUT:
+        return
+    path = Path(target)
+    if path.suffix.lower() in SPECS and path.is_file():
+        told = f"the result would replace a {path.suffix} file, which may be a format or an accelerator"
+        raise ValueError(f"{path}: {told}; allowed: another file")
+    _check_file(path, inputs)
+    if any(other and other.resolve() == path.resolve() for other in results):
+        raise ValueError(f"{path}: two results would be written to it; allowed: a file for each")
 
 
 def check_folder(path: Path) -> None:
@@ -47,33 +89,16 @@ def check_folder(path: Path) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
 
 
-def check_json(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
-    """Raises OSError or ValueError unless JSON can be written to `target`, of which None and `-` are always fine.
-
-    Args:
-        target: the file of JSON.
-        inputs: files that are read, and folders of them.
-        results: the other files that are written, as far as there are any.
+def _check_file(path: Path, inputs: Iterable[Path]) -> None:
+    """Check that a result has a folder, and would replace neither one nor, under any of its names, an input.
 
     Raises:
-        OSError: if its folder does not exist.
-        ValueError: if it is one of the inputs or results, or an existing .yaml file: these may be read by name, and by
-            `extends`.
+        OSError: if its folder does not exist, or if it is one.
+        ValueError: if it is one of the inputs.
     """
-    if not target or target == STDOUT:
-        return
-    path = Path(target)
     check_folder(path)
-    _check_is_no_input(path, inputs)
-    if path.suffix.lower() in SPECS and path.is_file():
-        told = f"the result would replace a {path.suffix} file, which may be a format or an accelerator"
-        raise ValueError(f"{path}: {told}; allowed: another file")
-    if any(other and other.resolve() == path.resolve() for other in results):
-        raise ValueError(f"{path}: two results would be written to it; allowed: a file for each")
-
-
-def _check_is_no_input(path: Path, inputs: Iterable[Path]) -> None:
-    """Raises ValueError for a result that would overwrite an input, even under another name."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder, to which no result can be written", str(path))
     if not path.is_file():
         return
     for given in inputs:

@@ -12,7 +12,7 @@ from statqat_sim.cli.console import show_table, write_json
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
 from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_folder, check_json
+from statqat_sim.cli.outputs import check_json, check_plot, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -73,18 +73,16 @@ def rank(
     statqat-sim rank int4 nf4 mxfp4 nvfp4 my_format.yaml --data w.npy
     statqat-sim rank --kind number --data w.npy --json ranks.json
     """
-    from statqat_sim.report.plot import check_suffix
     from statqat_sim.report.ranking import on_front, rank_table, together
     from statqat_sim.report.ranking_plot import plot_ranking
     from statqat_sim.spec.catalog import catalog, load_format
 
-    if plot:
-        check_suffix(plot)
-        check_folder(plot)
     if weights and per is Per.CHANNEL:
         raise ValueError("--weights and --per channel; allowed: --weights with --per tensor")
     names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
-    check_json(json, [*files, *([weights] if weights else [])], [plot])
+    inputs = [*paths_in(names), *files, *([weights] if weights else [])]
+    check_plot(plot, inputs)
+    check_json(json, inputs, [plot])
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
     if loaded:
         check_blocks(list(loaded.values()), {"--axis": axis != -1})

@@ -9,7 +9,7 @@ import typer
 
 from statqat_sim.cli.console import console, show_table, write_json
 from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_folder, check_json
+from statqat_sim.cli.outputs import check_json, check_plot, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
@@ -46,18 +46,15 @@ def show(
     from statqat_sim.spec.accelerator_catalog import is_accelerator
     from statqat_sim.spec.catalog import load_format
 
+    inputs = paths_in([format])
     if is_accelerator(format, search or ()):
         if plan or plot:
             raise ValueError(f"{format} is an accelerator; --plan and --plot are about formats")
-        check_json(json)
+        check_json(json, inputs)
         show_accelerator(format, json, search)
         return
-    if plot:
-        from statqat_sim.report.plot import check_suffix
-
-        check_suffix(plot)
-        check_folder(plot)
-    check_json(json, results=[plot])
+    check_plot(plot, inputs)
+    check_json(json, inputs, [plot])
     fmt = load_format(format, search or ())
     _tell(fmt, plan, json)
     if plot:

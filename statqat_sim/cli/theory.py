@@ -9,7 +9,7 @@ import typer
 
 from statqat_sim.cli.console import show_table, write_json
 from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_folder, check_json
+from statqat_sim.cli.outputs import check_json, check_plot, paths_in
 
 
 def theory(
@@ -52,16 +52,14 @@ def theory(
     statqat-sim theory mxfp4 --json -
     """
     from statqat_sim.prior import prior_named
-    from statqat_sim.report.plot import check_suffix
     from statqat_sim.report.theory import theory_rows, theory_table
     from statqat_sim.report.theory_plot import plot_theory
     from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format
 
-    if plot:
-        check_suffix(plot)
-        check_folder(plot)
-    check_json(json, results=[plot])
+    inputs = paths_in([format])
+    check_plot(plot, inputs)
+    check_json(json, inputs, [plot])
     priors = [prior_named(name) for name in prior.split(",")]
     loaded = load_format(format, search or ())
     if isinstance(loaded, BlockFormat) and (plot or scale is not None):

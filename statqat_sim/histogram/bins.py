@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Integers
 from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.histogram.devices import on_cpu
 from statqat_sim.plan.reduction import ReductionPlan
 
-Integers: TypeAlias = NDArray[np.int64]
 Occupied: TypeAlias = tuple[Integers, Integers, Integers]
 """Keys (row · bins + bin, ascending), counts and sums: int64, one entry per nonempty bin."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from statqat_sim.arrays import Array
-from statqat_sim.histogram.tails import Floats
+from statqat_sim.arrays import Array, Floats
 
 
 def extremes(x: Array, axes: tuple[int, ...]) -> tuple[Floats, Floats]:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.histogram.bins import Integers, none_occupied, occupied
+from statqat_sim.arrays import Floats, Integers
+from statqat_sim.histogram.bins import none_occupied, occupied
 from statqat_sim.histogram.devices import on_cpu, where_it_lies
 from statqat_sim.histogram.rows import Kernels
-from statqat_sim.histogram.tails import Floats, Tails
+from statqat_sim.histogram.tails import Tails
 from statqat_sim.plan.layout import FLOAT32
 from statqat_sim.plan.reduction import MOST_MANTISSA_BITS, SIGN_AND_EXPONENT
 from statqat_sim.rebuilt import Rebuilt

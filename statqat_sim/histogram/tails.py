@@ -7,12 +7,12 @@ edges; the estimate assumes them uniform on the widest interval centred at μ wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from statqat_sim.arrays import Floats
 
 
 class Tail(Protocol):

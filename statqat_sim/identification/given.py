@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from statqat_sim.arrays import INTEGERS, Array, as_float32, dtype_name, float_storage, is_cpu_array
 from statqat_sim.codec import Codec
+from statqat_sim.errors import of_type
 from statqat_sim.identification.result import Compared
-from statqat_sim.layouts.bits import BYTE
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import octets
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.number import checked_format
 
@@ -84,7 +85,7 @@ class Given:
             ValueError: unless exactly one representation is given, or if x is empty.
         """
         if not isinstance(scales, tuple | list):
-            raise TypeError(f"scales is a {type(scales).__name__}; allowed: a list of arrays, outermost first")
+            raise TypeError(f"scales is {of_type(scales)}; allowed: a list of arrays, outermost first")
         parts = {"values": values is not None, "packed": packed is not None, "codes": codes is not None or bool(scales)}
         if sum(parts.values()) != 1:
             told = " and ".join(name for name, is_given in parts.items() if is_given) or "nothing"

@@ -16,9 +16,10 @@ from statqat_sim.codec import Codec
 from statqat_sim.identification.given import ENOUGH, SAMPLE, SAMPLER, Given, Values, without_signs
 from statqat_sim.identification.result import Candidate, Compared
 from statqat_sim.layouts import ELEMENTS
-from statqat_sim.layouts.bits import BYTE, row_bytes
+from statqat_sim.layouts.bits import row_bytes
 from statqat_sim.quantizer import MinMax
 from statqat_sim.quantizer.representable import LARGEST
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.number import NumberFormat
 
 MAX_BITS = 8

@@ -9,10 +9,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.spec.base import BYTE
+
 Words: TypeAlias = NDArray[Any]
 Bytes: TypeAlias = NDArray[np.uint8]
 
-BYTE: Final = 8
 WHOLE_BYTES: Final = (8, 16, 32)
 """Code widths that are numpy integer widths."""
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from statqat_sim.arrays import Array
 from statqat_sim.geometry import Geometry
-from statqat_sim.layouts.bits import BYTE, Bytes, padded
+from statqat_sim.layouts.bits import Bytes, padded
 from statqat_sim.layouts.block import BlockLayout, Part
 from statqat_sim.layouts.coding import BitString, Coding, HalfSplit, Swizzle128x4
 from statqat_sim.layouts.field import ELEMENTS, SCALE, Field, fields_of
 from statqat_sim.layouts.mapped import MappedBlock
 from statqat_sim.plan.program import Packed
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.pack import BitOrder, BlockNibbles, Layout, Swizzle
 from statqat_sim.spec.scale import Whole
@@ -176,5 +177,5 @@ def _as_floats(octets: Bytes, field: Field) -> Array:
     """Floats where the field is one; a single float of a whole array as an array of no axes."""
     if not field.is_float:
         return octets
-    floats = octets.view(f"<f{field.bits // 8}")
+    floats = octets.view(f"<f{field.bits // BYTE}")
     return floats.reshape(()) if field.block is Whole.TENSOR else floats

@@ -14,6 +14,7 @@ from statqat_sim.layouts.coding import Shape
 from statqat_sim.plan.lower import code_storage
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.plan.program import Storage
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block, Whole
 
@@ -61,7 +62,7 @@ class Field:
     def array(self, rows: Words) -> Array:
         """The array of these rows."""
         words = rows.reshape(self.shape) if self.row_shape == (1,) else np.moveaxis(rows, -1, self._axis)
-        return np.ascontiguousarray(words, f"u{self.storage.bits // 8}").reshape(self.shape).view(self.storage.value)
+        return np.ascontiguousarray(words, f"u{self.storage.bits // BYTE}").reshape(self.shape).view(self.storage.value)
 
     @property
     def _axis(self) -> int:

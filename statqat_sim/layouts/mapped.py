@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from statqat_sim.layouts.bits import BYTE, Bytes, Words
+from statqat_sim.layouts.bits import Bytes, Words
 from statqat_sim.layouts.block import Blocks
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.block_map import BlockMap, Piece, Run
 
 PLACES: Final = (81, 27, 9, 3, 1)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 from statqat_sim.matmul.gemm import product
 from statqat_sim.matmul.operands import Side, accumulator, left, right
 from statqat_sim.matmul.place import Place
@@ -150,7 +150,7 @@ class Accelerator:
         if isinstance(plan, GemmPlan):
             return plan
         if not isinstance(plan, Mapping):
-            raise TypeError(f"plan is a {type(plan).__name__}; allowed: a GemmPlan, or a mapping of its keys")
+            raise TypeError(f"plan is {of_type(plan)}; allowed: a GemmPlan, or a mapping of its keys")
         return GemmPlan.of(plan, ("plan",))
 
     def _named(self, instruction: str | None, plan: GemmPlan) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name, float_storage
 from statqat_sim.arrays.tensors import converted, is_tensor, viewed
 from statqat_sim.codec import Codec
-from statqat_sim.errors import UnsupportedError, did_you_mean, shown
+from statqat_sim.errors import UnsupportedError, none_of, shown
 from statqat_sim.matmul.formats import have_same_codes, means_scales, operand_of
 from statqat_sim.matmul.place import Place, along
 from statqat_sim.plan.lower import code_storage
@@ -106,8 +106,7 @@ def _named(
         with suppress(LookupError):
             chosen = known.get(load_format(format).name)
     if chosen is None:
-        told = f"{instruction}: {what} cannot be {shown(named)}{did_you_mean(named, known)}"
-        raise LookupError(f"{told}; allowed: {', '.join(known)}")
+        raise LookupError(f"{instruction}: {what} cannot be {shown(named)}{none_of(named, known)}")
     if isinstance(format, NumberFormat) and not have_same_codes(format, chosen):
         told = f"{instruction}: {what}_format {named} differs from the instruction's format of that name"
         raise LookupError(f"{told}; allowed: {what}_format={shown(named)}, which names the latter")

@@ -11,6 +11,7 @@ import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import viewed
+from statqat_sim.errors import of_type
 from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.program import Op, Storage
 from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
@@ -36,17 +37,18 @@ class Place:
             backend = backend_for(array)
         except TypeError:
             allowed = "arrays that a backend owns, such as numpy's, tensors, or a QuantizedTensor"
-            raise TypeError(f"{what} is a {type(array).__name__}; allowed: {allowed}") from None
+            raise TypeError(f"{what} is {of_type(array)}; allowed: {allowed}") from None
         return cls(backend, library_of(backend, array), _kind(array))
 
     def require(self, array: Any, what: str) -> None:
         """Raises TypeError for an array that the backend does not own, or that belongs to another library."""
         if not self.backend.owns(array):
-            told = f"{what} is a {type(array).__name__}"
+            told = f"{what} is {of_type(array)}"
             where = f" on {array.device}" if hasattr(array, "device") else ""
             raise TypeError(f"{told}{where}; allowed: what backend {self.backend.name!r} owns, as it does a")
         if library_of(self.backend, array) is not self.library:
-            raise TypeError(f"{what} is a {_kind(array)}, and a is a {self.kind}; allowed: arrays of one library")
+            told = f"{what} is of type {_kind(array)}, and a of type {self.kind}"
+            raise TypeError(f"{told}; allowed: arrays of one library")
 
     # --- new arrays ----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from statqat_sim.arrays import real_array, refuse_flag
 from statqat_sim.codec import Codec
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 from statqat_sim.measurement.blocks import Blocks, block_row
 from statqat_sim.measurement.numbers import Channels, GivenScale, number_row
 from statqat_sim.measurement.row import Float32s, Row
@@ -116,7 +116,7 @@ def _listed(one_or_more: Any, what: str, kinds: tuple[type, ...]) -> list[Any]:
     if isinstance(one_or_more, kinds):
         return [one_or_more]
     if not isinstance(one_or_more, Iterable):
-        told = f"{what} is a {type(one_or_more).__name__}"
+        told = f"{what} is {of_type(one_or_more)}"
         raise TypeError(f"{told}; allowed: names, {what}, or lists of them")
     return list(one_or_more)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import did_you_mean, of_type, shown
 from statqat_sim.prior.base import Prior
 from statqat_sim.prior.empirical import Empirical
 from statqat_sim.prior.gelu import Gelu
@@ -89,7 +89,7 @@ def checked_prior(prior: Prior | str) -> Prior:
     if isinstance(prior, str):
         return prior_named(prior)
     if not isinstance(prior, Prior):
-        raise TypeError(f"prior is a {type(prior).__name__}; allowed: a Prior, or the name of one")
+        raise TypeError(f"prior is {of_type(prior)}; allowed: a Prior, or the name of one")
     return prior
 
 

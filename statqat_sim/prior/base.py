@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats: TypeAlias = NDArray[np.float64]
+from statqat_sim.arrays import Floats
+
 Order: TypeAlias = Literal[0, 1, 2]
 """The order of a moment ∫ t^order p(t) dt."""
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, Prior, finite
+from statqat_sim.arrays import Floats
+from statqat_sim.prior.base import Order, Prior, finite
 from statqat_sim.rebuilt import Rebuilt
 
 PER_OCTAVE = 64

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, Prior, finite, rms
+from statqat_sim.arrays import Floats
+from statqat_sim.prior.base import Order, Prior, finite, rms
 from statqat_sim.prior.normal import Normal
 from statqat_sim.prior.scaled import Scaled
 

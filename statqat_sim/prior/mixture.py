@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, Prior
+from statqat_sim.arrays import Floats
+from statqat_sim.prior.base import Order, Prior
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.prior.base import Floats, Order, SymmetricPrior, finite, rms
+from statqat_sim.arrays import Floats
+from statqat_sim.prior.base import Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
 

@@ -115,9 +115,10 @@ class QATConfig:
         last = self.rule_of(name, type_name)
         return None if last is None or last.skip else last.layer
 
-    def rule_of(self, name: str, type_name: str) -> Rule | None:
-        """The last rule that matches."""
-        return next((rule for rule in reversed(self.rules) if rule.matches(name, type_name)), None)
+    def rule_of(self, name: str, *type_names: str) -> Rule | None:
+        """The last rule that matches, by one of several names of the module's class."""
+        matching = (rule for rule in reversed(self.rules) if any(rule.matches(name, kind) for kind in type_names))
+        return next(matching, None)
 
     def require_matches(self, modules: Mapping[str, str], others: Iterable[tuple[str, str]] = ()) -> None:
         """Check that every rule is about some module.

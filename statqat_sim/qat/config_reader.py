@@ -28,7 +28,7 @@ from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.quantizer import StateQuantizer
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import catalog, formats, load_format, resolver
+from statqat_sim.spec.catalog import catalog, formats, is_path, load_format, resolver
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.located import MAX_BYTES, UNREADABLE, Document, Located, read_document
 from statqat_sim.spec.number import NumberFormat
@@ -245,8 +245,7 @@ class Reader:
         return format
 
     def _place(self, name: str) -> str:
-        is_path = name.endswith((".yaml", ".yml")) or os.sep in name
-        return str(self.folder / name) if is_path and self.folder is not None else name
+        return str(self.folder / name) if self.folder is not None and is_path(name) else name
 
     def _match(self, node: Located) -> str:
         child = node.value.get("match")

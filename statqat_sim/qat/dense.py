@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from statqat_sim.layouts.bits import BYTE, Bytes, pack_bits, row_bytes, unpack_bits
+from statqat_sim.layouts.bits import Bytes, pack_bits, row_bytes, unpack_bits
+from statqat_sim.spec.base import BYTE
 
 
 def dense_bytes(count: int, bits: int) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import UnsupportedError, did_you_mean, shown
+from statqat_sim.errors import UnsupportedError, none_of, shown
 from statqat_sim.quantizer import QUANTIZERS, Scale, StateQuantizer
 from statqat_sim.runtime import backend_for
 from statqat_sim.spec.block import BlockFormat
@@ -83,9 +83,8 @@ def quantizer_of(key: str) -> StateQuantizer:
     if key in QUANTIZERS:
         return QUANTIZERS[key]()
     if key not in _quantizers:
-        allowed = ", ".join((*QUANTIZERS, *_quantizers))
-        hint = did_you_mean(key, (*QUANTIZERS, *_quantizers))
-        raise LookupError(f"no quantizer is known as {shown(key)} in this process{hint} (allowed: {allowed})")
+        told = none_of(key, (*QUANTIZERS, *_quantizers))
+        raise LookupError(f"no quantizer is known as {shown(key)} in this process{told}")
     return _quantizers[key]
 
 

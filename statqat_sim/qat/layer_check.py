@@ -14,22 +14,15 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 
 
-def require_layers_fit(jobs: Iterable[tuple[str, nn.Module, type[Quantized], LayerConfig]]) -> None:
-    """Check that every layer has the axes and channels that its formats are about.
+def layer_problems(jobs: Iterable[tuple[str, nn.Module, type[Quantized], LayerConfig]]) -> Iterator[str]:
+    """The layers that have not the axes or channels that their formats are about.
 
     Args:
         jobs: name, float module, quantized class and configuration of each layer.
-
-    Raises:
-        ValueError: with every layer that has not.
     """
-    lines = [
-        f"{name or '(model)'} ({type(module).__name__}): {told}"
-        for name, module, quantized, layer in jobs
-        for told in (*_block_problems(module, quantized, layer), *quantized.tensor_problems(module, layer))
-    ]
-    if lines:
-        raise ValueError("\n".join(lines))
+    for name, module, quantized, layer in jobs:
+        found = (*_block_problems(module, quantized, layer), *quantized.tensor_problems(module, layer))
+        yield from (f"{name or '(model)'} ({type(module).__name__}): {told}" for told in found)
 
 
 def weight_problems(format: Format, layout: Layout, rank: int) -> Iterator[str]:

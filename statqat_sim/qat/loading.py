@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
-from statqat_sim.qat.layer_check import require_layers_fit
+from statqat_sim.qat.layer_check import layer_problems
 from statqat_sim.qat.loading_check import classes_of, problems
-from statqat_sim.qat.matmul_check import require_products
+from statqat_sim.qat.matmul_check import product_problems
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import Job, quantize
@@ -55,10 +55,12 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     require_module(model)
     description, tensors = _read(file)
     inner = unwrapped(model)
-    if found := list(problems(inner, description, tensors)):
+    found = list(problems(inner, description, tensors))
+    jobs = [] if found else _jobs(inner, description)
+    if found := found or [*layer_problems(jobs), *product_problems(jobs, QATConfig())]:
         raise ValueError("\n".join(f"{file}: {problem}" for problem in found))
     with torch.inference_mode(False):
-        _rebuild(inner, description, tensors)
+        _rebuild(inner, jobs, description, tensors)
         _fill(inner, tensors)
     return model
 
@@ -90,16 +92,19 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
 # --- rebuilding --------------------------------------------------------------------------------------------------
 
 
-def _rebuild(model: nn.Module, description: Description, tensors: Mapping[str, Tensor]) -> None:
-    """Quantized classes, room for codes, and scales."""
-    modules, known = modules_by_name(model), dict[str, PackedWeight]()
+def _jobs(model: nn.Module, description: Description) -> list[Job]:
+    """What the layers of a file become."""
+    modules = modules_by_name(model)
     classes = classes_of(description, modules)
-    jobs = [Job(name, modules[name], classes[name], _config(layer)) for name, layer in description.layers.items()]
-    require_layers_fit(jobs)
-    require_products(jobs, QATConfig())
+    return [Job(name, modules[name], classes[name], _config(layer)) for name, layer in description.layers.items()]
+
+
+def _rebuild(model: nn.Module, jobs: Sequence[Job], description: Description, tensors: Mapping[str, Tensor]) -> None:
+    """Quantized classes, room for codes, and scales."""
+    known: dict[str, PackedWeight] = {}
     quantize(model, jobs, exact=description.exact)
-    for name, saved in description.layers.items():
-        layer, prefix = modules[name], f"{name}." if name else ""
+    for job, saved in zip(jobs, description.layers.values(), strict=True):
+        layer, prefix = job.module, f"{job.name}." if job.name else ""
         assert isinstance(layer, Quantized)
         for parameter, weight in saved.weights.items():
             own = getattr(layer, parameter)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean
+from statqat_sim.errors import did_you_mean, of_type
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.conversion import same_bits
 from statqat_sim.qat.description import Description, SavedLayer
@@ -35,7 +35,7 @@ def problems(model: nn.Module, description: Description, tensors: Mapping[str, T
         if name in classes:
             found += _of_weights(name, modules[name], layer)
         elif name in modules:
-            found.append(f"{name}: a {type(modules[name]).__name__}, which does not become the saved {layer.kind}")
+            found.append(f"{name}: a module {of_type(modules[name])}, which does not become the saved {layer.kind}")
     if not found:
         found += _of_tensors(_expected(model, description, tensors, classes), tensors)
         found += _of_shapes(model)

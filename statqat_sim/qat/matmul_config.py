@@ -83,7 +83,7 @@ def _refused(unit: Instruction, format: Format, operands: Sequence[OperandFormat
     allowed = _allowed(unit, operands)
     if operand_of(operands, format) is None:
         hint = did_you_mean(format.name, [each.name for each in operands])
-        return f"its format is {format.name}{hint}; allowed: {allowed}"
+        return f"its format is {format.name}{hint} (allowed: {allowed})"
     if not isinstance(format, BlockFormat):
         return None
     if unit.scale is None:

@@ -55,7 +55,7 @@ def convolve(layer: Any, x: Factor, weight: Factor, matmul: str | None) -> Tenso
 def _windows(layer: Any, codes: Tensor) -> Tensor:
     """What each place of the output sees: (..., places of the output, places of the kernel, C)."""
     word = codes.view(SIGNED[codes.itemsize]) if codes.itemsize > 1 else codes  # torch does little with uint16
-    found = F.pad(word, layer._reversed_padding_repeated_twice)  # code 0 is zero: `require_products` asks
+    found = F.pad(word, layer._reversed_padding_repeated_twice)  # code 0 is zero: `product_problems` asks
     axes = len(layer.kernel_size)
     for size, stride, dilation in zip(layer.kernel_size, layer.stride, layer.dilation, strict=True):
         found = found.unfold(-axes, (size - 1) * dilation + 1, stride)[..., ::dilation]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import did_you_mean, none_of, shown
 from statqat_sim.qat.config_rules import ROLES, Role
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.require import require_module
+from statqat_sim.qat.rules import matches
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 SETTABLE = ("float", "quantize")
@@ -83,7 +83,7 @@ def set_mode(
     Args:
         model: a prepared model.
         mode: "float" or "quantize".
-        match: globs on the layers' qualified names, joined by `|`.
+        match: globs on the layers' qualified names, joined by `|`, as those of a `Rule`.
         roles: of the tensors: any of "weight", "input", "output", "grad_output"; None: all that there are.
 
     Raises:
@@ -92,7 +92,7 @@ def set_mode(
     """
     known = require_layers(model)
     wanted = _roles(mode, match, roles)
-    matched = [name for name in known if any(fnmatchcase(name, pattern) for pattern in match.split("|"))]
+    matched = [name for name in known if matches(name, match)]
     if not matched:
         raise ValueError(f"no quantized layer matches {shown(match)}{did_you_mean(match, known)}")
     found = [quantizer for name in matched for _, quantizer in known[name].quantizers()]
@@ -112,8 +112,7 @@ def _roles(mode: Any, match: Any, roles: Any) -> tuple[Role, ...] | None:
     if isinstance(roles, str) or not isinstance(roles, Iterable | None):
         raise TypeError(f"roles is {shown(roles)}; allowed: several of {', '.join(ROLES)}, as ('weight',)")
     wanted = None if roles is None else tuple(roles)
-    for word, allowed in ((mode, SETTABLE), *((role, ROLES) for role in wanted or ())):
+    for what, word, allowed in (("mode", mode, SETTABLE), *(("role", role, ROLES) for role in wanted or ())):
         if word not in allowed:
-            hint = did_you_mean(word, allowed) if isinstance(word, str) else ""
-            raise ValueError(f"{shown(word)}{hint}; allowed: {', '.join(allowed)}")
+            raise ValueError(f"there is no {what} {shown(word)}{none_of(word, allowed)}")
     return wanted

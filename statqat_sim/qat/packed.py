@@ -13,12 +13,12 @@ from torch import Tensor
 
 from statqat_sim import layouts
 from statqat_sim.geometry import Geometry
-from statqat_sim.layouts.bits import BYTE
 from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
 from statqat_sim.qat.keys import codec_for, format_key, format_of
 from statqat_sim.qat.ops import word
 from statqat_sim.qat.stamps import Stamped
 from statqat_sim.quantized import QuantizedTensor
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import nn
 
+from statqat_sim.errors import of_type
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.holders import Holders, holders_of_all
-from statqat_sim.qat.layer_check import require_layers_fit
-from statqat_sim.qat.matmul_check import require_products
+from statqat_sim.qat.layer_check import layer_problems
+from statqat_sim.qat.matmul_check import product_problems
 from statqat_sim.qat.matmul_keys import matmul_key
 from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.modules.attention import output_projection
+from statqat_sim.qat.projections import projections, told_of_projections
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.subclasses import told_of, unknown_subclasses
@@ -59,23 +61,26 @@ def prepare(model: Model, config: QATConfig) -> Model:
             multiply by the accelerator that its rule names; then nothing was changed.
 
     Warns:
-        UserWarning: with the layers that a rule would be about, were their class not a subclass of a known one.
+        UserWarning: with the layers that a rule would be about, were their class not a subclass of a known one; with
+            the `out_proj` that an attention's rule would be about, were they of torch's class.
     """
     if not isinstance(config, QATConfig):
         allowed = "a QATConfig, such as QATConfig(weight='mxfp4') or QATConfig.from_dict(...)"
-        raise TypeError(f"config is a {type(config).__name__}; allowed: {allowed}")
+        raise TypeError(f"config is {of_type(config)}; allowed: {allowed}")
     require_floats(model)
     candidates = {name: module for name, module in model.named_modules() if type(module) in REGISTERED}
     others = unknown_subclasses(model)
     known = {name: type(module).__name__ for name, module in candidates.items()}
-    config.require_matches(known, [(name, kind) for name, kinds in others.items() for kind in kinds])
+    skippable = [(name, kind) for name, kinds in others.items() for kind in kinds]
+    skippable += [(name, type(module).__name__) for name, module in projections(candidates)]
+    config.require_matches(known, skippable)
     jobs = _jobs(candidates, config)
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
     _require_tensors(jobs)
-    require_layers_fit(jobs)
-    require_products(jobs, config)
-    if told := told_of(others, config):
+    if problems := [*layer_problems(jobs), *product_problems(jobs, config)]:
+        raise ValueError("\n".join(problems))
+    for told in filter(None, (told_of(others, config), told_of_projections(jobs, config))):
         warnings.warn(told, UserWarning, stacklevel=2)
     quantize(model, jobs, exact=config.exact)
     return model

@@ -8,7 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from statqat_sim.errors import Problem, did_you_mean, shown
+from statqat_sim.errors import Problem, none_of, of_type, shown
 from statqat_sim.quantizer import QUANTIZERS, StateQuantizer
 from statqat_sim.spec.located import UNREADABLE, Located
 
@@ -28,8 +28,7 @@ def read_quantizer(node: Located, problems: list[Problem]) -> StateQuantizer | N
         problems.append(node.problem(f"{what}, got {shown(node.value)}"))
         return None
     if name not in QUANTIZERS:
-        hint = did_you_mean(name, QUANTIZERS)
-        problems.append(node.problem(f"no quantizer is named {shown(name)}{hint} (allowed: {', '.join(QUANTIZERS)})"))
+        problems.append(node.problem(f"no quantizer is named {shown(name)}{none_of(name, QUANTIZERS)}"))
         return None
     return _with_options(QUANTIZERS[name], options[name], problems)
 
@@ -50,7 +49,7 @@ def quantizer_keys(quantizer: StateQuantizer) -> Any:
     said = {key: value for key, value in said.items() if type(value) not in PLAIN or value != getattr(defaults, key)}
     for key, value in said.items():
         if type(value) not in PLAIN:
-            raise TypeError(f"{key} of {quantizer!r} is a {type(value).__name__}; allowed: a name or a number")
+            raise TypeError(f"{key} of {quantizer!r} is {of_type(value)}; allowed: a name or a number")
     return {name: said} if said else name
 
 
@@ -65,8 +64,7 @@ def _with_options(
     known, found = _options(make), len(problems)
     for key, child in node.value.items():
         if key not in known:
-            allowed = f"allowed: {', '.join(known) or 'none'}"
-            problems.append(node.key_problem(key, f"unknown option{did_you_mean(key, known)} ({allowed})"))
+            problems.append(node.key_problem(key, f"unknown option{none_of(key, known)}"))
         elif child.value is not UNREADABLE and not _takes(known[key], child.value):
             problems.append(child.problem(f"expected {_told(known[key])}, got {shown(child.value)}"))
     if len(problems) > found:

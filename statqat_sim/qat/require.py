@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 
 
 def require_module(model: object) -> None:
@@ -24,7 +24,7 @@ def told_value(value: object) -> str:
     """A value that is of a wrong type, on one line."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    return shown(value) if isinstance(value, str | int | float | dict | list | None) else f"a {type(value).__name__}"
+    return shown(value) if isinstance(value, str | int | float | dict | list | None) else of_type(value)
 
 
 def require_values(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from statqat_sim.errors import shown
 from statqat_sim.qat.config_rules import ROLES, Role, calibration_problems, role_defaults, role_problems
 from statqat_sim.qat.matmul_config import MatmulConfig, config_problems
 from statqat_sim.qat.tensor_config import TensorConfig
+from statqat_sim.qat.wrappers import plain_name
 from statqat_sim.spec.format import Format
 
 
@@ -62,7 +63,7 @@ class Rule:
     """Which modules are quantized, and how.
 
     Args:
-        match: globs on a module's qualified name, joined by `|`.
+        match: globs on a module's qualified name, joined by `|`. The `_orig_mod` of compiled parts may be left out.
         types: names of classes, as they are before `qat.prepare`; none: any.
         skip: leave the modules as they are.
         layer: what a rule that does not skip does with them.
@@ -90,12 +91,21 @@ class Rule:
 
     def matches(self, name: str, type_name: str) -> bool:
         """Whether it is about a module of this qualified name and class."""
-        is_type = not self.types or type_name in self.types
-        return is_type and any(fnmatchcase(name, pattern) for pattern in self.match.split("|"))
+        return (not self.types or type_name in self.types) and matches(name, self.match)
+
+    def names(self, name: str) -> bool:
+        """Whether it has this qualified name in full."""
+        return any(known in self.match.split("|") for known in (name, plain_name(name)))
 
     def __str__(self) -> str:
         types = f", type: {', '.join(self.types)}" if self.types else ""
         return f"match: {self.match!r}{types}"
+
+
+def matches(name: str, globs: str) -> bool:
+    """Whether one of several globs, joined by `|`, matches a module's qualified name, or its plain one."""
+    names = {name, plain_name(name)}
+    return any(fnmatchcase(each, glob) for each in names for glob in globs.split("|"))
 
 
 Spelled: TypeAlias = "str | os.PathLike[str] | Format | TensorConfig | Mapping[str, Any] | None"

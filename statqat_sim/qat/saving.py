@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from statqat_sim.atomic import replacing
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 from statqat_sim.qat.conversion import NOTHING, is_converted, quantizes_gradients_alone, unconverted
 from statqat_sim.qat.description import KEY, Description, SavedLayer, saved_weight
 from statqat_sim.qat.matmul_keys import matmul_of
@@ -93,7 +93,7 @@ def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     for key, tensor in without_stamps(model).items():
         name = plain_name(key)
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{shown(name)} of the state is a {type(tensor).__name__}; allowed: tensors")
+            raise TypeError(f"{shown(name)} of the state is {of_type(tensor)}; allowed: tensors")
         place = tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
         if tensor.numel() and place in known:
             aliases[name] = known[place]

@@ -15,8 +15,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.layouts.bits import BYTE
+from statqat_sim.errors import did_you_mean, of_type, shown
 from statqat_sim.metrics import decibels
 from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.config_rules import role_defaults
@@ -30,6 +29,7 @@ from statqat_sim.qat.require import require_values, told_value
 from statqat_sim.qat.rules import Spelled
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.spec.base import BYTE
 
 Loss: TypeAlias = Callable[[nn.Module, Any], Any]
 """(model, batch) -> a number: the mean over the batch."""
@@ -327,8 +327,8 @@ def _number(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError, RuntimeError):
-        shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
-        raise TypeError(f"the loss gives {told_value(value)}{shape}; allowed: a number, for each batch") from None
+        told = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else told_value(value)
+        raise TypeError(f"the loss is {told}; allowed: a number, for each batch") from None
 
 
 def _mean(loss: Callable[[int], float], count: int) -> float | None:
@@ -352,7 +352,7 @@ def _output(model: nn.Module, batch: Any) -> Tensor:
     if not isinstance(output, Tensor):
         output = getattr(output, "logits", output)
     if not isinstance(output, Tensor):
-        raise TypeError(f"the model gives a {type(output).__name__}; allowed without a loss: a tensor")
+        raise TypeError(f"the output of the model is {of_type(output)}; allowed without a loss: a tensor")
     return output
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean
+from statqat_sim.errors import did_you_mean, of_type
 from statqat_sim.histogram import Histogram
 from statqat_sim.qat.marks import mark_of
 from statqat_sim.qat.modes import layers, require_quantizers
@@ -52,7 +52,7 @@ def load_state_dict(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """
     known = _quantizers(model)
     if not isinstance(state, Mapping):
-        raise TypeError(f"state is a {type(state).__name__}; allowed: what qat.state_dict gave")
+        raise TypeError(f"state is {of_type(state)}; allowed: what qat.state_dict gave")
     require_values(model)
     parts = _parts(known, _names(model, known), state)
     if wrong := [told for name, part in parts.items() for told in _format_problems(name, known[name], part)]:
@@ -90,7 +90,7 @@ def _parts(
         if what not in PARTS:
             raise KeyError(f"{key}: a quantizer has no such part{did_you_mean(what, PARTS)}")
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"{key} is a {type(tensor).__name__}; allowed: tensors")
+            raise TypeError(f"{key} is {of_type(tensor)}; allowed: tensors")
         part = parts[names[name]]
         if what in part:
             raise KeyError(f"{key}: in the model it is {names[name]}.{what}; the state has both")

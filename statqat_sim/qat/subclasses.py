@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -24,7 +24,7 @@ class Subclass(NamedTuple):
 
 def unknown_subclasses(model: nn.Module) -> dict[str, Subclass]:
     """The modules with weights that could be quantized if they were of the class that theirs comes from."""
-    found = ((name, type(module), _known_base(type(module))) for name, module in model.named_modules())
+    found = ((name, type(module), known_base(type(module))) for name, module in model.named_modules())
     return {name: Subclass(own.__name__, known.__name__) for name, own, known in found if known is not None}
 
 
@@ -33,18 +33,23 @@ def told_of(modules: Mapping[str, Subclass], config: QATConfig) -> str | None:
     found = [f"{name or '(model)'} ({kinds.own})" for name, kinds in modules.items() if _is_meant(name, kinds, config)]
     if not found:
         return None
-    listed = ", ".join(found[:FEW]) + (f" and {len(found) - FEW} more" if len(found) > FEW else "")
     ways = "qat.register, torch.nn.utils.parametrize.remove_parametrizations before, or a rule with skip: true"
-    return f"not quantized, as their class is only a subclass of what qat.prepare knows: {listed}; allowed: {ways}"
+    told = "not quantized, as their class is only a subclass of what qat.prepare knows"
+    return f"{told}: {listed(found)}; allowed: {ways}"
+
+
+def listed(layers: Sequence[str]) -> str:
+    """A few of them, and how many more there are."""
+    more = len(layers) - FEW
+    return ", ".join(layers[:FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_meant(name: str, kinds: Subclass, config: QATConfig) -> bool:
-    matching = (rule for rule in reversed(config.rules) if any(rule.matches(name, kind) for kind in kinds))
-    rule = next(matching, None)
+    rule = config.rule_of(name, *kinds)
     return rule is not None and not rule.skip
 
 
-def _known_base(kind: type[nn.Module]) -> type[nn.Module] | None:
+def known_base(kind: type[nn.Module]) -> type[nn.Module] | None:
     """The registered class with weights that another, which is not, comes from."""
     if kind in REGISTERED or kind is NonDynamicallyQuantizableLinear:  # of an attention, by whose rule it goes
         return None

@@ -14,7 +14,6 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
-from statqat_sim.layouts.bits import BYTE
 from statqat_sim.metrics import decibels
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.matmul_config import MatmulConfig
@@ -28,6 +27,7 @@ from statqat_sim.qat.tensor_quantizer import Mode, TensorQuantizer, whole
 from statqat_sim.quantizer import Unscaled
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.score import Score
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 

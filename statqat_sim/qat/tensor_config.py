@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from statqat_sim.errors import shown
+from statqat_sim.errors import of_type, shown
 from statqat_sim.qat.config_rules import (
     Gradient,
     Per,
@@ -51,7 +51,7 @@ class TensorConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.format, NumberFormat | BlockFormat):
-            raise TypeError(f"format is a {type(self.format).__name__}; allowed: a NumberFormat or a BlockFormat")
+            raise TypeError(f"format is {of_type(self.format)}; allowed: a NumberFormat or a BlockFormat")
         values = {key: getattr(self, key) for key in ("per", "dynamic", "update_every", "gradient")}
         found = [*value_problems(values), *format_problems(self.format)]
         found += lsq_problems(self.format, self.quantizer, values)

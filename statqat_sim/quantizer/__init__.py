@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import none_of, shown
 from statqat_sim.quantizer.analytic import Analytic
 from statqat_sim.quantizer.base import Quantizer, StateQuantizer
 from statqat_sim.quantizer.baselines import ACIQ, OCTAV, SAWB, AbsMean, LSQInit, PaperAnalytic, PaperIterative
@@ -67,6 +67,5 @@ def quantizer_named(name: str) -> StateQuantizer:
         LookupError: if there is none; the message suggests the nearest.
     """
     if name not in QUANTIZERS:
-        hint = did_you_mean(name, QUANTIZERS)
-        raise LookupError(f"no quantizer is named {shown(name)}{hint} (allowed: {', '.join(QUANTIZERS)})")
+        raise LookupError(f"no quantizer is named {shown(name)}{none_of(name, QUANTIZERS)}")
     return QUANTIZERS[name]()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.quantizer.levels import Floats
+from statqat_sim.arrays import Floats, Integers
 from statqat_sim.quantizer.representable import LARGEST, Scales
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import integers
-
-Integers: TypeAlias = NDArray[np.int64]
 
 NEAR = (-1, 0, 1, 2)
 """Candidates relative to the ideal number of steps below zero, rounded down: the best integer is one of the ideal

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats, Integers
 from statqat_sim.histogram import Tail
-from statqat_sim.quantizer.affine_minmax import Integers
-from statqat_sim.quantizer.levels import Floats, Levels, Side
+from statqat_sim.quantizer.levels import Levels, Side
 from statqat_sim.quantizer.power_score import PowerScore
 from statqat_sim.quantizer.score import Score, Slopes
 

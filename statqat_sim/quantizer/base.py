@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from statqat_sim.arrays import Array, real_array
+from statqat_sim.errors import of_type
 from statqat_sim.histogram import Histogram, checked_channel_axis, lies_elsewhere
 from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
@@ -87,7 +88,7 @@ def checked_histogram(histogram: object) -> Histogram:
         TypeError: if it is something else.
     """
     if not isinstance(histogram, Histogram):
-        told = f"histogram is a {type(histogram).__name__}"
+        told = f"histogram is {of_type(histogram)}"
         raise TypeError(f"{told}; allowed: a Histogram, as Histogram.of(x) gives it, or fit(x, format)")
     return histogram
 

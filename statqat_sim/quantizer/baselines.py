@@ -9,11 +9,12 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Tail
 from statqat_sim.prior import Normal
 from statqat_sim.quantizer.chooser import Chooser
-from statqat_sim.quantizer.levels import Floats, Levels
+from statqat_sim.quantizer.levels import Levels
 from statqat_sim.quantizer.options import check_choice, check_count
 from statqat_sim.quantizer.task import Task
 from statqat_sim.spec.number import NumberFormat

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array
+from statqat_sim.arrays import Array, Floats
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.base import checked_histogram, cpu_data, reduced_axes, scaled_format
 from statqat_sim.quantizer.data import Data, Elements
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.minmax import LARGEST, chosen_minmax, fitted_minmax
 from statqat_sim.quantizer.objective import SQUARED, Objective
 from statqat_sim.quantizer.representable import Scales

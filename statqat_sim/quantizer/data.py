@@ -9,8 +9,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.histogram import Histogram, Sample, Tail
-from statqat_sim.quantizer.levels import Floats
 
 MOST_SORTED = 1 << 20
 """The most elements to sort; more of them are represented by their histogram."""

@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.plan.row_scan import BEYOND_MINMAX
 from statqat_sim.quantizer.data import Elements
-from statqat_sim.quantizer.levels import Floats, Levels
+from statqat_sim.quantizer.levels import Levels
 from statqat_sim.quantizer.representable import LARGEST, nearest_float32
 from statqat_sim.quantizer.task import Task
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.quantizer.better_rows import errors, finite_or_zero, quantize, together
 from statqat_sim.quantizer.dequantized import passing
-from statqat_sim.quantizer.levels import Floats, levels
+from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.representable import float32_around
 from statqat_sim.quantizer.row_ratios import may_be_dequantized
 from statqat_sim.runtime import RowSumsKernel

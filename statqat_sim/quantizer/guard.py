@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from statqat_sim.quantizer.levels import Floats
+from statqat_sim.arrays import Floats
 from statqat_sim.quantizer.task import Task
 
 ROUNDINGS = 2.0**-22

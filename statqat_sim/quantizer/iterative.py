@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.data import Elements
 from statqat_sim.quantizer.dequantized import dequantized
 from statqat_sim.quantizer.guard import guarded
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.newton import step
 from statqat_sim.quantizer.objective import Objective
 from statqat_sim.quantizer.options import check_flag

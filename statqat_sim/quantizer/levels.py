@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.quantizer.representable import LARGEST
 from statqat_sim.spec.listed import ListedElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.zero_point import with_any_zero_point
 from statqat_sim.theory.cells import Cells, cells, nearest
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

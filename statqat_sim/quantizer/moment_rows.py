@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
 from statqat_sim.quantizer.better_rows import keep_better, row_sums
 from statqat_sim.quantizer.channels import Channels
 from statqat_sim.quantizer.data import MOST_SORTED
-from statqat_sim.quantizer.levels import Floats, levels
+from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.representable import nearest_float32
 from statqat_sim.quantizer.shapes import best_scale, best_scales
 from statqat_sim.scale import Scale

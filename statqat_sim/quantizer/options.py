@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import none_of, shown
 
 
 def check_flag(name: str, value: object) -> None:
@@ -27,8 +27,7 @@ def check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
         ValueError: if it is not; the message suggests the nearest.
     """
     if value not in allowed:
-        hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
-        raise ValueError(f"{name} is {shown(value)}; allowed: {', '.join(map(repr, allowed))}{hint}")
+        raise ValueError(f"{name} is {shown(value)}{none_of(value, allowed)}")
 
 
 def check_count(name: str, value: object) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.quantizer.data import Elements
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.objective import Objective
 from statqat_sim.quantizer.score import Score
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
+from statqat_sim.errors import of_type
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.number import NumberFormat
 
-Floats: TypeAlias = NDArray[np.float64]
 LARGEST, SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).smallest_subnormal)
 
 LARGEST_BITS = int(np.float32(LARGEST).view(np.uint32))
@@ -90,7 +90,7 @@ def scales_of(format: NumberFormat | str | None) -> Scales:
         return FLOAT32_SCALES
     found = load_format(format) if isinstance(format, str) else format
     if not isinstance(found, NumberFormat):
-        raise TypeError(f"scale_format is a {type(found).__name__}; allowed: a NumberFormat, or the name of one")
+        raise TypeError(f"scale_format is {of_type(found)}; allowed: a NumberFormat, or the name of one")
     return _listed(found)
 
 

@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.quantizer.dequantized import SLACK, grid
-from statqat_sim.quantizer.levels import Floats, Levels
+from statqat_sim.quantizer.levels import Levels
 
 MOST_LEVELS = 1 << 8
 """The most levels of a format; with more, the table of ratios would be too large."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.plan.row_scan import BEYOND_MINMAX
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.representable import LARGEST, SMALLEST
 from statqat_sim.quantizer.score import Score
 from statqat_sim.quantizer.task import Task

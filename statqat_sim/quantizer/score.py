@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.histogram import Histogram, Sample, Tail, Tails
 from statqat_sim.quantizer.data import tails
-from statqat_sim.quantizer.levels import Floats, Levels, Side
+from statqat_sim.quantizer.levels import Levels, Side
 
 NARROW = 1e-5
 """An interval is treated as a point if its radius is at most this multiple of its mean."""

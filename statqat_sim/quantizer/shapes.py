@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import GeneralisedNormal, Prior
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory import expected_error
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.histogram import Histogram, Tails
 from statqat_sim.histogram.state import BIN_MANTISSA_BITS, bin_ends
 from statqat_sim.plan.layout import FLOAT32
-from statqat_sim.quantizer.levels import Floats, Levels, levels
+from statqat_sim.quantizer.levels import Levels, levels
 from statqat_sim.quantizer.minmax import least_scales
 from statqat_sim.quantizer.scan import scan
 from statqat_sim.quantizer.score import Score

@@ -9,12 +9,13 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.codec import Codec
 from statqat_sim.geometry import Geometry
 from statqat_sim.measurement import AnyFormat, Per, Row, as_float32s, loaded_formats, measure
 from statqat_sim.quantizer import Iterative
 from statqat_sim.quantizer.better_rows import finite_or_zero
-from statqat_sim.quantizer.levels import Floats, levels
+from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.options import check_choice
 from statqat_sim.ranking.distribution import Distribution
 from statqat_sim.ranking.row import RankRow, in_order, kind_of, rank_row

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import did_you_mean, shown
-from statqat_sim.quantizer.levels import Floats
 from statqat_sim.quantizer.objective import Objective
 
 

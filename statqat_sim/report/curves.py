@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats, Integers
 from statqat_sim.codec import Codec
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.number import NumberFormat
-
-Floats: TypeAlias = NDArray[np.float64]
 
 SEED = 0
 """The seed of stochastic rounding in plots."""
@@ -103,7 +101,7 @@ class Curves:
         sizes = np.abs(self.values[self.values != 0])
         return AxisScale() if even else _scale_from(float(sizes.min()), float(sizes.max()))
 
-    def binades(self, sign: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def binades(self, sign: int) -> tuple[Integers, Integers]:
         """The exponents of the values of one sign, and the number of values in each binade."""
         values = sign * self.values
         exponents, counts = np.unique(np.frexp(values[values > 0])[1] - 1, return_counts=True)

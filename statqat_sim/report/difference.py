@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Integers
 from statqat_sim.reference.exact import grid_of
 from statqat_sim.reference.grid import Number
 from statqat_sim.reference.ieee import FLOAT32
 from statqat_sim.reference.steps import Boundary, first_pattern
 from statqat_sim.reference.ties import tie_between
 from statqat_sim.report.keys import differing_keys
-from statqat_sim.report.pieces import REFUSED, Integers, Pair, Pieces, pieces
+from statqat_sim.report.pieces import REFUSED, Pair, Pieces, pieces
 from statqat_sim.spec.base import MAX_TABLE_BITS
 from statqat_sim.spec.number import NumberFormat
 

@@ -12,9 +12,8 @@ from rich.table import Table
 from statqat_sim.measurement import Row
 from statqat_sim.ranking import quality
 from statqat_sim.report.expected import ExpectedRow
-from statqat_sim.report.facts import DIVIDER
 from statqat_sim.report.pool import ALL_TENSORS, by_format, pooled
-from statqat_sim.report.table import NOTHING, number_text, plain_table, scale_text, sqnr_text
+from statqat_sim.report.table import DIVIDER, NOTHING, number_text, plain_table, scale_text, sqnr_text
 
 Cell: TypeAlias = Callable[[Row], str]
 

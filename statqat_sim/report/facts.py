@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from statqat_sim.report.table import plain_table
+from statqat_sim.report.table import DIVIDER, plain_table
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.lns import LnsElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.posit import PositElement
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
 
 TABLE_BITS = 8
 """The largest code size, in bits, for which `show` prints every value."""
-
-BYTE = 8
-
-DIVIDER = 3
-"""Characters between two columns of a table."""
 
 
 def facts(fmt: NumberFormat) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from statqat_sim.report.curves import SEED, AxisScale, Curves, Floats
+from statqat_sim.arrays import Floats
+from statqat_sim.report.curves import SEED, AxisScale, Curves
 from statqat_sim.report.plot import COLOURS, GREY, check_suffix, save, style
 from statqat_sim.spec.number import NumberFormat
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from statqat_sim.arrays import Array, Integers
 from statqat_sim.metrics import sqnr_db
 
 MOST = 1 << 20
@@ -26,7 +26,7 @@ class Comparison:
     """Both results there."""
     nonfinite: int
     """The number of elements that are Inf or NaN in either result; they are excluded below."""
-    ulps: NDArray[np.int64]
+    ulps: Integers
     """The signed difference of each finite element, in ulps."""
     largest_error: float
     mean_error: float
@@ -62,12 +62,12 @@ def compared(d: Any, expected: Any) -> Comparison:
     )
 
 
-def _words(x: NDArray[Any]) -> NDArray[Any]:
-    words: NDArray[Any] = np.ascontiguousarray(x).view(f"u{x.itemsize}")
+def _words(x: Array) -> Array:
+    words: Array = np.ascontiguousarray(x).view(f"u{x.itemsize}")
     return words
 
 
-def _ordered(x: NDArray[Any]) -> NDArray[np.int64]:
+def _ordered(x: Array) -> Integers:
     """Integers in the order of the values, one apart for neighbours; 0 for both zeros."""
     if x.dtype.kind in "iu":
         return x.astype(np.int64)
@@ -77,7 +77,7 @@ def _ordered(x: NDArray[Any]) -> NDArray[np.int64]:
     return np.where(bits & sign != 0, -magnitude, magnitude)
 
 
-def histogram(ulps: NDArray[np.int64]) -> list[tuple[int, int]]:
+def histogram(ulps: Integers) -> list[tuple[int, int]]:
     """Counts of absolute differences in bins that begin at 0, 1, 2, 4, 8, ...: pairs of begin and count."""
     sizes = np.minimum(np.abs(ulps), MOST)
     steps = np.array([0, *(1 << power for power in range(MOST.bit_length()))])

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats, Integers
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference.ieee import FLOAT32
@@ -16,7 +17,6 @@ from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
 
 Pair: TypeAlias = tuple[NumberFormat, NumberFormat]
-Integers: TypeAlias = NDArray[np.int64]
 
 REFUSED = -1
 """The code of inputs that a format refuses."""
@@ -41,7 +41,7 @@ class Pieces:
     first: Integers
     count: Integers
     codes: tuple[Integers, Integers]
-    values: tuple[NDArray[np.float64], NDArray[np.float64]]
+    values: tuple[Floats, Floats]
     exact: bool
 
 
@@ -74,7 +74,7 @@ def _step_function(steps: Steps) -> tuple[Integers, Integers]:
     return places, codes
 
 
-def _looked_up(fmt: NumberFormat, codes: Integers) -> NDArray[np.float64]:
+def _looked_up(fmt: NumberFormat, codes: Integers) -> Floats:
     return np.append(fmt.table(), np.nan)[codes]  # index -1, REFUSED, is NaN
 
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from statqat_sim.measurement import Row
     from statqat_sim.ranking import RankRow
 
+DIVIDER = 3
+"""Characters between two columns."""
+
 NOTHING = "-"
 """The cell of a number that is undefined or not known."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from statqat_sim.errors import Problem, SpecError, did_you_mean, shown
+from statqat_sim.errors import Problem, SpecError, none_of, shown
 from statqat_sim.spec.accelerator_dot import Dot, Precision, Special
 from statqat_sim.spec.base import Spec, Worded
 from statqat_sim.spec.encode import Rounding
@@ -274,6 +274,4 @@ class AcceleratorSpec(Spec):
     def _found(self, kind: str, name: object, known: Mapping[str, Found]) -> Found:
         if isinstance(name, str) and name in known:
             return known[name]
-        hint = did_you_mean(name, known) if isinstance(name, str) else ""
-        allowed = ", ".join(known) or "none"
-        raise LookupError(f"{self.name} ({self.evidence}) has no {kind} {shown(name)}{hint}; allowed: {allowed}")
+        raise LookupError(f"{self.name} ({self.evidence}) has no {kind} {shown(name)}{none_of(name, known)}")

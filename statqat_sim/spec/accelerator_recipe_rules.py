@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import none_of, shown
 from statqat_sim.spec.accelerator import Add, Float64, Fused, Instruction, OperandFormat, Recipe, Start
 from statqat_sim.spec.accelerator_dot import Enter
 from statqat_sim.spec.accelerator_operands import SHORT
@@ -42,8 +42,7 @@ def _missing(recipe: Recipe, known: Mapping[str, Instruction]) -> Iterator[KeyPr
         if isinstance(step, Add):
             continue
         if name not in known:
-            told = f"no instruction is named {shown(name)}{did_you_mean(name, known)}"
-            yield place, f"{told}; allowed: {', '.join(known)}"
+            yield place, f"no instruction is named {shown(name)}{none_of(name, known)}"
         elif known[name].recipe:
             yield place, f"{name} is a recipe itself; allowed: an instruction with 'dot'"
 

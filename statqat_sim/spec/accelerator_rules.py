@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from statqat_sim.errors import did_you_mean, shown
+from statqat_sim.errors import none_of, shown
 from statqat_sim.spec.accelerator import (
     Apply,
     Float64,
@@ -168,6 +168,5 @@ def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> 
 def plan_problems(plan: GemmPlan, instructions: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
     """Problems of a plan for these instructions."""
     if plan.instruction is not None and plan.instruction not in instructions:
-        hint = did_you_mean(plan.instruction, instructions)
-        told = f"no instruction is named {shown(plan.instruction)}{hint}; allowed: {', '.join(instructions)}"
-        yield "instruction", told
+        told = none_of(plan.instruction, instructions)
+        yield "instruction", f"no instruction is named {shown(plan.instruction)}{told}"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
+
+BYTE: Final = 8
+"""The bits of a byte."""
 
 MAX_BITS = 32
 MAX_TABLE_BITS = 16

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
+from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.scale import Block
-
-BYTE: Final = 8
 
 Fields: TypeAlias = Mapping[str, tuple[int, Block]]
 """By name: the bits of a code, and the elements that share it."""

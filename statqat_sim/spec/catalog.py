@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from statqat_sim.errors import SpecError, did_you_mean, shown
+from statqat_sim.errors import SpecError, did_you_mean, none_of, of_type, shown
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.inherit import MAX_GENERATIONS, Resolve
 from statqat_sim.spec.located import MAX_BYTES, Document, Located, read_document
@@ -154,7 +154,7 @@ def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]
     if kind is None:
         return tuple(sorted(known.formats))
     if kind not in get_args(Kind):
-        raise ValueError(f"kind is {kind!r}{did_you_mean(kind, get_args(Kind))}; allowed: {', '.join(get_args(Kind))}")
+        raise ValueError(f"kind is {shown(kind)}{none_of(kind, get_args(Kind))}")
     kinds = known.kinds
     return tuple(sorted(stem for stem in known.formats if kinds.get(stem) == kind))
 
@@ -177,7 +177,7 @@ def file_of(name: object, by_name: Callable[[str], Path], example: str) -> Path:
         LookupError: if nothing has this name.
     """
     if not isinstance(name, str | bytes | os.PathLike):
-        what = f"name is a {type(name).__name__}"
+        what = f"name is {of_type(name)}"
         raise TypeError(f"{what}; allowed: the name of {example}, or the path of a .yaml file")
     text = os.fsdecode(name)
     return Path(text) if is_path(text) else by_name(text)
@@ -187,7 +187,7 @@ def check_text(text: object, *, reader: str) -> None:
     """Raises TypeError unless `text` is text; `reader`: the function for files, to suggest instead."""
     if not isinstance(text, str | bytes):
         hint = f"; {reader} reads files" if isinstance(text, os.PathLike) else ""
-        raise TypeError(f"text is a {type(text).__name__}; allowed: YAML text, as str or bytes{hint}")
+        raise TypeError(f"text is {of_type(text)}; allowed: YAML text, as str or bytes{hint}")
 
 
 def builtin_directory() -> Path:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Final
 
-from statqat_sim.spec.block_map import BYTE, BlockMap, Piece, Run
+from statqat_sim.spec.base import BYTE
+from statqat_sim.spec.block_map import BlockMap, Piece, Run
 from statqat_sim.spec.pack import Layout
 
 

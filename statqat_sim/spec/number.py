@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from statqat_sim.errors import UnsupportedError
+from statqat_sim.errors import UnsupportedError, of_type
 from statqat_sim.spec.base import MAX_TABLE_BITS, Spec
 from statqat_sim.spec.encode import Element, EncodePolicy
 from statqat_sim.spec.listed import ListedElement
@@ -25,7 +25,7 @@ def checked_format(format: object, allowed: str = "a NumberFormat") -> NumberFor
     """
     if not isinstance(format, NumberFormat):
         hint = f"; statqat_sim.load_format({format!r}) gives one" if isinstance(format, str) else ""
-        raise TypeError(f"format is a {type(format).__name__}; allowed: {allowed}{hint}")
+        raise TypeError(f"format is {of_type(format)}; allowed: {allowed}{hint}")
     return format
 
 

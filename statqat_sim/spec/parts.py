@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from statqat_sim.errors import Problem, did_you_mean, nearest, shown
+from statqat_sim.errors import Problem, nearest, none_of, shown
 from statqat_sim.spec.base import KeyProblem
 from statqat_sim.spec.codebook import CodebookElement
 from statqat_sim.spec.encode import Element, EncodePolicy
@@ -99,6 +99,5 @@ def _model(element: Located, problems: list[Problem], *, whole: bool) -> type[El
         problems.append(kind.problem(f"expected one of {allowed}, got {shown(kind.value)}"))
         return None
     if kind.value not in KINDS:
-        hint = did_you_mean(kind.value, KINDS)
-        problems.append(kind.problem(f"unknown kind {shown(kind.value)}{hint} (allowed: {allowed})"))
+        problems.append(kind.problem(f"unknown kind {shown(kind.value)}{none_of(kind.value, KINDS)}"))
     return KINDS.get(kind.value)

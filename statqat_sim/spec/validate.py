@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from statqat_sim.errors import Problem, did_you_mean, nearest, shown
+from statqat_sim.errors import Problem, did_you_mean, nearest, none_of, shown
 from statqat_sim.spec.base import KeyProblem, Spec
 from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.located import UNREADABLE, Located, dotted
@@ -67,8 +67,7 @@ def unknown_keys(node: Located, allowed: Collection[str]) -> Iterator[Problem]:
 
 def unknown_key(node: Located, key: str, allowed: Collection[str]) -> Problem:
     """The problem of a key that a mapping may not have; it lists those that it may have."""
-    told = f"unknown key{did_you_mean(key, allowed)} (allowed: {', '.join(sorted(allowed))})"
-    return node.key_problem(key, told)
+    return node.key_problem(key, f"unknown key{none_of(key, sorted(allowed))}")
 
 
 def meant(node: Located, allowed: Collection[str]) -> set[str | None]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
-from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.pieces import Pieces
 
 PER_OCTAVE = 8

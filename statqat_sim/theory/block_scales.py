@@ -12,13 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference.blocks_rules import Outside, raw_scale
 from statqat_sim.reference.blocks_scale import scale_code, scale_value
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Quotient, Rule, ScaleLevel, Whole, block_size
-from statqat_sim.theory.cells import Floats
 
 STEPS = 2048
 """Samples per octave: a step of the scale is misplaced by at most half a sample."""

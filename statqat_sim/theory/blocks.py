@@ -12,10 +12,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.theory.block_scales import BlockScales, block_scales
-from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.pieces import Pieces, pieces
 
 QUANTILES, PHASES = 2048, 32

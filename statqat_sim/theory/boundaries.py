@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.reference.exact import grid_of
 from statqat_sim.spec.encode import Rounding, TieDomain
 from statqat_sim.spec.listed import ListedElement
 from statqat_sim.spec.number import NumberFormat
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 def boundaries(format: NumberFormat, line: Floats) -> Floats:

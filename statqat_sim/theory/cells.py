@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.rebuilt import Rebuilt
 from statqat_sim.reference.exact import Special, decode, encode_number
@@ -22,8 +21,6 @@ from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.listed import ListedElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory.boundaries import boundaries
-
-Floats: TypeAlias = NDArray[np.float64]
 
 LEAST_NORMAL = 2.0**-126
 """The smallest normal float32; `flush_inputs` flushes smaller inputs to zero."""

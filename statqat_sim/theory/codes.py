@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
 from statqat_sim.reference.exact import Special, encode_number
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.theory.cells import Floats, cells, nearest
+from statqat_sim.theory.cells import cells, nearest
 from statqat_sim.theory.integrals import moment_sums
 from statqat_sim.theory.pieces import pieces
 

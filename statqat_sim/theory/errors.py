@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import shown
 from statqat_sim.prior import Prior, checked_prior
 from statqat_sim.spec.block import BlockFormat
@@ -17,7 +18,6 @@ from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat, checked_format
 from statqat_sim.theory.blocks import ExpectedBlockError, expected_block_error
-from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.codes import code_probabilities, lost, rate
 from statqat_sim.theory.integrals import errors_by_range
 from statqat_sim.theory.optimum import local_minima

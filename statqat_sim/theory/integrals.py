@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
-from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.pieces import Pieces
 
 WIDE = (-math.inf, math.inf)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.prior import Prior
 from statqat_sim.theory.bands import bands
-from statqat_sim.theory.cells import Floats
 from statqat_sim.theory.integrals import moment_sums, slope
 from statqat_sim.theory.pieces import Pieces
 

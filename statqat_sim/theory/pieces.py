@@ -12,10 +12,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from statqat_sim.arrays import Floats
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.theory.cells import Cells, Floats, cells, nearest
+from statqat_sim.theory.cells import Cells, cells, nearest
 
 
 @dataclass(frozen=True, eq=False)

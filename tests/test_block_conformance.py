@@ -69,6 +69,20 @@ scales:
   - {format: float32, block: 4, target: 0.001, nonfinite: saturate}
 """
 
+WITHOUT_ZERO_OR_NAN = """
+name: without_zero_or_nan
+element: {kind: int, bits: 8, encoding: offset_binary}
+scales: [{format: exponent8, block: 4, rule: given}]
+"""
+
+SHIFTED = """
+name: shifted
+element: float4_e2m1fn
+scales:
+  - {{format: {0}, block: 4, rule: floor, target: emax, all_zero: min}}
+  - {{format: uint{1}, block: 2, rule: floor, target: emax, combine: exponent_subtract}}
+"""
+
 WIDE_SPAN = """
 name: wide_span
 element: {kind: int, bits: 27, min: -1, max: 33554434}
@@ -88,6 +102,11 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
         pytest.param(BEYOND_FLOAT32, [2.0**127, 1, 0, 0], None, id="powers of two are those of float32"),
         pytest.param(TINY_PRODUCT, [1e-45, 0, -1e-45, 0], 2.0**-100, id="reciprocals of scales whose product is 0"),
         pytest.param(INFINITE_SCALE, [3e38, np.inf, -np.inf, np.nan], 1e20, id="Inf divided by Inf is NaN"),
+        pytest.param(WITHOUT_ZERO_OR_NAN, [np.inf, np.nan, -3e38, -0.0], 3.4e38, id="a power of two beyond float32's"),
+        pytest.param(WITHOUT_ZERO_OR_NAN, [np.inf, np.nan, 1e-45, -0.0], 1e-45, id="the smallest power of two"),
+        pytest.param(SHIFTED.format("exponent8", 3), [1e-38, 0, 1e-45, -0.0], None, id="a small product"),
+        pytest.param(SHIFTED.format("exponent8", 6), [1e-38, 0, 1e-45, -0.0], None, id="a product of 0"),
+        pytest.param(SHIFTED.format("float8_e8m0fnu", 3), [1, -1, np.nan, -0.0], None, id="a product of NaN"),
         pytest.param(WIDE_SPAN, [0, 1, 2, 3e7], None, id="ends of wide integers are float32"),
     ],
 )

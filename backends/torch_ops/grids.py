@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from statqat_sim.backends.torch_ops.vectors import LANES, in_memory, kept, makes
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.spec.scale import Block
+
+FEW: Final = 4
+"""The most words that one element selects from: what reads more is stored for all elements by the compiler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,8 @@ class Grids:
 def _repeated(words: Tensor, axis: int, count: int, length: int) -> Tensor:
     """Repeat each word `count` times along an axis, and cut the result to `length`."""
     if 1 < count < LANES and axis == words.ndim - 1 and makes_loops(words):
-        return (_looked_up if LANES % count or length % LANES else _selected)(words, count, length)
+        is_aligned = not (LANES % count or length % LANES)
+        return (_selected if is_aligned and LANES // count <= FEW else _looked_up)(words, count, length)
     if words.shape[axis] * count == length:
         shape = (*words.shape[: axis + 1], count, *words.shape[axis + 1 :])
         return words.unsqueeze(axis + 1).broadcast_to(shape).flatten(axis, axis + 1)

@@ -22,7 +22,9 @@ are the same, and a product is faster. For blocks whose elements are not scaled,
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, is_nan
@@ -30,8 +32,12 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, QUIET_NAN
 from statqat_sim.plan.scale_rules import exponent_of
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Apply, Quotient, ScaleLevel
+from statqat_sim.spec.scale import Apply, Combine, Quotient, ScaleLevel
+
+SMALLEST: Final = Fraction(1, 2**149)
+"""The smallest magnitude of float32 above zero."""
 
 OF_ZERO: Final = QUIET_NAN | 1
 """The word of a scale of 0: its elements get the codes of 0. Those of any other NaN get code 0."""
@@ -43,9 +49,34 @@ def quotient(words: PlanWriter, x: Word, format: BlockFormat, outer: OuterScales
     return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
 
 
-def zero_if_nan_scale(words: PlanWriter, word: Word, outer: OuterScales) -> Word:
+def zero_if_nan_scale(words: PlanWriter, word: Word, format: BlockFormat, outer: OuterScales) -> Word:
     """The word, or 0 where the block's scale is 0 or NaN."""
-    return is_nan(words[str(outer.divisor)]).where(0, word)
+    return word if always_scales(format) else is_nan(words[str(outer.divisor)]).where(0, word)
+
+
+def always_scales(format: BlockFormat) -> bool:
+    """Whether the word is never NaN: S is never 0 or NaN, and is the word, or its reciprocal."""
+    anchor = format.anchor
+    if anchor.apply is not Apply.DIVIDE or anchor.quotient is not Quotient.ROUNDED or not _is_never_zero(format):
+        return False
+    return all(isinstance(each.format, NumberFormat) and each.format.element.nan_code is None for each in format.scales)
+
+
+def _is_never_zero(format: BlockFormat) -> bool:
+    """Whether S is never 0: no scale is, and no product of scales underflows."""
+    smallest = [_smallest(level) for level in format.scales]
+    return math.prod(smallest) >= SMALLEST
+
+
+def _smallest(level: ScaleLevel) -> Fraction:
+    """The smallest magnitude that a level multiplies with; 0 if it may be 0, or is not known."""
+    if not level.multiplies:
+        assert isinstance(level.format, NumberFormat)
+        return Fraction(1, 1 if level.combine is Combine.EXPONENT_ADD else 2 ** (2**level.format.bits - 1))
+    element = level.format.element if isinstance(level.format, NumberFormat) else None
+    if not isinstance(element, FloatElement) or element.has_zero:
+        return Fraction(0)
+    return Fraction(element.smallest)
 
 
 def multiplies(format: BlockFormat) -> bool:
@@ -96,7 +127,8 @@ class Divisor:
             return is_nan(product).where(product, is_nan(word).where(OF_ZERO, sound))
         if anchor.apply is Apply.MULTIPLY_RECIPROCAL:
             return is_nan(product).where(product, _unless_zero(product, word))
-        return _unless_zero(product, self.words.number("one", 1.0).fdiv(product) if multiplies(self.format) else word)
+        word = self.words.number("one", 1.0).fdiv(product) if multiplies(self.format) else word
+        return word if _is_never_zero(self.format) else _unless_zero(product, word)
 
 
 def _unless_zero(scale: Word, word: Word) -> Word:

@@ -171,9 +171,9 @@ class Levels:
     ) -> tuple[OuterScales, dict[str, Word]]:
         """The product of all scales so far, and the elements' divisor or multiplier. Definition 25."""
         product = scale if outer.product is None else canonical(words[outer.product].fmul(scale))
-        divisor = Divisor(words, self.format, level, outer)
-        inner = OuterScales(f"{name} product", f"{name} divisor", level, f"{name} amax")
-        return inner, {f"{name} product": product, f"{name} divisor": divisor.word(scale, raw, product)}
+        divisor = Divisor(words, self.format, level, outer).word(scale, raw, product)
+        names = f"{name} product", f"{name} product" if divisor is product else f"{name} divisor"
+        return OuterScales(*names, level, f"{name} amax"), dict(zip(names, (product, divisor), strict=True))
 
 
 def encoded_in(
@@ -194,7 +194,7 @@ def nested_code(
     words: PlanWriter, of: str, format: BlockFormat, chain: OuterScales, lowering: Lowering
 ) -> tuple[Word, Word]:
     """The code of a word quantized by a block format, and the float32 that the code decodes to."""
-    scaled = zero_if_nan_scale(words, quotient(words, words[of], format, chain), chain)
+    scaled = zero_if_nan_scale(words, quotient(words, words[of], format, chain), format, chain)
     code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
     return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
-from statqat_sim.plan.block_divisor import OF_ZERO, quotient, zero_if_nan_scale
+from statqat_sim.plan.block_divisor import OF_ZERO, always_scales, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code, stored_as
 from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, canonical, is_nan
@@ -103,7 +103,7 @@ class _Elements:
 
     def encode(self) -> CodecPlan:
         words, format = PlanWriter(), self.format.element
-        scaled = zero_if_nan_scale(words, self._scaled(words), self.outer)
+        scaled = zero_if_nan_scale(words, self._scaled(words), self.format, self.outer)
         dead = self._dead(words)
         code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
@@ -112,7 +112,7 @@ class _Elements:
         words = PlanWriter()
         scaled = self._scaled(words)
         if not self._forgives_nan:
-            scaled = zero_if_nan_scale(words, scaled, self.outer)
+            scaled = zero_if_nan_scale(words, scaled, self.format, self.outer)
         product = words[str(self.outer.product)]
         value = self._encoder(words).round_trip(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
@@ -125,9 +125,9 @@ class _Elements:
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
     def _dead(self, words: PlanWriter) -> Word | None:
-        """Whether an element's code is 0 for any input; None if code 0 is that of the value 0 anyway."""
+        """Whether an element's code is 0 for any input; None if never, or if code 0 is that of the value 0 anyway."""
         element = self.format.element.element
-        if element.has_zero and element.zero_code == 0:
+        if always_scales(self.format) or (element.has_zero and element.zero_code == 0):
             return None
         divisor = words[str(self.outer.divisor)]
         return divisor.eq(OF_ZERO).where(0, is_nan(divisor))

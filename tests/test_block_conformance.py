@@ -83,6 +83,18 @@ scales:
   - {{format: uint{1}, block: 2, rule: floor, target: emax, combine: exponent_subtract}}
 """
 
+THREE_SCALES = """
+name: three_scales
+element: int4
+scales:
+  - {{format: {{element: {{kind: float, signed: false, exponent_bits: 8, mantissa_bits: 0, bias: {}, subnormals: none,
+      zero: none}}}}, block: 8, rule: given}}
+  - {{format: {{element: {{kind: float, signed: false, exponent_bits: 8, mantissa_bits: 0, bias: {}, subnormals: none,
+      zero: none}}}}, block: 4, all_zero: min}}
+  - {{format: {{element: {{kind: float, signed: false, exponent_bits: 5, mantissa_bits: 0, bias: -60, subnormals: none,
+      zero: none}}}}, block: 2}}
+"""
+
 WIDE_SPAN = """
 name: wide_span
 element: {kind: int, bits: 27, min: -1, max: 33554434}
@@ -107,6 +119,8 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
         pytest.param(SHIFTED.format("exponent8", 3), [1e-38, 0, 1e-45, -0.0], None, id="a small product"),
         pytest.param(SHIFTED.format("exponent8", 6), [1e-38, 0, 1e-45, -0.0], None, id="a product of 0"),
         pytest.param(SHIFTED.format("float8_e8m0fnu", 3), [1, -1, np.nan, -0.0], None, id="a product of NaN"),
+        pytest.param(THREE_SCALES.format(80, 80), [0] * 4 + [1] * 4, 2.0**-80, id="the first two have a product of 0"),
+        pytest.param(THREE_SCALES.format(-60, 200), [0] * 4 + [1] * 4, 2.0**60, id="the second one is 0"),
         pytest.param(WIDE_SPAN, [0, 1, 2, 3e7], None, id="ends of wide integers are float32"),
     ],
 )

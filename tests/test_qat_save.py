@@ -413,6 +413,8 @@ def test_files_of_others(saved: tuple[Net, Path], tmp_path: Path) -> None:
     assert refused(file)[0].startswith("its description is damaged: JSONDecodeError")
     changed(saved[1], file, lambda _, description: description.update(version=2))
     assert refused(file) == ["it is of version 2; allowed: 1; is the library too old?"]
+    changed(saved[1], file, lambda _, description: description.update(exact="no"))
+    assert refused(file)[0].startswith("its description is damaged: TypeError")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         qat.load(tmp_path / "nowhere", net())
 

@@ -8,6 +8,11 @@ import pytest
 from statqat_sim.histogram import Histogram, Sample, Tail, Tails
 from statqat_sim.quantizer import data
 from statqat_sim.quantizer.data import Elements, tails
+from statqat_sim.quantizer.objective import SQUARED
+from statqat_sim.quantizer.representable import FLOAT32_SCALES
+from statqat_sim.quantizer.task import Task
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.number import NumberFormat
 
 X = np.float32([-1.5, 0.0, 3.0, -0.0, -0.5, 2.0])
 WEIGHTS = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
@@ -45,3 +50,11 @@ def test_many_elements_are_counted_in_a_histogram_unless_they_have_weights(
 
     monkeypatch.setattr(data, "MOST_SORTED", len(X))
     assert all(isinstance(each, Sample) for each in tails(Elements(X, None), is_folded))
+
+
+def test_elements_are_measured_without_sorting_them() -> None:
+    format = load_format("int4")
+    assert isinstance(format, NumberFormat)
+    task = Task(Elements(X, WEIGHTS), format, 1.0, None, SQUARED, FLOAT32_SCALES)
+    assert task.measured(0.5).error == 0
+    assert "score" not in vars(task)

@@ -22,9 +22,10 @@ are the same, and a product is faster. For blocks whose elements are not scaled,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
+from operator import mul
 from typing import Final
 
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, is_nan
@@ -63,9 +64,9 @@ def always_scales(format: BlockFormat) -> bool:
 
 
 def _is_never_zero(format: BlockFormat) -> bool:
-    """Whether S is never 0: no scale is, and no product of scales underflows."""
+    """Whether S is never 0: no scale is, and no product of the first scales underflows."""
     smallest = [_smallest(level) for level in format.scales]
-    return math.prod(smallest) >= SMALLEST
+    return all(each >= SMALLEST for each in (*smallest, *accumulate(smallest, mul)))
 
 
 def _smallest(level: ScaleLevel) -> Fraction:

@@ -88,7 +88,9 @@ class Description:
             matmuls = {hash: _checked_matmul(hash, text) for hash, text in keys.get("matmuls", {}).items()}
             layers = {name: _layer(name, layer, known, matmuls) for name, layer in keys["layers"].items()}
             sums = {str(name): int(each) for name, each in keys.get("sums", {}).items()}
-            return cls(layers=layers, aliases=dict(keys["aliases"]), exact=bool(keys["exact"]), sums=sums)
+            if not isinstance(exact := keys["exact"], bool):
+                raise TypeError(f"exact is {exact!r}")
+            return cls(layers=layers, aliases=dict(keys["aliases"]), exact=exact, sums=sums)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"its description is damaged: {error!r}") from None
 

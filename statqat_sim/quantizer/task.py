@@ -68,8 +68,9 @@ class Task:
 
     def zero_point_of(self, scale: float) -> int | None:
         """The zero-point of least error: the middle one of several; MinMax's at MinMax's scale; None without any."""
-        if scale == self.minmax or not isinstance(self.score, AffineScore | AffinePowerScore):
+        if self.zero_point is None or scale == self.minmax:
             return self.zero_point
+        assert isinstance(self.score, AffineScore | AffinePowerScore)
         low, _ = integers(self.format).range
         fewest, most = self.score.steps_below(np.array([scale]))
         return int(middle(low + fewest, low + most)[0])

@@ -95,6 +95,15 @@ scales:
       zero: none}}}}, block: 2}}
 """
 
+FAR_TARGET = """
+name: far_target
+element: float4_e2m1fn
+scales:
+  - {format: {element: {kind: float, signed: false, exponent_bits: 8, mantissa_bits: 0, bias: -20, subnormals: none,
+      zero: none}}, block: 8, rule: floor, all_zero: min}
+  - {format: float8_e8m0fnu, block: 4, rule: floor, target: 1.0e-30, all_zero: min}
+"""
+
 WIDE_SPAN = """
 name: wide_span
 element: {kind: int, bits: 27, min: -1, max: 33554434}
@@ -121,6 +130,7 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
         pytest.param(SHIFTED.format("float8_e8m0fnu", 3), [1, -1, np.nan, -0.0], None, id="a product of NaN"),
         pytest.param(THREE_SCALES.format(80, 80), [0] * 4 + [1] * 4, 2.0**-80, id="the first two have a product of 0"),
         pytest.param(THREE_SCALES.format(-60, 200), [0] * 4 + [1] * 4, 2.0**60, id="the second one is 0"),
+        pytest.param(FAR_TARGET, [1e-43, 0, 0, 0, 1e-30, 0, 0, 0], None, id="a quotient of 0 has the least power"),
         pytest.param(WIDE_SPAN, [0, 1, 2, 3e7], None, id="ends of wide integers are float32"),
     ],
 )

@@ -134,7 +134,9 @@ class ScaleRule:
         power = power_of_two_rule(amax, self.level, format, self.format.element)
         if self.outer.product is None:
             return power
-        return amax.eq(INFINITY).where(self.words.number("most", 2.0 ** power_of_two_range(format)[1]), power)
+        least, most = power_of_two_range(format)
+        power = amax.where(power, self.words.number("least", 2.0**least))
+        return amax.eq(INFINITY).where(self.words.number("most", 2.0**most), power)
 
     def _within(self, word: Word) -> Word:
         """The word divided by the product of the outer scales."""

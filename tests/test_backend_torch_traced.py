@@ -281,7 +281,7 @@ def test_elements_of_blocks_that_follow_each_other_in_rows(
     plan = lower_block(format)
     tiling = tiling_of(Geometry.of(shape, axis, format), plan)
     blocks = {stage.block for stage in plan.stages if not is_whole_array(stage.block)}
-    assert {block: tiling.along_rows(ELEMENT, block) for block in blocks} == expected
+    assert {block: tiling.count_in_row(ELEMENT, block) for block in blocks} == expected
 
 
 SHORT_OR_SIGNED = ["bfp16_amd", "gguf_q4_0", "gguf_q4_1", "mx9", "hif4", "gguf_q4_k"]

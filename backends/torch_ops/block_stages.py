@@ -130,7 +130,7 @@ class Found:
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
         if INDEX in key.program.names:
             self.known[INDEX], self.blocks[INDEX] = self.tiling.index(unit, block, self.device), unit
-        if self.loops_matter and 1 < self.tiling.along_rows(unit, block) < LANES:
+        if self.loops_matter and 1 < self.tiling.count_in_row(unit, block) < LANES:
             return kept(self._largest_of_places(key, block)).reshape(shape)  # what reads it would be strided, too
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
         if self.is_in_memory and self._compares_vectors(key, block):
@@ -143,7 +143,7 @@ class Found:
         Vectors then hold words of different blocks. `_compares_vectors` is faster for longer blocks.
         """
         unit, words = self.blocks[key.of], []
-        for place in range(self.tiling.along_rows(unit, block)):
+        for place in range(self.tiling.count_in_row(unit, block)):
             streams = {name: (self._at(place, name, unit, block), None) for name in key.program.names}
             word = key.program(streams, self.device)[0]
             words.append(word if key.is_below_sign else word ^ LOWEST)
@@ -159,7 +159,7 @@ class Found:
 
     def _compares_vectors(self, key: Key, block: Block) -> bool:
         """Whether `largest_of_vectors` is faster than `largest`, of elements in memory."""
-        count = self.tiling.along_rows(ELEMENT, block) if key.of == ELEMENTS else 0
+        count = self.tiling.count_in_row(ELEMENT, block) if key.of == ELEMENTS else 0
         return count == LANES or (count > 0 and not count % LANES and not key.is_below_sign)
 
     def _repeats_across(self, stage: StagePrograms, fake_quantize: Program) -> bool:

@@ -62,7 +62,7 @@ class Grids:
             return tiles.reshape(batch, down, rows, across), [2]
         return tiles.swapaxes(2, 3).reshape(batch, down, across, rows * columns), [3]
 
-    def along_rows(self, unit: Block, block: Block) -> int:
+    def count_in_row(self, unit: Block, block: Block) -> int:
         (rows, columns), (high, wide) = self.geometry.extent(block), self.geometry.extent(unit)
         is_even = rows == high == 1 and not (self.geometry.columns % columns or columns % wide)
         return columns // wide if is_even and math.prod(self.geometry.grid(block)) > 1 else 0

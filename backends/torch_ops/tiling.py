@@ -107,7 +107,7 @@ class Tiling:
         words = self._filled(words, unit)
         return words, [axis for axis, size in enumerate(whole) if size != shape[axis]]
 
-    def along_rows(self, unit: Block, block: Block) -> int:
+    def count_in_row(self, unit: Block, block: Block) -> int:
         """How many blocks `unit` follow each other in a row of every `block`; 0 where arrays end within blocks."""
         return 0
 

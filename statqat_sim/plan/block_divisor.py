@@ -31,13 +31,13 @@ from typing import Final
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, is_nan
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, QUIET_NAN
-from statqat_sim.plan.scale_rules import exponent_of
+from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, exponent_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Apply, Combine, Quotient, ScaleLevel
 
-SMALLEST: Final = Fraction(1, 2**149)
+SMALLEST: Final = Fraction(1, 2**EXPONENT_OFFSET)
 """The smallest magnitude of float32 above zero."""
 
 OF_ZERO: Final = QUIET_NAN | 1

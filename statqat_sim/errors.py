@@ -41,7 +41,7 @@ class SpecError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         in_order = sorted(problems, key=lambda p: (p.file, p.line, p.column))
         # an aliased node is read at several paths; what is wrong with it is told once
-        distinct = {(p.file, p.line, p.column, p.message): p for p in reversed(in_order)}
+        distinct = {(p.file, p.line, p.column, p.message, "" if p.line else p.path): p for p in reversed(in_order)}
         self.problems = tuple(reversed(distinct.values()))
         lines = [str(problem) for problem in self.problems[:TOLD]]
         more = len(self.problems) - TOLD

@@ -23,13 +23,16 @@ from tests.examples.train_distributed import Training, network, shard, spread
 
 CPU = torch.device("cpu")
 INT8 = {"format": "int8", "quantizer": "minmax"}
+SIXTEEN = {"name": "b16", "element": "float8_e4m3fn", "scales": [{"format": "float8_e8m0fnu", "block": 16}]}
+"""Of rows, which each process has."""
 CONFIGS: Mapping[str, Callable[[], qat.QATConfig]] = {
     "blocks": lambda: qat.QATConfig(weight="mxfp4", input={"format": "float8_e4m3fn", "quantizer": "iterative"}),
     "learned": lambda: qat.QATConfig(weight={**INT8, "gradient": "lsq"}, input={**INT8, "gradient": "lsq"}),
+    "products": lambda: qat.QATConfig(weight="mxfp4", grad_input="mxfp8_e4m3", grad_weight=SIXTEEN),
     "scheduled": lambda: qat.QATConfig(weight={**INT8, "update_every": 2}, output=INT8),
 }
 RUNS = [(config, engine, None) for config in CONFIGS for engine in ("ddp", "fsdp2")]
-RUNS += [("blocks", "fsdp2", torch.bfloat16), ("learned", "fsdp2", torch.bfloat16)]
+RUNS += [(config, "fsdp2", torch.bfloat16) for config in ("blocks", "learned", "products")]
 STEPS = 4
 
 

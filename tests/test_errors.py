@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from statqat_sim.errors import none_of, of_type
+from statqat_sim.errors import Problem, SpecError, none_of, of_type
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,12 @@ def test_where_no_word_is_allowed_that_is_said() -> None:
 )
 def test_types_are_named_without_an_article(value: Any, told: str) -> None:
     assert of_type(value) == told
+
+
+def test_a_problem_is_told_once_for_each_place() -> None:
+    """An aliased node is one place at several paths; values without a text have no place but their path."""
+    aliased = [Problem("a.yaml", 3, 7, path, "unknown key") for path in ("rules.0.x", "rules.1.x")]
+    assert [str(each) for each in SpecError(aliased).problems] == ["a.yaml:3:7: rules.0.x: unknown key"]
+    plain = [Problem("QATConfig", 0, 0, path, "unknown key") for path in ("rules.0.x", "rules.1.x")]
+    told = ["QATConfig: rules.0.x: unknown key", "QATConfig: rules.1.x: unknown key"]
+    assert [str(each) for each in SpecError(plain).problems] == told

@@ -245,15 +245,16 @@ def test_only_what_a_name_describes_is_written() -> None:
 # --- what is refused ---------------------------------------------------------------------------------------------
 
 OPTIONS = "allowed: dynamic, format, gradient, per, quantizer, update_every"
-KEYS = "allowed: grad_output, input, match, matmul, output, skip, type, weight"
+TENSORS = "weight, input, output, grad_output, grad_input, grad_weight"
+KEYS = "allowed: grad_input, grad_output, grad_weight, input, match, matmul, output, skip, type, weight"
 BAD = {
     "no_mapping": ("[1]", ["1:1: expected a mapping of keys, got a list"]),
-    "nothing": ("exact: true", ["1:1: required key 'rules' is missing; or one of weight, input, output, grad_output"]),
+    "nothing": ("exact: true", [f"1:1: required key 'rules' is missing; or one of {TENSORS}"]),
     "keys": (
         "exakt: true\nrules: [{wait: int4}]",
         [
             "1:1: exakt: unknown key; did you mean 'exact'? "
-            "(allowed: exact, grad_output, input, matmul, output, rules, weight)",
+            "(allowed: exact, grad_input, grad_output, grad_weight, input, matmul, output, rules, weight)",
             f"2:10: rules.0.wait: unknown key; did you mean 'weight'? ({KEYS})",
         ],
     ),
@@ -275,8 +276,8 @@ BAD = {
     "says_nothing": (
         'rules: [{match: "a"}, {weight: null}]',
         [
-            "1:9: rules.0: the rule says nothing; allowed: skip: true, or weight, input, output, grad_output",
-            "1:23: rules.1: the rule says nothing; allowed: skip: true, or weight, input, output, grad_output",
+            f"1:9: rules.0: the rule says nothing; allowed: skip: true, or {TENSORS}",
+            f"1:23: rules.1: the rule says nothing; allowed: skip: true, or {TENSORS}",
         ],
     ),
     "skips": (

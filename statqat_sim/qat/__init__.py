@@ -26,6 +26,7 @@ from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.qat.modes import layers, quantizers, set_mode
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.prepare import prepare
+from statqat_sim.qat.product_config import ProductConfig
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.saving import save
@@ -40,6 +41,7 @@ __all__ = [
     "LayerConfig",
     "Layout",
     "MatmulConfig",
+    "ProductConfig",
     "QATConfig",
     "Quantized",
     "Rule",

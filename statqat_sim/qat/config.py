@@ -11,6 +11,7 @@ from statqat_sim.errors import did_you_mean, shown
 from statqat_sim.qat.config_reader import read_file, read_mapping, rules_of
 from statqat_sim.qat.config_writer import config_keys
 from statqat_sim.qat.matmul_config import MatmulConfig
+from statqat_sim.qat.product_config import ProductConfig
 from statqat_sim.qat.rules import LayerConfig, Rule, Spelled
 from statqat_sim.spec.text import yaml_text
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class QATConfig:
     """Ordered rules: the last one that matches a module decides on all of it.
 
-    `weight`, `input`, `output`, `grad_output` and `matmul` make a rule for every module, before the others.
+    All but `rules` and `exact` make a rule for every module, before the others.
 
     Args:
         rules: `Rule` objects, or mappings with the keys of the YAML file.
@@ -31,6 +32,9 @@ class QATConfig:
         input: of activations that enter a layer.
         output: of those that leave it.
         grad_output: of the gradient that enters its backward pass.
+        grad_input: of the operands of the product that gives the input's gradient: one format for both, or a mapping,
+            `{"grad_output": "mxfp8_e5m2", "weight": "mxfp8_e4m3"}`; see `ProductConfig`.
+        grad_weight: likewise of that which gives the weight's, `{"grad_output": ..., "input": ...}`.
         matmul: what multiplies, `"nvidia_h100/wgmma.e4m3.f32"`, or a mapping such as `{"accelerator": "nvidia_h100",
             "instruction": "wgmma.e4m3.f32", "promote_every": 128}`, where an accelerator may be the path of its file;
             see `MatmulConfig`. Layers without a product, embeddings, have none.
@@ -52,6 +56,8 @@ class QATConfig:
         input: Spelled = None,
         output: Spelled = None,
         grad_output: Spelled = None,
+        grad_input: ProductConfig | Spelled = None,
+        grad_weight: ProductConfig | Spelled = None,
         matmul: str | MatmulConfig | Mapping[str, Any] | None = None,
         exact: bool = True,
     ) -> None:
@@ -60,7 +66,7 @@ class QATConfig:
         if not isinstance(exact, bool):
             raise TypeError(f"exact is {shown(exact)}; allowed: True or False")
         everything: dict[str, Any] = {"weight": weight, "input": input, "output": output, "grad_output": grad_output}
-        everything["matmul"] = matmul
+        everything |= {"grad_input": grad_input, "grad_weight": grad_weight, "matmul": matmul}
         said = {key: value for key, value in everything.items() if value is not None}
         object.__setattr__(self, "rules", rules_of(said, rules))
         object.__setattr__(self, "exact", exact)

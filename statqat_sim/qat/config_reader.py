@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.qat.config_rules import (
-    ROLES,
+    PRODUCTS,
+    TENSORS,
     Role,
     calibration_problems,
     default_quantizer,
     format_problems,
     lsq_problems,
+    operand_problems,
     quantizer_problems,
     role_defaults,
     role_problems,
@@ -23,6 +25,7 @@ from statqat_sim.qat.config_rules import (
 )
 from statqat_sim.qat.matmul_config import config_problems
 from statqat_sim.qat.matmul_keys import read_matmul
+from statqat_sim.qat.product_config import ProductConfig
 from statqat_sim.qat.quantizer_keys import read_quantizer
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.tensor_config import TensorConfig
@@ -38,8 +41,10 @@ from statqat_sim.spec.scale import Rule as ScaleRule
 from statqat_sim.spec.validate import meant, placed, unknown_keys
 
 MATMUL = "matmul"
-CONFIG_KEYS = ("exact", "rules", *ROLES, MATMUL)
-RULE_KEYS = ("match", "type", "skip", *ROLES, MATMUL)
+QUANTIZED = (*TENSORS, *PRODUCTS)
+LAYER_KEYS = (*QUANTIZED, MATMUL)
+CONFIG_KEYS = ("exact", "rules", *LAYER_KEYS)
+RULE_KEYS = ("match", "type", "skip", *LAYER_KEYS)
 TENSOR_KEYS = ("format", "quantizer", "per", "dynamic", "update_every", "gradient")
 FORMAT_KEYS = ("element", "scales", "extends")
 """Of formats: one of them stands in each, and none in a tensor's mapping."""
@@ -88,10 +93,10 @@ def _config(root: Located, reader: Reader) -> tuple[tuple[Rule, ...], bool]:
     if not reader.is_mapping(root, CONFIG_KEYS):
         raise SpecError(reader.problems)
     exact = reader.flag(root, "exact", default=True)
-    everything = [reader.rule(_of_everything(root))] if root.value.keys() & {*ROLES, MATMUL} else []
+    everything = [reader.rule(_of_everything(root))] if root.value.keys() & {*LAYER_KEYS} else []
     listed = reader.rules(root.value["rules"]) if "rules" in root.value else ()
     if not everything and "rules" not in root.value and "rules" not in meant(root, CONFIG_KEYS):
-        reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(ROLES)}"))
+        reader.problems.append(root.problem(f"required key 'rules' is missing; or one of {', '.join(QUANTIZED)}"))
     rules = reader.sound((*everything, *(listed or ())))
     return tuple(rule for rule in rules if rule is not None), exact
 
@@ -103,7 +108,7 @@ def _is_format(keys: Collection[str]) -> bool:
 
 def _of_everything(root: Located) -> Located:
     """The rule that the top of a file is."""
-    keys = {key: root.value[key] for key in (*ROLES, MATMUL) if key in root.value}
+    keys = {key: root.value[key] for key in LAYER_KEYS if key in root.value}
     return Located(keys, root.file, root.line, root.column, root.path, root.keys)
 
 
@@ -142,22 +147,41 @@ class Reader:
         if not self.is_mapping(node, RULE_KEYS):
             return None
         match, types, skip = self._match(node), self._types(node), self.flag(node, "skip", default=False)
-        said = [key for key in (*ROLES, MATMUL) if key in node.value]
+        said = [key for key in LAYER_KEYS if key in node.value]
         if skip and said:
             self.problems.append(node.key_problem(said[0], "a rule that skips quantizes nothing; leave it out"))
         elif not skip and not any(node.value[key].value is not None for key in said) and not self._misspelt(node):
-            self.problems.append(node.problem(f"the rule says nothing; allowed: skip: true, or {', '.join(ROLES)}"))
+            self.problems.append(node.problem(f"the rule says nothing; allowed: skip: true, or {', '.join(QUANTIZED)}"))
         return Rule(match=match, types=types, skip=skip, layer=self._layer(node))
 
     def _layer(self, node: Located) -> LayerConfig:
         """The tensors that a rule names, and what multiplies where that goes with them."""
         known = len(self.problems)
-        tensors = {role: self.tensor(node.value[role], role) for role in ROLES if role in node.value}
+        found: dict[str, Any] = {role: self.tensor(node.value[role], role) for role in TENSORS if role in node.value}
+        found |= {key: self.product(node.value[key], PRODUCTS[key]) for key in PRODUCTS if key in node.value}
         matmul = read_matmul(node.value[MATMUL], self.problems, self._place) if MATMUL in node.value else None
         if matmul is not None and len(self.problems) == known:
-            found = config_problems(matmul, tensors.get("weight"), tensors.get("input"))
-            self.problems.extend(node.value[MATMUL].problem(each) for each in found)
-        return LayerConfig(**tensors, matmul=matmul if len(self.problems) == known else None)
+            wrong = config_problems(matmul, found.get("weight"), found.get("input"))
+            self.problems.extend(node.value[MATMUL].problem(each) for each in wrong)
+        return LayerConfig(**found, matmul=matmul if len(self.problems) == known else None)
+
+    def product(self, node: Located, operands: Mapping[str, Role]) -> ProductConfig | None:
+        """A product of the backward pass: null, a tensor for all its operands, or a mapping of these."""
+        if node.value is None or isinstance(node.value, ProductConfig):
+            return node.value
+        if not isinstance(node.value, dict) or "format" in node.value or _is_format(node.value):
+            found: dict[str, TensorConfig | None] = {}
+            for key, role in operands.items():
+                found[key] = self.tensor(node, role)
+                if found[key] is None:
+                    break  # of the others the problems would be the same
+        elif self.is_mapping(node, operands):
+            found = {key: self.tensor(node.value[key], role) for key, role in operands.items() if key in node.value}
+            if not any(node.value[key].value is not None for key in found) and not meant(node, operands):
+                self.problems.append(node.problem(f"no operand is quantized; allowed: {', '.join(operands)}"))
+        else:
+            return None
+        return ProductConfig(**found) if any(found.values()) else None
 
     def tensor(self, node: Located, role: Role) -> TensorConfig | None:
         """One tensor: null, a format, or a mapping."""
@@ -221,6 +245,7 @@ class Reader:
         quantizer, format = self._quantizer(node, role, format)
         keys = {**role_defaults(role, format), **said}
         found = [*lsq_problems(format, quantizer, keys), *calibration_problems(role, quantizer, keys)]
+        found += operand_problems(role, format, keys)
         self.problems.extend(placed(node, found, node))
         return TensorConfig(format=format, quantizer=quantizer, **keys) if len(self.problems) == known else None
 
@@ -267,7 +292,7 @@ class Reader:
         return tuple(names)
 
     def _misspelt(self, node: Located) -> bool:
-        return bool(meant(node, RULE_KEYS) & {*ROLES, "skip", MATMUL})
+        return bool(meant(node, RULE_KEYS) & {*LAYER_KEYS, "skip"})
 
     def _expected(self, node: Located, what: str) -> None:
         if node.value is not UNREADABLE:

@@ -13,14 +13,34 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 
-Role: TypeAlias = Literal["weight", "input", "output", "grad_output"]
+TensorName: TypeAlias = Literal["weight", "input", "output", "grad_output"]
+Operand: TypeAlias = Literal[
+    "grad_input.grad_output", "grad_input.weight", "grad_weight.grad_output", "grad_weight.input"
+]
+Role: TypeAlias = TensorName | Operand
 Per: TypeAlias = Literal["tensor", "channel"]
 Gradient: TypeAlias = Literal["clipped", "ste", "lsq"]
 
-ROLES: tuple[Role, ...] = get_args(Role)
+TENSORS: tuple[TensorName, ...] = get_args(TensorName)
+"""Of a layer, by the keys of a rule."""
+OPERANDS: tuple[Operand, ...] = get_args(Operand)
+"""Of the products of the backward pass."""
+PRODUCTS: Mapping[str, Mapping[str, Operand]] = {
+    "grad_input": {"grad_output": "grad_input.grad_output", "weight": "grad_input.weight"},
+    "grad_weight": {"grad_output": "grad_weight.grad_output", "input": "grad_weight.input"},
+}
+"""The same, by the keys of a rule, and the keys within each."""
+ROLES: tuple[Role, ...] = *TENSORS, *OPERANDS
+OF_GRADIENTS: tuple[Role, ...] = "grad_output", *OPERANDS
+"""What forward does without."""
 OF_DATA: Mapping[str, float | None] = {"weights": None, "norm": 2.0}
 """Options of quantizers that need the data themselves, and what they are where nobody gave them."""
 WORDS: Mapping[str, tuple[str, ...]] = {"per": get_args(Per), "gradient": get_args(Gradient)}
+
+
+def quantizer_name(role: Role) -> str:
+    """The attribute of a layer that quantizes the tensor with a role."""
+    return f"{role.replace('.', '_')}_quantizer"
 
 
 def default_quantizer(role: Role) -> StateQuantizer:
@@ -32,7 +52,7 @@ def role_defaults(role: Role, format: Format) -> dict[str, Any]:
     """What a tensor's keys are where they are not written, but for the quantizer's."""
     return {
         "per": "channel" if role == "weight" and isinstance(format, NumberFormat) else "tensor",
-        "dynamic": role == "grad_output" and isinstance(format, NumberFormat),
+        "dynamic": role in OF_GRADIENTS and isinstance(format, NumberFormat),
         "update_every": 1,
         "gradient": "clipped",
     }
@@ -100,9 +120,16 @@ def lsq_problems(format: Format, quantizer: StateQuantizer | None, values: Mappi
         yield "gradient", "'lsq' learns a scale, and a dynamic one is found anew each time; allowed: clipped, ste"
 
 
+def operand_problems(role: Role, format: Format, values: Mapping[str, Any]) -> Iterator[KeyProblem]:
+    """Why an operand of the backward pass cannot be quantized so: it is another tensor each time."""
+    if role in OPERANDS and isinstance(format, NumberFormat) and values["dynamic"] is False:
+        yield "dynamic", f"the scale of {role} is found in each backward pass; allowed: true, or to leave it out"
+
+
 def role_problems(role: Role, format: Format, said: Iterable[str]) -> Iterator[KeyProblem]:
     """The keys that mean nothing for the role or the format; `said`: those with a value of their own."""
-    of_role = {"weight": ("dynamic",), "grad_output": ("update_every", "gradient")}.get(role, ("update_every",))
+    none_of_gradients = dict.fromkeys(OF_GRADIENTS, ("update_every", "gradient"))
+    of_role = {"weight": ("dynamic",), **none_of_gradients}.get(role, ("update_every",))
     of_blocks = ("per", "dynamic") if isinstance(format, BlockFormat) else ()
     for key in said:
         if key in of_role:

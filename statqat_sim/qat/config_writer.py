@@ -22,8 +22,11 @@ def config_keys(rules: Iterable[Rule], *, exact: bool) -> dict[str, Any]:
 
 
 def layer_keys(layer: LayerConfig) -> dict[str, Any]:
-    """The tensors of a layer, by their roles, and what multiplies."""
-    keys: dict[str, Any] = {role: tensor_keys(role, tensor) for role, tensor in layer.tensors()}
+    """The tensors of a layer, by the keys of a rule, and what multiplies."""
+    keys: dict[str, Any] = {}
+    for role, tensor in layer.tensors():
+        product, _, operand = role.rpartition(".")
+        (keys.setdefault(product, {}) if product else keys)[operand] = tensor_keys(role, tensor)
     return keys if layer.matmul is None else {**keys, "matmul": matmul_keys(layer.matmul)}
 
 

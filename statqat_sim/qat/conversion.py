@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from statqat_sim.errors import shown
 from statqat_sim.geometry import is_whole_array
+from statqat_sim.qat.config_rules import OF_GRADIENTS, quantizer_name
 from statqat_sim.qat.holders import places_of
 from statqat_sim.qat.keys import is_stochastic
 from statqat_sim.qat.modes import layers, quantizers, require_quantizers
@@ -103,7 +104,8 @@ def put(layer: Quantized, parameter: str, packed: PackedWeight) -> None:
 
 def freeze(layer: Quantized) -> None:
     """Make the scales of what enters and leaves part of the layer's state; gradients are quantized no more."""
-    layer._modules.pop("grad_output_quantizer", None)
+    for role in OF_GRADIENTS:
+        layer._modules.pop(quantizer_name(role), None)
     for _, quantizer in layer.quantizers():
         scale, quantizer.statistics = quantizer.kept_scale, None
         quantizer.is_persistent = True
@@ -127,7 +129,7 @@ def is_converted(model: nn.Module) -> bool:
 def quantizes_gradients_alone(model: nn.Module) -> bool:
     """Whether forward is that of a float model."""
     roles = {quantizer.role for _, quantizer in quantizers(model)}
-    return roles == {"grad_output"} and not is_converted(model)
+    return bool(roles) and roles <= {*OF_GRADIENTS} and not is_converted(model)
 
 
 def packed_weights(model: nn.Module) -> Iterator[tuple[str, str, PackedWeight]]:
@@ -152,7 +154,7 @@ def _require_prepared(model: nn.Module) -> None:
         told = shown(", ".join(floats))
         raise ValueError(f'{told}: not in mode "quantize"; call qat.set_mode(model, "quantize") first')
     missing = [name for name, each in found.items() if each.stores_scale and not each.is_ready]
-    if missing := [name for name in missing if found[name].role != "grad_output"]:
+    if missing := [name for name in missing if found[name].role not in OF_GRADIENTS]:
         what = "run batches under `with qat.calibrate(model):`, or configure `dynamic: true`"
         raise RuntimeError("\n".join(f"{name}: there is no scale yet; {what}" for name in missing))
 

@@ -1,18 +1,53 @@
-"""A tensor whose gradient is quantized on its way back.
+"""Quantization that the backward pass does, as forward was told.
 
-What is not finite in it stays what it is, in every format: a format that saturates would make a finite number of an
-overflow, which torch's GradScaler is to see. The format is given zero for it, so that no block becomes NaN, and none
-refuses it.
+What is not finite in a gradient stays what it is, in every format: a format that saturates would make a finite number
+of an overflow, which torch's GradScaler is to see. The format is given zero for it, so that no block becomes NaN, and
+none refuses it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from statqat_sim.qat.ops import choose_scale, fake_quantize
+
+
+class Way(NamedTuple):
+    """How a tensor that comes later is quantized.
+
+    Args:
+        format: its key.
+        axis: along which blocks run.
+        exact: as `fake_quantize` has it.
+        choice: the key of the quantizer that chooses a scale for each tensor, and the axis of its channels; None: there
+            is no such choice.
+    """
+
+    format: str
+    axis: int
+    exact: bool
+    choice: tuple[str, int | None] | None = None
+
+    def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
+        """What x decodes to; `scale`: where there is no choice."""
+        return self._decoded(x, self._scale(x, scale), seed)
+
+    def quantized_gradient(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
+        """Likewise of a gradient: what is not finite stays."""
+        is_finite = torch.isfinite(x)
+        return torch.where(is_finite, self._decoded(torch.where(is_finite, x, 0), self._scale(x, scale), seed), x)
+
+    def _scale(self, x: Tensor, scale: Tensor | None) -> Tensor | None:
+        if self.choice is None:
+            return scale
+        quantizer, channel_axis = self.choice
+        return choose_scale(x, format=self.format, quantizer=quantizer, channel_axis=channel_axis)
+
+    def _decoded(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
+        return fake_quantize(x, scale, seed, format=self.format, axis=self.axis, gradient="ste", exact=self.exact)
 
 
 class _QuantizedGradient(torch.autograd.Function):
@@ -21,50 +56,26 @@ class _QuantizedGradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        x: Tensor, scale: Tensor | None, seed: Tensor | None, format: str, axis: int, exact: bool, choice: Any
-    ) -> Tensor:
+    def forward(x: Tensor, scale: Tensor | None, seed: Tensor | None, way: Way) -> Tensor:
         return x.clone()  # of a view autograd forbids what often comes next: ReLU(inplace=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, scale, seed, ctx.format, ctx.axis, ctx.exact, ctx.choice = inputs
+        _, scale, seed, ctx.way = inputs
         ctx.save_for_backward(scale, seed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        (gradient,) = gradients
-        scale, seed = ctx.saved_tensors
-        if ctx.choice is not None:
-            quantizer, channel_axis = ctx.choice
-            scale = choose_scale(gradient, format=ctx.format, quantizer=quantizer, channel_axis=channel_axis)
-        options = {"format": ctx.format, "axis": ctx.axis, "exact": ctx.exact}
-        is_finite = torch.isfinite(gradient)
-        quantized = fake_quantize(torch.where(is_finite, gradient, 0), scale, seed, gradient="ste", **options)
-        result = torch.where(is_finite, quantized, gradient)
-        return result, None, None, None, None, None, None
+        return ctx.way.quantized_gradient(*gradients, *ctx.saved_tensors), None, None, None
 
 
-def quantized_gradient(
-    x: Tensor,
-    scale: Tensor | None = None,
-    seed: Tensor | None = None,
-    *,
-    format: str,
-    axis: int,
-    exact: bool,
-    choice: tuple[str, int | None] | None = None,
-) -> Tensor:
-    """The same tensor, whose gradient will be quantized by `fake_quantize`, with these options.
+def quantized_gradient(x: Tensor, scale: Tensor | None, seed: Tensor | None, way: Way) -> Tensor:
+    """The same tensor, whose gradient will be quantized.
 
     Args:
         x: any tensor.
-        scale: of the gradient.
+        scale: of the gradient; None where the way has a choice of its own.
         seed: of stochastic rounding.
-        format: its key.
-        axis: along which blocks run.
-        exact: as `fake_quantize` has it.
-        choice: the key of the quantizer that chooses a scale for each gradient, and the axis of its channels; None:
-            there is no such choice.
+        way: how.
     """
-    return _QuantizedGradient.apply(x, scale, seed, format, axis, exact, choice)  # type: ignore[no-any-return, no-untyped-call]
+    return _QuantizedGradient.apply(x, scale, seed, way)  # type: ignore[no-any-return, no-untyped-call]

@@ -15,10 +15,10 @@ from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
 from statqat_sim.qat.layer_check import layer_problems
 from statqat_sim.qat.loading_check import classes_of, problems
-from statqat_sim.qat.matmul_check import product_problems
 from statqat_sim.qat.modules import Quantized
 from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.prepare import Job, quantize
+from statqat_sim.qat.product_check import product_problems
 from statqat_sim.qat.require import require_module
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.saving import SUFFIX, file_of
@@ -117,7 +117,7 @@ def _rebuild(model: nn.Module, jobs: Sequence[Job], description: Description, te
 
 def _config(layer: SavedLayer) -> LayerConfig:
     """What makes a layer what it was; weights need no scales, as they have codes."""
-    config: dict[str, TensorConfig] = {str(role): tensor for role, tensor in layer.activations.items()}
+    config: dict[str, Any] = {str(role): tensor for role, tensor in layer.activations.items()}
     if layer.weights:
         format = next(iter(layer.weights.values())).packing.format
         quantizer = None if isinstance(format, BlockFormat) else MinMax()

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from statqat_sim.qat.matmul_operands import Operand
 from statqat_sim.qat.matmul_ops import multiply
+from statqat_sim.qat.products import Products
+from statqat_sim.qat.products import linear as usual_linear
 
 Factor: TypeAlias = Tensor | Operand
 """Of a product: quantized floats, or what an accelerator multiplies."""
@@ -18,14 +20,16 @@ SIGNED = {2: torch.int16, 4: torch.int32}
 """By their bytes."""
 
 
-def linear(x: Factor, weight: Factor, bias: Tensor | None, matmul: str | None) -> Tensor:
-    """`F.linear`; of operands by the accelerator of this key."""
+def linear(
+    x: Factor, weight: Factor, bias: Tensor | None, matmul: str | None, products: Products | None = None
+) -> Tensor:
+    """`products.linear`; of operands by the accelerator of this key."""
     if isinstance(x, Tensor) or isinstance(weight, Tensor) or matmul is None:
-        return F.linear(x, weight, bias)  # type: ignore[arg-type]  # both are tensors then
+        return usual_linear(x, weight, bias, products)  # type: ignore[arg-type]  # both are tensors then
     if x.values is None or weight.values is None:
         usual = _room(x, weight, (*x.codes[0].shape[:-1], len(weight.codes[0])))
     else:
-        usual = F.linear(x.values, weight.values, bias)
+        usual = usual_linear(x.values, weight.values, bias, products)
     return multiply(usual, x, weight, bias, matmul)
 
 

@@ -84,7 +84,8 @@ def set_mode(
         model: a prepared model.
         mode: "float" or "quantize".
         match: globs on the layers' qualified names, joined by `|`, as those of a `Rule`.
-        roles: of the tensors: any of "weight", "input", "output", "grad_output"; None: all that there are.
+        roles: of the tensors: any of "weight", "input", "output", "grad_output", and "grad_input.weight" and its
+            like of the backward pass; None: all that there are.
 
     Raises:
         TypeError: if `model` is none, `match` no text, or `roles` one.

@@ -12,14 +12,14 @@ from torch import nn
 
 from statqat_sim.errors import of_type
 from statqat_sim.qat.config import QATConfig
-from statqat_sim.qat.config_rules import Role
+from statqat_sim.qat.config_rules import Role, quantizer_name
 from statqat_sim.qat.holders import Holders, holders_of_all
 from statqat_sim.qat.layer_check import layer_problems
-from statqat_sim.qat.matmul_check import product_problems
 from statqat_sim.qat.matmul_keys import matmul_key
 from statqat_sim.qat.modes import layers, require_floats
 from statqat_sim.qat.modules import Quantized, QuantizedOutputProjection
 from statqat_sim.qat.modules.attention import output_projection
+from statqat_sim.qat.product_check import product_problems
 from statqat_sim.qat.projections import projections, told_of_projections
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
@@ -140,13 +140,13 @@ def _quantize(job: Job, *, exact: bool) -> None:
                 quantizer.choose(weight)
             module.add_module(f"{parameter}_quantizer", quantizer)
     for role, layout in job.quantized_class.layouts.items():
-        config = getattr(job.layer, role)
+        config = job.layer.tensor(role)
         if config is not None:
             quantizer = TensorQuantizer(config, layout, role, f"{job.name}, {role}".removeprefix(", "), exact=exact)
             channels = job.quantized_class.channels_of(module, role)
             if channels is not None:
                 quantizer.make_room(channels)
-            module.add_module(f"{role}_quantizer", quantizer.to(_device(module)))
+            module.add_module(quantizer_name(role), quantizer.to(_device(module)))
     if job.layer.matmul is not None and job.quantized_class.has_product:
         module.matmul_key = matmul_key(job.layer.matmul)
 

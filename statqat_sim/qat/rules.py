@@ -9,8 +9,17 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 from statqat_sim.errors import shown
-from statqat_sim.qat.config_rules import ROLES, Role, calibration_problems, role_defaults, role_problems
+from statqat_sim.qat.config_rules import (
+    PRODUCTS,
+    TENSORS,
+    Role,
+    calibration_problems,
+    operand_problems,
+    role_defaults,
+    role_problems,
+)
 from statqat_sim.qat.matmul_config import MatmulConfig, config_problems
+from statqat_sim.qat.product_config import ProductConfig, require_product
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.qat.wrappers import plain_name
 from statqat_sim.spec.format import Format
@@ -20,20 +29,27 @@ from statqat_sim.spec.format import Format
 class LayerConfig:
     """How the tensors of one layer are quantized; None: not at all.
 
-    `matmul` says what multiplies the codes of input and weight; None: torch multiplies what they stand for.
+    `grad_input` and `grad_weight` say what the products of the backward pass multiply; None: what forward did. `matmul`
+    says what multiplies the codes of input and weight; None: torch multiplies what they stand for.
 
     Raises:
-        TypeError: if a tensor's is no `TensorConfig`, or `matmul` no `MatmulConfig`.
-        ValueError: if a tensor is quantized in a way that means nothing for its role, or that `matmul` does not take.
+        TypeError: if a tensor's is no `TensorConfig`, a product's no `ProductConfig`, or `matmul` no `MatmulConfig`.
+        ValueError: if a tensor is quantized in a way that means nothing for its role, or that `matmul` does not take;
+            if a product has no such operand.
     """
 
     weight: TensorConfig | None = None
     input: TensorConfig | None = None
     output: TensorConfig | None = None
     grad_output: TensorConfig | None = None
+    grad_input: ProductConfig | None = None
+    grad_weight: ProductConfig | None = None
     matmul: MatmulConfig | None = None
 
     def __post_init__(self) -> None:
+        for product, operands in PRODUCTS.items():
+            if (config := getattr(self, product)) is not None:
+                require_product(product, config, operands)
         for role, tensor in self.tensors():
             if not isinstance(tensor, TensorConfig):
                 raise TypeError(f"{role} is {shown(tensor)}; allowed: a TensorConfig; QATConfig takes names")
@@ -41,6 +57,7 @@ class LayerConfig:
             said = {key for key, value in default.items() if getattr(tensor, key) != value}
             found = list(role_problems(role, tensor.format, said))
             found += calibration_problems(role, tensor.quantizer, {"dynamic": tensor.dynamic})
+            found += operand_problems(role, tensor.format, {"dynamic": tensor.dynamic})
             if found:
                 raise ValueError("; ".join(f"{role}.{key}: {message}" for key, message in found))
         if self.matmul is None:
@@ -52,10 +69,14 @@ class LayerConfig:
 
     def tensors(self) -> Iterator[tuple[Role, TensorConfig]]:
         """The tensors that are quantized, by their roles."""
-        for role in ROLES:
-            tensor = getattr(self, role)
-            if tensor is not None:
-                yield role, tensor
+        found: dict[Role, TensorConfig | None] = {role: getattr(self, role) for role in TENSORS}
+        for product, operands in PRODUCTS.items():
+            found |= {role: getattr(getattr(self, product), key, None) for key, role in operands.items()}
+        yield from ((role, tensor) for role, tensor in found.items() if tensor is not None)
+
+    def tensor(self, role: Role) -> TensorConfig | None:
+        """How the tensor with a role is quantized."""
+        return dict(self.tensors()).get(role)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

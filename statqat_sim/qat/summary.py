@@ -38,7 +38,7 @@ class SummaryRow:
 
     Args:
         layer: the qualified name of its layer.
-        tensor: the parameter, or the role: "weight", "input", "output", "grad_output".
+        tensor: the parameter, or the role: "weight", "input", "output", "grad_output", "grad_input.weight" and so on.
         role: what it is to its layer.
         format: the name of its format.
         quantizer: what chooses its scales; None: the format finds its own, or no scale is chosen any more.

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from statqat_sim.histogram import Histogram
 from statqat_sim.qat.config_rules import Role
-from statqat_sim.qat.gradient_quantizer import quantized_gradient
+from statqat_sim.qat.gradient_quantizer import Way, quantized_gradient
 from statqat_sim.qat.holders import Holders
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
@@ -250,11 +250,16 @@ class TensorQuantizer(Stamped):
         return self.quantized(x, self.scale_for(x), self.draw_seed())
 
     def _with_quantized_gradient(self, x: Tensor) -> Tensor:
-        options: dict[str, Any] = {"format": self.format_key, "axis": self.layout.axis, "exact": self.exact}
+        scale = None if self.is_recomputed else self.scale_for(x)
+        return quantized_gradient(x, scale, self.draw_seed(), self.way)
+
+    @property
+    def way(self) -> Way:
+        """How it quantizes what comes in the backward pass."""
+        choice = None
         if self.quantizer_key is not None and self.is_recomputed:
             choice = self.quantizer_key, self.channel_axis
-            return quantized_gradient(x, None, self.draw_seed(), **options, choice=choice)
-        return quantized_gradient(x, self.scale_for(x), self.draw_seed(), **options)
+        return Way(self.format_key, self.layout.axis, self.exact, choice)
 
     def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         """What `forward` gives with this scale and seed."""

@@ -13,7 +13,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor, linear
-from statqat_sim.qat.modules.base import Quantized
+from statqat_sim.qat.modules.base import MATRICES, Quantized
+from statqat_sim.qat.products import Products
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.wrappers import unwrapped
@@ -32,7 +33,7 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
     """
 
     weights = dict.fromkeys(("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"), ROWS)
-    layouts = {"input": FEATURES, "grad_output": FEATURES}
+    layouts = {"input": FEATURES, "grad_output": FEATURES, **MATRICES}
     channels = "embed_dim", ""  # gradients come back joined, or one by one
 
     def forward(
@@ -70,19 +71,22 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
         y = x if key is query else self.input_factor(key)
         z = y if value is key else x if value is query else self.input_factor(value)
         weights: tuple[Factor, ...]
+        plain: tuple[Tensor | None, ...]
         if self._qkv_same_embed_dim:
-            whole = self.weight_factor("in_proj_weight")
+            whole, floats = self.weight_factor("in_proj_weight"), self.plain_weight("in_proj_weight")
             if x is y is z:
-                return self._multiplied(x, whole, self.in_proj_bias).chunk(3, dim=-1)  # type: ignore[return-value]
-            weights = whole.chunk(3)
+                joined = self._multiplied(x, whole, self.in_proj_bias, self.products(query, floats))
+                return joined.chunk(3, dim=-1)  # type: ignore[return-value]
+            weights, plain = whole.chunk(3), _thirds(floats)
         else:
-            weights = tuple(self.weight_factor(f"{name}_proj_weight") for name in "qkv")
-        biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
-        jobs = zip((x, y, z), weights, biases, strict=True)
+            names = [f"{name}_proj_weight" for name in "qkv"]
+            weights, plain = tuple(map(self.weight_factor, names)), tuple(map(self.plain_weight, names))
+        products = map(self.products, (query, key, value), plain)
+        jobs = zip((x, y, z), weights, _thirds(self.in_proj_bias), products, strict=True)
         return tuple(self._multiplied(*job) for job in jobs)  # type: ignore[return-value]
 
-    def _multiplied(self, x: Factor, weight: Factor, bias: Tensor | None) -> Tensor:
-        return self.quantized_gradient(linear(x, weight, bias, self.matmul_key))
+    def _multiplied(self, x: Factor, weight: Factor, bias: Tensor | None, products: Products | None) -> Tensor:
+        return self.quantized_gradient(linear(x, weight, bias, self.matmul_key, products))
 
     @classmethod
     def matmul_problems(cls, module: nn.Module, layer: LayerConfig) -> Iterator[str]:
@@ -136,6 +140,11 @@ def output_projection(module: nn.Module) -> nn.Module | None:
     """What mixes the heads of an attention, compiled or not; None if its class, and so its forward, may be another."""
     found = unwrapped(module.out_proj) if isinstance(module, nn.MultiheadAttention) else None
     return found if type(found) in (nn.Linear, NonDynamicallyQuantizableLinear) else None
+
+
+def _thirds(joined: Tensor | None) -> tuple[Tensor | None, ...]:
+    """Of queries, keys and values."""
+    return (None,) * 3 if joined is None else joined.chunk(3)
 
 
 def _additive(mask: Tensor, dtype: torch.dtype) -> Tensor:

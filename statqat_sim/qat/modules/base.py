@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from statqat_sim.qat.config_rules import Role
+from statqat_sim.qat.config_rules import OPERANDS, Role, quantizer_name
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor
 from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
 from statqat_sim.qat.packed import PackedWeight
+from statqat_sim.qat.products import Products
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.qat.weights import mark_before, weight_came
@@ -21,11 +23,13 @@ class Quantized(nn.Module):
     """Comes before a float class among the bases of its quantized one, whose forward calls these methods.
 
     No instance is ever made: `prepare` gives a float module this class, and a quantizer as submodule for each tensor
-    that is quantized: `weight_quantizer`, `input_quantizer`, `output_quantizer`, `grad_output_quantizer`.
+    that is quantized: `weight_quantizer`, `input_quantizer`, `output_quantizer`, `grad_output_quantizer`, and those of
+    the operands of the backward pass, `grad_input_weight_quantizer` and its like.
 
     Attributes:
         weights: the parameters that are quantized, and how their axes lie.
-        layouts: of what enters and leaves, by role; roles that are not there are not quantized.
+        layouts: of what enters and leaves, by role; roles that are not there are not quantized. Operands of the
+            backward pass are matrices, and are there where forward gives `products` to its product: `MATRICES`.
         channels: attributes that tell how many channels the input and the output have; "" where only data tell.
         has_product: whether the layer multiplies; one that does not leaves `matmul` of a rule aside.
         matmul_key: stands for the `MatmulConfig` of what multiplies; None: torch.
@@ -101,6 +105,26 @@ class Quantized(nn.Module):
         assert isinstance(quantizer, TensorQuantizer)
         return quantized_operand(quantizer, getattr(self, name))
 
+    def products(self, x: Tensor, weight: Tensor | None) -> Products | None:
+        """What the backward pass multiplies; None: what forward does.
+
+        Args:
+            x: the input, before it is quantized.
+            weight: likewise; None where codes stand for it.
+        """
+        found = [self._modules.get(quantizer_name(role)) for role in OPERANDS]
+        known = [each if isinstance(each, TensorQuantizer) and each.mode == "quantize" else None for each in found]
+        if weight is None or not any(known) or not torch.is_grad_enabled():
+            return None
+        for each in filter(None, known):
+            each.require_plain(weight)
+        ways = tuple(None if each is None else each.way for each in known)
+        return Products(x, weight, ways, tuple(None if each is None else each.draw_seed() for each in known))
+
+    def plain_weight(self, name: str = "weight") -> Tensor | None:
+        """A parameter before it is quantized; None where codes stand for it."""
+        return None if self._packed(name) is not None else getattr(self, name)
+
     def quantized_input(self, x: Tensor) -> Tensor:
         """What enters the layer."""
         return self._passed("input_quantizer", x)
@@ -166,3 +190,12 @@ class Quantized(nn.Module):
 def every_role(layout: Layout) -> Mapping[Role, Layout]:
     """Of layers whose input and output lie alike."""
     return {"input": layout, "output": layout, "grad_output": layout}
+
+
+MATRICES: Mapping[Role, Layout] = {
+    "grad_input.grad_output": Layout(axis=1, channel_axis=0),
+    "grad_input.weight": Layout(axis=0, channel_axis=1),
+    "grad_weight.grad_output": Layout(axis=0, channel_axis=1),
+    "grad_weight.input": Layout(axis=0, channel_axis=1),
+}
+"""How the operands of the backward pass lie, inputs and gradients as matrices of all their rows."""

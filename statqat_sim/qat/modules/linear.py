@@ -9,7 +9,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import linear
-from statqat_sim.qat.modules.base import Quantized, every_role
+from statqat_sim.qat.modules.base import MATRICES, Quantized, every_role
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig
 
@@ -18,11 +18,12 @@ class QuantizedLinear(Quantized, nn.Linear):
     """See `Quantized`."""
 
     weights = {"weight": Layout(axis=-1, channel_axis=0)}
-    layouts = every_role(Layout(axis=-1, channel_axis=-1))
+    layouts = {**every_role(Layout(axis=-1, channel_axis=-1)), **MATRICES}
     channels = "in_features", "out_features"
 
     def forward(self, input: Tensor) -> Tensor:
-        y = linear(self.input_factor(input), self.weight_factor(), self.bias, self.matmul_key)
+        products = self.products(input, self.plain_weight())
+        y = linear(self.input_factor(input), self.weight_factor(), self.bias, self.matmul_key, products)
         return self.quantized_output(y)
 
     @classmethod

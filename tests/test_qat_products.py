@@ -20,6 +20,8 @@ from torch.utils.checkpoint import checkpoint
 import statqat_sim as sqs
 from statqat_sim import qat
 from statqat_sim.qat.config_rules import OPERANDS
+from statqat_sim.qat.hadamard import signs
+from statqat_sim.reference.philox import random_field
 from statqat_sim.testing import assert_bit_exact
 from tests.recorded import CASTS
 
@@ -203,6 +205,72 @@ def test_a_seed_repeats_and_checkpoints_recompute_the_bits() -> None:
     assert not same(found[0], gradients(model, X, G))
 
 
+# --- Hadamard transforms -----------------------------------------------------------------------------------------
+
+PLAIN = {"format": "float32", "quantizer": "none"}
+
+
+def matrix(size: int, count: int, signs: Tensor) -> Tensor:
+    """What `count` elements are multiplied by: whole groups, and what is left over."""
+    found = torch.ones(1, 1)
+    while len(found) < size:
+        found = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), found)
+    whole = [signs[:, None] * found / math.sqrt(size)] * (count // size)
+    return torch.block_diag(*whole, torch.eye(count % size))
+
+
+@pytest.mark.parametrize("size", [2, 16, 32])
+def test_operands_are_transformed_before_they_are_quantized(size: int) -> None:
+    """In the order of the matrix of Sylvester; eight of 40 rows are left over at 16 and 32."""
+    model = layer(qat.QATConfig(grad_input={"weight": "mxfp4"}, grad_weight={"input": "int8", "hadamard": size}))
+    _, of_weight = gradients(model, X, G)
+    turn = matrix(size, ROWS, torch.tensor([1.0 - 2 * random_field(0, place, 1) for place in range(size)]))
+    turned, int8 = turn.T @ X.reshape(ROWS, IN), sqs.load_format("int8")
+    quantized = sqs.Codec(int8).fake_quantize(turned, scale=sqs.Iterative().fit(turned, int8))
+    torch.testing.assert_close(of_weight, (turn.T @ G.reshape(ROWS, OUT)).T @ quantized, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 20), (3, 5), (0,)], ids=str)
+def test_products_stay_what_they_are_but_for_rounding(shape: tuple[int, ...]) -> None:
+    turned = layer(
+        qat.QATConfig(grad_input={"weight": PLAIN, "hadamard": 16}, grad_weight={"input": PLAIN, "hadamard": 8})
+    )
+    usual = layer(qat.QATConfig(grad_input={"weight": PLAIN}))
+    x, gradient = normal(*shape, IN), normal(*shape, OUT)
+    for one, other in zip(gradients(turned, x, gradient), gradients(usual, x, gradient), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_outliers_of_single_rows_cost_less() -> None:
+    x, gradient = X.clone(), G.clone()
+    x[0, 3] = 100 * x[0, 3]
+    exact = gradient.reshape(ROWS, OUT).T @ x.reshape(ROWS, IN)
+    found = []
+    for size in (0, 16):
+        model = layer(qat.QATConfig(grad_weight={"input": "mxfp4", "hadamard": size}))
+        found.append(sqs.sqnr_db(exact, gradients(model, x, gradient)[1]))
+    assert found[1] > found[0] + 1
+
+
+def test_signs_are_neither_alike_nor_a_row_of_the_matrix() -> None:
+    """Which would only change the order of what comes out."""
+    assert signs(16) == signs(32)[:16]
+    rows = (matrix(16, 16, torch.ones(16)) * 4).T
+    assert (rows @ torch.tensor(signs(16))).abs().max() < 16
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_compiled_layers_transform_alike(exact: bool) -> None:
+    """Of any number of rows."""
+    turned = {"grad_output": "mxfp4", "input": "mxfp4", "hadamard": 16}
+    model = layer(qat.QATConfig(grad_weight=turned, exact=exact))
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager", dynamic=True)
+    for rows in (40, 55):
+        x, gradient = normal(rows, IN), normal(rows, OUT, seed=1)
+        assert same(gradients(model, x, gradient, compiled), gradients(model, x, gradient))
+
+
 # --- how they are run --------------------------------------------------------------------------------------------
 
 
@@ -228,7 +296,8 @@ def test_a_seed_repeats_the_bits_of_compiled_layers() -> None:
 
 def test_gradients_of_single_samples() -> None:
     """What `torch.func` gives for each is what it gives alone."""
-    model = layer(qat.QATConfig(**FORWARD, **BACKWARD), bias=False)
+    turned = {"grad_output": "mxfp4", "input": "mxfp4", "hadamard": 16}
+    model = layer(qat.QATConfig(**FORWARD, grad_input="mxfp4", grad_weight=turned), bias=False)
     parameters = {"weight": model.weight.detach()}
 
     def loss(parameters: dict[str, Tensor], x: Tensor, gradient: Tensor) -> Tensor:
@@ -418,7 +487,7 @@ def test_scales_of_operands_are_dynamic() -> None:
 REFUSED = {
     "operand": (
         {"grad_input": {"input": "mxfp4"}},
-        ["grad_input.input: unknown key (allowed: grad_output, weight)"],
+        ["grad_input.input: unknown key (allowed: grad_output, hadamard, weight)"],
     ),
     "nothing": ({"grad_weight": {}}, ["grad_weight: no operand is quantized; allowed: grad_output, input"]),
     "name": ({"grad_weight": "mxfp44"}, ["grad_weight: no format is named 'mxfp44'"]),
@@ -432,6 +501,13 @@ REFUSED = {
         [
             "grad_input.weight.gradient: it has no meaning for grad_input.weight",
             "grad_input.weight.update_every: it has no meaning for grad_input.weight",
+        ],
+    ),
+    "hadamard": (
+        {"grad_weight": {"input": "mxfp4", "hadamard": 12}, "grad_input": {"weight": "mxfp4", "hadamard": 2.0}},
+        [
+            "grad_weight.hadamard: expected a power of two, at least 2, or 0 for none, got 12",
+            "grad_input.hadamard: expected a power of two, at least 2, or 0 for none, got 2.0",
         ],
     ),
     "blocks": (
@@ -460,6 +536,8 @@ def test_objects_are_checked_like_files() -> None:
         ValueError, match="grad_input.input: the product has no such operand; allowed: grad_output, weight"
     ):
         qat.LayerConfig(grad_input=qat.ProductConfig(input=mxfp4))
+    with pytest.raises(ValueError, match="hadamard: expected a power of two, at least 2, or 0 for none, got 1"):
+        qat.ProductConfig(input=mxfp4, hadamard=1)
     with pytest.raises(ValueError, match="grad_weight: no operand is quantized; allowed: grad_output, input"):
         qat.LayerConfig(grad_weight=qat.ProductConfig())
     with pytest.raises(ValueError, match="grad_weight.input.dynamic: the scale .* is found in each backward pass"):
@@ -487,7 +565,9 @@ def test_layers_that_are_no_matrix_products_are_refused_by_name() -> None:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    config = qat.QATConfig(**FORWARD, **BACKWARD, rules=[{"match": "head", "grad_input": {"weight": "int8"}}])
+    config = qat.QATConfig(
+        **FORWARD, **BACKWARD, rules=[{"match": "head", "grad_input": {"weight": "int8", "hadamard": 32}}]
+    )
     assert qat.QATConfig.from_dict(config.to_dict()) == config
     (tmp_path / "qat.yaml").write_text(config.to_yaml(), "utf-8")
     assert qat.QATConfig.from_yaml(tmp_path / "qat.yaml") == config

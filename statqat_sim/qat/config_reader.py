@@ -25,7 +25,7 @@ from statqat_sim.qat.config_rules import (
 )
 from statqat_sim.qat.matmul_config import config_problems
 from statqat_sim.qat.matmul_keys import read_matmul
-from statqat_sim.qat.product_config import ProductConfig
+from statqat_sim.qat.product_config import HADAMARD, ProductConfig, hadamard_problem
 from statqat_sim.qat.quantizer_keys import read_quantizer
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.tensor_config import TensorConfig
@@ -170,18 +170,18 @@ class Reader:
         if node.value is None or isinstance(node.value, ProductConfig):
             return node.value
         if not isinstance(node.value, dict) or "format" in node.value or _is_format(node.value):
-            found: dict[str, TensorConfig | None] = {}
+            found: dict[str, Any] = {}
             for key, role in operands.items():
                 found[key] = self.tensor(node, role)
                 if found[key] is None:
                     break  # of the others the problems would be the same
-        elif self.is_mapping(node, operands):
-            found = {key: self.tensor(node.value[key], role) for key, role in operands.items() if key in node.value}
-            if not any(node.value[key].value is not None for key in found) and not meant(node, operands):
-                self.problems.append(node.problem(f"no operand is quantized; allowed: {', '.join(operands)}"))
-        else:
+            return ProductConfig(**found) if all(found.values()) else None
+        if not self.is_mapping(node, (*operands, HADAMARD)):
             return None
-        return ProductConfig(**found) if any(found.values()) else None
+        found = {key: self.tensor(node.value[key], role) for key, role in operands.items() if key in node.value}
+        if not any(node.value[key].value is not None for key in found) and not meant(node, operands):
+            self.problems.append(node.problem(f"no operand is quantized; allowed: {', '.join(operands)}"))
+        return ProductConfig(**found, hadamard=self._hadamard(node)) if any(found.values()) else None
 
     def tensor(self, node: Located, role: Role) -> TensorConfig | None:
         """One tensor: null, a format, or a mapping."""
@@ -271,6 +271,15 @@ class Reader:
 
     def _place(self, name: str) -> str:
         return str(self.folder / name) if self.folder is not None and is_path(name) else name
+
+    def _hadamard(self, node: Located) -> int:
+        child = node.value.get(HADAMARD)
+        if child is None:
+            return 0
+        if told := hadamard_problem(child.value):
+            self.problems.append(child.problem(told))
+            return 0
+        return int(child.value)
 
     def _match(self, node: Located) -> str:
         child = node.value.get("match")

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from statqat_sim.qat.config_rules import Role, default_quantizer, role_defaults
+from statqat_sim.qat.config_rules import PRODUCTS, Role, default_quantizer, role_defaults
 from statqat_sim.qat.matmul_keys import matmul_keys
+from statqat_sim.qat.product_config import HADAMARD
 from statqat_sim.qat.quantizer_keys import quantizer_keys
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.tensor_config import TensorConfig
@@ -27,6 +28,10 @@ def layer_keys(layer: LayerConfig) -> dict[str, Any]:
     for role, tensor in layer.tensors():
         product, _, operand = role.rpartition(".")
         (keys.setdefault(product, {}) if product else keys)[operand] = tensor_keys(role, tensor)
+    for product in PRODUCTS:
+        config = getattr(layer, product)
+        if config is not None and config.hadamard:
+            keys[product][HADAMARD] = config.hadamard
     return keys if layer.matmul is None else {**keys, "matmul": matmul_keys(layer.matmul)}
 
 

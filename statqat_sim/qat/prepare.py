@@ -12,7 +12,7 @@ from torch import nn
 
 from statqat_sim.errors import of_type
 from statqat_sim.qat.config import QATConfig
-from statqat_sim.qat.config_rules import Role, quantizer_name
+from statqat_sim.qat.config_rules import PRODUCTS, Role, quantizer_name
 from statqat_sim.qat.holders import Holders, holders_of_all
 from statqat_sim.qat.layer_check import layer_problems
 from statqat_sim.qat.matmul_keys import matmul_key
@@ -147,6 +147,8 @@ def _quantize(job: Job, *, exact: bool) -> None:
             if channels is not None:
                 quantizer.make_room(channels)
             module.add_module(quantizer_name(role), quantizer.to(_device(module)))
+    products = (getattr(job.layer, product) for product in PRODUCTS)
+    module.hadamards = tuple(0 if product is None else product.hadamard for product in products)
     if job.layer.matmul is not None and job.quantized_class.has_product:
         module.matmul_key = matmul_key(job.layer.matmul)
 

@@ -9,6 +9,8 @@ from typing import Any
 from statqat_sim.errors import shown
 from statqat_sim.qat.tensor_config import TensorConfig
 
+HADAMARD = "hadamard"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductConfig:
@@ -25,11 +27,30 @@ class ProductConfig:
         grad_output: the gradient of the layer's output.
         weight: of `grad_input` alone.
         input: of `grad_weight` alone.
+        hadamard: a power of two: before they are quantized both operands get a random Hadamard transform, in groups of
+            so many elements along the axis that is summed over, which spreads outliers over their group and leaves the
+            product what it is but for rounding (Tseng et al., Training LLMs with MXFP4, arXiv 2502.20586). The signs
+            are the same in all groups, layers and steps; elements behind the last whole group stay. 0: none.
+
+    Raises:
+        ValueError: if `hadamard` is neither.
     """
 
     grad_output: TensorConfig | None = None
     weight: TensorConfig | None = None
     input: TensorConfig | None = None
+    hadamard: int = 0
+
+    def __post_init__(self) -> None:
+        if told := hadamard_problem(self.hadamard):
+            raise ValueError(f"{HADAMARD}: {told}")
+
+
+def hadamard_problem(value: Any) -> str | None:
+    """Why a value is no size of a Hadamard transform."""
+    if type(value) is int and (value == 0 or (value > 1 and value.bit_count() == 1)):
+        return None
+    return f"expected a power of two, at least 2, or 0 for none, got {shown(value)}"
 
 
 def require_product(name: str, config: Any, operands: Collection[str]) -> None:
@@ -46,7 +67,8 @@ def require_product(name: str, config: Any, operands: Collection[str]) -> None:
     """
     if not isinstance(config, ProductConfig):
         raise TypeError(f"{name} is {shown(config)}; allowed: a ProductConfig; QATConfig takes names")
-    said = [field.name for field in fields(config) if getattr(config, field.name) is not None]
+    tensors = [field.name for field in fields(config) if field.name != HADAMARD]
+    said = [key for key in tensors if getattr(config, key) is not None]
     if others := [key for key in said if key not in operands]:
         raise ValueError(f"{name}.{others[0]}: the product has no such operand; allowed: {', '.join(operands)}")
     if not said:

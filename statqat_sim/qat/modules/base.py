@@ -13,10 +13,12 @@ from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor
 from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
 from statqat_sim.qat.packed import PackedWeight
-from statqat_sim.qat.products import Products
+from statqat_sim.qat.products import Operands, Products
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 from statqat_sim.qat.weights import mark_before, weight_came
+
+OPERAND_QUANTIZERS = frozenset(map(quantizer_name, OPERANDS))
 
 
 class Quantized(nn.Module):
@@ -32,6 +34,7 @@ class Quantized(nn.Module):
             backward pass are matrices, and are there where forward gives `products` to its product: `MATRICES`.
         channels: attributes that tell how many channels the input and the output have; "" where only data tell.
         has_product: whether the layer multiplies; one that does not leaves `matmul` of a rule aside.
+        hadamards: the size of the transform of each product of the backward pass; 0: none.
         matmul_key: stands for the `MatmulConfig` of what multiplies; None: torch.
     """
 
@@ -40,6 +43,7 @@ class Quantized(nn.Module):
     channels: ClassVar[tuple[str, str]] = ("", "")
     has_product: ClassVar[bool] = True
     matmul_key: str | None = None
+    hadamards: tuple[int, ...] = (0, 0)
 
     def __getattr__(self, name: str) -> Any:
         """A parameter that `convert` has packed is decoded, each time that it is asked for.
@@ -110,20 +114,29 @@ class Quantized(nn.Module):
 
         Args:
             x: the input, before it is quantized.
-            weight: likewise; None where codes stand for it.
+            weight: what `plain_weight` gave, or a part of it.
         """
-        found = [self._modules.get(quantizer_name(role)) for role in OPERANDS]
-        known = [each if isinstance(each, TensorQuantizer) and each.mode == "quantize" else None for each in found]
-        if weight is None or not any(known) or not torch.is_grad_enabled():
+        if weight is None:
             return None
-        for each in filter(None, known):
+        found = self._operands()
+        for each in filter(None, found):
             each.require_plain(weight)
-        ways = tuple(None if each is None else each.way for each in known)
-        return Products(x, weight, ways, tuple(None if each is None else each.draw_seed() for each in known))
+        ways = [None if each is None else each.way for each in found]
+        seeds = tuple(None if each is None else each.draw_seed() for each in found)
+        one, other = self.hadamards
+        operands = Operands(ways[0], ways[1], one), Operands(ways[2], ways[3], other)
+        return Products(x, weight, operands, seeds)
 
     def plain_weight(self, name: str = "weight") -> Tensor | None:
-        """A parameter before it is quantized; None where codes stand for it."""
-        return None if self._packed(name) is not None else getattr(self, name)
+        """A parameter before it is quantized; None where `products` has no use for it."""
+        if OPERAND_QUANTIZERS.isdisjoint(self._modules) or not torch.is_grad_enabled() or not any(self._operands()):
+            return None
+        return getattr(self, name)  # type: ignore[no-any-return]
+
+    def _operands(self) -> list[TensorQuantizer | None]:
+        """What quantizes the operands of the backward pass."""
+        found = [self._modules.get(quantizer_name(role)) for role in OPERANDS]
+        return [each if isinstance(each, TensorQuantizer) and each.mode == "quantize" else None for each in found]
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """What enters the layer."""

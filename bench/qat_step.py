@@ -43,9 +43,8 @@ PEER_SPECS: Final = {
     "scale_bits": 8,
     "bfloat": 0,
     "custom_cuda": False,
-    "quantize_backprop": False,
 }
-"""MXFP4 weights and inputs, all else in float32, as ours."""
+"""MXFP4 weights and inputs, all else in float32, as ours; with `quantize_backprop` the backward pass, too."""
 
 RESAMPLES: Final = 2000
 """Bootstrap resamples of rounds, for a confidence interval."""
@@ -75,6 +74,8 @@ class StepReport:
     parameters: int
     rounds: int
     quick: bool
+    backward: bool
+    """Whether the products of the backward pass are in MXFP4, too."""
     seconds: Mapping[str, Spread]
     ratios: Mapping[str, Spread]
     """Seconds relative to the float32 step."""
@@ -91,25 +92,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=30, help="measured rounds, one step of each model (default: 30)")
     parser.add_argument("--peer", metavar=f"{PEER}=FOLDER", help="measure its modules too, from its repository's clone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
+    parser.add_argument("--backward", action="store_true", help="the products of the backward pass in MXFP4, too")
     parser.add_argument("--quick", action="store_true", help="a small model, 2 rounds: a trial run")
     options = parser.parse_args(arguments)
     name, _, folder = (options.peer or "").partition("=")
     if options.rounds < 1 or (options.peer and (name != PEER or not Path(folder).is_dir())):
         parser.error(f"allowed: --rounds of at least 1, --peer {PEER}=FOLDER, where its clone lies")
-    report = run(2 if options.quick else options.rounds, Path(folder) if folder else None, quick=options.quick)
+    rounds, peer = 2 if options.quick else options.rounds, Path(folder) if folder else None
+    report = run(rounds, peer, quick=options.quick, backward=options.backward)
     if options.json:
         write_json(asdict(report), options.json)
 
 
-def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
+def run(rounds: int, peer: Path | None, *, quick: bool, backward: bool = False) -> StepReport:
     """Measure all models."""
     machine, shape = Machine.told(), QUICK if quick else FULL
     torch.manual_seed(0)
     model = CharGPT(shape)
     codes = torch.randint(CHARACTERS, (BATCH, shape.context + 1))
-    models = {"float32": model, "prepared": prepared(copy.deepcopy(model))}
+    models = {"float32": model, "prepared": prepared(copy.deepcopy(model), backward=backward)}
     if peer is not None:
-        models[PEER] = with_peer(copy.deepcopy(model), peer)
+        models[PEER] = with_peer(copy.deepcopy(model), peer, backward=backward)
     kept = {name: kept_bytes(each, codes) for name, each in models.items()}
     taken = measured({name: step_of(each, codes) for name, each in models.items()}, rounds)
     report = StepReport(
@@ -119,6 +122,7 @@ def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         rounds=rounds,
         quick=quick,
+        backward=backward,
         seconds={name: Spread.of(each) for name, each in taken.items()},
         ratios={name: Spread.of(ratios(taken, name)) for name in taken if name != "float32"},
         added={name: Spread.of(added(taken, name)) for name in taken if name != "float32"},
@@ -129,17 +133,18 @@ def run(rounds: int, peer: Path | None, *, quick: bool) -> StepReport:
     return report
 
 
-def prepared(model: nn.Module) -> nn.Module:
-    """Prepare all matrix products of the blocks in MXFP4, weights and inputs."""
+def prepared(model: nn.Module, *, backward: bool = False) -> nn.Module:
+    """Prepare all matrix products of the blocks in MXFP4: weights and inputs, and what the backward pass multiplies."""
     rule = {"match": "blocks.*", "type": "Linear", "weight": "mxfp4", "input": "mxfp4"}
-    return qat.prepare(model, qat.QATConfig([rule]))
+    products = {"grad_input": "mxfp4", "grad_weight": "mxfp4"} if backward else {}
+    return qat.prepare(model, qat.QATConfig([{**rule, **products}]))
 
 
-def with_peer(model: nn.Module, folder: Path) -> nn.Module:
+def with_peer(model: nn.Module, folder: Path, *, backward: bool) -> nn.Module:
     """The same with the peer's modules."""
     sys.path.append(str(folder))
     mx: Any = importlib.import_module("mx")
-    specs = mx.finalize_mx_specs(dict(PEER_SPECS))
+    specs = mx.finalize_mx_specs({**PEER_SPECS, "quantize_backprop": backward})
     for parent in [module for name, module in model.named_modules() if name.startswith("blocks.")]:
         for name, child in [*parent.named_children()]:
             if isinstance(child, nn.Linear):
@@ -227,14 +232,15 @@ def show(report: StepReport) -> None:
         print(f"{name}: {kept}{_beside_float32(report, name)}")
     if report.share is not None:
         told = promise(f"≥ {_times(SHARE_TARGET)}", report.share.estimate <= SHARE_TARGET)
-        print(f"{PEER} adds {report.share}, promised {told}")
+        print(f"{PEER} adds {report.share}{'' if report.backward else f', promised {told}'}")
 
 
 def _beside_float32(report: StepReport, name: str) -> str:
     if name not in report.ratios:
         return ""
     ratio, more = report.ratios[name], report.added[name].median * 1e3
-    promised = f", promised {promise(f'≤ {TARGET}', ratio.median <= TARGET)}" if name == "prepared" else ""
+    is_promised = name == "prepared" and not report.backward
+    promised = f", promised {promise(f'≤ {TARGET}', ratio.median <= TARGET)}" if is_promised else ""
     return f", {ratio.median:.3f} x float32 ({ratio.least:.2f} to {ratio.greatest:.2f}), {more:.1f} ms more{promised}"
 
 

@@ -18,6 +18,7 @@ TABLES = {
     "matmul-table": ("bench.matmul_table",),
     "qat-table": ("bench.qat_table",),
     "accumulator-table": ("bench.accumulator_report",),
+    "pretraining-table": ("bench.pretraining_report",),
 }
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from bench import qat_step
 from bench.pairs import Machine, Spread
 from bench.qat_models import CharGPT
+from statqat_sim import qat
 
 
 def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
@@ -27,6 +28,13 @@ def test_a_quick_run_writes_its_figures(tmp_path: Path) -> None:
     assert report["share"] is None
 
 
+def test_the_products_of_the_backward_pass_are_another_run(tmp_path: Path) -> None:
+    qat_step.main(["--quick", "--backward", "--json", str(tmp_path / "step.json")])
+    assert json.loads((tmp_path / "step.json").read_text("utf-8"))["backward"]
+    model = qat_step.prepared(CharGPT(qat_step.QUICK), backward=True)
+    assert any("grad_weight_input_quantizer" in name for name, _ in qat.quantizers(model))
+
+
 def test_it_is_told_which_promises_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
     spread = {name: Spread(median, median, median) for name, median in (("prepared", 1.4), (qat_step.PEER, 2.0))}
     report = qat_step.StepReport(
@@ -36,6 +44,7 @@ def test_it_is_told_which_promises_are_kept(capsys: pytest.CaptureFixture[str]) 
         parameters=1,
         rounds=1,
         quick=True,
+        backward=False,
         seconds=spread,
         ratios=spread,
         added=spread,

@@ -110,7 +110,7 @@ def test_one_product_alone() -> None:
 
 
 def test_operands_are_of_floats_that_no_format_has_rounded_before() -> None:
-    """x in forward becomes int2, of which grad_weight would see four values."""
+    """Of what forward multiplies, MXFP4, the product would have 18 dB."""
     model = layer(qat.QATConfig(input="mxfp4", grad_weight={"input": "mxfp8_e4m3"}))
     _, of_weight = gradients(model, X, G)
     assert sqs.sqnr_db(G.reshape(ROWS, OUT).T @ X.reshape(ROWS, IN), of_weight) > 25
@@ -252,6 +252,43 @@ def test_outliers_of_single_rows_cost_less() -> None:
     assert found[1] > found[0] + 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_transforms_do_not_follow_torchs_default_dtype(dtype: torch.dtype) -> None:
+    model = layer(qat.QATConfig(grad_weight={"input": "int8", "hadamard": 8}))
+    expected = gradients(model, X, G)
+    torch.set_default_dtype(dtype)
+    try:
+        assert same(gradients(model, X, G), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_transforms_do_not_overflow() -> None:
+    """The largest value of a group grows fourfold where all of its elements are as large."""
+    model = layer(qat.QATConfig(grad_weight={"input": PLAIN, "hadamard": 16})).half()
+    turned = torch.tensor(signs(16)).half()[:, None]
+    of_weight = gradients(model, 20000 * turned.expand(16, IN), 1e-3 * turned.expand(16, OUT))[1]
+    torch.testing.assert_close(of_weight, torch.full((OUT, IN), 320.0).half(), rtol=2e-3, atol=0)
+
+
+def test_a_transform_of_no_whole_group_is_none() -> None:
+    sized, plain = (layer(qat.QATConfig(grad_weight={"input": "mxfp4", "hadamard": size})) for size in (1 << 16, 0))
+    assert same(gradients(sized, X, G), gradients(plain, X, G))
+
+
+def test_floats_are_not_transformed() -> None:
+    model, usual = (layer(qat.QATConfig(weight="mxfp4", **options)) for options in (BACKWARD, {}))
+    model.hadamards = {"grad_weight": 16}
+    qat.set_mode(model, "float", roles=["grad_weight.input", "grad_weight.grad_output"])
+    assert torch.equal(gradients(model, X, G)[1], gradients(usual, X, G)[1])
+
+
+def test_a_layer_shows_its_transforms() -> None:
+    model = layer(qat.QATConfig(grad_weight={"input": "mxfp4", "hadamard": 16}))
+    assert "bias=True, hadamard of grad_weight=16" in str(model)
+    assert "hadamard" not in str(layer(qat.QATConfig(grad_weight="mxfp4")))
+
+
 def test_signs_are_neither_alike_nor_a_row_of_the_matrix() -> None:
     """Which would only change the order of what comes out."""
     assert signs(16) == signs(32)[:16]
@@ -389,6 +426,81 @@ def test_an_accelerators_sums_in_forward() -> None:
     assert same(gradients(hopper, X, G), gradients(usual, X, G))
 
 
+@pytest.mark.parametrize("shape", [(3, IN), (2, 3, IN), (IN,)], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_leaves_a_layer_may_be_changed_in_place(shape: tuple[int, ...], bias: bool) -> None:
+    found = []
+    for options in ({}, {"grad_weight": {"input": PLAIN}}):
+        model = layer(qat.QATConfig(weight="mxfp4", **options), bias=bias)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(normal(*parameter.shape, seed=5))
+        found.append(
+            gradients(model, normal(*shape), normal(*shape[:-1], OUT), lambda x, model=model: model(x).relu_())
+        )
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_reentrant_checkpoints_draw_what_the_first_pass_drew() -> None:
+    model = nn.Sequential(layer(drawn_config()), nn.Dropout(0.5))
+    torch.manual_seed(3)
+    y = checkpoint(model, X.clone().requires_grad_(), use_reentrant=True)
+    y.sum().backward()
+    assert torch.equal(model[0].bias.grad, 2.0 * (y != 0).sum((0, 1)))
+
+
+def test_weights_that_are_computed_are_computed_once() -> None:
+    class Dropped(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return nn.functional.dropout(weight, 0.5)
+
+    model = layer(qat.QATConfig(weight="mxfp8_e4m3", grad_input={"weight": "mxfp8_e4m3"}), bias=False)
+    torch.nn.utils.parametrize.register_parametrization(model, "weight", Dropped())
+    x = torch.eye(IN).requires_grad_()
+    y = model(x)
+    y.backward(torch.eye(IN, OUT))
+    assert x.grad is not None
+    assert torch.equal(y.T[:, :IN] == 0, x.grad[:OUT] == 0)
+
+
+def test_second_derivatives_are_straight_through() -> None:
+    """Of a gradient penalty, as without products; along both axes the weight in eight bits is nearly the same."""
+    found = []
+    for options in ({}, {"grad_input": "mxfp8_e4m3", "grad_weight": "mxfp8_e4m3"}):
+        model = nn.Sequential(layer(qat.QATConfig(weight="mxfp8_e4m3", **options)), nn.Softplus(), nn.Linear(OUT, 1))
+        model[2].weight.data = normal(1, OUT, seed=7)
+        x = X.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        (slope.norm(dim=-1) - 1).square().mean().backward()
+        found.append([x.grad, *(parameter.grad for parameter in model.parameters() if parameter.grad is not None)])
+    assert len(found[0]) == len(found[1]) == 4
+    for one, other in zip(*found, strict=True):
+        assert sqs.sqnr_db(one, other) > 20
+
+
+def test_only_what_the_backward_pass_reads_is_kept() -> None:
+    """Of a frozen layer not its input, which may be changed."""
+    model = layer(qat.QATConfig(**BACKWARD)).requires_grad_(requires_grad=False)
+    x = X.clone().requires_grad_()
+    middle = 2 * x
+    y = model(middle)
+    middle.add_(1)
+    y.backward(G)
+    assert x.grad is not None
+    expected = cast("mxfp8_e5m2", G.reshape(ROWS, OUT)) @ cast("mxfp6_e2m3", model.weight, 0)
+    assert torch.equal(x.grad, 2 * expected.reshape(X.shape))
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors:UserWarning")
+@pytest.mark.parametrize(("features", "out"), [(0, 4), (4, 0)])
+def test_layers_of_no_width(features: int, out: int) -> None:
+    model = nn.Linear(features, out)
+    qat.prepare(nn.Sequential(model), qat.QATConfig(grad_input="mxfp4", grad_weight="mxfp4"))
+    of_x, of_weight = gradients(model, normal(3, features), normal(3, out))
+    assert (of_x.shape, of_weight.shape) == ((3, features), (out, features))
+
+
 # --- what becomes of them ----------------------------------------------------------------------------------------
 
 
@@ -401,13 +513,15 @@ def test_floats_pass_in_mode_float_and_while_calibrating() -> None:
     assert torch.equal(found[0], gradients(usual, X, G)[0])
     assert torch.equal(found[1], G.reshape(ROWS, OUT).T @ cast("nvfp4", X.reshape(ROWS, IN), 0))
     with qat.calibrate(model):
-        assert same(gradients(model, X, G), gradients(nn.Linear(IN, OUT).requires_grad_(), X, G)) is False
+        _, of_weight = gradients(model, X, G)
+    assert torch.equal(of_weight, G.reshape(ROWS, OUT).T @ X.reshape(ROWS, IN))
 
 
 def test_without_gradients_nothing_is_kept() -> None:
     model = layer(qat.QATConfig(**FORWARD, **BACKWARD))
     with torch.no_grad():
         assert model(X).grad_fn is None
+    assert model.products(X, model.weight).weight is model.weight  # type: ignore[union-attr]
     assert model.products(X, None) is None
 
 
@@ -475,6 +589,8 @@ def test_a_name_stands_for_both_operands() -> None:
     mxfp4 = qat.TensorConfig(format=sqs.load_format("mxfp4"))
     assert one == qat.QATConfig(grad_weight=qat.ProductConfig(grad_output=mxfp4, input=mxfp4))
     assert one == qat.QATConfig(grad_weight=mxfp4)
+    turned = qat.QATConfig(grad_weight={"format": "mxfp4", "hadamard": 16})
+    assert turned == qat.QATConfig(grad_weight={"grad_output": "mxfp4", "input": "mxfp4", "hadamard": 16})
 
 
 def test_scales_of_operands_are_dynamic() -> None:
@@ -487,7 +603,7 @@ def test_scales_of_operands_are_dynamic() -> None:
 REFUSED = {
     "operand": (
         {"grad_input": {"input": "mxfp4"}},
-        ["grad_input.input: unknown key (allowed: grad_output, hadamard, weight)"],
+        ["grad_input.input: unknown key (allowed: grad_output, weight)"],
     ),
     "nothing": ({"grad_weight": {}}, ["grad_weight: no operand is quantized; allowed: grad_output, input"]),
     "name": ({"grad_weight": "mxfp44"}, ["grad_weight: no format is named 'mxfp44'"]),
@@ -506,10 +622,15 @@ REFUSED = {
     "hadamard": (
         {"grad_weight": {"input": "mxfp4", "hadamard": 12}, "grad_input": {"weight": "mxfp4", "hadamard": 2.0}},
         [
-            "grad_weight.hadamard: expected a power of two, at least 2, or 0 for none, got 12",
-            "grad_input.hadamard: expected a power of two, at least 2, or 0 for none, got 2.0",
+            "grad_weight.hadamard: expected a power of two from 2 to 65536, or 0 for none, got 12",
+            "grad_input.hadamard: expected a power of two from 2 to 65536, or 0 for none, got 2.0",
         ],
     ),
+    "hadamard alone": (
+        {"grad_weight": {"hadamard": 16}, "grad_input": {"hadamard": 16, "weight": None}},
+        ["grad_weight: no operand is quantized", "grad_input: no operand is quantized; allowed: grad_output, weight"],
+    ),
+    "large": ({"grad_weight": {"input": "mxfp4", "hadamard": 1 << 17}}, ["expected a power of two from 2 to 65536"]),
     "blocks": (
         {"grad_weight": {"format": "mxfp4", "per": "tensor"}},
         ["grad_weight.per: it has no meaning for mxfp4, a block format"],
@@ -527,6 +648,14 @@ def test_what_means_nothing_is_refused_with_its_place(case: str) -> None:
     assert len(problems) <= len(told) + (case == "learned")
 
 
+def test_what_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "qat.yaml"
+    path.write_text("grad_weight: {input: int8, hadamard: yes}\ninput: {format: int8, dynamic: on}\n", "utf-8")
+    with pytest.raises(sqs.SpecError) as caught:
+        qat.QATConfig.from_yaml(path)
+    assert [(problem.line, problem.column) for problem in caught.value.problems] == [(1, 38), (2, 32)]
+
+
 def test_objects_are_checked_like_files() -> None:
     mxfp4 = qat.TensorConfig(format=sqs.load_format("mxfp4"))
     int8 = qat.TensorConfig(format=sqs.load_format("int8"), quantizer=sqs.MinMax())
@@ -536,7 +665,7 @@ def test_objects_are_checked_like_files() -> None:
         ValueError, match="grad_input.input: the product has no such operand; allowed: grad_output, weight"
     ):
         qat.LayerConfig(grad_input=qat.ProductConfig(input=mxfp4))
-    with pytest.raises(ValueError, match="hadamard: expected a power of two, at least 2, or 0 for none, got 1"):
+    with pytest.raises(ValueError, match="hadamard: expected a power of two from 2 to 65536, or 0 for none, got 1"):
         qat.ProductConfig(input=mxfp4, hadamard=1)
     with pytest.raises(ValueError, match="grad_weight: no operand is quantized; allowed: grad_output, input"):
         qat.LayerConfig(grad_weight=qat.ProductConfig())
@@ -549,7 +678,7 @@ def test_objects_are_checked_like_files() -> None:
 def test_layers_that_are_no_matrix_products_are_refused_by_name() -> None:
     model = nn.ModuleDict({"conv": nn.Conv1d(32, 32, 3), "tokens": nn.Embedding(8, 32), "head": nn.Linear(32, 8)})
     with pytest.raises(
-        ValueError, match=r"conv \(Conv1d\) cannot multiply in the backward pass as grad_input says: its "
+        ValueError, match=r"conv \(Conv1d\) cannot multiply in the backward pass as grad_input would: its "
     ):
         qat.prepare(model, qat.QATConfig(grad_input="mxfp4"))
     rules = [{"match": "tokens", "weight": "mxfp4", "grad_weight": "mxfp4"}]

@@ -169,19 +169,18 @@ class Reader:
         """A product of the backward pass: null, a tensor for all its operands, or a mapping of these."""
         if node.value is None or isinstance(node.value, ProductConfig):
             return node.value
+        hadamard, node = self._hadamard(node)
+        found: dict[str, Any] = {}
         if not isinstance(node.value, dict) or "format" in node.value or _is_format(node.value):
-            found: dict[str, Any] = {}
             for key, role in operands.items():
                 found[key] = self.tensor(node, role)
                 if found[key] is None:
-                    break  # of the others the problems would be the same
-            return ProductConfig(**found) if all(found.values()) else None
-        if not self.is_mapping(node, (*operands, HADAMARD)):
-            return None
-        found = {key: self.tensor(node.value[key], role) for key, role in operands.items() if key in node.value}
-        if not any(node.value[key].value is not None for key in found) and not meant(node, operands):
-            self.problems.append(node.problem(f"no operand is quantized; allowed: {', '.join(operands)}"))
-        return ProductConfig(**found, hadamard=self._hadamard(node)) if any(found.values()) else None
+                    return None  # of the others the problems would be the same
+        elif self.is_mapping(node, operands):
+            found = {key: self.tensor(node.value[key], role) for key, role in operands.items() if key in node.value}
+            if not any(node.value[key].value is not None for key in found) and not meant(node, operands):
+                self.problems.append(node.problem(f"no operand is quantized; allowed: {', '.join(operands)}"))
+        return ProductConfig(**found, hadamard=hadamard) if any(found.values()) else None
 
     def tensor(self, node: Located, role: Role) -> TensorConfig | None:
         """One tensor: null, a format, or a mapping."""
@@ -239,6 +238,7 @@ class Reader:
 
     def _tensor(self, node: Located, role: Role, format: Format) -> TensorConfig | None:
         said = {key: child.value for key, child in node.value.items() if key in TENSOR_KEYS[2:]}
+        said = {key: value for key, value in said.items() if value is not UNREADABLE}
         found = [*value_problems(said), *format_problems(format), *role_problems(role, format, said)]
         known = len(self.problems)
         self.problems.extend(placed(node, found, node))
@@ -272,14 +272,16 @@ class Reader:
     def _place(self, name: str) -> str:
         return str(self.folder / name) if self.folder is not None and is_path(name) else name
 
-    def _hadamard(self, node: Located) -> int:
-        child = node.value.get(HADAMARD)
-        if child is None:
-            return 0
-        if told := hadamard_problem(child.value):
-            self.problems.append(child.problem(told))
-            return 0
-        return int(child.value)
+    def _hadamard(self, node: Located) -> tuple[int, Located]:
+        """The size of a product's transform, and what else is said of it."""
+        if not isinstance(node.value, dict) or HADAMARD not in node.value:
+            return 0, node
+        others = {key: child for key, child in node.value.items() if key != HADAMARD}
+        rest, size = Located(others, node.file, node.line, node.column, node.path, node.keys), node.value[HADAMARD]
+        told = hadamard_problem(size.value)
+        if told and size.value is not UNREADABLE:
+            self.problems.append(size.problem(told))
+        return 0 if told else size.value, rest
 
     def _match(self, node: Located) -> str:
         child = node.value.get("match")

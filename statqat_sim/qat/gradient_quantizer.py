@@ -15,21 +15,22 @@ from torch import Tensor
 from statqat_sim.qat.ops import choose_scale, fake_quantize
 
 
-class Way(NamedTuple):
+class Quantization(NamedTuple):
     """How a tensor that comes later is quantized.
 
     Args:
         format: its key.
         axis: along which blocks run.
         exact: as `fake_quantize` has it.
-        choice: the key of the quantizer that chooses a scale for each tensor, and the axis of its channels; None: there
-            is no such choice.
+        quantizer: the key of what chooses a scale for each tensor; None: there is no such choice.
+        channel_axis: what it chooses scales for.
     """
 
     format: str
     axis: int
     exact: bool
-    choice: tuple[str, int | None] | None = None
+    quantizer: str | None = None
+    channel_axis: int | None = None
 
     def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         """What x decodes to; `scale`: where there is no choice."""
@@ -41,10 +42,9 @@ class Way(NamedTuple):
         return torch.where(is_finite, self._decoded(torch.where(is_finite, x, 0), self._scale(x, scale), seed), x)
 
     def _scale(self, x: Tensor, scale: Tensor | None) -> Tensor | None:
-        if self.choice is None:
+        if self.quantizer is None:
             return scale
-        quantizer, channel_axis = self.choice
-        return choose_scale(x, format=self.format, quantizer=quantizer, channel_axis=channel_axis)
+        return choose_scale(x, format=self.format, quantizer=self.quantizer, channel_axis=self.channel_axis)
 
     def _decoded(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         return fake_quantize(x, scale, seed, format=self.format, axis=self.axis, gradient="ste", exact=self.exact)
@@ -56,26 +56,26 @@ class _QuantizedGradient(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, scale: Tensor | None, seed: Tensor | None, way: Way) -> Tensor:
+    def forward(x: Tensor, scale: Tensor | None, seed: Tensor | None, how: Quantization) -> Tensor:
         return x.clone()  # of a view autograd forbids what often comes next: ReLU(inplace=True)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, scale, seed, ctx.way = inputs
+        _, scale, seed, ctx.how = inputs
         ctx.save_for_backward(scale, seed)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        return ctx.way.quantized_gradient(*gradients, *ctx.saved_tensors), None, None, None
+        return ctx.how.quantized_gradient(*gradients, *ctx.saved_tensors), None, None, None
 
 
-def quantized_gradient(x: Tensor, scale: Tensor | None, seed: Tensor | None, way: Way) -> Tensor:
+def quantized_gradient(x: Tensor, scale: Tensor | None, seed: Tensor | None, how: Quantization) -> Tensor:
     """The same tensor, whose gradient will be quantized.
 
     Args:
         x: any tensor.
-        scale: of the gradient; None where the way has a choice of its own.
+        scale: of the gradient; None where one is chosen for each.
         seed: of stochastic rounding.
-        way: how.
+        how: it is quantized.
     """
-    return _QuantizedGradient.apply(x, scale, seed, way)  # type: ignore[no-any-return, no-untyped-call]
+    return _QuantizedGradient.apply(x, scale, seed, how)  # type: ignore[no-any-return, no-untyped-call]

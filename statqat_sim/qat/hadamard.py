@@ -31,8 +31,8 @@ def transformed(x: Tensor, axis: int, size: int) -> Tensor:
     """Each group of `size` elements along an axis times diag(signs) · H / √size, in float32; wider floats stay wide.
 
     A product that sums over the axis stays what it was where both of its factors are transformed, as H · Hᵀ = size · I.
-    Elements behind the last whole group stay as they are. The order of sums is that of the fast Walsh-Hadamard
-    transform, everywhere.
+    Elements behind the last whole group stay as they are. Sums are those of the fast Walsh-Hadamard transform: their
+    order, and so their bits, are the same on all devices.
 
     Args:
         x: any tensor.
@@ -40,11 +40,13 @@ def transformed(x: Tensor, axis: int, size: int) -> Tensor:
         size: a power of two.
     """
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    whole = x.shape[axis] // size * size
-    groups = x.narrow(axis, 0, whole).movedim(axis, -1).unflatten(-1, (-1, size))  # type: ignore[no-untyped-call]
-    found = groups * torch.tensor(signs(size), device=x.device)
+    groups = x.shape[axis] // size
+    if not groups:
+        return x
+    whole, of_place = groups * size, torch.tensor(signs(size), dtype=x.dtype, device=x.device)
+    of_place = of_place.repeat(groups).reshape(whole, *[1] * (x.ndim - axis - 1))
+    found = x.narrow(axis, 0, whole) * of_place
     for power in range(size.bit_length() - 1):
-        one, other = found.unflatten(-1, (-1, 2, 1 << power)).unbind(-2)
-        found = torch.stack((one + other, one - other), -2).flatten(-3)
-    found = (found / math.sqrt(size)).flatten(-2).movedim(-1, axis)
-    return torch.cat((found, x.narrow(axis, whole, x.shape[axis] - whole)), axis)
+        one, other = found.unflatten(axis, (-1, 2, 1 << power)).unbind(axis + 1)  # type: ignore[no-untyped-call]
+        found = torch.stack((one + other, one - other), axis + 1).flatten(axis, axis + 2)
+    return torch.cat((found / math.sqrt(size), x.narrow(axis, whole, x.shape[axis] - whole)), axis)

@@ -147,8 +147,9 @@ def _quantize(job: Job, *, exact: bool) -> None:
             if channels is not None:
                 quantizer.make_room(channels)
             module.add_module(quantizer_name(role), quantizer.to(_device(module)))
-    products = (getattr(job.layer, product) for product in PRODUCTS)
-    module.hadamards = tuple(0 if product is None else product.hadamard for product in products)
+    products = {name: getattr(job.layer, name) for name in PRODUCTS}
+    if sizes := {name: product.hadamard for name, product in products.items() if product and product.hadamard}:
+        module.hadamards = sizes
     if job.layer.matmul is not None and job.quantized_class.has_product:
         module.matmul_key = matmul_key(job.layer.matmul)
 

@@ -27,24 +27,25 @@ def product_problems(
 def _problems(
     name: str, module: nn.Module, quantized: type[Quantized], layer: LayerConfig, config: QATConfig
 ) -> Iterator[str]:
-    kind, rule = type(module).__name__, config.rule_of(name, type(module).__name__)
-    is_meant = rule is not None and (bool(rule.types) or rule.names(name))
-    for key, wanted in _products(layer):
+    kind = type(module).__name__
+    for keys, wanted, problems in _products(module, quantized, layer):
         told = f"{name or '(model)'} ({kind}) cannot multiply {wanted}"
         if quantized.has_product:
-            problems = quantized.matmul_problems(module, layer) if key == "matmul" else _backward_problems(quantized)
-            yield from (f"{told}: {why}; allowed: a rule without {key} for it" for why in problems)
-        elif is_meant:
-            yield f"{told}: it has no product; allowed: to leave {key} out of the rule {rule}"
+            yield from (f"{told}: {why}; allowed: a rule without {keys} for it" for why in problems)
+        elif (rule := config.rule_of(name, kind)) is not None and (rule.types or rule.names(name)):
+            yield f"{told}: it has no product; allowed: to leave {keys} out of the rule {rule}"
 
 
-def _products(layer: LayerConfig) -> Iterator[tuple[str, str]]:
-    """The keys of a rule that are about products, and how they want them."""
+def _products(
+    module: nn.Module, quantized: type[Quantized], layer: LayerConfig
+) -> Iterator[tuple[str, str, Iterator[str]]]:
+    """The keys of a rule that are about products, how they want them, and why that cannot be."""
     if layer.matmul is not None:
-        yield "matmul", f"by {layer.matmul}"
-    yield from ((key, f"in the backward pass as {key} says") for key in PRODUCTS if getattr(layer, key) is not None)
+        yield "matmul", f"by {layer.matmul}", quantized.matmul_problems(module, layer)
+    if backward := " and ".join(key for key in PRODUCTS if getattr(layer, key) is not None):
+        yield backward, f"in the backward pass as {backward} would", _backward_problems(quantized)
 
 
 def _backward_problems(quantized: type[Quantized]) -> Iterator[str]:
     if not quantized.layouts.keys() >= {*OPERANDS}:
-        yield "its backward pass is torch's own"
+        yield "its products are torch's own"

@@ -9,7 +9,7 @@ from typing import Any
 from statqat_sim.errors import shown
 from statqat_sim.qat.tensor_config import TensorConfig
 
-HADAMARD = "hadamard"
+HADAMARD, LARGEST = "hadamard", 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ProductConfig:
             are the same in all groups, layers and steps; elements behind the last whole group stay. 0: none.
 
     Raises:
-        ValueError: if `hadamard` is neither.
+        ValueError: if `hadamard` is neither 0 nor a power of two from 2 to 65536.
     """
 
     grad_output: TensorConfig | None = None
@@ -48,9 +48,9 @@ class ProductConfig:
 
 def hadamard_problem(value: Any) -> str | None:
     """Why a value is no size of a Hadamard transform."""
-    if type(value) is int and (value == 0 or (value > 1 and value.bit_count() == 1)):
+    if type(value) is int and (value == 0 or (1 < value <= LARGEST and value.bit_count() == 1)):
         return None
-    return f"expected a power of two, at least 2, or 0 for none, got {shown(value)}"
+    return f"expected a power of two from 2 to {LARGEST}, or 0 for none, got {shown(value)}"
 
 
 def require_product(name: str, config: Any, operands: Collection[str]) -> None:

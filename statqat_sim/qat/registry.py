@@ -25,7 +25,8 @@ def register(float_class: type[nn.Module], quantized_class: type[Quantized]) -> 
     Args:
         float_class: of the modules that are to be quantized.
         quantized_class: a subclass of both `Quantized` and `float_class` whose forward calls `quantized_input`,
-            `quantized_weight` and `quantized_output`.
+            `quantized_weight` and `quantized_output`. It multiplies as `matmul`, `grad_input` and `grad_weight` of a
+            rule say if it inherits a forward of this package that does.
 
     Raises:
         TypeError: unless it is one.

@@ -12,7 +12,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from statqat_sim.histogram import Histogram
 from statqat_sim.qat.config_rules import Role
-from statqat_sim.qat.gradient_quantizer import Way, quantized_gradient
+from statqat_sim.qat.gradient_quantizer import Quantization, quantized_gradient
 from statqat_sim.qat.holders import Holders
 from statqat_sim.qat.keys import format_key, is_stochastic, plain_scale, quantizer_key
 from statqat_sim.qat.layout import Layout
@@ -251,15 +251,13 @@ class TensorQuantizer(Stamped):
 
     def _with_quantized_gradient(self, x: Tensor) -> Tensor:
         scale = None if self.is_recomputed else self.scale_for(x)
-        return quantized_gradient(x, scale, self.draw_seed(), self.way)
+        return quantized_gradient(x, scale, self.draw_seed(), self.quantization)
 
     @property
-    def way(self) -> Way:
+    def quantization(self) -> Quantization:
         """How it quantizes what comes in the backward pass."""
-        choice = None
-        if self.quantizer_key is not None and self.is_recomputed:
-            choice = self.quantizer_key, self.channel_axis
-        return Way(self.format_key, self.layout.axis, self.exact, choice)
+        quantizer = self.quantizer_key if self.is_recomputed else None
+        return Quantization(self.format_key, self.layout.axis, self.exact, quantizer, self.channel_axis)
 
     def quantized(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         """What `forward` gives with this scale and seed."""

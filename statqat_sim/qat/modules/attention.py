@@ -13,8 +13,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor, linear
-from statqat_sim.qat.modules.base import MATRICES, Quantized
-from statqat_sim.qat.products import Products
+from statqat_sim.qat.modules.base import Quantized
+from statqat_sim.qat.products import MATRICES, Products
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.wrappers import unwrapped
@@ -70,19 +70,18 @@ class QuantizedMultiheadAttention(Quantized, nn.MultiheadAttention):
         x = self.input_factor(query)
         y = x if key is query else self.input_factor(key)
         z = y if value is key else x if value is query else self.input_factor(value)
-        weights: tuple[Factor, ...]
-        plain: tuple[Tensor | None, ...]
+        weights: tuple[Tensor | None, ...]
+        factors: tuple[Factor, ...]
         if self._qkv_same_embed_dim:
-            whole, floats = self.weight_factor("in_proj_weight"), self.plain_weight("in_proj_weight")
+            weight, factor = self.weight_and_factor("in_proj_weight")
             if x is y is z:
-                joined = self._multiplied(x, whole, self.in_proj_bias, self.products(query, floats))
+                joined = self._multiplied(x, factor, self.in_proj_bias, self.products(query, weight))
                 return joined.chunk(3, dim=-1)  # type: ignore[return-value]
-            weights, plain = whole.chunk(3), _thirds(floats)
+            weights, factors = _thirds(weight), factor.chunk(3)
         else:
-            names = [f"{name}_proj_weight" for name in "qkv"]
-            weights, plain = tuple(map(self.weight_factor, names)), tuple(map(self.plain_weight, names))
-        products = map(self.products, (query, key, value), plain)
-        jobs = zip((x, y, z), weights, _thirds(self.in_proj_bias), products, strict=True)
+            weights, factors = zip(*(self.weight_and_factor(f"{name}_proj_weight") for name in "qkv"), strict=True)
+        products = map(self.products, (query, key, value), weights)
+        jobs = zip((x, y, z), factors, _thirds(self.in_proj_bias), products, strict=True)
         return tuple(self._multiplied(*job) for job in jobs)  # type: ignore[return-value]
 
     def _multiplied(self, x: Factor, weight: Factor, bias: Tensor | None, products: Products | None) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.qat.config_rules import OPERANDS, Role, quantizer_name
+from statqat_sim.qat.config_rules import OPERANDS, PRODUCTS, Role, quantizer_name
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import Factor
 from statqat_sim.qat.matmul_operands import packed_operand, quantized_operand
@@ -31,10 +32,10 @@ class Quantized(nn.Module):
     Attributes:
         weights: the parameters that are quantized, and how their axes lie.
         layouts: of what enters and leaves, by role; roles that are not there are not quantized. Operands of the
-            backward pass are matrices, and are there where forward gives `products` to its product: `MATRICES`.
+            backward pass are matrices (`products.MATRICES`), and are there where forward's product takes `products`.
         channels: attributes that tell how many channels the input and the output have; "" where only data tell.
         has_product: whether the layer multiplies; one that does not leaves `matmul` of a rule aside.
-        hadamards: the size of the transform of each product of the backward pass; 0: none.
+        hadamards: the sizes of transforms, by products of the backward pass.
         matmul_key: stands for the `MatmulConfig` of what multiplies; None: torch.
     """
 
@@ -43,7 +44,7 @@ class Quantized(nn.Module):
     channels: ClassVar[tuple[str, str]] = ("", "")
     has_product: ClassVar[bool] = True
     matmul_key: str | None = None
-    hadamards: tuple[int, ...] = (0, 0)
+    hadamards: Mapping[str, int] = MappingProxyType({})
 
     def __getattr__(self, name: str) -> Any:
         """A parameter that `convert` has packed is decoded, each time that it is asked for.
@@ -101,42 +102,46 @@ class Quantized(nn.Module):
 
     def weight_factor(self, name: str = "weight") -> Factor:
         """A parameter as it is multiplied: `quantized_weight`, or its codes."""
-        if not self.is_accelerated:
-            return self.quantized_weight(name)
+        return self.weight_and_factor(name)[1]
+
+    def weight_and_factor(self, name: str = "weight") -> tuple[Tensor | None, Factor]:
+        """A parameter, None where codes stand for it, and the same as it is multiplied."""
         if (packed := self._packed(name)) is not None:
-            return packed_operand(packed)
+            return None, packed_operand(packed) if self.is_accelerated else packed()
+        weight = getattr(self, name)
+        if not self.is_accelerated:
+            return weight, self._passed(f"{name}_quantizer", weight)
         quantizer = self._modules[f"{name}_quantizer"]
         assert isinstance(quantizer, TensorQuantizer)
-        return quantized_operand(quantizer, getattr(self, name))
+        return weight, quantized_operand(quantizer, weight)
 
     def products(self, x: Tensor, weight: Tensor | None) -> Products | None:
         """What the backward pass multiplies; None: what forward does.
 
         Args:
             x: the input, before it is quantized.
-            weight: what `plain_weight` gave, or a part of it.
+            weight: likewise; None where codes stand for it.
         """
-        if weight is None:
+        if weight is None or OPERAND_QUANTIZERS.isdisjoint(self._modules):
             return None
-        found = self._operands()
+        found = [self._operand(role) for role in OPERANDS]
         for each in filter(None, found):
             each.require_plain(weight)
-        ways = [None if each is None else each.way for each in found]
-        seeds = tuple(None if each is None else each.draw_seed() for each in found)
-        one, other = self.hadamards
-        operands = Operands(ways[0], ways[1], one), Operands(ways[2], ways[3], other)
-        return Products(x, weight, operands, seeds)
-
-    def plain_weight(self, name: str = "weight") -> Tensor | None:
-        """A parameter before it is quantized; None where `products` has no use for it."""
-        if OPERAND_QUANTIZERS.isdisjoint(self._modules) or not torch.is_grad_enabled() or not any(self._operands()):
+        seeds = tuple(None if each is None else each.draw_seed() for each in found)  # alike where forward is recomputed
+        if not torch.is_grad_enabled() or not any(found):
             return None
-        return getattr(self, name)  # type: ignore[no-any-return]
+        grad_input, grad_weight = map(self._operands, PRODUCTS, (found[:2], found[2:]))
+        return Products(x, weight, grad_input, grad_weight, seeds)
 
-    def _operands(self) -> list[TensorQuantizer | None]:
-        """What quantizes the operands of the backward pass."""
-        found = [self._modules.get(quantizer_name(role)) for role in OPERANDS]
-        return [each if isinstance(each, TensorQuantizer) and each.mode == "quantize" else None for each in found]
+    def _operand(self, role: Role) -> TensorQuantizer | None:
+        """What quantizes an operand of the backward pass."""
+        found = self._modules.get(quantizer_name(role))
+        return found if isinstance(found, TensorQuantizer) and found.mode == "quantize" else None
+
+    def _operands(self, product: str, quantizers: Sequence[TensorQuantizer | None]) -> Operands:
+        """Those of a product; floats are not transformed."""
+        gradient, factor = (None if each is None else each.quantization for each in quantizers)
+        return Operands(gradient, factor, self.hadamards.get(product, 0) if any(quantizers) else 0)
 
     def quantized_input(self, x: Tensor) -> Tensor:
         """What enters the layer."""
@@ -159,6 +164,10 @@ class Quantized(nn.Module):
     def _passed(self, name: str, x: Tensor) -> Tensor:
         quantizer = self._modules.get(name)
         return x if quantizer is None else quantizer(x)
+
+    def extra_repr(self) -> str:
+        told = (f"hadamard of {product}={size}" for product, size in self.hadamards.items())
+        return ", ".join(filter(None, (super().extra_repr(), *told)))
 
     def settled(self, name: str) -> Tensor:
         """A parameter that becomes codes, as forward would have made it in time; the parameter itself stays."""
@@ -203,12 +212,3 @@ class Quantized(nn.Module):
 def every_role(layout: Layout) -> Mapping[Role, Layout]:
     """Of layers whose input and output lie alike."""
     return {"input": layout, "output": layout, "grad_output": layout}
-
-
-MATRICES: Mapping[Role, Layout] = {
-    "grad_input.grad_output": Layout(axis=1, channel_axis=0),
-    "grad_input.weight": Layout(axis=0, channel_axis=1),
-    "grad_weight.grad_output": Layout(axis=0, channel_axis=1),
-    "grad_weight.input": Layout(axis=0, channel_axis=1),
-}
-"""How the operands of the backward pass lie, inputs and gradients as matrices of all their rows."""

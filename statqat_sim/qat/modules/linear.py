@@ -9,7 +9,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.matmul_layers import linear
-from statqat_sim.qat.modules.base import MATRICES, Quantized, every_role
+from statqat_sim.qat.modules.base import Quantized, every_role
+from statqat_sim.qat.products import MATRICES
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig
 
@@ -22,8 +23,8 @@ class QuantizedLinear(Quantized, nn.Linear):
     channels = "in_features", "out_features"
 
     def forward(self, input: Tensor) -> Tensor:
-        products = self.products(input, self.plain_weight())
-        y = linear(self.input_factor(input), self.weight_factor(), self.bias, self.matmul_key, products)
+        x, (weight, factor) = self.input_factor(input), self.weight_and_factor()
+        y = linear(x, factor, self.bias, self.matmul_key, self.products(input, weight))
         return self.quantized_output(y)
 
     @classmethod

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from torch_compiled import WARNINGS, together
 
 from statqat_sim.backends.torch_ops.block_kernel import TorchBlockKernel
-from statqat_sim.backends.torch_ops.largest import largest
+from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.codec import Codec
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.lower_block import lower_block
@@ -245,14 +245,21 @@ def test_a_copy_stands_on_its_own() -> None:
     assert_bit_exact(pickle.loads(pickle.dumps(codec)).fake_quantize(x), codec.fake_quantize(x))
 
 
-@pytest.mark.parametrize("is_below_sign", [True, False])
-def test_the_largest_word(is_below_sign: bool) -> None:
+@pytest.mark.parametrize("among", [Among.BELOW_SIGN, Among.WORDS])
+def test_the_largest_word(among: Among) -> None:
     """All that is near the turns of the order of float32."""
     turns = np.array([0, 1, 1 << 29, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1], np.int64)
-    near = np.unique(
-        np.clip(np.add.outer(turns, np.arange(-3, 4)).reshape(-1), 0, (1 << 31 if is_below_sign else 1 << 32) - 1)
-    )
+    limit = (1 << (31 if among is Among.BELOW_SIGN else 32)) - 1
+    check_largest(np.unique(np.clip(np.add.outer(turns, np.arange(-3, 4)).reshape(-1), 0, limit)), among)
+
+
+def test_the_largest_key_of_finite_floats() -> None:
+    """Zeros of both signs, the numbers nearest to them and the largest, and the key of none."""
+    magnitudes = np.array([0, 1, 2, 0x007F_FFFF, 0x0080_0000, 0x3F80_0000, 0x7F7F_FFFE, 0x7F7F_FFFF], np.int64)
+    check_largest(np.unique([0, *(magnitudes + (1 << 31)), *((1 << 31) - 1 - magnitudes)]), Among.FINITE)
+
+
+def check_largest(near: Any, among: Among) -> None:
     first, second = (each.reshape(-1).astype(np.uint32) for each in np.meshgrid(near, near))
     pairs = torch.from_numpy(np.stack([first, second], axis=-1).view(np.int32))
-    found = largest(pairs, [1], is_below_sign=is_below_sign)[:, 0].numpy().view(np.uint32)
-    np.testing.assert_array_equal(found, np.maximum(first, second))
+    np.testing.assert_array_equal(largest(pairs, [1], among)[:, 0].numpy().view(np.uint32), np.maximum(first, second))

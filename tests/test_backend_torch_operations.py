@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ from word_plans import FLOAT_OPS, WORD_OPS, X, of_two_streams
 from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.kernel import TorchKernel
 from statqat_sim.backends.torch_ops.printer import printed
-from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.block_scale import is_nan
+from statqat_sim.plan.builder import Builder, Word
+from statqat_sim.plan.layout import MAGNITUDE, SIGN
 from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.testing import assert_bit_exact
@@ -77,7 +80,38 @@ def plans_of_every_operation() -> list[CodecPlan]:
     return [*plans, of_two_streams(*truths, Step(Op.SELECT, (2, 0, 1))), of_two_streams(truths[0])]
 
 
-OPERATIONS = plans_of_every_operation()
+def plans_of_signs_and_scales() -> list[CodecPlan]:
+    """Signs where bool is expected, sums that are or may be NaN by their bounds, and products with NaN left out."""
+    results: list[Callable[[Word, Word], Word]] = [
+        lambda x, y: (x >> 31).where(x, y),
+        lambda x, y: ((x >> 31) & x.lt(y)).where(x, y),
+        lambda x, y: ((x >> 31) | y.eq(x)) + ((x & SIGN) >> 31),
+        lambda x, y: (x >> 31) ^ (y >> 31),
+        lambda x, y: (x & 1) - y.eq(x),
+        lambda x, y: is_nan(y).where(0, x.fmul(y)),
+        lambda x, y: is_nan(y).where(0, x.fmul(y)) ^ x.fmul(y),
+        lambda x, y: is_nan(y).where(x.fmul(y), 0),
+        lambda x, y: is_nan(x).where(0, x.fmul(y)),
+        lambda x, y: x.fmul(x.fmul(y)),
+    ]
+    for bound in (0x4100_0000, 0x7F00_0000, 0x7F7F_FFFF, 0x7F80_0000):
+        for number in (0x4B00_0000, 1, 0):
+            results.append(lambda x, y, b=bound, n=number: ((x & MAGNITUDE).min(b).fadd(n_of(x, n)) - x.eq(y)).fmul(y))
+            results.append(lambda x, y, b=bound, n=number: ((x & MAGNITUDE).min(b).fadd(n_of(x, n)) + x.eq(y)).fmul(y))
+    return [plan_of(result) for result in results]
+
+
+def n_of(word: Word, number: int) -> Word:
+    return word.builder.const(number)
+
+
+def plan_of(result: Callable[[Word, Word], Word]) -> CodecPlan:
+    builder = Builder()
+    x, y = builder.input("x", Storage.FLOAT32), builder.input("scale", Storage.FLOAT32)
+    return builder.finish(result(x, y), Storage.UINT32)
+
+
+OPERATIONS = plans_of_every_operation() + plans_of_signs_and_scales()
 
 
 def operands() -> tuple[Array, Array]:
@@ -101,6 +135,11 @@ def test_every_operation_gives_the_same_compiled() -> None:
     results = together(*[lambda kernel=kernel: kernel(x, scale=y) for kernel in kernels])
     for plan, result in zip(OPERATIONS, results, strict=True):
         np.testing.assert_array_equal(result.numpy(), interpret(plan, [a, b]), err_msg=printed(plan))
+
+
+def test_products_are_not_guarded_where_a_nan_scale_is_not_read() -> None:
+    guarded = ["unless_nan" in printed(plan) for plan in plans_of_signs_and_scales()[5:10]]
+    assert guarded == [False, True, True, True, True]
 
 
 def test_tables_are_read_and_known_steps_are_not_printed() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from statqat_sim.backends.torch_ops.block_errors import split_weights, squared_errors
 from statqat_sim.backends.torch_ops.draws import Draws
 from statqat_sim.backends.torch_ops.grids import Grids
-from statqat_sim.backends.torch_ops.largest import largest
+from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
 from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
@@ -27,7 +27,7 @@ from statqat_sim.backends.torch_ops.vectors import (
 )
 from statqat_sim.geometry import block_sizes
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
-from statqat_sim.plan.layout import SIGN
+from statqat_sim.plan.block_statistics import highest, lowest
 from statqat_sim.plan.program import limits
 from statqat_sim.spec.scale import Block
 
@@ -38,7 +38,18 @@ class Key:
     def __init__(self, statistic: Statistic) -> None:
         self.name, self.of = statistic.name, statistic.of
         self.program = Program(statistic.key)
-        self.is_below_sign = limits(statistic.key)[statistic.key.shape.outputs[0]] < SIGN
+        self.among = _among(statistic)
+
+    @property
+    def is_below_sign(self) -> bool:
+        return self.among is Among.BELOW_SIGN
+
+
+def _among(statistic: Statistic) -> Among:
+    """What a statistic's keys are known to be."""
+    if statistic in (lowest(statistic.of), highest(statistic.of)):
+        return Among.FINITE
+    return Among.up_to(limits(statistic.key)[statistic.key.shape.outputs[0]])
 
 
 class StagePrograms:
@@ -126,6 +137,8 @@ class Found:
     def _largest(self, key: Key, block: Block) -> Tensor:
         """The largest key of every block; 0 for a block without elements."""
         unit, shape = self.blocks[key.of], self.tiling.shape(block)
+        if key.of != ELEMENTS:
+            self.known[key.of] = kept(self.known[key.of])  # the compiler would not vectorize what computes it
         if 0 in self.tiling.shape(unit):
             return torch.zeros(shape, dtype=torch.int32, device=self.device)
         if INDEX in key.program.names:
@@ -135,7 +148,7 @@ class Found:
         keys, inside = self.tiling.gathered(self._run(key.program, unit)[0], unit, block)
         if self.is_in_memory and self._compares_vectors(key, block):
             return largest_of_vectors(keys, is_below_sign=key.is_below_sign).reshape(shape)
-        return (largest(keys, inside, is_below_sign=key.is_below_sign) if inside else keys).reshape(shape)
+        return (largest(keys, inside, key.among) if inside else keys).reshape(shape)
 
     def _largest_of_places(self, key: Key, block: Block) -> Tensor:
         """`_largest` of blocks shorter than vectors: all their first words, then all their second words, and so on.
@@ -160,7 +173,9 @@ class Found:
     def _compares_vectors(self, key: Key, block: Block) -> bool:
         """Whether `largest_of_vectors` is faster than `largest`, of elements in memory."""
         count = self.tiling.count_in_row(ELEMENT, block) if key.of == ELEMENTS else 0
-        return count == LANES or (count > 0 and not count % LANES and not key.is_below_sign)
+        if key.among is Among.WORDS:
+            return count > 0 and not count % LANES
+        return count == LANES and key.is_below_sign
 
     def _repeats_across(self, stage: StagePrograms, fake_quantize: Program) -> bool:
         """Whether the compiler would compute the words of a block again for each of many elements below each other."""

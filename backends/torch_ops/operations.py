@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.layout import INFINITY, MAGNITUDE, SIGN
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE, MANTISSA_BITS, SIGN
 from statqat_sim.plan.program import WORD, Op
 
 ONE: Final = 0x3F80_0000
 UNITS: Final = (0, SIGN, ONE)
+SIGN_PLACE: Final = 31
 QUIET: Final = 0x0040_0000
 MADE_NAN: Final = 0xFFC0_0000
 """The NaN of an invalid operation on numbers. If operands are NaN, the result is the first of these, made quiet."""
@@ -28,17 +29,25 @@ class Operand:
 
     is_truth: bool = False
     is_float: bool = False
+    least: int = 0
+    """Lower bound of the word."""
+
+    sign_of: str = ""
+    """The int32 expression whose sign bit the word is, if it is one."""
 
     @classmethod
     def known(cls, word: int) -> Operand:
-        return cls(constant=word, limit=word, magnitude=word & MAGNITUDE)
+        return cls(constant=word, limit=word, magnitude=word & MAGNITUDE, least=word)
 
     @classmethod
     def result(cls, name: str, op: Op, args: Sequence[Operand], limit: int) -> Operand:
         """The variable that holds the result of `expression`."""
         is_float = is_never_nan(op, args) or (op is Op.SELECT and _selects_floats(*args))
         bound = INFINITY if is_never_nan(op, args) else _magnitude(op, [arg.magnitude for arg in args])
-        return cls(name, None, limit, min(limit, bound), _gives_truth(op, args), is_float)
+        least, most = _range(op, args)
+        limit = min(limit, most)
+        sign_of = args[0].word if op is Op.SHR and args[1].constant == SIGN_PLACE else ""
+        return cls(name, None, limit, min(limit, bound), _gives_truth(op, args), is_float, least, sign_of)
 
     @property
     def may_be_nan(self) -> bool:
@@ -56,6 +65,8 @@ class Operand:
     @property
     def truth(self) -> str:
         """A variable as a bool expression: whether it is nonzero."""
+        if self.sign_of:
+            return f"({self.sign_of} < 0)"
         return self.name if self.is_truth else f"({self.word} != 0)"
 
     @property
@@ -83,8 +94,8 @@ def expression(op: Op, args: Sequence[Operand], value: int) -> str:
     match op:
         case Op.ADD | Op.SUB | Op.MUL:
             return f"{args[0].word} {ARITHMETIC[op]} {args[1].word}"
-        case Op.AND | Op.OR | Op.XOR if all(arg.is_truth for arg in args):
-            return f"{args[0].name} {LOGIC[op]} {args[1].name}"
+        case Op.AND | Op.OR | Op.XOR if _are_truths(args):
+            return f"{args[0].truth} {LOGIC[op]} {args[1].truth}"
         case Op.AND | Op.OR | Op.XOR:
             return f"{args[0].word} {LOGIC[op]} {args[1].word}"
         case Op.EQ:
@@ -116,7 +127,12 @@ FLOAT: Final = {Op.FADD: "+", Op.FSUB: "-", Op.FMUL: "*", Op.FDIV: "/"}
 
 def _gives_truth(op: Op, args: Sequence[Operand]) -> bool:
     """Whether `expression` is bool."""
-    return op in (Op.EQ, Op.LT) or (op in LOGIC and all(arg.is_truth for arg in args))
+    return op in (Op.EQ, Op.LT) or (op in LOGIC and _are_truths(args))
+
+
+def _are_truths(args: Sequence[Operand]) -> bool:
+    """Whether all operands are bool, or signs beside bool."""
+    return any(arg.is_truth for arg in args) and all(arg.is_truth or arg.sign_of for arg in args)
 
 
 def _are_below_sign(args: Sequence[Operand]) -> bool:
@@ -216,6 +232,21 @@ def _magnitude(op: Op, args: Sequence[int]) -> int:
         case Op.SELECT:
             return max(args[1:])
     return MAGNITUDE
+
+
+def _range(op: Op, args: Sequence[Operand]) -> tuple[int, int]:
+    """Bounds of a step's word from its operands'; `limits` knows others. Floats from +0 to Inf are ordered as words."""
+    match op:
+        case Op.ADD if sum(arg.limit for arg in args) <= WORD:
+            return sum(arg.least for arg in args), sum(arg.limit for arg in args)
+        case Op.SUB if args[0].least >= args[1].limit:
+            return args[0].least - args[1].limit, args[0].limit - args[1].least
+        case Op.SELECT:
+            return min(arg.least for arg in args[1:]), max(arg.limit for arg in args[1:])
+        case Op.FADD if all(arg.limit <= INFINITY for arg in args):
+            twice = max(arg.limit for arg in args) + (1 << MANTISSA_BITS)
+            return max(arg.least for arg in args), min(twice, INFINITY)
+    return 0, WORD
 
 
 _EVALUATED: Final[dict[Op, Callable[..., int]]] = {

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 
 from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
-from statqat_sim.plan.program import CodecPlan, Op, Step, limits
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE
+from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, limits
 
 NAME = "run"
 
@@ -25,8 +29,11 @@ def printed(plan: CodecPlan) -> str:
 def _lines(plan: CodecPlan) -> Iterator[str]:
     shape = plan.shape
     known: list[Operand] = []
+    sheltered = frozenset(_sheltered(plan.shape))
     for index, (step, limit) in enumerate(zip(shape.steps, limits(plan), strict=True)):
         args = [known[arg] for arg in step.args]
+        if index in sheltered:
+            args[1] = replace(args[1], magnitude=min(args[1].magnitude, INFINITY))
         word = _known(plan, step, args)
         if word is not None:
             known.append(Operand.known(word))
@@ -42,6 +49,25 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
             yield f"{name} = {expression(step.op, args, step.value)}"
         known.append(Operand.result(name, step.op, args, limit))
     yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
+
+
+def _sheltered(shape: PlanShape) -> Iterator[int]:
+    """The products that are read only where their second operand, a scale, is not NaN."""
+    steps = shape.steps
+    reads = Counter(chain(shape.outputs, *(step.args for step in steps)))
+    for condition, _, product in (step.args for step in steps if step.op is Op.SELECT):
+        is_read_here = steps[product].op is Op.FMUL and reads[product] == 1
+        if is_read_here and _tested_for_nan(steps, steps[condition]) == steps[product].args[1]:
+            yield product
+
+
+def _tested_for_nan(steps: Sequence[Step], condition: Step) -> int | None:
+    """The step whose word `block_scale.is_nan` tests with this condition."""
+    if condition.op is Op.LT and steps[condition.args[0]] == Step(Op.CONST, (), INFINITY):
+        magnitude = steps[condition.args[1]]
+        if magnitude.op is Op.AND and steps[magnitude.args[1]] == Step(Op.CONST, (), MAGNITUDE):
+            return magnitude.args[0]
+    return None
 
 
 def _affine(plan: CodecPlan, step: Step, args: list[Operand]) -> Affine | None:

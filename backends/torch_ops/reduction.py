@@ -11,10 +11,10 @@ from torch import Tensor
 
 from statqat_sim.arrays import as_numpy
 from statqat_sim.arrays.tensors import TENSORS, is_tensor
-from statqat_sim.backends.torch_ops.largest import largest
+from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import words
-from statqat_sim.plan.layout import INFINITY, MAGNITUDE, SIGN
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.plan.program import WORD, limits
 from statqat_sim.plan.reduction import Reducer, ReductionPlan
 
@@ -57,7 +57,7 @@ class TorchReduction:
             found = [(high.to(torch.int64) << 32 | low.to(torch.int64) & WORD).amax(1) for low, high in pairs]
         else:
             limited = zip(outputs, self._limits, strict=True)
-            found = [largest(each, [1], is_below_sign=limit < SIGN)[:, 0] for each, limit in limited]
+            found = [largest(each, [1], Among.up_to(limit))[:, 0] for each, limit in limited]
         return torch.stack(found, 1).view(dtype)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import dtype_name, is_cpu_tensor
-from statqat_sim.errors import of_type
+from statqat_sim.errors import of_type, shown
 from statqat_sim.metrics import sqnr_db
 
 __all__ = ["assert_bit_exact", "assert_matmul_bits", "assert_sqnr"]
@@ -59,13 +61,17 @@ def assert_sqnr(x: Any, y: Any, db: float) -> None:
     Args:
         x: the original, an array or CPU tensor.
         y: the quantized values, of the same shape.
-        db: the smallest ratio that passes, in dB.
+        db: the smallest ratio that passes, in dB; Inf: only equal arrays pass.
 
     Raises:
         AssertionError: with the ratio; also where it is undefined (see `sqnr_db`).
         TypeError: if an argument is not real numbers.
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or `db` is NaN.
     """
+    if isinstance(db, bool) or not isinstance(db, Real):
+        raise TypeError(f"db is {shown(db)}; allowed: a number of decibels")
+    if math.isnan(db):
+        raise ValueError(f"db is {shown(float(db))}; allowed: a number of decibels")
     ratio = sqnr_db(x, y)
     if not ratio >= db:
         raise AssertionError(f"SQNR is {ratio:.2f} dB; expected at least {db:.2f} dB")
@@ -113,9 +119,11 @@ def assert_matmul_bits(
     c: Any = None,
     *,
     accelerator: Any,
-    instruction: str,
-    a_format: str | None = None,
-    b_format: str | None = None,
+    instruction: str | None = None,
+    a_format: Any = None,
+    b_format: Any = None,
+    a_scale: Any = None,
+    b_scale: Any = None,
     plan: Any = None,
 ) -> None:
     """Fail unless a matrix product has the bits that an accelerator gives.
@@ -126,16 +134,18 @@ def assert_matmul_bits(
         b: `(..., K, N)`.
         c: the matrix that was added to, or None.
         accelerator: its name, the path of its file, or an Accelerator.
-        instruction: the instruction's name.
+        instruction: the instruction's name; optional if a plan names it.
         a_format: the format of A's codes, where the operand may have several.
         b_format: likewise for B.
+        a_scale: A's block scales, as `Accelerator.matmul` takes them, or None.
+        b_scale: likewise for B.
         plan: how K was cut, as `Accelerator.matmul` takes it, or None.
 
     Raises:
         AssertionError: with the number of elements that differ, the place of the first, and both its values.
         LookupError: if there is no such accelerator or instruction.
         TypeError: if an array has the wrong dtype or kind.
-        ValueError: if shapes do not fit.
+        ValueError: if shapes do not fit, or no instruction is named.
 
     >>> import numpy as np
     >>> a = np.full((1, 4), 0.1, np.float32)
@@ -149,6 +159,6 @@ def assert_matmul_bits(
     from statqat_sim.matmul import Accelerator, load_accelerator
 
     device = accelerator if isinstance(accelerator, Accelerator) else load_accelerator(accelerator)
-    formats = {"a_format": a_format, "b_format": b_format}
-    expected = device.matmul(a, b, c, instruction=instruction, plan=plan, **formats)
+    operands = {"a_format": a_format, "b_format": b_format, "a_scale": a_scale, "b_scale": b_scale}
+    expected = device.matmul(a, b, c, instruction=instruction, plan=plan, **operands)
     assert_bit_exact(actual, expected)

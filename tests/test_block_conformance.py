@@ -104,6 +104,33 @@ scales:
   - {format: float8_e8m0fnu, block: 4, rule: floor, target: 1.0e-30, all_zero: min}
 """
 
+ZERO_POINT = """
+name: zero_point
+element: uint4
+scales: [{format: float32, block: 4, rule: minmax}]
+offset: {kind: zero_point, format: uint4}
+"""
+
+OWN_POLICY = """
+name: own_policy
+element: int4
+scales:
+  - format: {element: float8_e4m3fn, encode: {rounding: toward_positive, random_bits: 3, overflow: nan, inf_input: nan,
+      nan_input: 5, underflow: min, flush_inputs: true, via: bfloat16}}
+    block: 4
+    underflow: zero
+  - format: {element: uint8, encode: {overflow: wrap, negative_input: abs}}
+    block: 2
+"""
+
+PLAIN_POLICY = """
+name: plain_policy
+element: int4
+scales:
+  - {format: float8_e4m3fn, block: 4, underflow: zero}
+  - {format: uint8, block: 2}
+"""
+
 WIDE_SPAN = """
 name: wide_span
 element: {kind: int, bits: 27, min: -1, max: 33554434}
@@ -118,6 +145,13 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
     [
         pytest.param(NEGATIVE_MINIMUM, [5, 4, 6, 7], None, id="a stored minimum is never -0"),
         pytest.param(NEGATIVE_MINIMUM, [-0.0, 4, 6, 7], None, id="not even that of -0"),
+        pytest.param(
+            NEGATIVE_MINIMUM, [5, 5, 5, 5], None, id="equal elements differ from the zero of a stored minimum"
+        ),
+        pytest.param(NEGATIVE_MINIMUM, [-5, -5, -5, -5], None, id="but not below it"),
+        pytest.param(ZERO_POINT, [5, 5, 5, 5], None, id="and from that of a zero-point"),
+        pytest.param(ZERO_POINT, [-5, -5, -5, -5], None, id="on either side"),
+        pytest.param(OWN_POLICY, [3e38, -1, 1e-40, 2.7], None, id="a scale's policy is its level's"),
         pytest.param(NAN_FOR_ZERO, [1, 2, 3, 0], 0.0, id="a scale of 0 is no NaN"),
         pytest.param(NAN_FOR_ZERO, [1e-45, 0, 0, 0], None, id="nor a quotient that is 0"),
         pytest.param(BEYOND_FLOAT32, [2.0**127, 1, 0, 0], None, id="powers of two are those of float32"),
@@ -136,6 +170,32 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
 )
 def test_corners_of_blocks(backend: str, text: str, x: list[float], scale: float | None) -> None:
     check(backend, BlockCase(text, np.array(x, np.float32), -1, scale))
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "scale"),
+    [
+        (NEGATIVE_MINIMUM, 5, 5 / 15),
+        (NEGATIVE_MINIMUM, -5, 1),
+        (NEGATIVE_MINIMUM.replace("sign: -1, ", ""), 5, 1),
+        (ZERO_POINT, 5, 5 / 15),
+        (ZERO_POINT, -5, 5 / 15),
+        (ZERO_POINT, 0, 1),
+    ],
+)
+def test_equal_elements_have_the_scale_of_zeros_only_if_the_range_is_empty(text: str, x: float, scale: float) -> None:
+    format = sqs.parse_format(text)
+    (found,) = sqs.Codec(format).quantize(np.full(4, x, np.float32)).scale_values()
+    assert found.item() == pytest.approx(scale, rel=1e-3)
+
+
+def test_of_a_scale_s_own_policy_tie_domain_alone_counts() -> None:
+    """Definition 22, against the same levels whose formats have no policy of their own."""
+    x = np.random.default_rng(0).standard_normal((64, 4)) * np.geomspace(1e-9, 1e9, 64)[:, None]
+    x[0], x[1, 0], x[2, 0] = 0, np.inf, np.nan
+    found, plain = (sqs.Codec(sqs.parse_format(text)).quantize(np.float32(x)) for text in (OWN_POLICY, PLAIN_POLICY))
+    for own, without in zip((*found.scales, found.codes), (*plain.scales, plain.codes), strict=True):
+        np.testing.assert_array_equal(own, without)
 
 
 @given(case=block_cases())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from oracles import is_run, resolve
 
 from statqat_sim.errors import SpecError
+from statqat_sim.matmul import load_accelerator
 from statqat_sim.spec.catalog import Catalog, builtin_directory, catalog, formats, load_format, parse_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -355,6 +356,24 @@ def test_names_of_which_a_word_is_a_part_are_nearest(word: str, names: str) -> N
 def test_a_part_of_a_name_is_no_folder() -> None:
     with pytest.raises(NotADirectoryError, match="e4m3: not a directory of formats; .* folders .* not parts of names"):
         formats("e4m3")
+
+
+def test_a_folder_that_is_missing_is_told_with_what_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATQAT_FORMATS", f"{tmp_path / 'none'}")
+    with pytest.raises(NotADirectoryError, match=r"none: not a directory of formats; allowed in \$STATQAT_FORMATS: "):
+        formats()
+    with pytest.raises(NotADirectoryError, match="here: not a directory of formats; allowed in `search`: "):
+        formats("here")
+
+
+@pytest.mark.parametrize("kind", ["format", "accelerator"])
+@pytest.mark.parametrize("parent", ["a", "b"])
+def test_a_file_that_extends_itself_is_told_so_wherever_it_lies(tmp_path: Path, kind: str, parent: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"name: a\nextends: {parent}\n")
+    (tmp_path / "b.yaml").write_text("name: b\nextends: a\n")
+    load = load_format if kind == "format" else load_accelerator
+    with pytest.raises(SpecError, match=f"an? {kind} cannot extend itself: .*{parent} -> a"):
+        load(tmp_path / "a.yaml")
 
 
 def test_a_name_leads_to_its_file_among_several(tmp_path: Path) -> None:

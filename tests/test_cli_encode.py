@@ -393,7 +393,7 @@ def test_nothing_is_half_written(run: Run, tmp_path: Path) -> None:
         ((E4M3, "--data", "none.npy", "-o", "a.npy"), "error: none.npy: No such file or directory"),
         (
             (E4M3, "--data", "two.npz", "-o", "a.npy"),
-            "error: a.npy: holds one tensor, and these are a, b, ...; allowed: .npz",
+            "error: a.npy: holds one tensor, and there are a and b; allowed: .npz",
         ),
         ((E4M3, "x.npy"), "error: 'x.npy' is not a number"),
         (("e4m4", "1"), "error: no format is named 'e4m4'"),

@@ -72,12 +72,29 @@ def test_equal_products_do_not_differ(matrices: tuple[str, str], run: Run) -> No
     assert "0 of 48 elements differ" in run("matmul", *matrices, *chosen).out
 
 
+def test_the_accelerator_s_own_plan_names_the_instruction(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nextends: nvidia_h100\ngemm: {instruction: mma.f16.f32}\n")
+    answer = run("matmul", *matrices, "--accelerator", mine, "--compare", "h100")
+    assert answer.out.startswith("mine mma.f16.f32")
+    assert "0 of 48 elements differ" in answer.out
+    told(run("matmul", *matrices, "--accelerator", "h100"), "which instruction? allowed: ", "mma.f16.f32")
+
+
 def test_wrong_uses_are_told(matrices: tuple[str, str], run: Run) -> None:
     chosen = (*matrices, "--accelerator", "h100", "--instruction")
     told(run("matmul", *chosen, "mma.f16.f23"), "did you mean 'mma.f16.f32'")
     told(run("matmul", *chosen, "mma.f16.f32", "--json", "-"), "need --compare")
     other = run("matmul", *chosen, "mma.f16.f32", "--compare", "x86_vnni")
     assert "no instruction that takes float16" in other.err
+
+
+def test_what_is_no_matrix_is_told(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
+    np.save(tmp_path / "objects.npy", np.array([{}], object), allow_pickle=True)
+    (tmp_path / "junk.npy").write_text("this is no data")
+    for name, message in {"objects": "holds Python objects, which are never loaded", "junk": "not a .npy file"}.items():
+        chosen = ("--accelerator", "ideal", "--instruction", "dot.f32.f32")
+        told(run("matmul", tmp_path / f"{name}.npy", matrices[1], *chosen), f"{name}.npy: {message}")
 
 
 def test_units_in_the_last_place() -> None:

@@ -125,8 +125,14 @@ def test_wrong_words(run: Run, tmp_path: Path) -> None:
     told(run("rank", "int4", "--data", "w.npy", "--plot", "a.gif"), "not a picture's name; allowed: .png")
     told(run("rank", "int4", "--data", "w.npy", "--plot", "none/a.png"), "error: none: no such folder")
     told(run("rank", "int4", "--data", "w.npy", "--json", "none/a.json"), "error: none: no such folder")
-    told(run("rank", "int4", "--data", "w.npy", "--least-axes", "2"), "error: nothing to rank")
-    told(run("rank", "int4", "--data", "w.npy", "--kind", "block"), "error: nothing to rank")
+    told(
+        run("rank", "int4", "--data", "w.npy", "--least-axes", "3"),
+        "error: nothing to rank: no tensor of floats has 3 axes; allowed with these data: --least-axes 1, or less",
+    )
+    told(
+        run("rank", "int4", "--data", "w.npy", "--kind", "block"),
+        "error: --kind block leaves out int4; allowed: formats of that kind, or no --kind",
+    )
     assert run("rank", "int4", "--data", "w.npy", "--kind", "blocks").code == 2
 
 
@@ -193,6 +199,16 @@ def test_theory_of_a_random_phase_of_zeros_and_of_many_tensors(run: Run, tmp_pat
     assert rows[0]["theory"]["normal"] == pytest.approx(expected, abs=0.01)
     assert rows[1]["theory"] == {"normal": None}
     assert run(*words).code == 0
+
+
+def test_a_format_that_wraps_is_measured_and_has_no_theory(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", data(1 << 12))
+    words = ("--data", "w.npy", "--json", "-")
+    (row,) = run("measure", "int4.ml_dtypes", "--prior", "normal", *words).json
+    assert row["theory"] == {"normal": None}
+    assert row["sqnr_db"] > 10
+    answer = run("rank", "int4.ml_dtypes", "int4", "--plot", "r.svg", *words)
+    assert {row["format"] for row in answer.json} == {"int4", "int4.ml_dtypes"}
 
 
 def test_wrong_priors(run: Run) -> None:

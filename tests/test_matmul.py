@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -281,6 +282,15 @@ def test_a_plan_is_checked() -> None:
     assert_bit_exact(H100.matmul(a, a, instruction=F16, plan={"instruction": F16}), H100.matmul(a, a, instruction=F16))
 
 
+@pytest.mark.parametrize("plan", [{"promote_every": 128}, {"split_k": 2}])
+def test_a_plan_that_cuts_k_adds_c_outside_even_where_k_is_too_short_to_be_cut(plan: dict[str, int]) -> None:
+    a, b, c = normal(3, 16), normal(16, 2, seed=1), normal(3, 2, seed=2)
+    inside, alone = H100.matmul(a, b, c, instruction=FP8), H100.matmul(a, b, instruction=FP8)
+    assert not np.array_equal(c + alone, inside)
+    assert_bit_exact(H100.matmul(a, b, c, instruction=FP8, plan=plan), c + alone)
+    assert_bit_exact(H100.matmul(a, b, c, instruction=FP8, plan={"k_slab": 64}), inside)
+
+
 def test_a_plan_takes_any_library_s_integers() -> None:
     plan = sqs.GemmPlan(k_slab=np.int64(64), split_k=np.uint8(3), promote_every=None)  # type: ignore[arg-type]
     assert plan == sqs.GemmPlan(k_slab=64, split_k=3)
@@ -297,6 +307,9 @@ def test_an_accelerators_own_plan_is_for_whatever_instruction_is_named() -> None
     mine, a, b = sqs.parse_accelerator(text), normal(2, 64), normal(64, 3, seed=1)
     d = mine.matmul(a, b, instruction="mma.bf16.f32")
     assert_bit_exact(d, H100.matmul(a, b, instruction="mma.bf16.f32", plan={"split_k": 2}))
+    assert mine.instruction().name == "mma.f16.f32"
+    d = mine.matmul(a, b, plan={"promote_every": 32})
+    assert_bit_exact(d, H100.matmul(a, b, instruction="mma.f16.f32", plan={"promote_every": 32}))
 
 
 def test_a_recipe_is_made_of_its_instructions() -> None:
@@ -411,6 +424,22 @@ def test_assert_matmul_bits() -> None:
     assert_matmul_bits(torch.from_numpy(d), a, b, accelerator=H100, instruction=FP8)
     with pytest.raises(AssertionError, match="of 6 elements differ"):
         assert_matmul_bits(a @ b, a, b, accelerator="nvidia_h100", instruction=FP8)
+
+
+def test_assert_matmul_bits_takes_scales_and_the_plan_s_instruction() -> None:
+    codec = sqs.Codec(sqs.load_format("nvfp4"))
+    a, b = codec.quantize(normal(3, 32)), codec.quantize(normal(32, 2, seed=1), axis=0)
+    how = {"accelerator": B200, "plan": {"instruction": "mxf4nvf4.e2m1.f32"}, "a_format": "e2m1", "b_format": "e2m1"}
+    scales = {"a_scale": a.scales[-1], "b_scale": b.scales[-1]}
+    d = B200.matmul(a.codes, b.codes, instruction="mxf4nvf4.e2m1.f32", a_format="e2m1", b_format="e2m1", **scales)
+    assert_matmul_bits(d, a.codes, b.codes, **how, **scales)
+    with pytest.raises(AssertionError, match="of 6 elements differ"):
+        assert_matmul_bits(d, a.codes, b.codes, **how)
+
+
+def test_assert_matmul_bits_takes_all_that_matmul_takes() -> None:
+    ours, theirs = (set(inspect.signature(each).parameters) for each in (assert_matmul_bits, sqs.Accelerator.matmul))
+    assert ours - {"actual", "accelerator"} == theirs - {"self"}
 
 
 # --- long products -----------------------------------------------------------------------------------------------

@@ -99,8 +99,14 @@ def test_given_scales_of_channels() -> None:
     assert row["scale"] == scales.ravel().tolist()
     (row,) = measure(x, "int4", scale=0.5, per="channel")
     assert row["scale"] == [0.5, 0.5, 0.5]
-    with pytest.raises(ValueError, match="3 scales for 1 channels; allowed: 1 or 1"):
+    with pytest.raises(
+        ValueError, match="3 scales for a whole tensor; allowed: 1, or with per='channel' one for each channel"
+    ):
         measure(x, "int4", scale=scales)
+    with pytest.raises(ValueError, match="3 scales for 50 channels; allowed: 1 or 50"):
+        measure(x, "int4", scale=scales, per="channel", channel_axis=1)
+    with pytest.raises(ValueError, match="3 scales for a whole tensor; .* of data with two axes or more"):
+        measure(x[0], "int4", scale=scales, per="channel")
 
 
 def test_what_is_clipped_lies_outside_the_range() -> None:
@@ -249,7 +255,7 @@ def test_codes_of_more_than_16_bits_have_no_entropy() -> None:
         ({"quantizers": 3}, TypeError, "quantizers is of type int; allowed: names, quantizers, or lists of them"),
         ({"quantizers": [3]}, TypeError, r"3 is not a quantizer; allowed: names, or values such as MinMax\(\)"),
         ({"scale": "a"}, TypeError, "scale is <U1; allowed: an array of real numbers"),
-        ({"scale": [1, 2]}, ValueError, "2 scales for 1 channels"),
+        ({"scale": [1, 2]}, ValueError, "2 scales for a whole tensor; allowed: 1, or with per='channel'"),
         ({"x": {"w": ["a"]}}, TypeError, "w is <U1; allowed: an array of real numbers"),
     ],
 )

@@ -28,11 +28,13 @@ STOCHASTIC = parse_format(
     "name: random\nelement: {kind: int, bits: 4}\nencode: {rounding: stochastic_a, random_bits: 8}"
 )
 TOWARD_ZERO = parse_format("name: short\nelement: {kind: int, bits: 4}\nencode: {rounding: toward_zero}")
+WRAPS = parse_format("name: wraps\nelement: {kind: int, bits: 4}\nencode: {overflow: wrap}")
+INFINITE = load_format("p3109_binary8p3se.sat_none")
 REFLECTED = parse_format("name: f\nelement: {kind: int, bits: 3, encoding: unsigned}\nencode: {negative_input: abs}")
 NAMES = ("int2", "int4", "int8", "uint4", "float4_e2m1fn", "float6_e3m2fn", "float8_e4m3fn", "float8_e5m2", "nf4")
 NAMES += ("posit8", "takum8", "ternary_b158", "float8_e8m0fnu", "hif8", "lns8", "float8_e4m3fn.torch", "q0_7")
 NAMES += ("binary1_pm1",)
-FORMATS = [*map(load_format, NAMES), STOCHASTIC, TOWARD_ZERO, REFLECTED]
+FORMATS = [*map(load_format, NAMES), STOCHASTIC, TOWARD_ZERO, WRAPS, INFINITE, REFLECTED]
 GUARDED = [name for name in QUANTIZERS if name not in BASELINES]
 CHOOSERS: list[StateQuantizer] = [
     *(quantizer_named(name) for name in GUARDED),
@@ -101,6 +103,18 @@ def test_never_worse_than_minmax_in_any_channel(name: str) -> None:
         least = MinMax(scale_format=getattr(quantizer, "scale_format", None)).fit(x, fmt, channel_axis=0).value.ravel()
         for row, scale, other in zip(x, found, least, strict=True):
             assert measured(row, fmt, scale) <= measured(row, fmt, other)
+
+
+@pytest.mark.parametrize("format", [WRAPS, INFINITE], ids=lambda format: format.name)
+def test_nothing_overflows_that_does_not_saturate(format: NumberFormat) -> None:
+    """What a smaller scale would clip becomes Inf or another number, which bounds of the clipping error do not know."""
+    x = np.random.default_rng(0).standard_t(3, (4, 4096)).astype(np.float32)
+    coarse = "float8_e4m3fn"
+    for quantizer in (*CHOOSERS, Percentile(99.0), Percentile(scale_format=coarse), Analytic(scale_format=coarse)):
+        least = MinMax(scale_format=getattr(quantizer, "scale_format", None))
+        for axis in (None, 0):
+            assert (quantizer.fit(x, format, channel_axis=axis).value >= least.fit(x, format, channel_axis=axis)).all()
+        assert quantizer.choose(Histogram.of(x), format).value >= least.choose(Histogram.of(x), format).value
 
 
 @settings(max_examples=40)

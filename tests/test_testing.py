@@ -90,3 +90,11 @@ def test_sqnr_at_least() -> None:
         assert_sqnr(x, x + np.float32(0.1), 28.8)
     with pytest.raises(AssertionError, match="SQNR is nan dB"):
         assert_sqnr(x[:0], x[:0], 0)
+
+
+@pytest.mark.parametrize(
+    ("db", "error"), [("3", TypeError), (None, TypeError), (True, TypeError), (np.nan, ValueError)]
+)
+def test_a_ratio_is_compared_with_a_number(db: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"db is ('3'|nothing|true|\.nan); allowed: a number"):
+        assert_sqnr(np.ones(2, np.float32), np.ones(2, np.float32), db)

@@ -427,6 +427,11 @@ def test_choices_by_their_errors() -> None:
             UnsupportedError,
             "float32: a table of .*allowed: formats of up to 16 bits",
         ),
+        (
+            {"format": "int4.ml_dtypes", "load": True, "scale": 1.0},
+            UnsupportedError,
+            "int4.ml_dtypes: .*overflow: wrap, .*allowed: overflow: saturate, or measure on data",
+        ),
         ({"random_phase": True}, ValueError, "random_phase is about blocks, and int4 has none"),
     ],
 )

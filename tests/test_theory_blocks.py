@@ -14,6 +14,7 @@ import statqat_sim as sqs
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.prior import Normal, Prior, Scaled, prior_named
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.encode import Overflow
 from statqat_sim.theory import ExpectedBlockError, expected_error
 from statqat_sim.theory.block_scales import block_scales
 from statqat_sim.theory.blocks import largest_magnitudes
@@ -157,6 +158,15 @@ def test_scales_commute_with_doubling() -> None:
 def test_what_the_theory_refuses(name: str, message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         expected(name, "normal")
+
+
+def test_elements_that_wrap_are_refused() -> None:
+    format = sqs.load_format("mxint8")
+    assert isinstance(format, BlockFormat)
+    encode = format.element.encode.model_copy(update={"overflow": Overflow.WRAP})
+    wrapping = format.model_copy(update={"element": format.element.model_copy(update={"encode": encode})})
+    with pytest.raises(UnsupportedError, match="mxint8: expected error of overflow: wrap"):
+        expected_error(wrapping, prior="normal")
 
 
 def test_blocks_take_no_scale() -> None:

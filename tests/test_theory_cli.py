@@ -53,6 +53,12 @@ def test_plots(run: Run, tmp_path: Path, suffix: str) -> None:
 def test_users_errors(run: Run) -> None:
     told(run("theory", "int4", "--prior", "lapalce"), "no prior is named 'lapalce'; did you mean 'laplace'?")
     told(run("theory", "float32"), "float32", "allowed: formats of up to 16 bits")
+    told(
+        run("theory", "int4.ml_dtypes"),
+        "int4.ml_dtypes",
+        "overflow: wrap",
+        "allowed: overflow: saturate, or measure on data",
+    )
     told(run("theory", "int4", "--scale", "0"), "a scale is 0.0; allowed: finite numbers above zero")
     told(run("theory", "mxfp4", "--scale", "1"), "mxfp4 scales its own blocks; --scale is for number formats")
     told(run("theory", "mxfp4", "--plot", "a.png"), "--plot is for number formats")

@@ -60,7 +60,7 @@ def _single(results: Iterable[Named], output: Path) -> Iterator[Named]:
     first = None
     for name, array in results:
         if first is not None:
-            raise ValueError(f"{output}: holds one tensor, and these are {first}, {name}, ...; allowed: .npz")
+            raise ValueError(f"{output}: holds one tensor, and there are {first} and {name}; allowed: .npz")
         first = name
         yield name, array
 

@@ -54,26 +54,39 @@ def given_or_standard(data: Sequence[Path]) -> list[Tensor]:
     return tensors(data) if data else standard_sources()
 
 
-def rows_of(tensors: Sequence[Tensor], verb: str, rows: Callable[[str, Any, list[str]], Sequence[RowT]]) -> list[RowT]:
+def rows_of(
+    tensors: Sequence[Tensor],
+    verb: str,
+    rows: Callable[[str, Any, list[str]], Sequence[RowT]],
+    least_axes: int = 0,
+) -> list[RowT]:
     """The rows of all tensors, with a progress bar and notes on the standard error.
 
     Args:
         tensors: the tensors, read one at a time.
         verb: the name of the operation, for messages.
         rows: returns the rows of a name and an array, and appends notes to a list.
+        least_axes: tensors with fewer axes are left out.
 
     Raises:
         ValueError: if a file is broken, the only tensor has an unsupported dtype, or there is no row.
     """
     found: list[RowT] = []
     notes: list[str] = []
+    axes: list[int] = []
     for name, array in _arrays(tensors, notes, verb):
+        axes.append(array.ndim)
+        if array.ndim < least_axes:
+            continue
         new = rows(name, array, notes)
         found += new
         if new and new[0]["nonfinite"]:
             notes.append(f"{name}: {new[0]['nonfinite']} of {new[0]['elements']} values are NaN or Inf, left out")
     for text in notes:
         note(text)
+    if axes and max(axes) < least_axes:
+        told = f"no tensor of floats has {least_axes} axes; allowed with these data: --least-axes {max(axes)}, or less"
+        raise ValueError(f"nothing to {verb}: {told}")
     if not found:
         raise ValueError(f"nothing to {verb}: the data holds no tensor of floats that a format takes")
     return found

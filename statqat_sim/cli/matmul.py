@@ -22,7 +22,10 @@ def matmul(
     accelerator: Annotated[
         str, typer.Option("--accelerator", metavar="NAME|FILE", help="`statqat-sim accelerators` lists them.")
     ],
-    instruction: Annotated[str, typer.Option("--instruction", metavar="NAME", help="One of the accelerator's.")],
+    instruction: Annotated[
+        str | None,
+        typer.Option("--instruction", metavar="NAME", help="One of the accelerator's; by default its own plan's."),
+    ] = None,
     c: Annotated[Path | None, typer.Option("--c", metavar="C.npy", help="The matrix to add to.")] = None,
     a_format: Annotated[str | None, typer.Option("--a-format", metavar="NAME", help="The format of A's codes.")] = None,
     b_format: Annotated[str | None, typer.Option("--b-format", metavar="NAME", help="The format of B's codes.")] = None,
@@ -62,12 +65,12 @@ def matmul(
     if (plot or json or compare_instruction) and not compare:
         raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
     unit = load_accelerator(accelerator, search or ())
+    chosen = unit.instruction(instruction)
     arrays = [None if path is None else _read(path) for path in (a, b, c)]
     formats: dict[str, Any] = {"a_format": a_format, "b_format": b_format}
-    d = unit.matmul(*arrays, instruction=instruction, **formats)
+    d = unit.matmul(*arrays, instruction=chosen.name, **formats)
     if output:
         write_arrays([("d", d)], output)
-    chosen = unit.instructions[instruction]
     typer.echo(f"{unit.name} {chosen}: {d.dtype} {'×'.join(map(str, d.shape))}", err=bool(json))
     if compare:
         other = load_accelerator(compare, search or ())
@@ -76,11 +79,12 @@ def matmul(
 
 
 def _read(path: Path) -> Any:
-    import numpy as np
+    from statqat_sim.cli.tensors import tensors
 
     if path.suffix != ".npy":
         raise ValueError(f"{path}: not a file of one array; allowed: .npy")
-    return np.load(path, allow_pickle=False)
+    (tensor,) = tensors([path])
+    return tensor.load()
 
 
 def _same_operands(other: Accelerator, instruction: Instruction, a_format: str | None) -> str:

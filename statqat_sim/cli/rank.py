@@ -84,6 +84,7 @@ def rank(
     check_plot(plot, inputs)
     check_json(json, inputs, [plot])
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
+    _check_kind(list(loaded.values()), kind)
     if loaded:
         check_blocks(list(loaded.values()), {"--axis": axis != -1})
     how: dict[str, Any] = {"kind": kind and kind.value, "per": per.value, "axis": axis, "search": search or ()}
@@ -96,6 +97,15 @@ def rank(
         show_table(rank_table(shown if len(_names(rows)) == 1 else [*shown, *_total(rows, front)]))
     if plot:
         plot_ranking(together(rows), plot)
+
+
+def _check_kind(formats: list[Format], kind: Kind | None) -> None:
+    """Raises ValueError if `--kind` leaves out every format that is named."""
+    from statqat_sim.spec.block import BlockFormat
+
+    if kind and formats and not any(isinstance(fmt, BlockFormat) == (kind is Kind.BLOCK) for fmt in formats):
+        names = ", ".join(fmt.name for fmt in formats)
+        raise ValueError(f"--kind {kind.value} leaves out {names}; allowed: formats of that kind, or no --kind")
 
 
 def _total(rows: list[RankRow], front: bool) -> list[RankRow]:
@@ -124,12 +134,10 @@ def _rows(tensors: list[Tensor], formats: list[Format], how: dict[str, Any], lea
     chosen = formats or catalog_formats(how["kind"], how["search"])
 
     def ranked(name: str, array: Any, notes: list[str]) -> list[RankRow]:
-        if array.ndim < least_axes:
-            return []
         if not formats:
             fitted = [fmt for fmt in chosen if fits(fmt, tuple(array.shape), how["axis"])]
         else:
             fitted = chosen if len(tensors) == 1 else list(fitting(chosen, name, array, how["axis"], notes))
         return rank({name: array}, fitted, **how)
 
-    return rows_of(tensors, "rank", ranked)
+    return rows_of(tensors, "rank", ranked, least_axes)

@@ -30,7 +30,7 @@ UNSAFE_ADVICE = ("allow_pickle", "weights_only")
 """Words in messages of libraries that advise loading pickled objects."""
 
 ZIP, PICKLE = b"PK", b"\x80"
-"""The first bytes of torch files: zip archives, and pickles of old versions."""
+"""The first bytes of zip archives, which .npz and torch files are, and of torch's pickles of old versions."""
 
 Load: TypeAlias = Callable[[], Any]
 """A function that reads one tensor: an array or a torch tensor."""
@@ -142,8 +142,12 @@ def _load_npy(file: Path, kind: Kind) -> Any:
 def _npz(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     import numpy as np
 
-    with _told(str(file)), file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        keys = list(archive.files)
+    with _told(str(file)), file.open("rb") as stream:
+        if stream.read(len(ZIP)) != ZIP:
+            raise ValueError("not a .npz file")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as archive:
+            keys = list(archive.files)
     for key in keys:
         yield key, partial(_load_npz, file, key, kind)
 

@@ -36,7 +36,8 @@ def theory(
 
     Nothing is sampled: the errors of all codes are integrated. Named distributions have mean 0 and variance 1, but
     half_normal and gelu, the outputs of ReLU and GELU for a normal input. Each x becomes
-    decode(encode(x / scale)) * scale. Inputs that become Inf or NaN count as clipped.
+    decode(encode(x / scale)) * scale. Inputs that become Inf or NaN count as clipped; formats with overflow: wrap are
+    refused, since theirs may become any value.
 
     The choices of scales: `minmax` clips at the mean of the largest magnitude of 4096 inputs, `iterative` is where
     least squares given the codes, repeated, leads from there; `analytic` would be best for a normal distribution of the

@@ -63,6 +63,20 @@ class Accelerator:
     def __repr__(self) -> str:
         return f"Accelerator({self.name}, {len(self.spec.instructions)} instructions, {self.evidence})"
 
+    def instruction(self, name: str | None = None) -> Instruction:
+        """The instruction of this name; None: the one that the accelerator's own plan names.
+
+        Raises:
+            LookupError: if there is no such instruction.
+            ValueError: if none is named.
+        """
+        if name is None and self.spec.gemm is not None:
+            name = self.spec.gemm.instruction
+        if name is None:
+            allowed = ", ".join(self.instructions)
+            raise ValueError(f"{self.name} ({self.evidence}): which instruction? allowed: {allowed}")
+        return self.spec.instruction(name)
+
     def matmul(
         self,
         a: Any,
@@ -111,7 +125,7 @@ class Accelerator:
         cut = self._plan(plan)
         if plan is not None and instruction is not None and cut.instruction not in (None, instruction):
             raise ValueError(f"plan.instruction is {shown(cut.instruction)}; allowed: {instruction}, or none")
-        chosen = self.spec.instruction(self._named(instruction, cut))
+        chosen = self.instruction(cut.instruction if instruction is None else instruction)
         given = a.codes if isinstance(a, QuantizedTensor) else a
         place = Place.of(given, "a")
         with place.library.on_device_of(given):
@@ -152,13 +166,6 @@ class Accelerator:
         if not isinstance(plan, Mapping):
             raise TypeError(f"plan is {of_type(plan)}; allowed: a GemmPlan, or a mapping of its keys")
         return GemmPlan.of(plan, ("plan",))
-
-    def _named(self, instruction: str | None, plan: GemmPlan) -> str:
-        name = plan.instruction if instruction is None else instruction
-        if name is None:
-            allowed = ", ".join(self.instructions)
-            raise ValueError(f"{self.name} ({self.evidence}): which instruction? allowed: {allowed}")
-        return name
 
 
 def load_accelerator(name: str | os.PathLike[str], search: Search = ()) -> Accelerator:

@@ -51,7 +51,11 @@ class GivenScale:
         count = self.scale.value.size
         channels = 1 if channel_axis is None else len(x)
         if count not in (1, channels):
-            raise ValueError(f"{count} scales for {channels} channels; allowed: 1 or {channels}")
+            one_each = "with per='channel' one for each channel of data with two axes or more"
+            told = f"a whole tensor; allowed: 1, or {one_each}"
+            if channel_axis is not None:
+                told = f"{channels} channels; allowed: 1 or {channels}"
+            raise ValueError(f"{count} scales for {told}")
         shape, points = (channels, 1), self.scale.zero_point
         value = np.broadcast_to(self.scale.value.reshape(-1, 1), shape)
         return Scale(value, None if points is None else np.broadcast_to(points.reshape(-1, 1), shape))

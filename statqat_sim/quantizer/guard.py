@@ -20,8 +20,11 @@ SMALLEST_SAFE, LARGEST_SAFE = 2.0**-60, 2.0**60
 def guarded(task: Task, candidates: Floats) -> float:
     """The first of a few candidates that is proven or measured to be better than MinMax; else MinMax's scale.
 
-    Data are measured only if bounds of the error do not decide. Without data, the histogram's estimate decides.
+    Data are measured only if bounds of the error do not decide. Without data, the histogram's estimate decides. Both
+    count inputs that overflow as clipped: formats that do not saturate get no smaller scale than MinMax's.
     """
+    if not task.levels.saturates:
+        candidates = candidates[candidates >= task.minmax]
     candidates = candidates[:MOST_TRIED]
     if task.minmax in candidates[:1]:
         return task.minmax

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from statqat_sim.arrays import Floats
 from statqat_sim.prior import GeneralisedNormal, Prior
+from statqat_sim.spec.encode import Overflow
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.theory import expected_error
 
@@ -19,8 +20,17 @@ SHAPES = tuple(0.4 * 1.07**step for step in range(46))
 
 @lru_cache(maxsize=8192)
 def best_scale(format: NumberFormat, prior: Prior) -> float:
-    """The scale of least expected error, for data with an RMS of 1."""
-    return float(expected_error(format, prior=prior, scale="optimal").scale) / math.sqrt(prior.second_moment)
+    """The scale of least expected error, for data with an RMS of 1; inputs that would wrap count as clipped."""
+    best = expected_error(_saturating(format), prior=prior, scale="optimal")
+    return float(best.scale) / math.sqrt(prior.second_moment)
+
+
+def _saturating(format: NumberFormat) -> NumberFormat:
+    """The format, with saturation in place of `overflow: wrap`, which theory refuses."""
+    if format.encode.overflow is not Overflow.WRAP:
+        return format
+    encode = format.encode.model_copy(update={"overflow": Overflow.SATURATE})
+    return format.model_copy(update={"encode": encode})
 
 
 def best_scales(format: NumberFormat, ratios: Floats) -> Floats:

@@ -34,7 +34,7 @@ class TheoryRow(TypedDict):
     overload: float
     """The part of `mse` due to clipping."""
     overflow: float | None
-    """The probability of Inf, NaN or wrapping, which `mse` counts as clipping."""
+    """The probability of Inf or NaN, which `mse` counts as clipping."""
     entropy_bits: float | None
     rho: float | None
     """The factor by which each step of the alternating method shrinks the distance to its fixed point."""

@@ -30,7 +30,7 @@ def plot_theory(format: NumberFormat, priors: Sequence[Prior], path: Path) -> No
     Raises:
         OSError: if the file cannot be written.
         ValueError: if its suffix is unknown.
-        UnsupportedError: for formats of more than 16 bits.
+        UnsupportedError: for formats of more than 16 bits, and for `overflow: wrap`.
     """
     from matplotlib.figure import Figure
 

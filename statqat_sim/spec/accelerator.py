@@ -191,8 +191,9 @@ class GemmPlan(Spec):
 
     K is padded with zeros to a multiple of `k_slab`, and cut into `split_k` parts of whole slabs, as equal as possible,
     the longer ones first. In each part, every `promote_every` products are summed from zero by the unit, and added to
-    the part's result so far. Then the parts are added in `reduce_order`, and C last; if nothing is cut, C enters the
-    instruction itself. Additions are rounded to D, to nearest even.
+    the part's result so far. Then the parts are added in `reduce_order`, and C last, even if K is too short to be cut.
+    Without a `promote_every` and a `split_k` above 1, C enters the instruction itself. Additions are rounded to D, to
+    nearest even.
 
     Raises:
         SpecError: for wrong keys or values.

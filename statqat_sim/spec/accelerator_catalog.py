@@ -22,10 +22,10 @@ from statqat_sim.spec.catalog import (
     directories_of,
     file_of,
     is_path,
+    parent_file,
     read_file,
     resolver,
     searched,
-    sibling,
 )
 from statqat_sim.spec.located import Document, read_document
 
@@ -107,6 +107,6 @@ def _parent(search: Search, beside: Path | None = None) -> Parent:
     """Finds parents: in the folder of the file `beside`, then by name."""
 
     def find(name: str) -> Document:
-        return read_file(sibling(beside, name) or _path(name, search), SIZES)
+        return read_file(parent_file(name, lambda text: _path(text, search), beside), SIZES)
 
     return find

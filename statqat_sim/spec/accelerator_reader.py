@@ -75,7 +75,7 @@ class _Reader:
         conversions = self._named(node, "conversions", lambda each, name: read.conversion(each, name, evidence))
         gemm = read_part(node, "gemm", GemmPlan, self.problems) if "gemm" in node.value else None
         if gemm:
-            self.problems.extend(placed(node.value["gemm"], plan_problems(gemm, instructions), own))
+            self.problems.extend(placed(node.value["gemm"], plan_problems(gemm, _names(node)), own))
         if not instructions and not conversions and not self.problems:
             self.problems.append(own.problem("neither 'instructions' nor 'conversions'; allowed: one of them, or both"))
         if header is None or self.problems:
@@ -114,8 +114,17 @@ class _Reader:
     def _check_recipes(
         self, node: Located, instructions: Mapping[str, Instruction], namesakes: Mapping[str, Instruction]
     ) -> None:
-        """Check recipes against the instructions that they use."""
-        recipes = {name: each for name, each in instructions.items() if each.recipe}
-        for name, instruction in recipes.items():
+        """Check recipes against the instructions that they use; nothing follows from instructions with problems."""
+        known = {**namesakes, **instructions}
+        faulty = set(_names(node)) - instructions.keys()
+        for name, instruction in instructions.items():
+            if not instruction.recipe or any(step.instruction in faulty for step in instruction.recipe):
+                continue
             place = node.value["instructions"].value[name]
-            self.problems.extend(placed(place, recipe_problems(instruction, {**namesakes, **instructions}), place))
+            self.problems.extend(placed(place, recipe_problems(instruction, known), place))
+
+
+def _names(node: Located) -> tuple[str, ...]:
+    """The names of a file's instructions, of those with problems, too."""
+    listed = node.value.get("instructions")
+    return tuple(listed.value) if listed is not None and isinstance(listed.value, dict) else ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from statqat_sim.errors import none_of, shown
 from statqat_sim.spec.accelerator import (
@@ -165,8 +165,8 @@ def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> 
     return to is None or (to.exponent_bits == exponent_bits and to.mantissa_bits <= mantissa_bits)
 
 
-def plan_problems(plan: GemmPlan, instructions: Mapping[str, Instruction]) -> Iterator[KeyProblem]:
-    """Problems of a plan for these instructions."""
+def plan_problems(plan: GemmPlan, instructions: Collection[str]) -> Iterator[KeyProblem]:
+    """Problems of a plan for the instructions of these names."""
     if plan.instruction is not None and plan.instruction not in instructions:
         told = none_of(plan.instruction, instructions)
         yield "instruction", f"no instruction is named {shown(plan.instruction)}{told}"

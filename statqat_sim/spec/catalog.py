@@ -200,17 +200,27 @@ def resolver(known: Catalog, beside: Path | None = None) -> Resolve:
 
     @cache
     def resolve(name: str) -> Located:
-        return read_file(sibling(beside, name) or known.path(name)).sound()
+        return read_file(parent_file(name, known.path, beside)).sound()
 
     return resolve
 
 
-def sibling(beside: Path | None, name: str) -> Path | None:
-    """The file of a name in the folder of another file, if there is one."""
+def parent_file(name: str, by_name: Callable[[str], Path], beside: Path | None) -> Path:
+    """The file of a parent: in the folder of the file `beside`, then by name.
+
+    A name that only the file `beside` has is that file: it extends itself, which its reader tells.
+    """
     if beside is None or not NAME.fullmatch(name):
-        return None
-    found = beside.with_name(f"{name}.yaml")
-    return found if found != beside and found.is_file() else None
+        return by_name(name)
+    near = beside.with_name(f"{name}.yaml")
+    if near != beside and near.is_file():
+        return near
+    try:
+        return by_name(name)
+    except LookupError:
+        if near == beside:
+            return beside
+        raise
 
 
 def read_file(path: Path, words: Collection[str] = ()) -> Document:
@@ -328,10 +338,11 @@ def directories_of(search: Search) -> tuple[Path, ...]:
 
 def searched(search: Search) -> tuple[Path, ...]:
     """The directories of `search` and of `$STATQAT_FORMATS`, checked to exist."""
-    named = (Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)
-    directories = (*directories_of(search), *named)
-    for directory in directories:
-        if not directory.is_dir():
-            allowed = "allowed in `search`: folders of .yaml files, not parts of names"
-            raise NotADirectoryError(f"{directory}: not a directory of formats; {allowed}")
-    return directories
+    given = directories_of(search)
+    named = tuple(Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry)
+    for place, directories in {"`search`": given, f"${SEARCH_VARIABLE}": named}.items():
+        for directory in directories:
+            if not directory.is_dir():
+                allowed = f"allowed in {place}: folders of .yaml files, not parts of names"
+                raise NotADirectoryError(f"{directory}: not a directory of formats; {allowed}")
+    return (*given, *named)

@@ -41,7 +41,7 @@ def code_probabilities(format: NumberFormat, prior: Prior, scale: float) -> Floa
 
 
 def lost(format: NumberFormat, prior: Prior, scale: float) -> float:
-    """The probability of inputs that become Inf or NaN, or wrap."""
+    """The probability of inputs that become Inf or NaN."""
     found = cells(nearest(format))
     low, high = (scale * limit for limit in found.limits)
     zeros = prior.mass_at_zero * found.zero_is_nan

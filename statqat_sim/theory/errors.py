@@ -11,10 +11,10 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 
 from statqat_sim.arrays import Floats
-from statqat_sim.errors import shown
+from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.prior import Prior, checked_prior
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.encode import NegativeInput
+from statqat_sim.spec.encode import NegativeInput, Overflow
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat, checked_format
 from statqat_sim.theory.blocks import ExpectedBlockError, expected_block_error
@@ -37,7 +37,7 @@ NEAR = 2.0**32
 class ExpectedError:
     """The error of inputs of a prior that are divided by a scale, encoded, decoded, and multiplied by the scale.
 
-    Inputs that become Inf or NaN, or wrap, count as clipped to the end of the format; `overflow` is their probability.
+    Inputs that become Inf or NaN count as clipped to the end of the format; `overflow` is their probability.
 
     Args:
         format: the format.
@@ -86,7 +86,7 @@ class ExpectedError:
 
     @property
     def overflow(self) -> Numbers:
-        """The probability of inputs that become Inf or NaN, or wrap."""
+        """The probability of inputs that become Inf or NaN."""
         return _each(lambda scale: lost(self.format, self.prior, scale), self.scale)
 
     @property
@@ -126,7 +126,8 @@ def expected_error(
         LookupError: for an unknown prior.
         ValueError: for a scale that is not finite and above zero, for any scale with a block format, and for
             `random_phase` with a number format.
-        UnsupportedError: for formats of more than 16 bits, and block formats that search, have offsets or nest scales.
+        UnsupportedError: for formats of more than 16 bits, those with `overflow: wrap`, and block formats that search,
+            have offsets or nest scales.
 
     >>> import statqat_sim as sqs
     >>> from statqat_sim.theory import expected_error
@@ -137,13 +138,24 @@ def expected_error(
     if isinstance(format, BlockFormat):
         if not _is_optimal(scale):
             raise ValueError(f"{format.name} finds its own scales; allowed: no scale")
+        _refuse_wrapping(format.element, format.name)
         return expected_block_error(format, checked_prior(prior), random_phase)
     number = checked_format(format, "a NumberFormat or a BlockFormat")
+    _refuse_wrapping(number, number.name)
     if random_phase:
         raise ValueError(f"random_phase is about blocks, and {number.name} has none; allowed: block formats")
     if _is_optimal(scale):
         return _kept(number, checked_prior(prior))
     return _at(number, checked_prior(prior), scale)
+
+
+def _refuse_wrapping(format: NumberFormat, name: str) -> None:
+    """Raises UnsupportedError if inputs beyond the range may become any value, so that they do not count as clipped."""
+    if format.encode.overflow is Overflow.WRAP:
+        why = "inputs beyond the range are not clipped, but may become any value"
+        raise UnsupportedError(
+            f"{name}: expected error of overflow: wrap, where {why}; allowed: overflow: saturate, or measure on data"
+        )
 
 
 def _is_optimal(scale: Any) -> bool:

@@ -155,6 +155,16 @@ def test_overflows_stay_for_a_gradient_scaler_to_see() -> None:
     assert (~torch.isfinite(of_weight)).any(-1).nonzero().flatten().tolist() == [5, 7]
 
 
+def test_finite_gradients_are_quantized_though_their_sum_is_not_finite() -> None:
+    gradient = torch.full_like(G, 3e38)
+    gradient[0, 0, 0] = 2.9e38
+    model = layer(qat.QATConfig(grad_weight={"grad_output": "mxfp4"}))
+    _, of_weight = gradients(model, 1e-38 * X, gradient)
+    rows = cast("mxfp4", gradient.reshape(ROWS, OUT), 0)
+    assert rows.max() < 3e38  # what it would be, unquantized
+    assert torch.equal(of_weight, rows.T @ (1e-38 * X).reshape(ROWS, IN))
+
+
 @pytest.mark.parametrize("case", ["same", "others"])
 def test_microxcaling_gives_the_same_gradients(case: str) -> None:
     """The sums are exact in float32, and so independent of their order."""

@@ -7,12 +7,13 @@ none refuses it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from statqat_sim.qat.ops import choose_scale, fake_quantize
+from statqat_sim.qat.ops import choose_scale, fake_quantize, is_transformed, is_watched
 
 
 class Quantization(NamedTuple):
@@ -38,8 +39,11 @@ class Quantization(NamedTuple):
 
     def quantized_gradient(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         """Likewise of a gradient: what is not finite stays."""
+        scale = self._scale(x, scale)
+        if _is_surely_finite(x):
+            return self._decoded(x, scale, seed)
         is_finite = torch.isfinite(x)
-        return torch.where(is_finite, self._decoded(torch.where(is_finite, x, 0), self._scale(x, scale), seed), x)
+        return torch.where(is_finite, self._decoded(torch.where(is_finite, x, 0), scale, seed), x)
 
     def _scale(self, x: Tensor, scale: Tensor | None) -> Tensor | None:
         if self.quantizer is None:
@@ -48,6 +52,13 @@ class Quantization(NamedTuple):
 
     def _decoded(self, x: Tensor, scale: Tensor | None, seed: Tensor | None) -> Tensor:
         return fake_quantize(x, scale, seed, format=self.format, axis=self.axis, gradient="ste", exact=self.exact)
+
+
+def _is_surely_finite(x: Tensor) -> bool:
+    """Whether a look at a sum tells so, on the CPU: three passes over a tensor take longer than its quantization."""
+    if x.device.type != "cpu" or is_transformed() or is_watched(x):
+        return False
+    return math.isfinite(x.detach().sum(dtype=torch.promote_types(x.dtype, torch.float32)).item())
 
 
 class _QuantizedGradient(torch.autograd.Function):

@@ -2,7 +2,7 @@
 
 `statqat::fake_quantize` and `statqat::choose_scale` are opaque to the compiler: their bits are those of `Codec`, on the
 backend that owns the tensor. With `exact=False` there are torch's operations in its place, which the compiler fuses.
-Where nobody watches operations, `fake_quantize` does at once what the named one does: see `_is_watched`.
+Where nobody watches operations, `fake_quantize` does at once what the named one does: see `is_watched`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def fake_quantize(
     """
     if not exact or is_transformed():
         return _FakeQuantize.apply(x, scale, seed, format, axis, gradient, exact)  # type: ignore[no-any-return, no-untyped-call]
-    call = OPERATION if _is_watched(x, scale, seed) else _FakeQuantizeAtOnce.apply
+    call = OPERATION if is_watched(x, scale, seed) else _FakeQuantizeAtOnce.apply
     return call(x, scale, seed, format, axis, gradient)  # type: ignore[no-any-return]
 
 
@@ -73,7 +73,7 @@ def is_transformed() -> bool:
     return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
 
 
-def _is_watched(*tensors: Tensor | None) -> bool:
+def is_watched(*tensors: Tensor | None) -> bool:
     """Whether anyone but autograd is to see an operation's name: compilers, tracers, modes, tensors of other kinds.
 
     For all else there is no need to go through torch's dispatcher, which takes longer than a small tensor does.

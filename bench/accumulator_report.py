@@ -34,11 +34,10 @@ class Error:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """The loss of one seed's GPT on held-out text."""
+    """The losses of one seed's GPT, in several variants, on held-out text."""
 
     seed: int
     bits_per_character: Mapping[str, float]
-    """By variant: the float model, the model in E4M3 with torch's float32 products, and with each accumulator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,7 @@ class AccumulatorReport:
     """A description of the GPT."""
     errors: tuple[Error, ...]
     losses: tuple[Loss, ...]
+    """Of the float model, of the model in E4M3 with torch's float32 products, and with each accumulator."""
 
     def write(self, path: Path) -> None:
         """Write JSON, one line per row."""

@@ -15,8 +15,9 @@ if not __package__:  # run as a file: python put this folder on its path, not th
 import torch
 
 import statqat_sim as sqs
+from bench.accumulator_report import FLOAT, Loss
 from bench.pairs import Machine
-from bench.pretraining_report import FLOAT, Loss, PretrainingReport, markdown
+from bench.pretraining_report import PretrainingReport, markdown
 from bench.qat_data import Text, even_windows, source
 from bench.qat_models import CharGPT, Shape
 from bench.qat_training import Schedule, batches, bits_per_character, train

@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -14,21 +14,12 @@ from typing import Final, Self
 if not __package__:  # run as a file: python put this folder on its path, not the one above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from bench.accumulator_report import FLOAT, Loss
 from bench.pairs import Machine
 from bench.report import rounded, write_lines
 from bench.table import markdown_table
 
 RESULTS: Final = Path(__file__).parent / "results" / "pretraining.json"
-FLOAT = "float32"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """The losses of one seed's GPTs on held-out text."""
-
-    seed: int
-    bits_per_character: Mapping[str, float]
-    """By recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +32,7 @@ class PretrainingReport:
     net: str
     """A description of the GPT."""
     losses: tuple[Loss, ...]
+    """By recipe."""
 
     def above_float(self, recipe: str) -> tuple[float, ...]:
         """Of each seed: the loss above that of floats, in bits per character."""

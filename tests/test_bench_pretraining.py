@@ -7,9 +7,10 @@ from statistics import fmean
 
 import pytest
 
+from bench.accumulator_report import FLOAT, Loss
 from bench.pairs import Machine
 from bench.pretraining import recipes, run
-from bench.pretraining_report import FLOAT, RESULTS, Loss, PretrainingReport, markdown
+from bench.pretraining_report import RESULTS, PretrainingReport, markdown
 
 
 def test_the_table_of_a_report(tmp_path: Path) -> None:

@@ -33,13 +33,12 @@ def test_a_trial_run_has_all_figures() -> None:
 
 
 def test_the_recorded_figures_are_what_the_readme_says() -> None:
-    """MXFP8 is lost in noise, four bits cost most of what they cost backward, and the published recipe gets it back."""
+    """MXFP8, and four bits in forward alone, are lost in noise; the published recipe gets NVFP4 near to floats."""
     report = PretrainingReport.read(RESULTS)
     assert not report.quick
     assert [tuple(row.bits_per_character) for row in report.losses] == [tuple(recipes())] * 3
-    eight = [report.above_float(name) for name in ("mxfp8_e4m3", "mxfp8_e4m3, forward alone")]
-    assert all(min(each) < 0 < max(each) for each in eight)
-    assert all(fmean(report.above_float(f"{name}, forward alone")) < 0.0035 for name in ("mxfp4", "nvfp4"))
+    quiet = ["mxfp8_e4m3", *(f"{name}, forward alone" for name in ("mxfp8_e4m3", "mxfp4", "nvfp4"))]
+    assert all(min(report.above_float(name)) < 0 < max(report.above_float(name)) for name in quiet)
     plain, recipe = report.above_float("nvfp4"), report.above_float("nvfp4, drawn, Hadamard 16, weights in squares")
     assert 0.0135 < min(plain) < max(plain) < 0.0325
     assert max(recipe) < 0.008

@@ -106,15 +106,22 @@ def test_never_worse_than_minmax_in_any_channel(name: str) -> None:
 
 
 @pytest.mark.parametrize("format", [WRAPS, INFINITE], ids=lambda format: format.name)
-def test_nothing_overflows_that_does_not_saturate(format: NumberFormat) -> None:
+def test_formats_that_do_not_saturate_are_measured(format: NumberFormat) -> None:
     """What a smaller scale would clip becomes Inf or another number, which bounds of the clipping error do not know."""
     x = np.random.default_rng(0).standard_t(3, (4, 4096)).astype(np.float32)
     coarse = "float8_e4m3fn"
     for quantizer in (*CHOOSERS, Percentile(99.0), Percentile(scale_format=coarse), Analytic(scale_format=coarse)):
         least = MinMax(scale_format=getattr(quantizer, "scale_format", None))
-        for axis in (None, 0):
-            assert (quantizer.fit(x, format, channel_axis=axis).value >= least.fit(x, format, channel_axis=axis)).all()
+        for row in x:
+            assert measured(row, format, quantizer.fit(row, format)) <= measured(row, format, least.fit(row, format))
         assert quantizer.choose(Histogram.of(x), format).value >= least.choose(Histogram.of(x), format).value
+
+
+def test_a_smaller_scale_than_minmax_s_serves_where_nothing_overflows() -> None:
+    """3.6 / 0.5 is rounded to 7, the end of the range; MinMax's scale is rounded up to 1."""
+    x, coarse = np.float32([3.6, 0.4, 0.6, 1.3, -2.2]), "float8_e8m0fnu"
+    for quantizer in (Search(scale_format=coarse), Iterative(scale_format=coarse)):
+        assert quantizer.fit(x, WRAPS).value == 0.5 < MinMax(scale_format=coarse).fit(x, WRAPS).value
 
 
 @settings(max_examples=40)

@@ -77,7 +77,10 @@ class Analytic(Chooser):
             return task.minmax
         prior, format = self._prior(), nearest(_centred(task.format) if self.zero_point else task.format)
         best = best_scales(format, np.array([mean / rms]))[0] if prior is None else best_scale(format, prior)
-        return guarded(task, best_first(task, np.array([rms * best])))
+        scale = rms * best
+        if not task.levels.saturates:
+            scale = max(scale, task.minmax)
+        return guarded(task, best_first(task, np.array([scale])))
 
     def _prior(self) -> Prior | None:
         """The prior; None if it is chosen by the data's moments."""

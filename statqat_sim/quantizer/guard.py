@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from statqat_sim.arrays import Floats
+from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.task import Task
 
 ROUNDINGS = 2.0**-22
@@ -20,10 +21,10 @@ SMALLEST_SAFE, LARGEST_SAFE = 2.0**-60, 2.0**60
 def guarded(task: Task, candidates: Floats) -> float:
     """The first of a few candidates that is proven or measured to be better than MinMax; else MinMax's scale.
 
-    Data are measured only if bounds of the error do not decide. Without data, the histogram's estimate decides. Both
-    count inputs that overflow as clipped: formats that do not saturate get no smaller scale than MinMax's.
+    Data are measured only if bounds of the error do not decide. Without data, the histogram's estimate decides. It
+    counts inputs that overflow as clipped: formats that do not saturate get no smaller scale than MinMax's then.
     """
-    if not task.levels.saturates:
+    if isinstance(task.data, Histogram) and not task.levels.saturates:
         candidates = candidates[candidates >= task.minmax]
     candidates = candidates[:MOST_TRIED]
     if task.minmax in candidates[:1]:
@@ -45,7 +46,7 @@ def is_proven(task: Task, candidates: Floats) -> list[bool]:
     """Whether the squared error at each candidate is proven below MinMax's, rounding in float32 included.
 
     False for formats with a threshold that is not a midpoint: the error jumps there, and a quotient may be rounded
-    across it.
+    across it; and where inputs may overflow, which bounds count as clipped, in formats that do not saturate.
     """
     score = task.score
     rms = np.sqrt(score.power / max(score.count, 1e-300))
@@ -56,4 +57,5 @@ def is_proven(task: Task, candidates: Floats) -> list[bool]:
     gain = low[-1] - high[:-1]
     roots = np.sqrt(np.maximum(high + 1.05 * score.power, 0))
     slack = 2 * ROUNDINGS * np.sqrt(score.power) * (roots[:-1] + roots[-1]) + 1e-12 * score.power
-    return [bool(each) for each in gain > slack]
+    is_clipped = task.levels.saturates | (candidates >= task.minmax)
+    return [bool(each) for each in (gain > slack) & is_clipped]

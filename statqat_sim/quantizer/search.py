@@ -56,4 +56,6 @@ class Search(Chooser):
         listed = task.scales.between(low, high)
         if listed is None:
             listed = np.geomspace(low, high, self.candidates) if 0 < low < high < np.inf else np.zeros(0)
+        elif not task.levels.saturates:
+            listed = listed[listed >= task.minmax]
         return guarded(task, best_first(task, listed))

@@ -13,9 +13,15 @@ Number = TypeVar("Number", int, bytes)
 
 
 class Builder:
-    """Records steps; equal steps are recorded once."""
+    """Records steps; equal steps are recorded once.
 
-    def __init__(self) -> None:
+    Args:
+        lean: ask for integer operations alone, and for tables no longer than the format's list of values: what a
+            circuit has.
+    """
+
+    def __init__(self, *, lean: bool = False) -> None:
+        self.lean = lean
         self._steps: dict[Step, int] = {}
         self._streams: list[Stream] = []
         self._params: dict[str, int] = {}

@@ -7,8 +7,9 @@ from typing import Final
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import BIAS, EMIN, INFINITY, MANTISSA_BITS, QUIET_NAN, SIGN
+from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.rounding import round_up, shift_right
-from statqat_sim.plan.significand import LIFT, leading_bit
+from statqat_sim.plan.significand import LIFT
 from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.floating import FloatElement, NanCodes, Subnormals, Zero
 from statqat_sim.spec.integer import Encoding, IntElement
@@ -34,7 +35,7 @@ def decode_float(code: Word, element: FloatElement) -> Word:
     magnitude = code & builder.param("magnitude mask", (1 << element.magnitude_bits) - 1)
     if _is_float32_aligned(element):
         value = magnitude << builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits)
-    elif has_magic_decode(element):
+    elif has_magic_decode(element) and not builder.lean:
         value = _magic(_gradual(magnitude, element), element)
     else:
         value = _convert(magnitude, element)
@@ -91,9 +92,13 @@ def _magic(magnitude: Word, element: FloatElement) -> Word:
 
 
 def _convert(magnitude: Word, element: FloatElement) -> Word:
-    """Convert any float to float32 with integers: normalise, cut at float32's ulp, round once, overflow to Inf."""
-    significand, step = taken_apart(magnitude, element)
-    if element.mantissa_bits < WIDE:
+    """Convert any float to float32 with integers."""
+    return _rounded(*taken_apart(magnitude, element), bits=element.mantissa_bits + 1)
+
+
+def _rounded(significand: Word, step: Word, bits: int) -> Word:
+    """A significand of so many bits × 2^(step - LIFT): normalised, cut at float32's ulp, rounded once; or Inf."""
+    if bits <= WIDE:
         return _to_float32(significand, step)
     excess = leading_bit(significand).above(WIDE - 1).min(31)
     kept = significand >> excess
@@ -163,15 +168,22 @@ def decode_int(code: Word, element: IntElement) -> Word:
     builder = code.builder
     negative, magnitude = sign_and_magnitude(code, element)
     low, width = element.full_range[0], element.bits
-    step = (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS
-    magic = builder.param("magic", step)
-    if width < MANTISSA_BITS:
-        value = (magic + magnitude).fsub(magic)
-    else:  # the sum of two exact halves rounds once
-        high_magic = builder.param("magic of high half", step + (16 << MANTISSA_BITS))
-        high = (high_magic + (magnitude >> 16)).fsub(high_magic)
-        value = high.fadd((magic + (magnitude & 0xFFFF)).fsub(magic))
+    if builder.lean:
+        value = _rounded(magnitude, builder.param("exponent of step", LIFT - element.fraction_bits), width)
+    else:
+        value = _converted(magnitude, element)
     return value if low == 0 else value | (negative << 31)
+
+
+def _converted(magnitude: Word, element: IntElement) -> Word:
+    """The float32 of an integer, by subtracting floats whose ulp is the format's step."""
+    builder, step = magnitude.builder, (BIAS + MANTISSA_BITS - element.fraction_bits) << MANTISSA_BITS
+    magic = builder.param("magic", step)
+    if element.bits < MANTISSA_BITS:
+        return (magic + magnitude).fsub(magic)
+    high_magic = builder.param("magic of high half", step + (16 << MANTISSA_BITS))
+    high = (high_magic + (magnitude >> 16)).fsub(high_magic)
+    return high.fadd((magic + (magnitude & 0xFFFF)).fsub(magic))  # the sum of two exact halves rounds once
 
 
 def sign_and_magnitude(code: Word, element: IntElement) -> tuple[Word, Word]:

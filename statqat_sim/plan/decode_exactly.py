@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.decode import Specials, finite_or_special, sign_and_magnitude, signed, taken_apart
 from statqat_sim.plan.layout import BIAS, FLOAT64, INFINITY, MAGNITUDE, SIGN
-from statqat_sim.plan.significand import LIFT, leading_bit
+from statqat_sim.plan.leading_bit import leading_bit
+from statqat_sim.plan.significand import LIFT
 from statqat_sim.plan.source import WORD_BITS
 from statqat_sim.spec.floating import FloatElement, Subnormals
 from statqat_sim.spec.integer import IntElement

@@ -46,7 +46,7 @@ class Purpose(StrEnum):
 
 
 class Lowering(StrEnum):
-    """How inputs are rounded: by the fastest valid lowering, or with integers only."""
+    """How plans compute: as fast as processors can, or as circuits can, without floats and with short tables."""
 
     FASTEST = "fastest"
     INTEGER = "integer"
@@ -83,7 +83,8 @@ def lower(
     Args:
         format: a number format.
         purpose: what the plan does.
-        lowering: how inputs are rounded.
+        lowering: how the plan computes. With `INTEGER`, encoders and decoders have no float operation, and no table
+            longer than the format's list of values, padded to a power of two.
         floats: the dtype that encoders read and decoders return: float32 or float64. Fake quantization returns float64
             for float64, and float32 for every other dtype.
 
@@ -103,7 +104,7 @@ def _lower(
     lowering: Lowering,
     floats: Storage,
 ) -> CodecPlan:
-    builder = Builder()
+    builder = Builder(lean=lowering is Lowering.INTEGER)
     values = Storage.FLOAT64 if floats is Storage.FLOAT64 else Storage.FLOAT32
     if purpose in (Purpose.DECODE, Purpose.UNPACK):
         return builder.finish(_decode_to(values, builder.input("codes", codes), element), values)

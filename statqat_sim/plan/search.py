@@ -58,11 +58,15 @@ def search(source: Source, keys: list[int], results: list[int]) -> Word:
     """
     if len(results) <= 1 << SMALL_TABLE_BITS:
         return _by_selects(key_of(source), keys, results)
+    if source.sign.builder.lean:
+        return _by_bisection(key_of(source), keys, results, cell_bits=0)
     if source.low is None and (shortcut := shortcut_of(keys, results)) is not None:
         return shortcut.result(source.sign, source.magnitude)
     key = key_of(source)
     cells = _cells(keys) if key.low is None else None
-    return _by_bisection(key, keys, results) if cells is None else _by_cell(key.high, cells, keys, results)
+    if cells is None:
+        return _by_bisection(key, keys, results, MIN_CELL_BITS)
+    return _by_cell(key.high, cells, keys, results)
 
 
 def shortcut_of(keys: list[int], results: list[int]) -> Halves | Octaves | None:
@@ -171,19 +175,21 @@ def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Intege
     return turn, outcomes[below], outcomes[beyond]
 
 
-def _by_bisection(key: Key, keys: list[int], results: list[int]) -> Word:
-    """Branch-free bisection among the thresholds of a cell of the key's top bits."""
-    shift = WORD_BITS - MIN_CELL_BITS
+def _by_bisection(key: Key, keys: list[int], results: list[int], cell_bits: int) -> Word:
+    """Branch-free bisection among the thresholds of a cell of the key's top bits, or among all of them."""
+    shift = WORD_BITS - cell_bits
     lasts = np.array([turn - 1 for turn in keys], np.uint64)
     highs = lasts if key.low is None else lasts >> np.uint64(WORD_BITS)
-    before = np.searchsorted(highs >> np.uint64(shift), np.arange((1 << MIN_CELL_BITS) + 1, dtype=np.uint64))
+    before = np.searchsorted(highs >> np.uint64(shift), np.arange((1 << cell_bits) + 1, dtype=np.uint64))
     depth = int(np.diff(before).max()).bit_length()
-    padding = np.full(1 << depth, WORD, np.uint64)
-    place = look_up("thresholds before cell", before[:-1], key.high >> shift)
+    first, builder = before[:-1], key.high.builder
+    place = look_up("thresholds before cell", first, key.high >> shift) if cell_bits else builder.const(0)
+    spare = int(first[-1]) + (1 << depth) - len(keys)  # so that every cell has 2^depth
+    padding = np.full(spare, WORD, np.uint64)
     high_table = np.concatenate((highs, padding))
     low_table = np.concatenate((lasts & np.uint64(WORD), padding))
     for step in reversed([1 << power for power in range(depth)]):
         at = place + (step - 1)
         low = None if key.low is None else look_up("low thresholds", low_table, at)
         place = place + key.exceeds(look_up("thresholds", high_table, at), low).where(step, 0)
-    return look_up("codes", results + results[-1:] * len(padding), place)
+    return look_up("codes", results + results[-1:] * (spare - 1), place)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import BIAS, MANTISSA_BITS
+from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.rounding import LongCut
 from statqat_sim.plan.source import WORD_BITS, Source
 
@@ -18,9 +18,6 @@ LIFT: Final = 4096 + 1074 + TOP
 
 MOST_DROPPED: Final = 4 * WORD_BITS - 1
 """Dropping more bits does not change the result."""
-
-ONE_AS_STEP: Final = (BIAS + MANTISSA_BITS) << MANTISSA_BITS
-"""The float32 whose step is 1: 2^23."""
 
 Window: TypeAlias = tuple[Word, Word, Word, Word]
 """Words of a long bit string around a cut: the word above, the word of the cut, and two below."""
@@ -96,12 +93,3 @@ def _normalised(found: Significand) -> Significand:
     shift = (builder.const(31) - leading_bit(high)) & 31
     joined = (high << shift) | ((low >> 1) >> (shift ^ 31))
     return Significand(found.exponent - skipped - shift, joined, low << shift)
-
-
-def leading_bit(word: Word) -> Word:
-    """Index of the highest set bit of a nonzero word: the exponent of its exact conversion to float."""
-    builder = word.builder
-    high = word >> 16
-    part = high.where(high, word)
-    exponent = (part | ONE_AS_STEP).fsub(builder.const(ONE_AS_STEP)) >> MANTISSA_BITS
-    return exponent - high.where(builder.const(BIAS - 16), BIAS)

@@ -20,6 +20,7 @@ from statqat_sim.plan.layout import (
     Layout,
     power_of_two,
 )
+from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.rounding import Draw
 from statqat_sim.spec.codebook import CodebookElement
@@ -83,8 +84,18 @@ def widened(real: Real) -> Real:
 
 def to_float32_exponents(word: Word) -> Word:
     """A finite, aligned float16 as float32, by a product that is exact for subnormals too."""
-    rebias = 2 * FLOAT32.bias - ALIGNED_FLOAT16.bias
-    return word.fmul(word.builder.const(rebias << FLOAT32.mantissa_bits))
+    rebias = FLOAT32.bias - ALIGNED_FLOAT16.bias
+    if word.builder.lean:
+        return _with_float32_exponents(word, rebias)
+    return word.fmul(word.builder.const((rebias + FLOAT32.bias) << FLOAT32.mantissa_bits))
+
+
+def _with_float32_exponents(word: Word, rebias: int) -> Word:
+    """The same with integers: the leading bit of a subnormal moves to the place of the hidden one."""
+    shift = (word.builder.const(FLOAT32.mantissa_bits) - leading_bit(word)) & 31
+    subnormal = (word << shift) + ((word.builder.const(rebias) - shift) << FLOAT32.mantissa_bits)
+    is_normal = word >> FLOAT32.mantissa_bits
+    return is_normal.where(word + (rebias << FLOAT32.mantissa_bits), word.where(subnormal, 0))
 
 
 def flushed(real: Real, layout: Layout) -> Real:

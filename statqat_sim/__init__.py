@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from statqat_sim.errors import Problem as Problem
     from statqat_sim.errors import SpecError as SpecError
     from statqat_sim.errors import UnsupportedError as UnsupportedError
+    from statqat_sim.export import to_c as to_c
+    from statqat_sim.export import to_systemverilog as to_systemverilog
     from statqat_sim.histogram import Histogram as Histogram
     from statqat_sim.matmul import Accelerator as Accelerator
     from statqat_sim.matmul import GemmPlan as GemmPlan
@@ -76,6 +78,8 @@ _HOMES = {
     "rank": "ranking",
     "set_threads": "runtime",
     "sqnr_db": "metrics",
+    "to_c": "export",
+    "to_systemverilog": "export",
     "unpack": "quantized",
 }
 

@@ -56,7 +56,8 @@ from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.lower import Purpose, lower
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, PlanShape, Storage, Stream
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.philox import random_field
 from statqat_sim.scale import Scale

@@ -36,7 +36,8 @@ from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.lower_block import lower_block
-from statqat_sim.plan.program import CodecPlan, Op, Packed, Step, Storage
+from statqat_sim.plan.program import CodecPlan, Packed, Storage
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.backend import ReferenceKernel, ReferenceReduction
 from statqat_sim.reference.block_backend import ReferenceBlockKernel
 from statqat_sim.spec.block import BlockFormat

@@ -43,7 +43,8 @@ from statqat_sim.backends.numba_cpu.processor import Processor
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant
 from statqat_sim.codec import Codec
 from statqat_sim.plan.lower import Purpose, lower
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, PlanShape, Storage, Stream
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import load_format, parse_format
 from statqat_sim.testing import assert_bit_exact

@@ -19,7 +19,8 @@ from statqat_sim.backends.torch_ops.printer import printed
 from statqat_sim.plan.block_scale import is_nan
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import MAGNITUDE, SIGN
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, PlanShape, Storage, Stream
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.testing import assert_bit_exact
 

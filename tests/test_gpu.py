@@ -22,7 +22,8 @@ from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.codec import Codec
 from statqat_sim.histogram import Counter, Histogram
 from statqat_sim.plan.lower import Purpose, lower
-from statqat_sim.plan.program import CodecPlan, Op, Step, Storage
+from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.quantizer import MinMax
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.prove import prove

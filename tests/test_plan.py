@@ -16,7 +16,8 @@ import pytest
 from checking import by_interpreter
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from inputs import accepted, around, edges, random_bits, specs
+from inputs import accepted, around, edges, random_bits, some_codes, specs
+from programs import FEW, M, in_python, programs
 from strategies import ROUNDINGS, STOCHASTIC
 
 from statqat_sim.errors import UnsupportedError
@@ -35,7 +36,9 @@ from statqat_sim.plan.layout import (
 )
 from statqat_sim.plan.lower import Lowering, Purpose, code_storage, lower, packed_storage
 from statqat_sim.plan.philox import philox
-from statqat_sim.plan.program import ARITY, CodecPlan, Op, Packed, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import SMALL_TABLE, CodecPlan, Packed, PlanShape, Storage, Stream
+from statqat_sim.plan.ranges import ranges
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import Rounding
@@ -161,88 +164,48 @@ def test_a_shift_by_a_parameter_is_checked_for_each_format() -> None:
         CodecPlan(shape, (32,))
 
 
-INTEGER_OPS = [op for op in Op if ARITY[op] and not op.value.startswith("f")]
-NUMBERS = st.sampled_from([0, 1, 3, 7, 23, 31, 32, 0xFF, 0x8000_0000, 0xFFFF_FFFF])
-
-
-@st.composite
-def programs(draw: st.DrawFn) -> CodecPlan | None:
-    """Programs of any integer ops; None if the verifier refuses what was drawn."""
-    builder = Builder()
-    words = [builder.input("x", draw(st.sampled_from([Storage.UINT8, Storage.UINT32])))]
-    for step in range(draw(st.integers(2, 10))):
-        number = draw(NUMBERS)
-        words.append(builder.const(number) if draw(st.booleans()) else builder.param(f"p{step}", number))
-        picked = st.sampled_from(words)
-        op = draw(st.sampled_from(INTEGER_OPS))
-        args = [draw(picked) for _ in range(ARITY[op])]
-        if op in (Op.SHL, Op.SHR, Op.TABLE) and draw(st.integers(0, 3)):  # mostly within bounds
-            args[-1] = args[-1].min(draw(st.integers(0, 31)))
-        if op is Op.TABLE:
-            words.append(builder.table(f"t{step}", draw(st.binary(min_size=32, max_size=256).map(_whole)), *args))
-        else:
-            words.append(args[0]._on(op, *args[1:]))
-    try:
-        return builder.finish(words[-1], Storage.UINT32)
-    except ValueError:
-        return None
-
-
-def _whole(data: bytes) -> bytes:
-    return data[: len(data) // 4 * 4]
-
-
 @settings(max_examples=300)
 @given(plan=programs())
 def test_an_accepted_program_never_leaves_its_tables_nor_shifts_too_far(plan: CodecPlan | None) -> None:
     """The interpreter, and Python's own unbounded integers, agree on whatever the verifier lets pass."""
     assume(plan is not None)
+    x = np.minimum(FEW, np.uint32((1 << plan.shape.streams[0].storage.bits) - 1))
+    assert interpret(plan, [x]).tolist() == [in_python(plan, word)[-1] for word in x.tolist()], str(plan)
+
+
+@settings(max_examples=300)
+@given(plan=programs(), x=st.lists(st.integers(0, M), max_size=20))
+def test_each_word_lies_in_the_range_that_is_proven_for_it(plan: CodecPlan | None, x: list[int]) -> None:
+    assume(plan is not None)
     largest = (1 << plan.shape.streams[0].storage.bits) - 1
-    x = np.minimum(np.array([0, 1, 2, 31, 32, 255, 1 << 31, M], np.uint32), np.uint32(largest))
-    assert interpret(plan, [x]).tolist() == [in_python(plan, word) for word in x.tolist()], str(plan)
+    for word in [*FEW.tolist(), *x]:
+        for known, found in zip(ranges(plan), in_python(plan, word & largest), strict=True):
+            assert known.low <= found <= known.high, str(plan)
+
+
+def test_a_range_is_as_narrow_as_numbers_allow() -> None:
+    builder = Builder()
+    byte, word = builder.input("byte", Storage.UINT8), builder.input("word", Storage.UINT32)
+    narrow = {
+        (0, 255): byte,
+        (3, 258): byte + 3,
+        (M - 2, M): (byte & 2) - 3,  # always below 0
+        (1, 256): builder.const(256) - byte,
+        (0, 252): byte.above(3),
+        (0, 15): byte >> 4,
+        (16, 2**27): builder.const(16) << byte.min(23),
+        (7, 255): byte | 7,
+        (0, 1): word.lt(5),
+        (1, 1): byte.lt(256),
+        (0, 0): byte.eq(256),
+        (2, 9): word.where(2, 9),
+        (4, 20): builder.table("t", np.array([1, 4, 20, 5], "<u4").tobytes(), byte.min(1) + 1),
+    }
+    plan = builder.finish(tuple(narrow.values()), Storage.UINT32)
+    assert [(known.low, known.high) for known in map(ranges(plan).__getitem__, plan.shape.outputs)] == list(narrow)
 
 
 # --- the interpreter ---------------------------------------------------------------------------------------------
-
-
-M = 0xFFFF_FFFF
-MODEL: dict[Op, Callable[..., int]] = {
-    Op.ADD: lambda a, b: (a + b) & M,
-    Op.SUB: lambda a, b: (a - b) & M,
-    Op.MUL: lambda a, b: a * b & M,
-    Op.MULHI: lambda a, b: a * b >> 32,
-    Op.AND: lambda a, b: a & b,
-    Op.OR: lambda a, b: a | b,
-    Op.XOR: lambda a, b: a ^ b,
-    Op.SHL: lambda a, b: (a << b) & M if b < 32 else 1 // 0,
-    Op.SHR: lambda a, b: a >> b if b < 32 else 1 // 0,
-    Op.MIN: min,
-    Op.MAX: max,
-    Op.EQ: lambda a, b: int(a == b),
-    Op.LT: lambda a, b: int(a < b),
-    Op.SELECT: lambda a, b, c: b if a else c,
-}
-
-
-def in_python(plan: CodecPlan, x: int) -> int:
-    """What a plan of integer ops gives for one word."""
-    results: list[int] = []
-    for step in plan.shape.steps:
-        args = [results[arg] for arg in step.args]
-        match step.op:
-            case Op.INPUT:
-                results.append(x)
-            case Op.CONST:
-                results.append(step.value)
-            case Op.PARAM:
-                results.append(plan.params[step.value])
-            case Op.TABLE:
-                word = plan.tables[step.value][4 * args[0] : 4 * args[0] + 4]
-                assert len(word) == 4
-                results.append(int.from_bytes(word, "little"))
-            case _:
-                results.append(MODEL[step.op](*args))
-    return results[-1]
 
 
 FLOAT_OPS: dict[Op, Callable[[Any, Any], Any]] = {
@@ -600,11 +563,24 @@ def test_the_fpu_does_not_round_where_it_would_be_wrong(element: str) -> None:
 
 def check_lowerings(format: NumberFormat, bits: Any, floats: str = "float32") -> None:
     bits, storage = accepted(format, bits, floats), Storage(floats)
-    for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE):
+    inputs = {Purpose.ENCODE: bits, Purpose.FAKE_QUANTIZE: bits, Purpose.DECODE: some_codes(format, 1000)}
+    for purpose, words in inputs.items():
         plans = [lower(format, purpose, lowering, floats=storage) for lowering in Lowering]
-        fastest, integer = (by_interpreter(plan, bits) for plan in plans)
+        fastest, integer = (by_interpreter(plan, words) for plan in plans)
         wrong = np.flatnonzero(fastest != integer)
-        assert not len(wrong), [(hex(bits[i]), hex(fastest[i]), hex(integer[i])) for i in wrong[:5]]
+        assert not len(wrong), [(hex(words[i]), hex(fastest[i]), hex(integer[i])) for i in wrong[:5]]
+
+
+@pytest.mark.parametrize("floats", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("name", formats(kind="number"))
+def test_the_integer_lowering_is_one_for_circuits(name: str, floats: str) -> None:
+    """No float operation, and no table longer than the list of values, or 16; both lowerings give the same bits."""
+    format = load_format(name)
+    for purpose in (Purpose.ENCODE, Purpose.DECODE):
+        plan = lower(format, purpose, Lowering.INTEGER, floats=Storage(floats))
+        assert not {Op.FADD, Op.FSUB, Op.FMUL, Op.FDIV} & {step.op for step in plan.shape.steps}
+        assert all(len(table) <= 4 * max(1 << format.bits, SMALL_TABLE) for table in plan.tables)
+    check_lowerings(format, around(format, floats, 8), floats)
 
 
 @pytest.mark.parametrize("floats", ["float32", "float64"])
@@ -618,7 +594,7 @@ def test_both_lowerings_agree_around_every_boundary(mode: Rounding, floats: str)
 
 @settings(max_examples=150)
 @given(
-    text=specs(("float", "int"), roundings=[*ROUNDINGS, *STOCHASTIC]),
+    text=specs(roundings=[*ROUNDINGS, *STOCHASTIC]),
     floats=st.sampled_from(["float16", "bfloat16", "float32", "float64"]),
     seed=st.integers(0, 2**32 - 1),
 )

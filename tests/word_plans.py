@@ -12,7 +12,8 @@ from inputs import random_bits
 
 from statqat_sim.arrays import HALVES
 from statqat_sim.plan.builder import Builder
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, PlanShape, Storage, Stream
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import parse_format
 from statqat_sim.spec.number import NumberFormat

@@ -24,7 +24,8 @@ from statqat_sim.arrays.kinds import conversion_to, storage_dtype
 from statqat_sim.backends.cupy_gpu.conversions import converted
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.errors import of_type
-from statqat_sim.plan.program import WORD, Packed, Storage
+from statqat_sim.plan.program import Packed, Storage
+from statqat_sim.plan.step import WORD
 
 LONG: Final = ("int64", "uint64")
 

@@ -20,7 +20,7 @@ from statqat_sim.backends.cupy_gpu.mma_lanes_text import ALIGNED, GROUPS, LOW, O
 from statqat_sim.backends.cupy_gpu.mma_rounding_text import ROUNDING
 from statqat_sim.backends.cupy_gpu.mma_steps_text import FUSED, INTEGERS, STEPS
 from statqat_sim.plan.mma import CUTS, MmaPlan, Unit
-from statqat_sim.plan.program import WORD
+from statqat_sim.plan.step import WORD
 
 COLUMNS: Final = 32
 """Columns of D that a warp computes; its lanes read consecutive words of B."""

@@ -9,7 +9,9 @@ from typing import Final
 from statqat_sim.backends.cupy_gpu.bodies import block
 from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 from statqat_sim.plan.layout import INFINITY
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, limits
+from statqat_sim.plan.program import CodecPlan, PlanShape
+from statqat_sim.plan.ranges import ranges
+from statqat_sim.plan.step import Op, Step
 
 __all__ = ["PRELUDE", "never_nan", "statements"]
 
@@ -93,11 +95,11 @@ def without_nan(has_nan: str, print_lines: Callable[[str | None], Iterable[str]]
 @lru_cache(maxsize=1024)
 def never_nan(plan: CodecPlan) -> frozenset[int]:
     """Indices of a plan's float operations that cannot give NaN, as bounds of their operands prove."""
-    proven = limits(plan)
+    proven = ranges(plan)
     return frozenset(
         index
         for index, step in enumerate(plan.shape.steps)
-        if step.op in FLOATS and _gives_number(step.op, [proven[arg] for arg in step.args])
+        if step.op in FLOATS and _gives_number(step.op, [proven[arg].high for arg in step.args])
     )
 
 

@@ -13,7 +13,8 @@ from statqat_sim.backends.numba_cpu.block_layout import names, plan_count, words
 from statqat_sim.backends.numba_cpu.block_shape import TENSOR, WHOLE, BlockShape, Extent, Words
 from statqat_sim.backends.numba_cpu.block_vector import Value, pointer, word
 from statqat_sim.backends.numba_cpu.vector import I64
-from statqat_sim.plan.program import Op, Packed, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import Packed, PlanShape, Storage, Stream
+from statqat_sim.plan.step import Op, Step
 
 cgutils: Any = untyped_cgutils
 

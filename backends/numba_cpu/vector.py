@@ -13,7 +13,8 @@ from numba.extending import intrinsic
 
 from statqat_sim.backends.numba_cpu.dense import Dense
 from statqat_sim.backends.numba_cpu.processor import Processor
-from statqat_sim.plan.program import Op, Packed, PlanShape, Storage
+from statqat_sim.plan.program import Packed, PlanShape, Storage
+from statqat_sim.plan.step import Op
 
 cgutils: Any = untyped_cgutils
 

@@ -28,7 +28,7 @@ from statqat_sim.backends.torch_ops.vectors import (
 from statqat_sim.geometry import block_sizes
 from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.block_statistics import highest, lowest
-from statqat_sim.plan.program import limits
+from statqat_sim.plan.ranges import ranges
 from statqat_sim.spec.scale import Block
 
 
@@ -49,7 +49,7 @@ def _among(statistic: Statistic) -> Among:
     """What a statistic's keys are known to be."""
     if statistic in (lowest(statistic.of), highest(statistic.of)):
         return Among.FINITE
-    return Among.up_to(limits(statistic.key)[statistic.key.shape.outputs[0]])
+    return Among.up_to(ranges(statistic.key)[statistic.key.shape.outputs[0]].high)
 
 
 class StagePrograms:

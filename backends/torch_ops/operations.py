@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE, MANTISSA_BITS, SIGN
-from statqat_sim.plan.program import WORD, Op
+from statqat_sim.plan.step import WORD, Op
 
 ONE: Final = 0x3F80_0000
 UNITS: Final = (0, SIGN, ONE)

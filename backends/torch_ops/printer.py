@@ -12,7 +12,9 @@ import numpy as np
 from statqat_sim.backends.torch_ops.affine import Affine
 from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE
-from statqat_sim.plan.program import CodecPlan, Op, PlanShape, Step, limits
+from statqat_sim.plan.program import CodecPlan, PlanShape
+from statqat_sim.plan.ranges import ranges
+from statqat_sim.plan.step import Op, Step
 
 NAME = "run"
 
@@ -30,7 +32,7 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
     shape = plan.shape
     known: list[Operand] = []
     sheltered = frozenset(_sheltered(plan.shape))
-    for index, (step, limit) in enumerate(zip(shape.steps, limits(plan), strict=True)):
+    for index, (step, reach) in enumerate(zip(shape.steps, ranges(plan), strict=True)):
         args = [known[arg] for arg in step.args]
         if index in sheltered:
             args[1] = replace(args[1], magnitude=min(args[1].magnitude, INFINITY))
@@ -41,13 +43,13 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
         name, table = f"v{index}", _affine(plan, step, args)
         if table is not None:
             yield f"{name} = {table.at(args[0])}"
-            known.append(Operand(name, None, limit, table.most, is_float=True))
+            known.append(Operand(name, None, reach.high, table.most, is_float=True))
             continue
         if step.op in (Op.INPUT, Op.INPUT_HIGH):
             yield f"{name} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
         else:
             yield f"{name} = {expression(step.op, args, step.value)}"
-        known.append(Operand.result(name, step.op, args, limit))
+        known.append(Operand.result(name, step.op, args, reach.high))
     yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
 
 

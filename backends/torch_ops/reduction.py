@@ -15,8 +15,9 @@ from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import words
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE
-from statqat_sim.plan.program import WORD, limits
+from statqat_sim.plan.ranges import ranges
 from statqat_sim.plan.reduction import Reducer, ReductionPlan
+from statqat_sim.plan.step import WORD
 
 
 class TorchReduction:
@@ -25,7 +26,7 @@ class TorchReduction:
     def __init__(self, plan: ReductionPlan) -> None:
         self.plan = plan
         self._program = Program(plan.element)
-        self._limits = [limits(plan.element)[output] for output in plan.element.shape.outputs]
+        self._limits = [ranges(plan.element)[output].high for output in plan.element.shape.outputs]
 
     def __reduce__(self) -> tuple[type[TorchReduction], tuple[ReductionPlan]]:
         """Pickle the plan alone: the printed function has no importable name."""

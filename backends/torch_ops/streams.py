@@ -10,7 +10,8 @@ from torch import Tensor
 from statqat_sim.backends.torch_ops.dense import pack, unpack
 from statqat_sim.backends.torch_ops.program import Halves
 from statqat_sim.packing import array_shape
-from statqat_sim.plan.program import WORD, Packed, Storage
+from statqat_sim.plan.program import Packed, Storage
+from statqat_sim.plan.step import WORD
 
 SIGNED: Final = {8: torch.uint8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 """The dtype used for words of each width: of unsigned integers, torch computes with bytes only."""

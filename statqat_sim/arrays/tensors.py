@@ -14,7 +14,8 @@ from statqat_sim.arrays.inputs import real_array, refuse_flag
 from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, conversion_to, plain_name, storage_dtype
 from statqat_sim.errors import of_type
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
-from statqat_sim.plan.program import WORD, Packed, Storage
+from statqat_sim.plan.program import Packed, Storage
+from statqat_sim.plan.step import WORD
 
 LONG = ("int64", "uint64")
 NEGATIVE_NAN: Final = QUIET_NAN - SIGN

@@ -18,6 +18,7 @@ from statqat_sim.cli.console import USER_ERRORS, error_text
 from statqat_sim.cli.decode import decode
 from statqat_sim.cli.diff import diff
 from statqat_sim.cli.encode import encode
+from statqat_sim.cli.export import export
 from statqat_sim.cli.formats import formats
 from statqat_sim.cli.identify import identify
 from statqat_sim.cli.matmul import matmul
@@ -46,7 +47,7 @@ def _help(command: Callable[..., Any]) -> str:
 
 
 COMMANDS = (
-    *(formats, show, diff, check, new, schema, encode, decode),
+    *(formats, show, diff, check, new, schema, encode, decode, export),
     *(measure, rank, theory, identify, verify),
     *(accelerators, matmul, backends, cache),
 )
@@ -78,6 +79,7 @@ def _program(
     statqat-sim new my_format --like float8_e4m3fn      start a format of your own
     statqat-sim check my_format.yaml                    is the file right?
     statqat-sim encode my_format.yaml 0.1 -1/3          what it makes of numbers
+    statqat-sim export my_format.yaml --to systemverilog   the same encoder and decoder, as a circuit; or --to c
     statqat-sim measure int8 my_format.yaml             its error on standard sources
     statqat-sim measure int8 nf4 --data model.safetensors
     statqat-sim rank --data model.safetensors           which formats keep it best for their bits?

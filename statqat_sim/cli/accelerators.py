@@ -27,12 +27,12 @@ def accelerators(
     statqat-sim accelerators nvidia_h100
     statqat-sim accelerators my_chip.yaml --json -
     """
-    from statqat_sim.cli.outputs import check_json, paths_in
+    from statqat_sim.cli.outputs import check_text, paths_in
     from statqat_sim.report.accelerators import accelerator_table, item
     from statqat_sim.spec.accelerator_catalog import accelerators as names
     from statqat_sim.spec.accelerator_catalog import load_spec
 
-    check_json(json, paths_in([name]))
+    check_text(json, paths_in([name]))
     if name:
         show_accelerator(name, json, search)
         return

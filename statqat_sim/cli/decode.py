@@ -65,13 +65,13 @@ def decode(
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
     from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_json, check_output, paths_in
+    from statqat_sim.cli.outputs import check_output, check_text, paths_in
 
     refuse_options(codes or ())
     check_sources(codes or (), data or (), output, "codes")
     inputs = [*paths_in([format]), *(data or ())]
     check_output(output, inputs)
-    check_json(json, inputs, [output])
+    check_text(json, inputs, [output])
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     fmt = load_number_format(format, search or (), "decode")
     if data:

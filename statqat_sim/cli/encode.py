@@ -54,14 +54,14 @@ def encode(
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
     from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_json, check_output, paths_in
+    from statqat_sim.cli.outputs import check_output, check_text, paths_in
     from statqat_sim.codec import Codec, new_seed
 
     refuse_options(values or ())
     check_sources(values or (), data or (), output, "numbers")
     inputs = [*paths_in([format]), *(data or ())]
     check_output(output, inputs)
-    check_json(json, inputs, [output])
+    check_text(json, inputs, [output])
     fmt = load_number_format(format, search or (), "encode")
     codec = Codec(fmt)
     if seed is None and fmt.encode.rounding.is_stochastic:

@@ -73,9 +73,9 @@ def identify(
     statqat-sim identify w.npy --codes int8_codes.npy
     """
     from statqat_sim.cli.members import file_of, read_member
-    from statqat_sim.cli.outputs import check_json
+    from statqat_sim.cli.outputs import check_text
 
-    check_json(json, [file_of(text) for text in (original, values, packed, codes, *(scales or ())) if text])
+    check_text(json, [file_of(text) for text in (original, values, packed, codes, *(scales or ())) if text])
     given = {"values": values, "packed": packed, "codes": codes}
     if sum(each is not None for each in given.values()) + (codes is None and bool(scales)) != 1:
         raise LookupError("allowed: --values, or --packed, or --codes with --scales: one of them")

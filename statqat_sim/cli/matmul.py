@@ -55,13 +55,13 @@ def matmul(
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 --compare ideal
     """
-    from statqat_sim.cli.outputs import check_json, check_output, check_plot, paths_in, write_arrays
+    from statqat_sim.cli.outputs import check_output, check_plot, check_text, paths_in, write_arrays
     from statqat_sim.matmul import load_accelerator
 
     inputs = [*(path for path in (a, b, c) if path), *paths_in([accelerator, compare, a_format, b_format])]
     check_output(output, inputs)
     check_plot(plot, inputs)
-    check_json(json, inputs, [output, plot])
+    check_text(json, inputs, [output, plot])
     if (plot or json or compare_instruction) and not compare:
         raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
     unit = load_accelerator(accelerator, search or ())

@@ -12,7 +12,7 @@ import typer
 from statqat_sim.cli.console import console, show_table, write_json
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_json, check_plot, paths_in
+from statqat_sim.cli.outputs import check_plot, check_text, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -95,7 +95,7 @@ def measure(
     names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
     inputs = [*paths_in(names), *files]
     check_plot(plot, inputs)
-    check_json(json, inputs, [plot])
+    check_text(json, inputs, [plot])
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}

@@ -59,11 +59,11 @@ def check_plot(path: Path | None, inputs: Iterable[Path] = ()) -> None:
     _check_file(path, inputs)
 
 
-def check_json(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
-    """Likewise of JSON, of which `-` is always fine, too.
+def check_text(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
+    """Likewise of JSON and other text, of which `-` is always fine, too.
 
     Args:
-        target: the file of JSON.
+        target: the file of text.
         inputs: files that are read, and folders of them.
         results: the other files that are written, as far as there are any.
 

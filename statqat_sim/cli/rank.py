@@ -12,7 +12,7 @@ from statqat_sim.cli.console import show_table, write_json
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
 from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_json, check_plot, paths_in
+from statqat_sim.cli.outputs import check_plot, check_text, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -82,7 +82,7 @@ def rank(
     names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
     inputs = [*paths_in(names), *files, *([weights] if weights else [])]
     check_plot(plot, inputs)
-    check_json(json, inputs, [plot])
+    check_text(json, inputs, [plot])
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
     _check_kind(list(loaded.values()), kind)
     if loaded:

@@ -9,7 +9,7 @@ import typer
 
 from statqat_sim.cli.console import console, show_table, write_json
 from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_json, check_plot, paths_in
+from statqat_sim.cli.outputs import check_plot, check_text, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
@@ -50,11 +50,11 @@ def show(
     if is_accelerator(format, search or ()):
         if plan or plot:
             raise ValueError(f"{format} is an accelerator; --plan and --plot are about formats")
-        check_json(json, inputs)
+        check_text(json, inputs)
         show_accelerator(format, json, search)
         return
     check_plot(plot, inputs)
-    check_json(json, inputs, [plot])
+    check_text(json, inputs, [plot])
     fmt = load_format(format, search or ())
     _tell(fmt, plan, json)
     if plot:

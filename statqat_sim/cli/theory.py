@@ -9,7 +9,7 @@ import typer
 
 from statqat_sim.cli.console import show_table, write_json
 from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_json, check_plot, paths_in
+from statqat_sim.cli.outputs import check_plot, check_text, paths_in
 
 
 def theory(
@@ -60,7 +60,7 @@ def theory(
 
     inputs = paths_in([format])
     check_plot(plot, inputs)
-    check_json(json, inputs, [plot])
+    check_text(json, inputs, [plot])
     priors = [prior_named(name) for name in prior.split(",")]
     loaded = load_format(format, search or ())
     if isinstance(loaded, BlockFormat) and (plot or scale is not None):

@@ -12,7 +12,7 @@ import typer
 
 from statqat_sim.cli.console import console, error_text, write_json
 from statqat_sim.cli.options import Json, Search
-from statqat_sim.cli.outputs import check_json, paths_in
+from statqat_sim.cli.outputs import check_text, paths_in
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -69,7 +69,7 @@ def verify(
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, or --all")
     if backend != AUTO:
         backend_named(backend)
-    check_json(json, paths_in(words))
+    check_text(json, paths_in(words))
     found, broken = _chosen(words, every, search or ())
     chosen = list(_rounded(found, every, roundings))
     for fmt in chosen:

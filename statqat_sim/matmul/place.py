@@ -13,7 +13,8 @@ from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import viewed
 from statqat_sim.errors import of_type
 from statqat_sim.plan.builder import Builder
-from statqat_sim.plan.program import Op, Storage
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.step import Op
 from statqat_sim.runtime import Backend, Kernel, backend_for, library_of
 
 

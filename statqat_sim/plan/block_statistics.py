@@ -7,7 +7,8 @@ from typing import Final
 from statqat_sim.plan.block import INDEX, Statistic
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE, SIGN
-from statqat_sim.plan.program import WORD, Storage
+from statqat_sim.plan.program import Storage
+from statqat_sim.plan.step import WORD
 
 AMAX: Final = "amax"
 PEAK: Final = "peak"

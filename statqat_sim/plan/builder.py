@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from statqat_sim.plan.program import WORD, CodecPlan, Op, Packed, PlanShape, Step, Storage, Stream
+from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage, Stream
+from statqat_sim.plan.step import WORD, Op, Step
 
 Number = TypeVar("Number", int, bytes)
 
@@ -16,7 +17,7 @@ class Builder:
     """Records steps; equal steps are recorded once.
 
     Args:
-        lean: ask for integer operations alone, and for tables no longer than the format's list of values: what a
+        lean: ask for integer operations alone, and for tables no longer than the list of a format's values: what a
             circuit has.
     """
 
@@ -112,49 +113,50 @@ class Word:
     builder: Builder
     index: int
 
-    def _on(self, op: Op, *others: Operand) -> Word:
+    def on(self, op: Op, *others: Operand) -> Word:
+        """An operation whose first operand is this word."""
         words = [other if isinstance(other, Word) else self.builder.const(other) for other in others]
         return self.builder._emit(op, self, *words)
 
     def __add__(self, other: Operand) -> Word:
-        return self._on(Op.ADD, other)
+        return self.on(Op.ADD, other)
 
     def __sub__(self, other: Operand) -> Word:
-        return self._on(Op.SUB, other)
+        return self.on(Op.SUB, other)
 
     def __mul__(self, other: Operand) -> Word:
-        return self._on(Op.MUL, other)
+        return self.on(Op.MUL, other)
 
     def mul_high(self, other: Operand) -> Word:
         """The high word of the product."""
-        return self._on(Op.MULHI, other)
+        return self.on(Op.MULHI, other)
 
     def __and__(self, other: Operand) -> Word:
-        return self._on(Op.AND, other)
+        return self.on(Op.AND, other)
 
     def __or__(self, other: Operand) -> Word:
-        return self._on(Op.OR, other)
+        return self.on(Op.OR, other)
 
     def __xor__(self, other: Operand) -> Word:
-        return self._on(Op.XOR, other)
+        return self.on(Op.XOR, other)
 
     def __lshift__(self, other: Operand) -> Word:
-        return self._on(Op.SHL, other)
+        return self.on(Op.SHL, other)
 
     def __rshift__(self, other: Operand) -> Word:
-        return self._on(Op.SHR, other)
+        return self.on(Op.SHR, other)
 
     def min(self, other: Operand) -> Word:
-        return self._on(Op.MIN, other)
+        return self.on(Op.MIN, other)
 
     def max(self, other: Operand) -> Word:
-        return self._on(Op.MAX, other)
+        return self.on(Op.MAX, other)
 
     def eq(self, other: Operand) -> Word:
-        return self._on(Op.EQ, other)
+        return self.on(Op.EQ, other)
 
     def lt(self, other: Operand) -> Word:
-        return self._on(Op.LT, other)
+        return self.on(Op.LT, other)
 
     def above(self, other: Operand) -> Word:
         """Saturating difference: max(self - other, 0)."""
@@ -162,19 +164,19 @@ class Word:
 
     def where(self, yes: Operand, no: Operand) -> Word:
         """`yes` if this word is not 0, else `no`."""
-        return self._on(Op.SELECT, yes, no)
+        return self.on(Op.SELECT, yes, no)
 
     def fadd(self, other: Operand) -> Word:
-        return self._on(Op.FADD, other)
+        return self.on(Op.FADD, other)
 
     def fsub(self, other: Operand) -> Word:
-        return self._on(Op.FSUB, other)
+        return self.on(Op.FSUB, other)
 
     def fmul(self, other: Operand) -> Word:
-        return self._on(Op.FMUL, other)
+        return self.on(Op.FMUL, other)
 
     def fdiv(self, other: Operand) -> Word:
-        return self._on(Op.FDIV, other)
+        return self.on(Op.FDIV, other)
 
 
 Operand: TypeAlias = Word | int

@@ -19,7 +19,7 @@ from statqat_sim.plan.layout import (
     power_of_two,
 )
 from statqat_sim.plan.rounding import boundary, round_by_sum, round_up, shift_right, stops_at_end
-from statqat_sim.plan.significand import LIFT, TOP, significand
+from statqat_sim.plan.significand import ALL_BITS, LIFT, TOP, has_short_significand, short_significand, significand
 from statqat_sim.plan.source import Source, nan_instead, to_float32_exponents
 from statqat_sim.spec.encode import (
     EncodePolicy,
@@ -154,6 +154,13 @@ def _round(source: Source, element: FloatElement, policy: EncodePolicy) -> Word:
         # a truncated float32, as bfloat16
         cut = shift_right(source.magnitude, builder.param("mantissa shift", MANTISSA_BITS - element.mantissa_bits))
         return cut.kept + round_up(mode, cut, cut.kept & 1, source.negative)
+    if emin >= source.layout.emin and has_short_significand(source, element.mantissa_bits):
+        first = builder.param("first exponent", emin + source.layout.bias)
+        exponent, word = short_significand(source)
+        below = first.above(exponent) + builder.param("bits below step", MANTISSA_BITS - element.mantissa_bits)
+        cut = shift_right(word, below.min(ALL_BITS))
+        magnitude = (exponent.above(first) << builder.param("mantissa bits", element.mantissa_bits)) + cut.kept
+        return magnitude + round_up(mode, cut, magnitude & 1, source.negative)
     found = significand(source, emin)
     first = builder.param("first exponent", emin + LIFT)
     long_cut = found.cut(first.above(found.exponent) + builder.param("bits below step", TOP - element.mantissa_bits))

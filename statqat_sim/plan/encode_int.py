@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import BIAS, EMIN, HIDDEN_BIT, MANTISSA_BITS, nearest_magnitude, power_of_two
-from statqat_sim.plan.rounding import round_by_sum
-from statqat_sim.plan.significand import LIFT, TOP, significand
+from statqat_sim.plan.rounding import round_by_sum, round_up, shift_right
+from statqat_sim.plan.significand import ALL_BITS, LIFT, TOP, has_short_significand, short_significand, significand
 from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
 from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Underflow
 from statqat_sim.spec.integer import Encoding, IntElement
@@ -91,6 +91,13 @@ def _magic(source: Source, element: IntElement, policy: EncodePolicy) -> tuple[W
 
 def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
     """|x|·2^fraction_bits rounded to an integer: its low 32 bits. Integers beyond 32 bits are valid only under wrap."""
+    if _has_short_cut(source, element, policy):
+        exponent, word = short_significand(source)
+        one = source.sign.builder.param(
+            "exponent of one step", source.layout.bias + MANTISSA_BITS - element.fraction_bits
+        )
+        short = shift_right(word, one.above(exponent).min(ALL_BITS))
+        return short.kept + round_up(policy.rounding, short, short.kept & 1, source.negative)
     found = significand(source, source.layout.emin)
     place = source.sign.builder.param("place of step", LIFT + TOP - element.fraction_bits)
     if policy.overflow is Overflow.WRAP:
@@ -98,6 +105,12 @@ def _round(source: Source, element: IntElement, policy: EncodePolicy) -> Word:
     else:
         cut = found.cut(place.above(found.exponent).max(WORD_BITS))
     return cut.kept + cut.rounded_up(policy.rounding, cut.kept & 1, source.negative, source.draw)
+
+
+def _has_short_cut(source: Source, element: IntElement, policy: EncodePolicy) -> bool:
+    """Whether integers beyond the significand's bits are out of range, and a step is no less than the smallest one."""
+    fits = element.bits <= MANTISSA_BITS and element.fraction_bits < source.layout.bias
+    return fits and policy.overflow is Overflow.SATURATE and has_short_significand(source, element.bits)
 
 
 def _integer_code(magnitude: Word, source: Source, element: IntElement) -> Word:

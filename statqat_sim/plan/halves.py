@@ -9,7 +9,7 @@ import numpy as np
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import MAGNITUDE, SIGN
-from statqat_sim.plan.program import WORD
+from statqat_sim.plan.step import WORD
 from statqat_sim.plan.tables import Integers, look_up
 
 HALF_BITS: Final = 16

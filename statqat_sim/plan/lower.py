@@ -84,7 +84,7 @@ def lower(
         format: a number format.
         purpose: what the plan does.
         lowering: how the plan computes. With `INTEGER`, encoders and decoders have no float operation, and no table
-            longer than the format's list of values, padded to a power of two.
+            longer than 2^bits words, or 16.
         floats: the dtype that encoders read and decoders return: float32 or float64. Fake quantization returns float64
             for float64, and float32 for every other dtype.
 

@@ -12,55 +12,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Final
 
-import numpy as np
-
-from statqat_sim.plan.layout import INFINITY
-
-WORD: Final = 0xFFFF_FFFF
+from statqat_sim.plan.ranges import ranges
+from statqat_sim.plan.step import WORD, Op, Step
 
 SMALL_TABLE: Final = 16
 """Words of a table that backends may keep in registers, because it is indexed by `word & 15`."""
-
-
-class Op(StrEnum):
-    """What a step computes. Words are unsigned and wrap; a truth value is 0 or 1."""
-
-    INPUT = "input"  # stream `value`, zero-extended to a word; of a 64-bit stream the low word
-    INPUT_HIGH = "input_high"  # the high word of 64-bit stream `value`
-    CONST = "const"  # the word `value`, the same in every plan of this shape
-    PARAM = "param"  # parameter `value` of the plan: a number of the format
-    ADD = "add"
-    SUB = "sub"
-    MUL = "mul"  # the low word of the product
-    MULHI = "mulhi"  # its high word
-    AND = "and"
-    OR = "or"
-    XOR = "xor"
-    SHL = "shl"  # by less than 32, which is proven
-    SHR = "shr"  # logical, by less than 32, which is proven
-    MIN = "min"
-    MAX = "max"
-    EQ = "eq"
-    LT = "lt"
-    SELECT = "select"  # a != 0 ? b : c
-    TABLE = "table"  # word a of table `value`; the index is proven to lie inside
-    FADD = "fadd"  # float32 operations on bit patterns, rounded once to nearest even, subnormals kept
-    FSUB = "fsub"
-    FMUL = "fmul"
-    FDIV = "fdiv"
-
-
-NULLARY: Final = (Op.INPUT, Op.INPUT_HIGH, Op.CONST, Op.PARAM)
-ARITY: Final = dict.fromkeys(Op, 2) | dict.fromkeys(NULLARY, 0) | {Op.TABLE: 1, Op.SELECT: 3}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation on the results of earlier steps."""
-
-    op: Op
-    args: tuple[int, ...] = ()
-    value: int = 0
 
 
 _LAST_OF_SMALL_TABLE: Final = Step(Op.CONST, value=SMALL_TABLE - 1)
@@ -171,74 +127,7 @@ def _verify(plan: CodecPlan) -> None:
         raise ValueError("a table is not made of 32-bit words")
     if not shape.outputs or not all(0 <= step < len(shape.steps) for step in shape.outputs):
         raise ValueError("a plan's outputs are steps of it, one at least")
-    limits(plan)
-
-
-def limits(plan: CodecPlan) -> tuple[int, ...]:
-    """An upper bound of each step's word, proven from the steps before it.
-
-    Raises:
-        ValueError: if the program is malformed.
-    """
-    shape, proven = plan.shape, list[int]()
-    for index, step in enumerate(shape.steps):
-        if len(step.args) != ARITY[step.op] or any(not 0 <= arg < index for arg in step.args):
-            raise ValueError(f"step {index}: wrong operands in {step}")
-        if not 0 <= step.value < _values(shape, step.op):
-            raise ValueError(f"step {index}: wrong value in {step}")
-        fixed = [shape.steps[arg].op in (Op.CONST, Op.PARAM) for arg in step.args]
-        proven.append(_limit(plan, step, [proven[arg] for arg in step.args], fixed))
-    return tuple(proven)
-
-
-def _values(shape: PlanShape, op: Op) -> int:
-    """The number of valid values of a step of this kind; 1 if its value is unused."""
-    counts = dict.fromkeys((Op.INPUT, Op.INPUT_HIGH), len(shape.streams))
-    counts |= {Op.PARAM: len(shape.params), Op.TABLE: len(shape.tables), Op.CONST: WORD + 1}
-    return counts.get(op, 1)
-
-
-def _limit(plan: CodecPlan, step: Step, args: list[int], fixed: list[bool]) -> int:
-    """An upper bound of a step's word, from those of its operands; a `fixed` operand equals its bound."""
-    match step.op:
-        case Op.INPUT:
-            return min((1 << plan.shape.streams[step.value].storage.bits) - 1, WORD)
-        case Op.CONST:
-            return step.value
-        case Op.PARAM:
-            return plan.params[step.value]
-        case Op.EQ | Op.LT:
-            return 1
-        case Op.AND | Op.MIN:
-            return min(args)
-        case Op.MAX:
-            return max(args)
-        case Op.OR | Op.XOR:
-            return (1 << max(args).bit_length()) - 1
-        case Op.SELECT:
-            return max(args[1:])
-        case Op.ADD:
-            return min(sum(args), WORD)
-        case Op.MUL:
-            return min(args[0] * args[1], WORD)
-        case Op.MULHI:
-            return args[0] * args[1] >> 32
-        case Op.SHL | Op.SHR if args[1] > 31:
-            raise ValueError(f"a shift by up to {args[1]}; allowed: 31")
-        case Op.SHL if fixed[1]:
-            return min(args[0] << args[1], WORD)
-        case Op.SHR:
-            return args[0] >> args[1] if fixed[1] else args[0]
-        case Op.TABLE if 4 * args[0] >= len(plan.tables[step.value]):
-            raise ValueError(f"table {step.value} is read at up to {args[0]}, outside its bounds")
-        case Op.TABLE:
-            return int(np.frombuffer(plan.tables[step.value], "<u4").max())
-        case Op.FADD if max(args) <= INFINITY:  # positive floats order as words do
-            return INFINITY
-        case Op.FMUL if max(args) < INFINITY:
-            return INFINITY
-        case _:
-            return WORD
+    ranges(plan)
 
 
 def _lines(plan: CodecPlan) -> Iterator[str]:

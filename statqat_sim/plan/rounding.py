@@ -84,9 +84,9 @@ def _ones(draw: Draw) -> Word:
 
 def shift_right(significand: Word, shift: Word) -> Cut:
     """Cut `shift` (below 32) bits off; `significand` must be below 2^31 unless `shift` is 0."""
-    kept = significand >> shift
-    dropped = significand - (kept << shift)
-    return Cut(kept, dropped + dropped, significand.builder.const(1) << shift)
+    step = significand.builder.const(1) << shift
+    dropped = significand & (step - 1)
+    return Cut(significand >> shift, dropped + dropped, step)
 
 
 def round_by_sum(

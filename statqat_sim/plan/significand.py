@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from statqat_sim.plan.builder import Word
+from statqat_sim.plan.layout import MANTISSA_BITS
 from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.rounding import LongCut
 from statqat_sim.plan.source import WORD_BITS, Source
@@ -18,6 +19,9 @@ LIFT: Final = 4096 + 1074 + TOP
 
 MOST_DROPPED: Final = 4 * WORD_BITS - 1
 """Dropping more bits does not change the result."""
+
+ALL_BITS: Final = MANTISSA_BITS + 2
+"""Dropping so many bits of a short significand, or more, leaves less than half a step."""
 
 Window: TypeAlias = tuple[Word, Word, Word, Word]
 """Words of a long bit string around a cut: the word above, the word of the cut, and two below."""
@@ -67,6 +71,18 @@ def _cut(windows: list[Window], place: Word) -> LongCut:
 
     lost = (rest << 1) << (shift ^ 31)
     return LongCut(joined(above, at), joined(at, below), joined(below, rest) | lost.min(1))
+
+
+def has_short_significand(source: Source, bits: int) -> bool:
+    """Whether an input's significand fits into a word from which a target of so many bits can be cut."""
+    return source.low is None and source.draw is None and bits <= source.layout.mantissa_bits == MANTISSA_BITS
+
+
+def short_significand(source: Source) -> tuple[Word, Word]:
+    """The exponent field of a source of one word, at least 1, and the significand, whose last bit is bit 0."""
+    field = source.magnitude >> MANTISSA_BITS
+    fraction = source.magnitude & ((1 << MANTISSA_BITS) - 1)
+    return field.max(1), (field.min(1) << MANTISSA_BITS) | fraction
 
 
 def significand(source: Source, emin: int) -> Significand:

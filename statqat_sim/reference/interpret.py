@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.plan.program import CodecPlan, Op
+from statqat_sim.plan.program import CodecPlan
+from statqat_sim.plan.step import Op
 
 Words = NDArray[Any]
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from statqat_sim.arrays import as_numpy, as_scale, in_kind, result_array
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.program import CodecPlan, Op, Packed, PlanShape, Step
+from statqat_sim.plan.program import CodecPlan, Packed, PlanShape
+from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.streams import random_fields, words
 
 INFIX = {Op.ADD: "+", Op.SUB: "-", Op.MUL: "*", Op.AND: "&", Op.OR: "|", Op.XOR: "^", Op.SHL: "<<", Op.SHR: ">>"}

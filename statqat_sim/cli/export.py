@@ -1,0 +1,54 @@
+"""`statqat-sim export`: a format's codec in another language."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from statqat_sim.cli.options import Format, Search
+
+
+class Language(StrEnum):
+    """What is written."""
+
+    C = "c"
+    SYSTEMVERILOG = "systemverilog"
+
+
+def export(
+    format: Format,
+    to: Annotated[Language, typer.Option("--to", help="A header of C99, or a package of SystemVerilog.")],
+    floats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--floats",
+            metavar="NAME",
+            help="What encoders read: float16, bfloat16, float32 (the default), float64; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
+    ] = None,
+    search: Search = None,
+) -> None:
+    r"""Write a number format's encoder and decoder in C, or in SystemVerilog that can be synthesized.
+
+    They are the plans of `Codec`, printed: the same bits, by integer operations alone.
+
+    \b
+    statqat-sim export float8_e4m3fn --to c --output float8_e4m3fn.h
+    statqat-sim export my_format.yaml --to systemverilog --floats bfloat16 -o my_format_pkg.sv
+    """
+    from statqat_sim.cli.console import STDOUT, write_text
+    from statqat_sim.cli.number_formats import load_number_format
+    from statqat_sim.cli.outputs import check_text, paths_in
+    from statqat_sim.export import to_c, to_systemverilog
+
+    check_text(output, paths_in([format]))
+    fmt = load_number_format(format, search or (), "export")
+    printed = {Language.C: to_c, Language.SYSTEMVERILOG: to_systemverilog}[to]
+    write_text(printed(fmt, floats=floats or ("float32",)).rstrip("\n"), output or STDOUT)
+    if output and output != STDOUT:
+        typer.echo(f"{output}: written", err=True)

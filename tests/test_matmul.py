@@ -414,6 +414,18 @@ def test_what_kernels_do_not_hold_is_refused(name: str, tmp_path: Path) -> None:
         unit.matmul(codes, codes, instruction=name)
 
 
+@pytest.mark.parametrize("sum_", ["exact", "chain"])
+def test_a_sum_without_c_goes_on_from_nothing(sum_: str) -> None:
+    operands = "{a: float16, b: float16, c: float32, d: float32, shape: [M, N, 8]}"
+    unit = one_instruction("f16.f32", f"{{operands: {operands}, dot: {{sum: {sum_}, c: none}}}}")
+    ones = np.ones((1, 9), np.float32)
+    assert unit.matmul(ones[:, :8], ones.T[:8], instruction="f16.f32") == 8
+    with pytest.raises(sqs.UnsupportedError, match=r"K is 9, and it takes 8 products and no C .*promote_every=8"):
+        unit.matmul(ones, ones.T, instruction="f16.f32")
+    for plan in ({"promote_every": 8}, {"split_k": 2}):
+        assert unit.matmul(ones, ones.T, instruction="f16.f32", plan=plan) == 9
+
+
 # --- for users' tests --------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.plan.layout import INFINITY, MAGNITUDE, MANTISSA_BITS, SIGN
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE, SIGN
+from statqat_sim.plan.ranges import Range
 from statqat_sim.plan.step import WORD, Op
 
 ONE: Final = 0x3F80_0000
@@ -40,14 +41,13 @@ class Operand:
         return cls(constant=word, limit=word, magnitude=word & MAGNITUDE, least=word)
 
     @classmethod
-    def result(cls, name: str, op: Op, args: Sequence[Operand], limit: int) -> Operand:
+    def result(cls, name: str, op: Op, args: Sequence[Operand], known: Range) -> Operand:
         """The variable that holds the result of `expression`."""
         is_float = is_never_nan(op, args) or (op is Op.SELECT and _selects_floats(*args))
         bound = INFINITY if is_never_nan(op, args) else _magnitude(op, [arg.magnitude for arg in args])
-        least, most = _range(op, args)
-        limit = min(limit, most)
         sign_of = args[0].word if op is Op.SHR and args[1].constant == SIGN_PLACE else ""
-        return cls(name, None, limit, min(limit, bound), _gives_truth(op, args), is_float, least, sign_of)
+        magnitude = min(known.high, bound)
+        return cls(name, None, known.high, magnitude, _gives_truth(op, args), is_float, known.low, sign_of)
 
     @property
     def may_be_nan(self) -> bool:
@@ -223,7 +223,7 @@ def is_never_nan(op: Op, args: Sequence[Operand]) -> bool:
 
 
 def _magnitude(op: Op, args: Sequence[int]) -> int:
-    """An upper bound of a step's result without its sign bit, from its operands'; `limits` bounds the other steps."""
+    """An upper bound of a step's result without its sign bit, from its operands' without theirs."""
     match op:
         case Op.AND:
             return min(args)
@@ -232,43 +232,3 @@ def _magnitude(op: Op, args: Sequence[int]) -> int:
         case Op.SELECT:
             return max(args[1:])
     return MAGNITUDE
-
-
-def _range(op: Op, args: Sequence[Operand]) -> tuple[int, int]:
-    """Bounds of a step's word from its operands'; `limits` knows others. Floats from +0 to Inf are ordered as words."""
-    match op:
-        case Op.ADD if sum(arg.limit for arg in args) <= WORD:
-            return sum(arg.least for arg in args), sum(arg.limit for arg in args)
-        case Op.SUB if args[0].least >= args[1].limit:
-            return args[0].least - args[1].limit, args[0].limit - args[1].least
-        case Op.SELECT:
-            return min(arg.least for arg in args[1:]), max(arg.limit for arg in args[1:])
-        case Op.FADD if all(arg.limit <= INFINITY for arg in args):
-            twice = max(arg.limit for arg in args) + (1 << MANTISSA_BITS)
-            return max(arg.least for arg in args), min(twice, INFINITY)
-    return 0, WORD
-
-
-_EVALUATED: Final[dict[Op, Callable[..., int]]] = {
-    Op.ADD: lambda a, b: a + b & WORD,
-    Op.SUB: lambda a, b: a - b & WORD,
-    Op.MUL: lambda a, b: a * b & WORD,
-    Op.MULHI: lambda a, b: a * b >> 32,
-    Op.AND: lambda a, b: a & b,
-    Op.OR: lambda a, b: a | b,
-    Op.XOR: lambda a, b: a ^ b,
-    Op.SHL: lambda a, b: a << b & WORD,
-    Op.SHR: lambda a, b: a >> b,
-    Op.MIN: min,
-    Op.MAX: max,
-    Op.EQ: lambda a, b: int(a == b),
-    Op.LT: lambda a, b: int(a < b),
-}
-
-
-def evaluated(op: Op, args: Sequence[Operand]) -> int | None:
-    """The result if all operands that matter are constant, else None; None for float operations and tables, too."""
-    words = [arg.constant for arg in args]
-    if op is Op.SELECT and words[0] is not None:
-        return words[1 if words[0] else 2]
-    return None if op not in _EVALUATED or None in words else _EVALUATED[op](*words)

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
-import numpy as np
-
 from statqat_sim.backends.torch_ops.affine import Affine
-from statqat_sim.backends.torch_ops.operations import Operand, evaluated, expression
+from statqat_sim.backends.torch_ops.operations import Operand, expression
 from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.plan.program import CodecPlan, PlanShape
 from statqat_sim.plan.ranges import ranges
@@ -33,13 +31,12 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
     known: list[Operand] = []
     sheltered = frozenset(_sheltered(plan.shape))
     for index, (step, reach) in enumerate(zip(shape.steps, ranges(plan), strict=True)):
+        if reach.number is not None:
+            known.append(Operand.known(reach.number))
+            continue
         args = [known[arg] for arg in step.args]
         if index in sheltered:
             args[1] = replace(args[1], magnitude=min(args[1].magnitude, INFINITY))
-        word = _known(plan, step, args)
-        if word is not None:
-            known.append(Operand.known(word))
-            continue
         name, table = f"v{index}", _affine(plan, step, args)
         if table is not None:
             yield f"{name} = {table.at(args[0])}"
@@ -49,7 +46,7 @@ def _lines(plan: CodecPlan) -> Iterator[str]:
             yield f"{name} = streams[{step.value}][{int(step.op is Op.INPUT_HIGH)}]"
         else:
             yield f"{name} = {expression(step.op, args, step.value)}"
-        known.append(Operand.result(name, step.op, args, reach.high))
+        known.append(Operand.result(name, step.op, args, reach))
     yield f"return ({', '.join(_result(known[output]) for output in shape.outputs)},)"
 
 
@@ -75,18 +72,6 @@ def _tested_for_nan(steps: Sequence[Step], condition: Step) -> int | None:
 def _affine(plan: CodecPlan, step: Step, args: list[Operand]) -> Affine | None:
     """The table that a step reads, if its words can be computed."""
     return Affine.of(plan.tables[step.value], args[0].limit) if step.op is Op.TABLE else None
-
-
-def _known(plan: CodecPlan, step: Step, args: list[Operand]) -> int | None:
-    """A step's result if it is the same for all streams, else None."""
-    match step.op:
-        case Op.CONST:
-            return step.value
-        case Op.PARAM:
-            return plan.params[step.value]
-        case Op.TABLE if args[0].constant is not None:
-            return int(np.frombuffer(plan.tables[step.value], "<u4")[args[0].constant])
-    return evaluated(step.op, args)
 
 
 def _result(operand: Operand) -> str:

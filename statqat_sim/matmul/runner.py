@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.matmul.formats import value_dtype
 from statqat_sim.matmul.operands import Side
 from statqat_sim.matmul.place import Place
@@ -14,6 +15,7 @@ from statqat_sim.matmul.sums import added
 from statqat_sim.plan.mma import lower_mma
 from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
 from statqat_sim.spec.accelerator import Add, Fused, Instruction, OperandFormat, Start
+from statqat_sim.spec.accelerator_dot import Enter
 from statqat_sim.spec.accelerator_recipe import recipe_k
 
 
@@ -44,6 +46,7 @@ class Runner:
         size = a.values.shape[1]
         if size == 0:
             return c
+        self._check_length(size)
         padding = -size % self.k
         a, b = self._padded(a, padding, 1), self._padded(b, padding, 0)
         if self.instruction.recipe:
@@ -52,6 +55,15 @@ class Runner:
         x, y, c = (self.place.in_order(values) for values in (a.values, b.values, c))
         scales = [None if side.scale is None else self.place.in_order(side.scale) for side in (a, b)]
         return kernel(x, y, c, a_scale=scales[0], b_scale=scales[1])
+
+    def _check_length(self, size: int) -> None:
+        """Raises UnsupportedError where an instruction that adds nothing to its products would run several times."""
+        instruction = self.instruction
+        if instruction.dot is None or instruction.dot.c is not Enter.NONE or instruction.k is None:
+            return
+        if size > instruction.k:
+            told = f"{instruction}: K is {size}, and it takes {instruction.k} products and no C to go on from"
+            raise UnsupportedError(f"{told}; allowed: GemmPlan(promote_every={instruction.k}), which adds the parts")
 
     def added(self, x: Any, y: Any) -> Any:
         """The sums x + y, rounded to D's format; see `sums.added`."""

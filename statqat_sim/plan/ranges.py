@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from statqat_sim.plan.layout import INFINITY
+from statqat_sim.plan.layout import HIDDEN_BIT, INFINITY
 from statqat_sim.plan.step import ARITY, WORD, Op, Step
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _range(plan: CodecPlan, step: Step, found: Sequence[Range]) -> Range:
         case Op.SHR:
             return Range(args[0].low >> args[1].high, args[0].high >> args[1].low)
         case Op.FADD if max(args[0].high, args[1].high) <= INFINITY:  # positive floats order as words do
-            return Range(0, INFINITY)
+            twice = max(args[0].high, args[1].high) + HIDDEN_BIT
+            return Range(max(args[0].low, args[1].low), min(twice, INFINITY))
         case Op.FMUL if max(args[0].high, args[1].high) < INFINITY:
             return Range(0, INFINITY)
     if step.op in RISING:

@@ -190,9 +190,11 @@ class Operands:
 
     @classmethod
     def drawn(cls, instruction: Instruction, family: str, seed: int, rows: int = 3, columns: int = 3) -> Operands:
-        """Of a family of inputs, for up to two runs of the instruction and a bit more."""
+        """Of a family of inputs, for up to two runs of the instruction and a bit more; for one if it takes no C."""
         rng = np.random.default_rng(seed)
         size = int(rng.integers(1, 2 * (instruction.k or 4) + 2))
+        if instruction.k and instruction.dot is not None and instruction.dot.c is Enter.NONE:
+            size = min(size, instruction.k)
         formats = instruction.a[0], instruction.b[0], instruction.c
         is_integer = instruction.dot is not None and instruction.dot.sum is Sum.INTEGER
         a, b, c = drawn("bits" if is_integer else family, rng, (rows, size, columns), formats)

@@ -40,6 +40,9 @@ def test_the_python_blocks_run_in_order_and_then_the_commands(folder: Path, caps
     measure, identify = map(printed_by, commands("block-commands"))
     assert {"my_blocks", "mxfp4", "nvfp4"} <= set(measure.split())
     assert "my_blocks reproduces it." in identify
+    for command in (*commands("accelerator-commands"), *commands("export-commands")):
+        printed_by(command)
+    assert {"float8_e4m3fn_pkg.sv", "nf4.h"} <= {path.name for path in folder.iterdir()}
 
 
 def commands(marker: str) -> list[str]:

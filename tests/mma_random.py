@@ -62,7 +62,7 @@ def plain(draw: st.DrawFn) -> Part:
         dot["aligned"] = draw(alignments())
     if sum_ == "chain" and dot["c"] != "first":
         dot["split"] = draw(st.integers(1, 3))
-    size = step * draw(st.integers(1, 2))
+    size = step if dot["c"] == "none" else step * draw(st.integers(1, 2))
     if sum_ != "pairwise" and draw(st.integers(0, 5)) == 0:
         del dot["step"]
         dot["order"] = draw(st.sampled_from(ORDERS))
@@ -121,7 +121,7 @@ def integers(draw: st.DrawFn) -> Part:
     dot: Part = {"sum": "integer", "c": draw(st.sampled_from(("term", "none")))}
     operands: Part = {key: draw(st.sampled_from(INTEGERS)) for key in "ab"}
     operands |= {key: draw(st.sampled_from(SUMS)) for key in "cd"}
-    operands["shape"] = ["M", "N", draw(st.sampled_from((step, 2 * step, "K")))]
+    operands["shape"] = ["M", "N", draw(st.sampled_from((step, "K") if dot["c"] == "none" else (step, 2 * step, "K")))]
     if draw(st.booleans()):
         dot["step"] = step
     return {"operands": operands, "dot": dot, "special": {"overflow": draw(st.sampled_from(("wrap", "saturate")))}}

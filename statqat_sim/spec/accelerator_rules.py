@@ -48,6 +48,8 @@ def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
     size = instruction.k
     if dot.step is not None and size is not None and size > dot.step and size % dot.step:
         yield "dot.step", f"a step of {dot.step} does not divide the instruction's K of {size}"
+    if dot.c is Enter.NONE and dot.step is not None and size is not None and size > dot.step:
+        yield "dot.step", f"without C no step goes on from the one before; allowed: the instruction's K of {size}"
     if size is not None and dot.step is not None and size < dot.step and not isinstance(dot.order, Order):
         yield "dot.order", f"it has {dot.step} places, and the instruction's K is {size}; allowed: a step of that"
 

@@ -192,6 +192,7 @@ def test_a_range_is_as_narrow_as_numbers_allow() -> None:
         (M - 2, M): (byte & 2) - 3,  # always below 0
         (1, 256): builder.const(256) - byte,
         (0, 252): byte.above(3),
+        (0, 127): (byte & 127) - ((byte & 127) & 0x70).above(16),  # which was taken from it
         (0, 15): byte >> 4,
         (16, 2**27): builder.const(16) << byte.min(23),
         (7, 255): byte | 7,

@@ -59,6 +59,9 @@ class Range:
 
 ANY: Final = Range(0, WORD)
 
+LINKS: Final = 2
+"""How far back is looked for the word that another was made from."""
+
 
 def ranges(plan: CodecPlan) -> tuple[Range, ...]:
     """The range of each step's word.
@@ -140,14 +143,41 @@ def _wrapped(low: int, high: int) -> Range:
 
 
 def _difference(plan: CodecPlan, step: Step, found: Sequence[Range]) -> tuple[int, int]:
-    """The least and the greatest difference; max(a, b) - b is never negative."""
-    first, second = step.args
-    larger = plan.shape.steps[first]
+    """The least and the greatest difference, which is not negative where its form shows it."""
+    steps, (first, second) = plan.shape.steps, step.args
     low, high = found[first].low - found[second].high, found[first].high - found[second].low
-    if larger.op is Op.MAX and second in larger.args:
-        (other,) = [arg for arg in larger.args if arg != second] or [second]
+    other = _limited(steps, step)
+    if other is not None:
         return max(low, 0), max(found[other].high - found[second].low, 0)
-    return low, high
+    return (max(low, 0), max(high, 0)) if _is_at_most(steps, second, first, LINKS) else (low, high)
+
+
+def _limited(steps: Sequence[Step], step: Step) -> int | None:
+    """The step a of max(a, b) - b, if a difference has this form."""
+    first, second = step.args
+    larger = steps[first]
+    if larger.op is not Op.MAX or second not in larger.args:
+        return None
+    return larger.args[0] if larger.args[1] == second else larger.args[1]
+
+
+def _is_at_most(steps: Sequence[Step], index: int, other: int, links: int) -> bool:
+    """Whether a step's word never exceeds another's, as a chain of so many links may show."""
+    if index == other:
+        return True
+    if not links:
+        return False
+    step = steps[index]
+    sources: Sequence[int] = ()
+    match step.op:
+        case Op.AND | Op.MIN:
+            sources = step.args
+        case Op.SHR:
+            sources = step.args[:1]
+        case Op.SUB:
+            limited = _limited(steps, step)
+            sources = () if limited is None else (limited,)
+    return any(_is_at_most(steps, source, other, links - 1) for source in sources)
 
 
 def _selected(condition: Range, yes: Range, no: Range) -> Range:

@@ -20,7 +20,7 @@ def test_choices_and_what_lies_between(run: Run) -> None:
     normal = [row for row in rows if row["prior"] == "normal"]
     assert [row["scale"] for row in normal] == sorted(row["scale"] for row in normal)
     named = {row["choice"]: row for row in normal if row["choice"]}
-    assert set(named) == {"minmax", "iterative", "analytic", "optimal"}
+    assert set(named) == {"minmax", "paper_iterative", "paper_analytic", "optimal"}
     assert named["optimal"]["scale"] == pytest.approx(0.35341, rel=1e-4)
     assert named["optimal"]["clips_at"] == pytest.approx(2.4739, rel=1e-4)
     assert named["optimal"]["rho"] == pytest.approx(0.9078, rel=1e-4)

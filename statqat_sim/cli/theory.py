@@ -39,10 +39,10 @@ def theory(
     decode(encode(x / scale)) * scale. Inputs that become Inf or NaN count as clipped; formats with overflow: wrap are
     refused, since theirs may become any value.
 
-    The choices of scales: `minmax` clips at the mean of the largest magnitude of 4096 inputs, `iterative` is where
-    least squares given the codes, repeated, leads from there; `analytic` would be best for a normal distribution of the
-    same power, `optimal` is best. With rho near 1 the repetition hardly moves. In a list, the choices stand among
-    scales that are half octaves from the best.
+    The choices of scales: `minmax` clips at the mean of the largest magnitude of 4096 inputs, `paper_iterative` is
+    where least squares given the codes, repeated, leads from there; `paper_analytic` would be best for a normal
+    distribution of the same power, `optimal` is best. With rho near 1 the repetition hardly moves. In a list, the
+    choices stand among scales that are half octaves from the best.
 
     Block formats scale their own blocks: there are two rows, for inputs as they are and for those at a random phase,
     each block times 2^u, u uniform in [0, 1).

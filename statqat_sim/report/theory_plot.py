@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 SIZE = (7.2, 4.2)
 """Width and height in inches: as wide as a page of text."""
 OCTAVES, POINTS = 3, 193
-MARKS = {"minmax": ("s", 6), "analytic": ("D", 12), "iterative": ("^", 10), "optimal": ("o", 5)}
+MARKS = {"minmax": ("s", 6), "paper_analytic": ("D", 12), "paper_iterative": ("^", 10), "optimal": ("o", 5)}
 """Marker and size of each choice of scale: coinciding ones nest. All but the last are hollow."""
 
 
 def plot_theory(format: NumberFormat, priors: Sequence[Prior], path: Path) -> None:
-    """Draw one curve for each prior, with MinMax, analytic, iterative and optimum marked; writes the file atomically.
+    """Draw one curve for each prior, with the choices of scales marked; writes the file atomically.
 
     Raises:
         OSError: if the file cannot be written.

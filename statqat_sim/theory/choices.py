@@ -21,13 +21,13 @@ STEPS = 2000
 
 
 def choices(format: NumberFormat, prior: Prior) -> Mapping[str, float]:
-    """Scales by name: `minmax` of 4096 inputs, `iterative` from there, `analytic` for a normal prior, and `optimal`."""
+    """Scales by name: `minmax` of 4096 inputs, `paper_iterative` from there, `paper_analytic`, and `optimal`."""
     start = minmax(format, prior)
     as_normal = Scaled(Normal(), prior.second_moment**0.5)
     return {
         "minmax": start,
-        "iterative": alternating(format, prior, start),
-        "analytic": float(expected_error(format, prior=as_normal, scale="optimal").scale),
+        "paper_iterative": alternating(format, prior, start),
+        "paper_analytic": float(expected_error(format, prior=as_normal, scale="optimal").scale),
         "optimal": float(expected_error(format, prior=prior, scale="optimal").scale),
     }
 

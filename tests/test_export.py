@@ -34,7 +34,15 @@ from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
 
 NUMBERS = [format for format in map(load_format, formats(kind="number")) if isinstance(format, NumberFormat)]
-EXPORTED = [format for format in NUMBERS if format.encode.nan_input is not NanInput.ERROR]
+DRAWN = [
+    parse_format(f"{{name: drawn{bits}, extends: {name}, encode: {{rounding: {mode}, random_bits: {bits}}}}}")
+    for name, mode, bits in (
+        ("float8_e4m3fn", "stochastic_a", 8),
+        ("int8", "stochastic_b", 12),
+        ("bfloat16", "stochastic_c", 32),
+    )
+]
+EXPORTED = [*DRAWN, *(format for format in NUMBERS if format.encode.nan_input is not NanInput.ERROR)]
 CHUNK = 16
 MOST_BITS = 10
 """Longer lists of values take slang, which looks through them one by one, too long."""

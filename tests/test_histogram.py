@@ -140,6 +140,15 @@ def test_copies_are_as_frozen(again: Any) -> None:
     assert not any(each.flags.writeable for each in (copied.keys, copied.counts, copied.sums, copied.low, copied.high))
 
 
+def test_a_callers_arrays_stay_the_callers() -> None:
+    h = Histogram.of(np.arange(4, dtype=np.float32))
+    arrays = [each.copy() for each in (h.keys, h.counts, h.sums, h.low, h.high)]
+    built = Histogram(1, h.mantissa_bits, *arrays)
+    for array in arrays:
+        array[:] = 7
+    assert built == h
+
+
 def test_values_are_frozen_and_say_what_does_not_fit() -> None:
     h = Histogram.of(np.ones(3, np.float32))
     with pytest.raises(ValueError, match="read-only"):

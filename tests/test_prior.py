@@ -17,6 +17,7 @@ from scipy.special import log_ndtr
 
 from statqat_sim.prior import (
     ALIASES,
+    PARAMETERS,
     PRIORS,
     Empirical,
     Gelu,
@@ -142,6 +143,36 @@ def test_nothing_overflows_far_out() -> None:
         assert np.isfinite(moments).all()
         assert moments[2].sum() == pytest.approx(prior.second_moment, rel=1e-6)
         assert np.isfinite(prior.pdf(far)).all()
+
+
+NORMAL_ENOUGH = {1e6: 1e-5, 1e9: 1e-8, 1e12: 1e-10, 1e16: 1e-10, 1e300: 1e-10}
+"""Degrees of freedom of t distributions, and how closely they are normal up to 5 standard deviations."""
+
+
+@pytest.mark.parametrize("nu", NORMAL_ENOUGH)
+def test_student_t_of_many_degrees_of_freedom_is_normal(nu: float) -> None:
+    x, rtol = np.array([0.0, 0.5, 2.0, 5.0]), 40 * NORMAL_ENOUGH[nu]
+    prior, normal = StudentT(nu), Normal()
+    np.testing.assert_allclose(prior.pdf(x), normal.pdf(x), rtol=rtol)
+    np.testing.assert_allclose(prior.cdf(-x), normal.cdf(-x), rtol=rtol)
+    for order in (0, 1, 2):
+        np.testing.assert_allclose(prior.upper(order, x), normal.upper(order, x), rtol=rtol)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        *(PRIORS[name]() for name in PRIORS if name not in PARAMETERS),
+        *(StudentT(nu) for nu in (2.42, 3, 5, 12, 30, 55, 60, 100, 1000, 1e6, 1e16)),
+        *(GeneralisedNormal(beta) for beta in (0.1, 0.5, 1, 2, 4, 20, 100)),
+        MIXTURE,
+        EMPIRICAL,
+    ],
+    ids=ident,
+)
+def test_hardly_any_power_is_out_of_reach(prior: Prior) -> None:
+    beyond = float(prior.upper(2, prior.reach) + prior.lower(2, -prior.reach))
+    assert beyond < 1e-24 * prior.second_moment
 
 
 @given(st.floats(0.2, 8), st.floats(2.05, 60), st.lists(st.floats(-50, 50), min_size=1, max_size=9))

@@ -209,6 +209,24 @@ def test_scales_that_a_format_holds(scale_format: str, source: str) -> None:
     assert minmax == held[np.searchsorted(held, float(MinMax().fit(x, fmt).value[0]))]
 
 
+@pytest.mark.parametrize("name", ["float8_e5m2", "float4_e2m1fn", "posit8", "int4", "float8_e4m3b11fnuz"])
+@pytest.mark.parametrize("scale_format", ["ue4m3", "float8_e8m0fnu", "int8"])
+def test_search_tries_all_values_of_a_small_scale_format(name: str, scale_format: str) -> None:
+    fmt, x = load_format(name), (sources(64)["normal"] * 0.02).astype(np.float32)
+    held = load_format(scale_format).grid()
+    best = min(error(x, fmt, scale) for scale in held[(held > 2.0**-60) & (held < 2.0**60)])
+    found = float(Search(scale_format=scale_format).fit(x, fmt).value[0])
+    assert found in held
+    assert error(x, fmt, found) == pytest.approx(best, rel=1e-6)
+
+
+def test_scales_whose_errors_overflow_are_tried_in_silence() -> None:
+    x, weights = sources(64)["normal"], np.arange(64) % 2
+    for options in ({}, {"weights": weights}):
+        scale = Search(scale_format="float8_e8m0fnu", norm=16, **options).fit(x, load_format("posit16"))  # type: ignore[arg-type]
+        assert 2.0**-20 < scale.value[0] < 2.0**20
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

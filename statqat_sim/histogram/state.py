@@ -65,8 +65,12 @@ class Histogram(Rebuilt):
     high: Floats
 
     def __post_init__(self) -> None:
-        for array in (self.keys, self.counts, self.sums, self.low, self.high):
-            array.flags.writeable = False
+        for name in ("keys", "counts", "sums", "low", "high"):
+            array = getattr(self, name)
+            if array.flags.writeable:  # its owner may write to it
+                array = array.copy()
+                array.flags.writeable = False
+                object.__setattr__(self, name, array)
 
     @classmethod
     def of(

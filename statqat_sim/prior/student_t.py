@@ -12,10 +12,18 @@ from statqat_sim.arrays import Floats
 from statqat_sim.prior.base import Order, SymmetricPrior, finite, rms
 from statqat_sim.prior.scaled import Scaled
 
+BEYOND = 1e-25
+"""About the share of the second moment beyond the reach."""
+FARTHEST = 1e60
+"""No reach is larger: beyond it there are no float32 inputs."""
+
 
 @dataclass(frozen=True)
 class StudentT(SymmetricPrior):
-    """Student's t with `nu` > 2 degrees of freedom, divided by its standard deviation: mean 0, variance 1."""
+    """Student's t with `nu` > 2 degrees of freedom, divided by its standard deviation: mean 0, variance 1.
+
+    Below 2.42 degrees of freedom more than 1e-24 of the second moment is beyond `reach`, which ends at 1e60 there.
+    """
 
     nu: float
     second_moment = 1.0
@@ -30,7 +38,10 @@ class StudentT(SymmetricPrior):
 
     @property
     def reach(self) -> float:  # type: ignore[override]
-        return float(10 ** min(24 / (self.nu - 2), 60))
+        excess = self.nu - 2
+        # (1 + x²/(ν - 2))^(1 - ν/2) = BEYOND, the order of the second moment's tail
+        growth = min(-2 * math.log(BEYOND) / excess, 2 * math.log(FARTHEST))
+        return math.sqrt(excess * math.expm1(growth))
 
     @property
     def _unit(self) -> float:
@@ -40,13 +51,14 @@ class StudentT(SymmetricPrior):
     @property
     def _peak(self) -> float:
         """The density of the standard t variable at 0."""
-        nu = self.nu
-        return math.exp(math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2)) / math.sqrt(nu * math.pi)
+        from scipy.special import betaln
+
+        return math.exp(-betaln(0.5, self.nu / 2)) / math.sqrt(self.nu)
 
     def _power(self, y: Floats, exponent: float) -> Floats:
         """(1 + y²/ν)^exponent."""
         with np.errstate(over="ignore", under="ignore"):
-            return np.asarray((1 + y * y / self.nu) ** exponent)
+            return np.asarray(np.exp(exponent * np.log1p(y * y / self.nu)))
 
     def pdf(self, x: Any) -> Floats:
         y = np.asarray(x, np.float64) / self._unit

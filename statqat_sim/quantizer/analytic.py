@@ -33,7 +33,8 @@ class Analytic(Chooser):
     """The scale of least expected error under a prior with the data's mean of x²; never worse than MinMax.
 
     The optimum is solved exactly for each format and prior, and cached: fitting is one pass over the data, for
-    moments and for the proof that the scale is no worse than MinMax's.
+    moments and for the proof that the scale is no worse than MinMax's. Stochastic rounding is modelled as in
+    `Iterative`.
 
     Args:
         prior: a prior or its name; "auto": the generalised normal distribution with the data's ratio E|x| / √E[x²].

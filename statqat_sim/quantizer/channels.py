@@ -13,9 +13,9 @@ from statqat_sim.arrays import Array, Floats
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.base import checked_histogram, cpu_data, reduced_axes, scaled_format
 from statqat_sim.quantizer.data import Data, Elements
-from statqat_sim.quantizer.minmax import LARGEST, chosen_minmax, fitted_minmax
+from statqat_sim.quantizer.minmax import chosen_minmax, fitted_minmax
 from statqat_sim.quantizer.objective import SQUARED, Objective
-from statqat_sim.quantizer.representable import Scales
+from statqat_sim.quantizer.representable import LARGEST, Scales
 from statqat_sim.quantizer.task import Task
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat

@@ -33,7 +33,8 @@ class Iterative(Chooser):
 
     Prefix sums of the data's log-histogram, or of few data sorted, give the error at every scale: a scan finds the
     local minima, and quasi-Newton steps on measured data refine the best (see `newton`). Formats that do not saturate
-    get no smaller scale than MinMax's; stochastic rounding is modelled as rounding to nearest, and measured.
+    get no smaller scale than MinMax's. Stochastic rounding is modelled as rounding to nearest: its own
+    scale of least error, which `expected_error` finds under a prior, may be missed.
 
     Channels of 256 elements and more, in float16 or float32, are scanned together, by their histograms. That is some
     hundred times as fast; on normal data the errors are on average within 0.2 dB of the least in formats of 8 bits,

@@ -16,12 +16,10 @@ from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_f
 from statqat_sim.quantizer.described import Described
 from statqat_sim.quantizer.levels import ends
 from statqat_sim.quantizer.options import check_flag
-from statqat_sim.quantizer.representable import Scales, scales_of
+from statqat_sim.quantizer.representable import LARGEST, Scales, scales_of
 from statqat_sim.scale import Scale
 from statqat_sim.spec.encode import NegativeInput
 from statqat_sim.spec.number import NumberFormat
-
-LARGEST = np.float32(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True, repr=False, kw_only=True)

@@ -101,8 +101,8 @@ class BlockCodec:
         elif self.format.needs_scale:
             raise ValueError(f"{self.format.name} has a scale that the caller gives (rule: given); allowed: scale=...")
         if weights is not None:
-            format = self.format if scale is None else _with_given_scale(self.format)
-            options["weights"] = _weights(weights, format, geometry, library, values)
+            _check_takes_weights(self.format, with_scale=scale is not None)
+            options["weights"] = _weights(weights, geometry, library, values)
         return _Job(kernel, library, values, geometry, options)
 
     def _geometry(self, shape: tuple[int, ...], axis: int) -> Geometry:
@@ -230,10 +230,21 @@ def _refuse_codes(scale: Any, format: BlockFormat, level: ScaleLevel) -> None:
         raise TypeError(f"{told}; allowed: a number, or float32, as q.scale_values() has them")
 
 
-def _weights(weights: Any, format: BlockFormat, geometry: Geometry, library: ArrayLibrary, like: Any) -> Any:
+def _check_takes_weights(format: BlockFormat, *, with_scale: bool) -> None:
+    """Raises ValueError where no errors are compared, under the caller's scale or at all."""
+    told = f"{format.name} compares no errors, which weights are for"
+    if not _compares_errors(format):
+        raise ValueError(f"{told}; allowed: formats with rule: mse")
+    if with_scale and not _compares_errors(_with_given_scale(format)):
+        raise ValueError(f"under scale= {told}; allowed: no scale=...")
+
+
+def _compares_errors(format: BlockFormat) -> bool:
+    return any(level.rule is Rule.MSE for level in format.scales)
+
+
+def _weights(weights: Any, geometry: Geometry, library: ArrayLibrary, like: Any) -> Any:
     """Weights as float64, one per index of the axis."""
-    if all(level.rule is not Rule.MSE for level in format.scales):
-        raise ValueError(f"{format.name} compares no errors, which weights are for; allowed: formats with rule: mse")
     count = geometry.shape[geometry.axis] if geometry.shape else 1
     values = library.as_weights(weights, like)
     if tuple(values.shape) != (count,):

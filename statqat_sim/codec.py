@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import CPU, dtype_name, float_storage, plain_name, shape_of
+from statqat_sim.arrays import CPU, LONG_INTEGERS, dtype_name, float_storage, plain_name, shape_of
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
@@ -27,7 +27,6 @@ from statqat_sim.spec.zero_point import with_any_zero_point, with_zero_point
 
 SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
-LONG_INTEGERS = ("int64", "uint64")
 FORMATS = "a NumberFormat or a BlockFormat"
 """The formats that a codec takes, for messages."""
 
@@ -298,8 +297,8 @@ class Codec:
         """
         if isinstance(scale, int | float) and scale == scale:
             return scale
-        library = library_of(self._backend or backend_for(x), x)
-        if not (library.looks or isinstance(scale, float)):
+        library = CPU if isinstance(scale, float) else library_of(self._backend or backend_for(x), x)
+        if not library.looks:
             return scale
         values = library.as_scale(scale, shape_of(x, "x"), x)
         refuse_scale(scale, values, self.format.name, library, may_be_negative=True)

@@ -5,10 +5,21 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
-from typing import SupportsIndex
+from enum import StrEnum
+from typing import Final, SupportsIndex
 
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block, Whole
+
+WHOLE: Final = 0
+"""The block size that stands for the whole extent of the matrix."""
+
+
+class Weighted(StrEnum):
+    """Which index of an element selects its weight."""
+
+    ROW = "row"
+    COLUMN = "column"
 
 
 def checked_axis(axis: object, shape: tuple[int, ...]) -> int:
@@ -33,12 +44,12 @@ def _axes(shape: tuple[int, ...]) -> str:
 
 
 def block_sizes(block: Block, *, along_rows: bool) -> tuple[int, int]:
-    """Rows and columns of a block; 0 for the whole extent of the matrix, as both are for `tensor`."""
+    """Rows and columns of a block; both are `WHOLE` for `tensor`."""
     match block:
         case Whole.TENSOR:
-            return 0, 0
+            return WHOLE, WHOLE
         case Whole.CHANNEL:
-            return (1, 0) if along_rows else (0, 1)
+            return (1, WHOLE) if along_rows else (WHOLE, 1)
         case int():
             return (1, block) if along_rows else (block, 1)
     return block
@@ -83,6 +94,12 @@ class Geometry:
         if axis == len(lengths) - 1:
             return cls(shape, axis, 1, batch, rows, True)
         return cls(shape, axis, batch, rows, columns, False)
+
+    @property
+    def weighted(self) -> Weighted:
+        """The index that selects a weight, one for each place along the axis; matrices of one column are rows."""
+        is_last = self.axis == max(len(self.shape), 1) - 1
+        return Weighted.COLUMN if is_last or (not self.along_rows and self.columns == 1) else Weighted.ROW
 
     def extent(self, block: Block) -> tuple[int, int]:
         """Rows and columns of a full block, at least 1; for `tensor`, which spans all matrices, those of one matrix."""

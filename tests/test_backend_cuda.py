@@ -28,6 +28,7 @@ from cuda_on_cpu.stand_in import Stream as GpuStream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, SPECIALS, accepted, around, edges, random_bits, some_codes, specs
+from numpy.lib.stride_tricks import sliding_window_view
 from stochastic import drawn, fields_themselves
 from strategies import STOCHASTIC
 from word_plans import (
@@ -626,6 +627,14 @@ def test_tensors_are_written_to() -> None:
         of_tensors(lower(E4M3, Purpose.ENCODE))(x, out=out)
 
 
+def test_autograd_knows_that_a_tensor_was_written() -> None:
+    saved, weight = torch.linspace(0.1, 1, 64), torch.ones(64, requires_grad=True)
+    product = weight * saved
+    of_tensors(lower(E4M3, Purpose.FAKE_QUANTIZE))(saved, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
 # --- the backend -------------------------------------------------------------------------------------------------
 
 
@@ -855,6 +864,12 @@ def test_arrays_of_other_libraries_are_taken_by_dlpack() -> None:
     assert_bit_exact(result.array.on, reference().encode(x))
 
 
+@pytest.mark.usefixtures("_cupy", "_cupy_runs")
+def test_a_number_that_is_no_scale_is_refused_for_arrays_of_any_library() -> None:
+    with pytest.raises(ValueError, match="scale is NaN; allowed for float8_e4m3fn: numbers"):
+        Codec(E4M3).fake_quantize(Foreign(normal(3)), scale=float("nan"))
+
+
 @pytest.mark.usefixtures("_cupy")
 @pytest.mark.parametrize(
     ("call", "told"),
@@ -865,7 +880,11 @@ def test_arrays_of_other_libraries_are_taken_by_dlpack() -> None:
         (lambda run, x: run(x, out=x.astype("float64")), "out is float64; allowed: float32"),
         (lambda run, x: run(x, out=x[:3]), r"out has shape \(3,\); allowed: \(10,\)"),
         (lambda run, x: run(x, out=OnGpu(x.on, device=1)), "out is on <CUDA Device 1>; allowed: <CUDA Device 0>"),
-        (lambda run, x: run(x, out=OnGpu(np.broadcast_to(x.on[:1], 10))), "out is read-only"),
+        (lambda run, x: run(x, out=OnGpu(np.broadcast_to(x.on[:1], 10))), "elements of out may share memory"),
+        (
+            lambda run, x: run(OnGpu(normal(6, 5)), out=OnGpu(sliding_window_view(x.on, 5))),
+            "elements of out may share memory; allowed: arrays whose strides keep them apart",
+        ),
         (lambda run, x: run(x, out=x.on), "out is of type ndarray; allowed: a float32 array on a GPU"),
         (
             lambda run, x: run(x, scale=np.ones(10, np.float32)),

@@ -602,6 +602,29 @@ def test_the_first_use_may_be_from_two_threads() -> None:
     subprocess.run([sys.executable, "-c", FIRST_USE], check=True, timeout=180)
 
 
+LAST_USE = """
+import atexit, threading
+import numpy as np, statqat_sim as sqs
+sqs.set_threads(2)
+codec, x = sqs.Codec(sqs.load_format("float8_e4m3fn"), "numba"), np.arange(1 << 20, dtype=np.float32)
+expected = codec.encode(x)
+def use(name):
+    print(name, np.array_equal(codec.encode(x), expected))
+def after_the_main_thread():
+    threading.main_thread().join()
+    use("thread")
+atexit.register(use, "exit")
+threading.Thread(target=after_the_main_thread).start()
+"""
+
+
+def test_large_arrays_are_taken_while_the_interpreter_exits() -> None:
+    """Pools of threads then take no more work."""
+    call = [sys.executable, "-c", LAST_USE]
+    done = subprocess.run(call, check=True, timeout=180, capture_output=True, text=True)
+    assert done.stdout.split() == ["thread", "True", "exit", "True"], done.stderr
+
+
 def test_a_copy_stands_on_its_own() -> None:
     """A kernel holds addresses: neither a copy nor its original may read the other's numbers."""
     x = normal(1000)

@@ -81,6 +81,17 @@ def test_random_bits_are_those_of_an_element_s_index(bits: int, rule: str) -> No
         assert_same(lower_block(format), values(shape), Geometry.of(shape, axis, format), seed=1 << 40, offset=3)
 
 
+@pytest.mark.parametrize(
+    "offset", ["{kind: minimum, scales: [{block: 32, format: float16}]}", "{kind: zero_point, format: uint4}"]
+)
+def test_random_bits_stand_beside_an_offset(offset: str) -> None:
+    """Values read the offset after the random bits."""
+    further = f"{drawing(16)}offset: {offset}\n"
+    format = format_of(text("uint4", "block: 32, format: float16, rule: minmax", further=further))
+    for shape, axis in [((5000,), 0), ((7, 33), 0)]:
+        assert_same(lower_block(format), values(shape), Geometry.of(shape, axis, format), seed=1, offset=3)
+
+
 def test_scales_of_the_caller() -> None:
     format = format_of(text(E2M1, "block: channel, format: float32, rule: given", f"block: 16, format: {E4M3}"))
     for shape, axis in [((70, 45), 1), ((70, 45), 0)]:

@@ -306,7 +306,7 @@ def test_other_inputs_are_refused(x: Any, message: str) -> None:
         (torch.zeros(10, dtype=torch.int8), TypeError, "out is int8; allowed: uint8"),
         (np.zeros(10, np.uint8), TypeError, "out is of type ndarray; allowed: a uint8 array"),
         (torch.zeros(9, dtype=torch.uint8), ValueError, r"out has shape \(9,\); allowed: \(10,\)"),
-        (torch.zeros(1, dtype=torch.uint8).expand(10), ValueError, "out is read-only"),
+        (torch.zeros(1, dtype=torch.uint8).expand(10), ValueError, "elements of out may share memory"),
         (
             torch.zeros(10, dtype=torch.uint8, device="meta"),
             TypeError,
@@ -318,6 +318,29 @@ def test_other_inputs_are_refused(x: Any, message: str) -> None:
 def test_an_unfit_out_is_refused(out: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         CODEC.encode(normal(10), out=out)
+
+
+@pytest.mark.parametrize("codec", [CODEC, Codec(load_format("mxfp4"), "torch")], ids=["number", "blocks"])
+def test_elements_of_out_have_a_place_each(codec: Codec) -> None:
+    memory = torch.zeros(8, 64)
+    with pytest.raises(
+        ValueError, match="elements of out may share memory; allowed: tensors whose strides keep them apart"
+    ):
+        codec.fake_quantize(normal(3, 2), out=memory.as_strided((3, 2), (1, 1)))
+    x = normal(4, 32)
+    for out in (memory[::2, 1::2], memory.reshape(64, 8)[::2, :4].T):
+        assert torch.equal(codec.fake_quantize(x, out=out), codec.fake_quantize(x))
+    empty = torch.zeros(1, 0).expand(4, 0)
+    assert codec.fake_quantize(x[:, :0], out=empty) is empty
+
+
+def test_any_shape_of_out_is_compiled_at_once() -> None:
+    torch.compiler.reset()
+    write = torch.compile(lambda x, out: CODEC.fake_quantize(x, out=out), fullgraph=True, dynamic=True, backend="eager")
+    for rows in (5, 7):
+        x, out = normal(rows, 4), torch.zeros(rows, 9)[:, 1::2]
+        write(x, out)
+        assert torch.equal(out, CODEC.fake_quantize(x))
 
 
 @pytest.mark.parametrize(

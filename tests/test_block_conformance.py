@@ -138,6 +138,62 @@ scales: [{format: float32, block: 4, rule: minmax}]
 offset: {kind: minimum, scales: [{format: float32, block: 4}]}
 """
 
+BEYOND_FLOAT32_ELEMENT = """
+name: beyond_float32_element
+element: {kind: float, exponent_bits: 8, mantissa_bits: 3}
+scales: [{format: ue4m3, block: 2, target: 4.0, all_zero: zero}]
+"""
+
+ONE_LEVEL = """
+name: one_level
+element: {kind: codebook, bits: 1, values: [3.0]}
+scales: [{format: {element: int4, scales: [{format: float32, block: 2}]}, block: 2, rule: minmax}]
+offset: {kind: minimum, scales: [{format: float32, block: 2}]}
+"""
+
+NAN_QUOTIENT = """
+name: nan_quotient
+element: int4
+scales:
+  - {{format: uint4, block: tensor, underflow: zero}}
+  - {{format: {}}}
+"""
+
+TAKUM_SCALE = """
+name: takum_scale
+element: int4
+scales: [{{format: {}, block: 2, all_zero: min}}]
+"""
+
+ROUNDED_CLAMP = """
+name: rounded_clamp
+element: int4
+scales:
+  - {format: takum_log8, block: 1, clamp: [4.4816890703380645, 1808.0424144560632], rounding: toward_negative}
+"""
+
+NAN_SCALE_OF_SCALES = """
+name: nan_scale_of_scales
+element: int4
+scales: [{block: 1, target: 0.5, format: {element: q4_offset8, scales: [{block: 2, format: float16}]}}]
+"""
+
+UNROUNDED_ZERO_POINT = """
+name: unrounded_zero_point
+element: {0}
+scales: [{{format: {1}, block: 4, rule: minmax, underflow: zero, quotient: unrounded}}]
+offset: {{kind: zero_point, format: {2}}}
+"""
+COARSE = "{element: {kind: codebook, bits: 2, values: [0.0, 1.0, 2.0]}}"
+SIGNED_ZERO = "{element: {kind: int, bits: 8, encoding: sign_magnitude}}"
+
+UNROUNDED_MINIMUM = """
+name: unrounded_minimum
+element: float4_e2m1fn
+scales: [{format: float32, block: 2, rule: minmax, quotient: unrounded}]
+offset: {kind: minimum, scales: [{format: float32, block: 2}]}
+"""
+
 
 @pytest.mark.parametrize("backend", ["reference", *COMPILED])
 @pytest.mark.parametrize(
@@ -166,6 +222,29 @@ offset: {kind: minimum, scales: [{format: float32, block: 4}]}
         pytest.param(THREE_SCALES.format(-60, 200), [0] * 4 + [1] * 4, 2.0**60, id="the second one is 0"),
         pytest.param(FAR_TARGET, [1e-43, 0, 0, 0, 1e-30, 0, 0, 0], None, id="a quotient of 0 has the least power"),
         pytest.param(WIDE_SPAN, [0, 1, 2, 3e7], None, id="ends of wide integers are float32"),
+        pytest.param(BEYOND_FLOAT32_ELEMENT, [0, 0], None, id="under a scale of 0 no largest element is Inf"),
+        pytest.param(BEYOND_FLOAT32_ELEMENT, [0, 1], 0.0, id="nor under one of the caller"),
+        pytest.param(ONE_LEVEL, [1, 1, 1, 1], None, id="a range of 0 over a range of 0"),
+        pytest.param(NAN_QUOTIENT.format("float32, block: 2"), [1e-45, 0], None, id="a quotient of zeros is NaN"),
+        pytest.param(NAN_QUOTIENT.format("uint4, block: 2"), [1e-45, 0], None, id="or the largest scale"),
+        pytest.param(NAN_QUOTIENT.format("float32, block: 2, clamp: [1, 4]"), [1e-45, 0], None, id="or the upper end"),
+        pytest.param(TAKUM_SCALE.format("takum8"), [1e-45, 0, 0, 0], None, id="a scale below float32"),
+        pytest.param(TAKUM_SCALE.format("lns16"), [1e-45, 0, 0, 0], None, id="a logarithmic scale below float32"),
+        pytest.param(ROUNDED_CLAMP, [1e-3, 1e8], None, id="ends of a clamp are float32"),
+        pytest.param(NAN_SCALE_OF_SCALES, [3e38, 1], None, id="under a NaN scale of scales their codes are 0"),
+        pytest.param(
+            UNROUNDED_ZERO_POINT.format("int4", COARSE, "uint4"), [0.1, -0.2, 0.3, 0], None, id="a zero-point over 0"
+        ),
+        pytest.param(
+            UNROUNDED_ZERO_POINT.format("takum8", "float32", "uint8"), [1, -1, 1, 0], None, id="a zero-point below all"
+        ),
+        pytest.param(
+            UNROUNDED_ZERO_POINT.format("uint4", "float32", SIGNED_ZERO), [1, 0, 1, -0.0], None, id="a zero-point of 0"
+        ),
+        pytest.param(
+            UNROUNDED_ZERO_POINT.format("int4", "float32", SIGNED_ZERO), [1, -1.05, 0, 0], None, id="or of -0"
+        ),
+        pytest.param(UNROUNDED_MINIMUM, [-0.0, 1, 0.0, 1, -0.0, 0.0], None, id="a minimum of -0 is subtracted"),
     ],
 )
 def test_corners_of_blocks(backend: str, text: str, x: list[float], scale: float | None) -> None:

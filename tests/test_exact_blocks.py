@@ -282,6 +282,15 @@ def test_nan_blocks() -> None:
     assert np.array_equal(np.isnan(dequantize_exactly(format, found)), [True] * 4 + [False] * 2)
 
 
+@pytest.mark.parametrize("keys", [{"all_zero": "zero"}, {"rule": "given"}])
+def test_nan_that_the_element_refuses_is_refused_under_a_scale_of_zero_too(keys: dict[str, str]) -> None:
+    format = block_format("int4", level("ue4m3", 2, nonfinite="saturate", **keys), nan_input="error")
+    with pytest.raises(ValueError, match="nan_input: error"):
+        quantize_exactly(format, float32(NAN, 0), scale=0 if "rule" in keys else None)
+    shown = block_format("int4", level("ue4m3", 2, nonfinite="nan_block"), nan_input="error")
+    assert quantize_exactly(shown, float32(NAN, 0)).scales[0] == 0x7F
+
+
 def test_saturated_blocks() -> None:
     format = mx(E4M3, block=4, nonfinite="saturate")
     assert fake(format, float32(448, INF, -INF, 1)) == [448, 448, -448, 1]
@@ -484,6 +493,12 @@ def test_ties_go_to_the_plain_rule_then_to_the_lower_code() -> None:
         for x in [float32(64)]
     ]
     assert chosen == [[[1]], [[2]], [[0.5]]]
+
+
+def test_a_plain_scale_of_nan_is_clamped_to_the_candidates() -> None:
+    outer = level("uint4", "tensor", underflow="zero")  # 0, so that the raw scale within is 0 / 0
+    found = quantize_exactly(block_format("int4", outer, level("ue4m3", 2, rule="mse")), float32(1e-45, 0))
+    assert found.scales[1] == 0x7E
 
 
 # --- geometry ----------------------------------------------------------------------------------------------------

@@ -619,7 +619,7 @@ def test_a_scale_is_taken_or_refused_by_name(name: str) -> None:
 
 def test_weights_need_a_rule_that_is_left() -> None:
     format = sqs.load_format("mxfp4.mse")
-    with pytest.raises(ValueError, match="compares no errors"):
+    with pytest.raises(ValueError, match="under scale= mxfp4.mse compares no errors, .*; allowed: no scale="):
         sqs.Codec(format).quantize(np.ones(32, np.float32), scale=1.0, weights=np.ones(32))
 
 

@@ -290,3 +290,34 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
         temporary.write_text("new")
     assert path.read_text() == "new"
     assert os.listdir(tmp_path) == ["a.txt"]  # noqa: PTH208
+
+
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    path, link = tmp_path / "there" / "a.txt", tmp_path / "link.txt"
+    link.symlink_to(Path("there") / "a.txt")
+    for text in ("new file", "old file"):
+        with replacing(link) as temporary:
+            temporary.write_text(text)
+        assert link.is_symlink()
+        assert path.read_text() == text
+
+
+def test_a_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path, fresh, usual = tmp_path / "a.txt", tmp_path / "b.txt", tmp_path / "c.txt"
+    path.touch(0o640)
+    path.chmod(0o640)
+    usual.touch()
+    for each in (path, fresh):
+        with replacing(each) as temporary:
+            temporary.write_text("new")
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert fresh.stat().st_mode == usual.stat().st_mode
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    path = tmp_path / f"{'a' * 251}.txt"
+    with replacing(path) as temporary:
+        assert temporary.suffix == ".txt", "some writers choose the kind of file by it"
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
-from statqat_sim.backends.cupy_gpu.block_group import Elements, Source, Trial, Weighted
+from statqat_sim.backends.cupy_gpu.block_group import Elements, Source, Trial
 from statqat_sim.backends.cupy_gpu.block_memory import draw_fields
 from statqat_sim.backends.cupy_gpu.block_places import Site
 from statqat_sim.backends.cupy_gpu.block_text import Numbers, Printed, Signature, c_type, each_thread, printed_plan
 from statqat_sim.backends.cupy_gpu.block_trial import comparable, sum_in_turn, term
 from statqat_sim.backends.cupy_gpu.bodies import block
+from statqat_sim.geometry import Weighted
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed
 

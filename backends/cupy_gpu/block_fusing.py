@@ -15,14 +15,13 @@ from statqat_sim.backends.cupy_gpu.block_group import (
     Measured,
     Source,
     Trial,
-    Weighted,
     read_names,
 )
 from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, Site
 from statqat_sim.backends.cupy_gpu.kernel_text import WARP
 from statqat_sim.backends.cupy_gpu.steps import never_nan
-from statqat_sim.geometry import block_sizes
-from statqat_sim.plan.block import GIVEN, Stage, Stored
+from statqat_sim.geometry import Weighted, block_sizes
+from statqat_sim.plan.block import Stage, Stored
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.spec.scale import Block
 
@@ -84,7 +83,7 @@ def fused(job: Job, least: int = 0) -> Fused | None:
         if all(sizes) and _can_choose(job, first):
             for lanes, each in layouts(sizes):
                 shape = _shape(job, first, lanes, each)
-                if _fits(shape, sizes, job):
+                if _fits(shape, sizes):
                     return Fused(first, shape, tuple(_plans(job, first)), _candidates(job, first))
     return None
 
@@ -120,15 +119,6 @@ def places_of(job: Job, count: int) -> dict[str, Place]:
         for name in (*(one.name for one in stage.statistics), *stage.results):
             places[name] = Place(Storage.UINT32, stage.block)
     return places
-
-
-def given_stage(stages: Sequence[Stage]) -> Stage | None:
-    """The stage that reads the caller's scales."""
-    return next((stage for stage in stages if any(_reads(plan, GIVEN) for plan in stage.plans)), None)
-
-
-def _reads(plan: CodecPlan, name: str) -> bool:
-    return any(stream.name == name for stream in plan.shape.streams)
 
 
 def _size(block: Block, job: Job) -> int:
@@ -171,7 +161,7 @@ def _source(name: str, place: Place, unit: Block, along_rows: bool) -> Source:
     return Source(name, place.storage, Site.of(place.block, unit, along_rows=along_rows))
 
 
-def _fits(shape: GroupShape, sizes: Sequence[int], job: Job) -> bool:
+def _fits(shape: GroupShape, sizes: Sequence[int]) -> bool:
     """Whether lanes hold whole blocks, or blocks whole lanes."""
     each, result = shape.each, shape.result
     if isinstance(result, Packed) and each * result.bits % 8:

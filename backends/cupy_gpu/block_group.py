@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from statqat_sim.backends.cupy_gpu.block_places import Site
+from statqat_sim.geometry import Weighted
 from statqat_sim.plan.block import INDEX
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed, PlanShape, Storage
@@ -44,13 +44,6 @@ class Kept(NamedTuple):
     result: str
     storage: Storage
     size: int
-
-
-class Weighted(StrEnum):
-    """Which index of an element selects its weight."""
-
-    ROW = "row"
-    COLUMN = "column"
 
 
 class Trial(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 
-from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Inner, Measured, Trial, Weighted
+from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Inner, Measured, Trial
 from statqat_sim.backends.cupy_gpu.block_memory import (
     Held,
     draw_fields,
@@ -30,6 +30,7 @@ from statqat_sim.backends.cupy_gpu.block_trial import add_by_halves, comparable,
 from statqat_sim.backends.cupy_gpu.bodies import block, unrolled
 from statqat_sim.backends.cupy_gpu.kernel_text import WARP
 from statqat_sim.backends.cupy_gpu.steps import without_nan
+from statqat_sim.geometry import Weighted
 from statqat_sim.plan.block import INDEX
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import PlanShape

@@ -11,12 +11,12 @@ from statqat_sim.arrays import dtype_name
 from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.backends.cupy_gpu.block_dense import dense_kernel
 from statqat_sim.backends.cupy_gpu.block_device import Device
-from statqat_sim.backends.cupy_gpu.block_fusing import Fused, Job, Place, fused, given_stage
-from statqat_sim.backends.cupy_gpu.block_group import Elements, Weighted
+from statqat_sim.backends.cupy_gpu.block_fusing import Fused, Job, Place, fused
+from statqat_sim.backends.cupy_gpu.block_group import Elements
 from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, as_one_row
 from statqat_sim.backends.cupy_gpu.block_run import Located, Run
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
-from statqat_sim.geometry import Geometry
+from statqat_sim.geometry import Geometry, Weighted
 from statqat_sim.packing import array_shape
 from statqat_sim.plan.block import CODES, ELEMENTS, GIVEN, BlockPlan, Stored
 from statqat_sim.plan.program import Packed, Storage
@@ -65,7 +65,8 @@ class CudaBlockKernel:
         stored = {one.result: self._stored(one, geometry, x) for one in self.plan.stored}
         known, numbers = self._known(x, geometry, given), {"seed": seed, "offset": offset, "weights": weights}
         rows = as_one_row(geometry, self.plan, packed, weighted=weights is not None)
-        variant = Variant(Purpose.ENCODE, rows.along_rows, _weighted(geometry, weights), packed)
+        weighted = None if weights is None else geometry.weighted
+        variant = Variant(Purpose.ENCODE, rows.along_rows, weighted, packed)
         job, kernel = self._program(variant)
         if kernel is not None:
             _run(Run(Device(self.launcher, x), rows, job, known, numbers, stored), kernel, codes)
@@ -91,7 +92,8 @@ class CudaBlockKernel:
         values = self.library.result(None, geometry.shape, Storage.FLOAT32, x) if out is None else out
         known, numbers = self._known(x, geometry, given), {"seed": seed, "offset": offset, "weights": weights}
         rows = as_one_row(geometry, self.plan, None, weighted=weights is not None)
-        variant = Variant(Purpose.FAKE_QUANTIZE, rows.along_rows, _weighted(geometry, weights))
+        weighted = None if weights is None else geometry.weighted
+        variant = Variant(Purpose.FAKE_QUANTIZE, rows.along_rows, weighted)
         job, kernel = self._whole_program(variant)
         _run(Run(Device(self.launcher, x), rows, job, known, numbers, {}), kernel, values)
         return values
@@ -123,7 +125,7 @@ class CudaBlockKernel:
     def _known(self, x: Any, geometry: Geometry, given: Any) -> dict[str, Located]:
         """The caller's arrays by stream name."""
         known = {ELEMENTS: Located(x, Place(Storage.FLOAT32, ELEMENT))}
-        stage = given_stage(self.plan.stages)
+        stage = self.plan.given_stage
         if stage is not None:
             shape = geometry.scale_shape(stage.block)
             if given is None or math.prod(given.shape) != math.prod(shape):
@@ -148,7 +150,7 @@ class CudaBlockKernel:
         plan = self.plan.encode if codes else self.plan.fake_quantize
         if variant.packed is not None:
             plan = replace(plan, shape=replace(plan.shape, result=variant.packed))
-        stage, searched = given_stage(stages), bool(stages) and len(stages[-1].plans) > 1
+        stage, searched = self.plan.given_stage, bool(stages) and len(stages[-1].plans) > 1
         return Job(
             elements=X,
             stages=stages,
@@ -186,12 +188,3 @@ def _pack(run: Run, codes: Any, out: Any, packed: Packed) -> None:
     threads = rows * packed.row_bytes(length)
     values = {"threads": threads, "length": length, "codes": codes, "out": out}
     run.device.launch(dense_kernel(storage, packed), threads, values)
-
-
-def _weighted(geometry: Geometry, weights: Any) -> Weighted | None:
-    """Which index chooses an element's weight, as kernels see the rows."""
-    if weights is None:
-        return None
-    is_last = geometry.axis == max(len(geometry.shape), 1) - 1
-    by_column = is_last or (not geometry.along_rows and geometry.columns == 1)
-    return Weighted.COLUMN if by_column else Weighted.ROW

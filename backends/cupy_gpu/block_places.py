@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
+from statqat_sim.geometry import WHOLE, Geometry, block_sizes, is_whole_array
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import Packed
 from statqat_sim.spec.scale import Block
 
 ELEMENT: Final[Block] = 1
 """An element is a block of its own."""
-
-WHOLE: Final = 0
-"""The block size that stands for the whole extent of the matrix."""
 
 
 class Site(NamedTuple):

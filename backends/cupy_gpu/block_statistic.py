@@ -10,9 +10,10 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from statqat_sim.backends.cupy_gpu.block_group import Source
-from statqat_sim.backends.cupy_gpu.block_places import HERE, WHOLE, Site
+from statqat_sim.backends.cupy_gpu.block_places import HERE, Site
 from statqat_sim.backends.cupy_gpu.block_text import Numbers, Printed, Signature, c_type, each_thread, printed_plan
 from statqat_sim.backends.cupy_gpu.bodies import block
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.block import INDEX
 from statqat_sim.plan.program import PlanShape
 
@@ -74,11 +75,11 @@ def statistic_kernel(shape: StatisticShape) -> Printed:
     for name in ("threads", "length", "height", *Patches._fields):
         signature.number(name)
     words = signature.target("words", "u32")
-    lines = [*_patch(shape), "u32 largest = 0;", *_each_unit(_key(shape, signature)), *_raise(words, shape.site)]
+    lines = [*_patch(), "u32 largest = 0;", *_each_unit(_key(shape, signature)), *_raise(words, shape.site)]
     return signature.printed("block_statistic", each_thread("threads", lines))
 
 
-def _patch(shape: StatisticShape) -> Iterator[str]:
+def _patch() -> Iterator[str]:
     """Where a thread's patch lies."""
     yield "u64 rest = thread, next = quotient(rest, neighbours);"
     yield "const u64 neighbour = rest - next * neighbours;"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import cupy
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from statqat_sim.arrays import (
     FLOATS,
     INTEGERS,
+    LONG_INTEGERS,
     as_scale,
     dtype_name,
     float_storage,
@@ -21,14 +22,12 @@ from statqat_sim.arrays import (
     word_type,
 )
 from statqat_sim.arrays.kinds import conversion_to, storage_dtype
+from statqat_sim.arrays.shapes import broadcasts, may_overlap_itself
 from statqat_sim.backends.cupy_gpu.conversions import converted
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.errors import of_type
 from statqat_sim.plan.program import Packed, Storage
 from statqat_sim.plan.step import WORD
-
-LONG: Final = ("int64", "uint64")
-
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -90,7 +89,7 @@ class CupyLibrary:
         is_number = getattr(scale, "shape", None) == ()
         native = self.as_float32(scale, "scale") if is_number else self.as_native(scale, Storage.FLOAT32, "scale")
         view = _on_device(native, like, "scale")
-        if not _broadcasts(view.shape, shape):
+        if not broadcasts(view.shape, shape):
             raise ValueError(f"scale has shape {view.shape}; allowed: shapes that broadcast to {shape}")
         return view
 
@@ -126,8 +125,8 @@ class CupyLibrary:
         _on_device(view, like, "out")
         if view.shape != shape:
             raise ValueError(f"out has shape {view.shape}; allowed: {shape}")
-        if any(size > 1 and stride == 0 for size, stride in zip(view.shape, view.strides, strict=True)):
-            raise ValueError("out is read-only; allowed: arrays that can be written to")
+        if not self.is_plain(view) and may_overlap_itself(view.shape, view.strides, view.itemsize):
+            raise ValueError("elements of out may share memory; allowed: arrays whose strides keep them apart")
         return view.view(word_type(storage))
 
     def is_plain(self, target: Any) -> bool:
@@ -222,15 +221,9 @@ def _is_number(scale: Any) -> bool:
     return hasattr(scale, "__array__") and not hasattr(scale, "__dlpack__")
 
 
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to shape `to`."""
-    aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
-    return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
-
-
 def _floats(integers: Any, name: str) -> Any:
     """Integers as floats; 64-bit ones that float64 cannot hold are rounded to odd, see `arrays.inputs`."""
-    if name not in LONG:
+    if name not in LONG_INTEGERS:
         return integers.astype(INTEGERS[name].value)
     words = integers.view(np.uint64)
     low = (words & np.uint64(WORD)).astype(np.float64)

@@ -7,13 +7,10 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.backends.cupy_gpu.bodies import block
-from statqat_sim.backends.cupy_gpu.prelude import PRELUDE
 from statqat_sim.plan.layout import INFINITY
 from statqat_sim.plan.program import CodecPlan, PlanShape
 from statqat_sim.plan.ranges import ranges
 from statqat_sim.plan.step import Op, Step
-
-__all__ = ["PRELUDE", "never_nan", "statements"]
 
 PATTERNS: Final = {
     Op.ADD: "{} + {}",

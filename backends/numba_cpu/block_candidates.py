@@ -13,12 +13,13 @@ from numba.core import cgutils as untyped_cgutils
 from statqat_sim.backends.numba_cpu.block_body import Array, Single, Source
 from statqat_sim.backends.numba_cpu.block_layout import plan_count, result_name, trial_name
 from statqat_sim.backends.numba_cpu.block_passes import Errors
-from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, Extent, StageShape, Weighted
+from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, Extent, StageShape
 from statqat_sim.backends.numba_cpu.block_site import Site, block_count, least
 from statqat_sim.backends.numba_cpu.block_stages import Stages
 from statqat_sim.backends.numba_cpu.block_streams import Row, Streams
 from statqat_sim.backends.numba_cpu.block_vector import F64, Value, pointer, splat, wide_at, word, word_at
 from statqat_sim.backends.numba_cpu.vector import I32, LANES
+from statqat_sim.geometry import Weighted
 from statqat_sim.plan.block import ELEMENTS
 from statqat_sim.plan.program import Storage
 

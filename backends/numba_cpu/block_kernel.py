@@ -17,9 +17,7 @@ from statqat_sim.backends.numba_cpu.block_program import FromTo, Matrices, Progr
 from statqat_sim.backends.numba_cpu.block_shape import (
     BlockKernelPlan,
     Purpose,
-    Weighted,
     decoding,
-    given_stage,
     measuring,
     quantizing,
 )
@@ -112,7 +110,7 @@ class NumbaBlockKernel:
     @cached_property
     def given_stage(self) -> Stage | None:
         """The stage that reads the caller's scales."""
-        return given_stage(self.plan)
+        return self.plan.given_stage
 
     @cached_property
     def _candidates(self) -> list[NumbaBlockKernel]:
@@ -155,7 +153,7 @@ class _Call:
     ) -> None:
         self.kernel, self.x, self.given = kernel, x, given
         self.geometry, self.seed, self.offset = geometry, array("Q", [seed]), offset
-        self.weighted = None if weights is None else _weighted(geometry)
+        self.weighted = None if weights is None else geometry.weighted
         self.weights = None if weights is None else np.concatenate([weights, np.zeros(SLACK // 8)])
 
     def run(self, purpose: Purpose, out: Array, outside: Mapping[str, Array], packed: Packed | None) -> None:
@@ -218,12 +216,6 @@ def _is_dense(geometry: Geometry, packed: Packed | None) -> bool:
     """Whether rows of codes follow one another without a bit between them."""
     last = geometry.shape[-1] if geometry.shape else 1
     return packed is None or last * packed.bits % 8 == 0
-
-
-def _weighted(geometry: Geometry) -> Weighted:
-    """Whether the axis runs along rows, as kernels see them."""
-    is_last = geometry.axis == max(len(geometry.shape), 1) - 1
-    return Weighted.COLUMN if is_last or (not geometry.along_rows and geometry.columns == 1) else Weighted.ROW
 
 
 def _elements(x: Array, out: Array, matrices: Matrices, result: Storage | Packed) -> dict[str, Any]:

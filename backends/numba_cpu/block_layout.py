@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from statqat_sim.backends.numba_cpu.block_body import WIDEST
-from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, BlockShape, Extent
+from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, BlockShape, Extent
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.philox import RANDOM
 
 SLACK = 8 * WIDEST

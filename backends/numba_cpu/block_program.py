@@ -13,8 +13,9 @@ import numpy as np
 from statqat_sim.arrays import Array
 from statqat_sim.backends.numba_cpu.block_cache import compiled_blocks
 from statqat_sim.backends.numba_cpu.block_layout import SLACK, buffers, measured_name, names
-from statqat_sim.backends.numba_cpu.block_shape import TENSOR, WHOLE, BlockKernelPlan, BlockShape, Purpose
+from statqat_sim.backends.numba_cpu.block_shape import TENSOR, BlockKernelPlan, BlockShape, Purpose
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.program import CodecPlan
 
 ROW_TILE = 2048

@@ -7,13 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from statqat_sim.geometry import block_sizes, is_whole_array
+from statqat_sim.geometry import WHOLE, Weighted, block_sizes, is_whole_array
 from statqat_sim.plan.block import ELEMENTS, GIVEN, BlockPlan, Stage, Stored
 from statqat_sim.plan.philox import RANDOM
-from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage
-
-WHOLE = 0
-"""The block size that stands for the whole extent of the matrix."""
+from statqat_sim.plan.program import CodecPlan, Packed, PlanShape, Storage, Stream
 
 
 class Extent(NamedTuple):
@@ -40,13 +37,6 @@ class Purpose(StrEnum):
     FAKE_QUANTIZE = "fake_quantize"
     DECODE = "decode"
     MEASURE = "measure"  # one statistic of the whole array
-
-
-class Weighted(StrEnum):
-    """Which index of an element selects its weight."""
-
-    ROW = "row"
-    COLUMN = "column"
 
 
 class StatisticShape(NamedTuple):
@@ -116,7 +106,12 @@ class BlockShape:
     def draws(self) -> PlanShape | None:
         """The plan of elements that reads random bits, if any does."""
         plans = [plan for plan in (self.element, self.trial) if plan is not None]
-        return next((plan for plan in plans if plan.streams[-1].name == RANDOM), None)
+        return next((plan for plan in plans if random_bits(plan) is not None), None)
+
+
+def random_bits(plan: PlanShape) -> Stream | None:
+    """The stream of random bits, if a plan reads any."""
+    return next((stream for stream in plan.streams if stream.name == RANDOM), None)
 
 
 class BlockKernelPlan(NamedTuple):
@@ -175,17 +170,8 @@ def measuring(plan: BlockPlan, place: int, statistic: int, *, along_rows: bool) 
 
 def _given(plan: BlockPlan, along_rows: bool) -> tuple[Words, ...]:
     """The caller's scales, if a stage reads them."""
-    stage = given_stage(plan)
+    stage = plan.given_stage
     return () if stage is None else (Words(GIVEN, Storage.FLOAT32, Extent.of(stage, along_rows=along_rows)),)
-
-
-def given_stage(plan: BlockPlan) -> Stage | None:
-    """The stage that reads the caller's scales."""
-    return next((stage for stage in plan.stages if any(_reads(one, GIVEN) for one in stage.plans)), None)
-
-
-def _reads(plan: CodecPlan, name: str) -> bool:
-    return any(stream.name == name for stream in plan.shape.streams)
 
 
 def _words(stored: Stored, along_rows: bool) -> Words:

@@ -10,9 +10,10 @@ from numba.core import cgutils as untyped_cgutils
 
 from statqat_sim.backends.numba_cpu.block_body import Here, Plan
 from statqat_sim.backends.numba_cpu.block_layout import names, plan_count, words_of
-from statqat_sim.backends.numba_cpu.block_shape import TENSOR, WHOLE, BlockShape, Extent, Words
+from statqat_sim.backends.numba_cpu.block_shape import TENSOR, BlockShape, Extent, Words
 from statqat_sim.backends.numba_cpu.block_vector import Value, pointer, word
 from statqat_sim.backends.numba_cpu.vector import I64
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.program import Packed, PlanShape, Storage, Stream
 from statqat_sim.plan.step import Op, Step
 

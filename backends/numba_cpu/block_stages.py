@@ -12,7 +12,6 @@ from statqat_sim.backends.numba_cpu.block_layout import (
 from statqat_sim.backends.numba_cpu.block_passes import maximum, store_maxima, store_words, write_row
 from statqat_sim.backends.numba_cpu.block_shape import (
     ELEMENT,
-    WHOLE,
     Extent,
     StageShape,
     StatisticShape,
@@ -22,6 +21,7 @@ from statqat_sim.backends.numba_cpu.block_site import Site, block_count, copying
 from statqat_sim.backends.numba_cpu.block_streams import Row, Streams
 from statqat_sim.backends.numba_cpu.block_vector import Value, pointer, word, word_at
 from statqat_sim.backends.numba_cpu.vector import I32
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.block import ELEMENTS
 from statqat_sim.plan.program import Storage
 

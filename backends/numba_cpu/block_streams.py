@@ -21,10 +21,11 @@ from statqat_sim.backends.numba_cpu.block_layout import (
     trial_name,
 )
 from statqat_sim.backends.numba_cpu.block_passes import spread_words
-from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, WHOLE, Extent
+from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, Extent, random_bits
 from statqat_sim.backends.numba_cpu.block_site import Site
 from statqat_sim.backends.numba_cpu.block_vector import Value, word, word_at
 from statqat_sim.backends.numba_cpu.vector import Feed, PlanPrinter, Variant
+from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.block import CODES, ELEMENTS, INDEX
 from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
 from statqat_sim.plan.program import Packed, PlanShape, Stream
@@ -127,9 +128,10 @@ class Streams:
 
     def draw(self, plan: PlanShape, row: Value) -> None:
         """Random fields of a row's elements, from the first of their counter's block on."""
-        if plan.streams[-1].name != RANDOM:
+        stream = random_bits(plan)
+        if stream is None:
             return
-        b, per_block = self.b, word(BLOCK_BITS // plan.streams[-1].storage.bits)
+        b, per_block = self.b, word(BLOCK_BITS // stream.storage.bits)
         index = b.add(self.site.number("offset"), self.site.element(row))
         block, skipped = b.udiv(index, per_block), b.urem(index, per_block)
         count = b.udiv(b.add(b.add(skipped, self.site.tile.columns), b.sub(per_block, word(1))), per_block)

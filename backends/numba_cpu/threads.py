@@ -34,12 +34,25 @@ def run_in_pieces(count: int, unit: int, run: Callable[[int, int], None]) -> Non
     others: list[Future[None]] = []
     try:
         for start in starts[1:]:
-            others.append(_threads().submit(run, start, min(start + size, count)))  # noqa: PERF401  # may be interrupted
+            others.append(_submit(run, start, min(start + size, count)))  # noqa: PERF401  # may be interrupted
         run(0, min(size, count))
     finally:
         _wait_for(others)
     for other in others:
         other.result()
+
+
+def _submit(run: Callable[[int, int], None], start: int, stop: int) -> Future[None]:
+    """Start a piece on the pool, or run it here if the interpreter exits: pools then take no more work."""
+    try:
+        return _threads().submit(run, start, stop)
+    except RuntimeError as error:
+        if "cannot schedule new futures" not in str(error):
+            raise
+    run(start, stop)
+    ended: Future[None] = Future()
+    ended.set_result(None)
+    return ended
 
 
 def _wait_for(pieces: list[Future[None]]) -> None:

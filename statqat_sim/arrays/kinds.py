@@ -22,6 +22,9 @@ INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) 
 )
 """Each integer dtype and the float dtype it is converted to: exact up to 32 bits, rounded to odd for 64 bits."""
 
+LONG_INTEGERS = ("int64", "uint64")
+"""The integer dtypes whose numbers float64 cannot all hold."""
+
 READ = ", ".join((*FLOATS, "integers"))
 """The dtypes that encoders read, for error messages."""
 

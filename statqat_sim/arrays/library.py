@@ -56,7 +56,7 @@ class ArrayLibrary(Protocol):
 
         Raises:
             TypeError: if `out` has another dtype, library or device.
-            ValueError: if it has another shape or is read-only.
+            ValueError: if it has another shape, is read-only, its elements may share memory, or it requires gradients.
         """
 
     def is_plain(self, target: Any) -> bool:

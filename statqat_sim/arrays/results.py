@@ -9,6 +9,7 @@ import numpy as np
 
 from statqat_sim.arrays.inputs import numpy_view
 from statqat_sim.arrays.kinds import Array, dtype_name, is_cpu_tensor, storage_dtype, word_type
+from statqat_sim.arrays.shapes import may_overlap_itself
 from statqat_sim.arrays.tensors import count_write
 from statqat_sim.plan.program import Packed, Storage
 
@@ -27,22 +28,11 @@ def result_array(out: Any, shape: tuple[int, ...], storage: Storage | Packed) ->
         raise ValueError(f"out has shape {target.shape}; allowed: {shape}")
     if not target.flags.writeable:
         raise ValueError("out is read-only; allowed: arrays that can be written to")
-    if not target.flags.forc and _may_overlap_itself(target):
+    if not target.flags.forc and may_overlap_itself(target.shape, target.strides, target.itemsize):
         raise ValueError("elements of out may share memory; allowed: arrays whose strides keep them apart")
     if is_cpu_tensor(out):
         count_write(out)
     return target
-
-
-def _may_overlap_itself(array: Array) -> bool:
-    """Whether some stride is shorter than the extent of the axes inside it: nearly always, elements share memory."""
-    extent = array.itemsize
-    for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
-        if size > 1:
-            if step < extent:
-                return True
-            extent += step * (size - 1)
-    return False
 
 
 def _memory(out: Any, storage: Storage | Packed) -> Array:

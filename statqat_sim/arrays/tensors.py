@@ -11,13 +11,13 @@ import numpy as np
 
 from statqat_sim.arrays.inputs import as_scale as numpy_scale
 from statqat_sim.arrays.inputs import real_array, refuse_flag
-from statqat_sim.arrays.kinds import FLOATS, INTEGERS, READ, conversion_to, plain_name, storage_dtype
+from statqat_sim.arrays.kinds import FLOATS, INTEGERS, LONG_INTEGERS, READ, conversion_to, plain_name, storage_dtype
+from statqat_sim.arrays.shapes import broadcasts, may_overlap_itself
 from statqat_sim.errors import of_type
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
 from statqat_sim.plan.program import Packed, Storage
 from statqat_sim.plan.step import WORD
 
-LONG = ("int64", "uint64")
 NEGATIVE_NAN: Final = QUIET_NAN - SIGN
 """Bits of the negative quiet NaN, as a signed 32-bit integer."""
 
@@ -51,7 +51,7 @@ class TensorLibrary:
             return _real(scale, like, "scale").to(torch.float32)
         tensor = self.as_native(scale, Storage.FLOAT32, "scale")
         _refuse_device(scale, like, "scale")
-        if not _broadcasts(tuple(scale.shape), shape):
+        if not broadcasts(tuple(scale.shape), shape):
             raise ValueError(f"scale has shape {tuple(scale.shape)}; allowed: shapes that broadcast to {shape}")
         return tensor
 
@@ -80,9 +80,9 @@ class TensorLibrary:
         _refuse_device(out, like, "out")
         if tuple(out.shape) != shape:
             raise ValueError(f"out has shape {tuple(out.shape)}; allowed: {shape}")
-        if any(size > 1 and stride == 0 for size, stride in zip(out.shape, out.stride(), strict=True)):
-            raise ValueError("out is read-only; allowed: tensors that can be written to")
-        refuse_gradients(out)
+        if not self.is_plain(out) and may_overlap_itself(out.shape, out.stride(), 1):
+            raise ValueError("elements of out may share memory; allowed: tensors whose strides keep them apart")
+        count_write(out)
         return tensor
 
     def is_plain(self, target: Any) -> bool:
@@ -116,22 +116,19 @@ class TensorLibrary:
 TENSORS: Final = TensorLibrary()
 
 
-def refuse_gradients(out: Any) -> None:
-    """Raises ValueError if gradients are recorded for `out`, as torch's own operations do: codecs pass none on."""
-    if out.requires_grad and _torch().is_grad_enabled():
-        raise ValueError(
-            "out requires gradients, which codecs do not pass on; allowed: in torch.no_grad(), or detached"
-        )
-
-
 def count_write(out: Any) -> None:
     """Tell autograd that a tensor is about to be written to at its address: `backward` refuses what was saved before.
 
     Raises:
-        ValueError: as `refuse_gradients`.
+        ValueError: if gradients are recorded for it, as torch's own operations do: codecs pass none on.
     """
-    refuse_gradients(out)
-    _torch().autograd.graph.increment_version(out)
+    torch = _torch()
+    if out.requires_grad and torch.is_grad_enabled():
+        raise ValueError(
+            "out requires gradients, which codecs do not pass on; allowed: in torch.no_grad(), or detached"
+        )
+    if not torch.compiler.is_compiling():  # the compiler counts what it writes itself
+        torch.autograd.graph.increment_version(out)
 
 
 def is_tensor(array: object) -> bool:
@@ -225,12 +222,6 @@ def _refuse_device(tensor: Any, like: Any, what: str) -> None:
         raise TypeError(f"{what} is on {tensor.device}; allowed: {like.device}, where the input is")
 
 
-def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
-    """Whether an array of this shape broadcasts to shape `to`."""
-    aligned = to[len(to) - len(shape) :] if len(shape) <= len(to) else ()
-    return len(aligned) == len(shape) and all(a in (1, b) for a, b in zip(shape, aligned, strict=True))
-
-
 def _extent(tensor: Any) -> tuple[int, int]:
     """Addresses of a tensor's first byte and one past its last."""
     if not tensor.numel():
@@ -247,7 +238,7 @@ def _floats(integers: Any, name: str) -> Any:
     torch = _torch()
     if INTEGERS[name] is Storage.FLOAT32:
         return (integers.view(torch.int16).to(torch.int32) & 0xFFFF if name == "uint16" else integers).to(torch.float32)
-    if name not in LONG:
+    if name not in LONG_INTEGERS:
         return (integers.view(torch.int32).to(torch.int64) & WORD if name == "uint32" else integers).to(torch.float64)
     words = integers.view(torch.int64)
     high = words >> 32 & WORD if name == "uint64" else words >> 32

@@ -101,6 +101,11 @@ class BlockPlan:
         """All arrays that are stored with the codes."""
         return self.scales + self.offsets
 
+    @property
+    def given_stage(self) -> Stage | None:
+        """The stage that reads the caller's scales."""
+        return next((stage for stage in self.stages if any(_reads(plan, GIVEN) for plan in stage.plans)), None)
+
 
 def _check_stage(stage: Stage, known: frozenset[str], what: str) -> None:
     """Raises ValueError unless its keys and plans read only known names, and give a word for each result."""
@@ -116,6 +121,10 @@ def _check_stage(stage: Stage, known: frozenset[str], what: str) -> None:
         _check_reads(plan, known | statistics, what)
         if len(plan.shape.outputs) != len(stage.results):
             raise ValueError(f"{what} gives {len(plan.shape.outputs)} words; allowed: {_listed(stage.results)}")
+
+
+def _reads(plan: CodecPlan, name: str) -> bool:
+    return any(stream.name == name for stream in plan.shape.streams)
 
 
 def _check_reads(plan: CodecPlan, known: frozenset[str], what: str) -> None:

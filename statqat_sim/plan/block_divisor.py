@@ -55,6 +55,15 @@ def zero_if_nan_scale(words: PlanWriter, word: Word, format: BlockFormat, outer:
     return word if always_scales(format) else is_nan(words[str(outer.divisor)]).where(0, word)
 
 
+def is_dead(words: PlanWriter, format: BlockFormat, outer: OuterScales) -> Word | None:
+    """Whether an element's code is 0 for any input; None if never, or if code 0 is that of the value 0 anyway."""
+    element = format.element.element
+    if always_scales(format) or (element.has_zero and element.zero_code == 0):
+        return None
+    divisor = words[str(outer.divisor)]
+    return divisor.eq(OF_ZERO).where(0, is_nan(divisor))
+
+
 def always_scales(format: BlockFormat) -> bool:
     """Whether the word is never NaN: S is never 0 or NaN, and is the word, or its reciprocal."""
     anchor = format.anchor

@@ -8,7 +8,7 @@ from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.block import Stage, Statistic, Stored
-from statqat_sim.plan.block_divisor import Divisor, quotient, zero_if_nan_scale
+from statqat_sim.plan.block_divisor import Divisor, is_dead, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_policies import element_policy, scale_policy
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, ScaleRule, canonical, choices, is_nan
 from statqat_sim.plan.block_statistics import AMAX, amax, highest, lowest, peak
@@ -195,7 +195,9 @@ def nested_code(
 ) -> tuple[Word, Word]:
     """The code of a word quantized by a block format, and the float32 that the code decodes to."""
     scaled = zero_if_nan_scale(words, quotient(words, words[of], format, chain), format, chain)
+    dead = is_dead(words, format, chain)
     code = encoded_in(words, "code", scaled, format.element, element_policy(format), lowering)
+    code = code if dead is None else dead.where(0, code)
     return code, decoded_in(words, "value", code, format.element).fmul(words[str(chain.product)])
 
 

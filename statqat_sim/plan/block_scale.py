@@ -19,7 +19,7 @@ from statqat_sim.plan.block_statistics import (
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import FLOAT32, INFINITY, MAGNITUDE, QUIET_NAN, SIGN
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.scale_rules import power_of_two_range, power_of_two_rule, target_value
+from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, power_of_two_range, power_of_two_rule, target_value
 from statqat_sim.spec.block import BlockFormat, OffsetKind
 from statqat_sim.spec.encode import Underflow
 from statqat_sim.spec.number import NumberFormat
@@ -176,6 +176,7 @@ class ScaleRule:
         if self._vanishes_with_amax and level.all_zero is AllZero.ZERO:
             return value
         least = (level.format.element if isinstance(level.format, BlockFormat) else level.format).smallest
+        least = max(least, 2.0**-EXPONENT_OFFSET)  # float32 has nothing between this and 0
         of_zeros = {AllZero.ONE: 1.0, AllZero.MIN: least, AllZero.ZERO: 0.0}[level.all_zero]
         return self._is_flat().where(self.words.number("of zeros", of_zeros), value)
 
@@ -183,8 +184,13 @@ class ScaleRule:
     def _vanishes_with_amax(self) -> bool:
         """Whether the rule itself gives +0 for a block of zeros."""
         level = self.level
-        is_positive = level.rule in (Rule.ABSMAX, Rule.MINMAX) and target_value(level, self.format.element) > 0
-        return is_positive and level.clamp is None and self.outer.product is None and not self._may_vanish
+        element = self.format.element
+        if level.rule is Rule.MINMAX:
+            low, high = FLOAT32.pattern(element.min), FLOAT32.pattern(element.max)
+            divides = low != high and (low | high) & MAGNITUDE != 0  # by more than 0
+        else:
+            divides = level.rule is Rule.ABSMAX and target_value(level, element) > 0
+        return divides and level.clamp is None and self.outer.product is None and not self._may_vanish
 
     @property
     def _may_vanish(self) -> bool:
@@ -233,7 +239,7 @@ def is_nan(word: Word) -> Word:
 
 
 def _clamped(words: PlanWriter, value: Word, low: float, high: float) -> Word:
-    """Clamping before the encoder is clamping after it: it is monotone, and both bounds are values of the format."""
+    """The value within the bounds, as float32; NaN becomes the upper one. Definition 22."""
     lowest, highest = words.number("clamp to", low), words.number("clamp from", high)
     if low >= 0:
         return value.lt(SIGN).where(value, 0).max(lowest).min(highest)

@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
-from statqat_sim.plan.block_divisor import OF_ZERO, always_scales, quotient, zero_if_nan_scale
+from statqat_sim.plan.block_divisor import is_dead, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code, stored_as
 from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, canonical, is_nan
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import SIGN
+from statqat_sim.plan.layout import FLOAT32, INFINITY, SIGN
 from statqat_sim.plan.lower import Encoder, Lowering, code_storage, drawn
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, power_of_two
@@ -104,7 +104,7 @@ class _Elements:
     def encode(self) -> CodecPlan:
         words, format = PlanWriter(), self.format.element
         scaled = zero_if_nan_scale(words, self._scaled(words), self.format, self.outer)
-        dead = self._dead(words)
+        dead = is_dead(words, self.format, self.outer)
         code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
 
@@ -124,14 +124,6 @@ class _Elements:
         value = decoded_in(words, "element", code, self.format.element)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
-    def _dead(self, words: PlanWriter) -> Word | None:
-        """Whether an element's code is 0 for any input; None if never, or if code 0 is that of the value 0 anyway."""
-        element = self.format.element.element
-        if always_scales(self.format) or (element.has_zero and element.zero_code == 0):
-            return None
-        divisor = words[str(self.outer.divisor)]
-        return divisor.eq(OF_ZERO).where(0, is_nan(divisor))
-
     @property
     def _forgives_nan(self) -> bool:
         """Whether NaN becomes a value above zero, so that its product with a scale of 0 or NaN is right."""
@@ -140,7 +132,7 @@ class _Elements:
             meets_no_nan(self.format)
             and isinstance(format.element, FloatElement | IntElement)
             and format.element.has_zero
-            and format.element.highest > 0
+            and 0 < FLOAT32.pattern(format.element.highest) < INFINITY
             and format.encode.overflow is Overflow.SATURATE
         )
 

@@ -17,6 +17,7 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference import blocks_level, blocks_offset, blocks_scale
 from statqat_sim.reference.blocks_decode import Array, Quantized, dequantize_exactly
 from statqat_sim.reference.blocks_elements import element_code, element_value
+from statqat_sim.reference.blocks_float32 import is_nan
 from statqat_sim.reference.blocks_layer import Layer, anchor, outside, scaling
 from statqat_sim.reference.blocks_level import Member, finite
 from statqat_sim.reference.blocks_offset import Offsets, added_to
@@ -32,8 +33,9 @@ from statqat_sim.reference.blocks_tiling import (
     written,
 )
 from statqat_sim.spec.block import BlockFormat, Offset, OffsetKind
+from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Quotient, Rule, ScaleLevel
+from statqat_sim.spec.scale import Nonfinite, Quotient, Rule, ScaleLevel
 
 __all__ = ["Quantized", "candidate_errors", "dequantize_exactly", "quantize_exactly"]
 
@@ -62,6 +64,7 @@ def quantize_exactly(
         UnsupportedError: for combinations that a validated format cannot have.
     """
     source = Source.of(format, x, axis, scale, weights)
+    _refuse_nan(format, source)
     layers = _layers(format, source)
     offsets = _offsets(format, source, layers)
     codes = {
@@ -98,6 +101,14 @@ def candidate_errors(
         for block, member in members
         if not (member.is_nan or member.is_all_zero or member.given is not None)
     }
+
+
+def _refuse_nan(format: BlockFormat, source: Source) -> None:
+    """Raises ValueError for NaN under `nan_input: error`, unless it makes its scale NaN (24)."""
+    refuses = format.element.encode.nan_input is NanInput.ERROR
+    shows = format.scales[anchor(format)].nonfinite is Nonfinite.NAN_BLOCK
+    if refuses and not shows and any(map(is_nan, source.cells.values())):
+        raise ValueError("NaN in the input, which nan_input: error refuses")
 
 
 # --- quantize --------------------------------------------------------------------------------------------------
@@ -169,24 +180,27 @@ def _offsets(format: BlockFormat, source: Source, layers: tuple[Layer, ...]) -> 
     if format.offset is None:
         return None
     layer = layers[-1]
-    lows = {
-        block: blocks_offset.bounds(format.offset, finite(cells))[0]
-        for block, cells in layer.tiles.split(source.cells).items()
-    }
+    blocks = layer.tiles.split(source.cells)
+    lows = {block: blocks_offset.bounds(format.offset, finite(cells))[0] for block, cells in blocks.items()}
     if format.offset.kind is OffsetKind.ZERO_POINT:
-        return _zero_points(format, format.offset, layer, lows)
-    return _minima(format.offset, layer, lows, source.axis)
+        return _zero_points(format, format.offset, layers, lows)
+    subtracted = {block: blocks_offset.subtracted(lows[block], cells) for block, cells in blocks.items()}
+    return _minima(format.offset, layer, lows, subtracted, source.axis)
 
 
-def _zero_points(format: BlockFormat, offset: Offset, layer: Layer, lows: Lows) -> Offsets:
+def _zero_points(format: BlockFormat, offset: Offset, layers: tuple[Layer, ...], lows: Lows) -> Offsets:
+    layer = layers[-1]
     codes = {
-        block: blocks_offset.zero_point(offset, format.element, low, layer.scales[block]) for block, low in lows.items()
+        block: blocks_offset.zero_point(
+            offset, format.element, low, scaling(format, layers, None, layer.tiles.first(block))
+        )
+        for block, low in lows.items()
     }
     values = blocks_offset.zero_point_values(offset, codes)
     return Offsets(offset.kind, layer.tiles, values, values, (code_array(codes, layer.tiles.count),))
 
 
-def _minima(offset: Offset, layer: Layer, lows: Lows, axis: int) -> Offsets:
+def _minima(offset: Offset, layer: Layer, lows: Lows, subtracted: Cells, axis: int) -> Offsets:
     """O = sign · decode(encode(sign · lo)), for each block."""
     format = offset.scales[0].format
     raws: Cells = {block: offset.sign * low for block, low in lows.items()}
@@ -198,7 +212,7 @@ def _minima(offset: Offset, layer: Layer, lows: Lows, axis: int) -> Offsets:
         arrays, stored = _nested(format, raws, layer.tiles, axis)
     values = blocks_offset.minima(offset, stored)
     is_unrounded = layer.level.quotient is Quotient.UNROUNDED
-    return Offsets(offset.kind, layer.tiles, values, dict(lows) if is_unrounded else values, arrays)
+    return Offsets(offset.kind, layer.tiles, values, subtracted if is_unrounded else values, arrays)
 
 
 def _values(format: NumberFormat, codes: Codes) -> Cells:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from statqat_sim.reference import blocks_mse, blocks_rules, blocks_scale
-from statqat_sim.reference.blocks_float32 import fl, is_finite, over, real
+from statqat_sim.reference.blocks_float32 import is_finite, over, real
 from statqat_sim.reference.blocks_offset import minmax
 from statqat_sim.reference.blocks_rules import Outside
 from statqat_sim.reference.blocks_tiling import Cells, Index
@@ -84,7 +84,7 @@ def raw_scale(member: Member, element: NumberFormat) -> Number:
     if member.given is not None:
         return member.given
     if member.is_all_zero:
-        return fl(blocks_scale.all_zero_raw(member.level))
+        return blocks_scale.all_zero_raw(member.level)
     if member.extremes is not None:
         return over(minmax(element, *member.extremes), member.outside.scale)
     return blocks_rules.raw_scale(member.level, element, member.values, member.outside)

@@ -55,7 +55,8 @@ def _codes(level: ScaleLevel, element: NumberFormat, values: list[Fraction], out
         return codes[0], codes
     plain, positive = _plain(level, element, values, outside), positive_codes(number_format(level))
     offsets = level.candidates.offsets or default_offsets(level, element)
-    return plain, [clamped(level, min(max(plain + offset, min(positive)), max(positive))) for offset in offsets]
+    plain, *codes = (clamped(level, min(max(plain + offset, min(positive)), max(positive))) for offset in (0, *offsets))
+    return plain, codes
 
 
 def default_offsets(level: ScaleLevel, element: NumberFormat) -> range:

@@ -10,17 +10,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from statqat_sim.reference import exact
-from statqat_sim.reference.blocks_elements import Added, Minimum, ZeroPoint, element_value
-from statqat_sim.reference.blocks_float32 import ZERO, fl, is_finite, is_nan, is_zero, minus, negated, over, real
+from statqat_sim.reference.blocks_elements import Added, Minimum, Scaling, ZeroPoint, element_value
+from statqat_sim.reference.blocks_float32 import ZERO, fl, is_nan, is_zero, minus, negated, over
 from statqat_sim.reference.blocks_scale import saturated
 from statqat_sim.reference.blocks_tiling import Cells, Codes, Index, Tiling
-from statqat_sim.reference.grid import Grid, Number
+from statqat_sim.reference.grid import Grid, Number, Special
 from statqat_sim.spec.block import Offset, OffsetKind
 from statqat_sim.spec.encode import Rounding, Underflow
 from statqat_sim.spec.number import NumberFormat
-
-MOST_EXACT = 1 << 24
-"""Every integer up to this magnitude is exact in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +61,16 @@ def minimum_code(format: NumberFormat, raw: Number) -> int:
     return saturated(format, ZERO if is_zero(raw) else raw, Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 
-def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scale: Number) -> int:
-    """Z = RNE(v_min - lo/S), clamped to the format; lo/S is 0 if lo is 0, or S is 0 or NaN."""
-    grid, target = _grid(element), _grid(_format(offset))
-    steps = ZERO if is_zero(scale) or is_nan(scale) else over(low, scale)
-    z = minus(fl(grid.value(grid.lowest)), steps)
-    least, most = max(target.lowest, -MOST_EXACT), min(target.highest, MOST_EXACT)
-    if not is_finite(z):
-        return target.code(most if low < 0 else least, False)
-    return target.code(min(max(round(real(z)), least), most), False)
+def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scaling: Scaling) -> int:
+    """Z = RNE(v_min - lo/S), clamped to the format; lo/S is 0 without a quotient and under a NaN S."""
+    grid, scale = _grid(element), scaling.scale
+    steps = over(low, scale) if scaling.has_quotient and not is_nan(scale) else ZERO
+    return saturated(_format(offset), minus(fl(grid.value(grid.lowest)), steps), Rounding.NEAREST_EVEN, Underflow.ZERO)
+
+
+def subtracted(low: Fraction, cells: Cells) -> Number:
+    """Lo as `quotient: unrounded` subtracts it; -0 lies below +0."""
+    return Special.NEGATIVE_ZERO if low == 0 and Special.NEGATIVE_ZERO in cells.values() else low
 
 
 def minima(offset: Offset, stored: Cells) -> Cells:

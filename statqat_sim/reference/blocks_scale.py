@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import lru_cache
+from math import inf
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.reference import exact
-from statqat_sim.reference.blocks_float32 import ONE, ZERO, fl, is_negative, is_zero, real
-from statqat_sim.reference.grid import Grid, Number, scaled
+from statqat_sim.reference.blocks_float32 import ONE, ZERO, fl, is_finite, is_negative, is_zero, real
+from statqat_sim.reference.grid import Grid, Number, Special, scaled
 from statqat_sim.reference.ieee import floor_log2
-from statqat_sim.spec.encode import InfInput, NegativeInput, Overflow, Rounding, Underflow, ZeroInput
+from statqat_sim.spec.encode import InfInput, NanInput, NegativeInput, Overflow, Rounding, Underflow, ZeroInput
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import AllZero, Combine, ScaleLevel
 
-TINY = scaled(1, -(1 << 13))
-"""Smaller than every positive value of every format."""
+LEAST = scaled(1, -149)
+"""The smallest positive float32."""
 
 
 def scale_code(level: ScaleLevel, raw: Number) -> int:
     """The code of the raw scale of a block that is not all zero (22), also if the raw scale underflowed to 0."""
     if is_zero(raw) and level.underflow is Underflow.MIN:
-        raw = -TINY if is_negative(raw) else TINY
-    return clamped(level, encoded_scale(level, raw))
+        raw = -LEAST if is_negative(raw) else LEAST
+    return encoded_scale(level, raw if level.clamp is None else _within(*level.clamp, raw))
+
+
+def _within(low: float, high: float, raw: Number) -> Number:
+    """The raw scale within the ends of `clamp` as float32; NaN becomes the upper one."""
+    ends = fl(Fraction(low)), fl(Fraction(high))
+    return min(max(ends[0], raw, key=_place), ends[1], key=_place)
+
+
+def _place(number: Number) -> Fraction | float:
+    """Where a number lies on the line; NaN lies above all."""
+    if is_finite(number):
+        return real(number)
+    return -inf if number is Special.NEGATIVE_INF else inf
 
 
 def given_code(level: ScaleLevel, given: Number) -> int:
@@ -45,13 +59,14 @@ def saturated(format: NumberFormat, number: Number, rounding: Rounding, underflo
             "underflow": underflow,
             "zero_input": ZeroInput.MIN,
             "negative_input": NegativeInput.CLAMP,
+            "nan_input": NanInput.MAX if nan_code(format) is None else NanInput.NAN,
         }
     )
     return exact.encode_number(format.model_copy(update={"encode": policy}), number)
 
 
 def clamped(level: ScaleLevel, code: int) -> int:
-    """The code of the nearest scale within `clamp`, whose bounds are values of the format."""
+    """The code of the nearest candidate within `clamp`, whose ends are values of the format."""
     if level.clamp is None:
         return code
     low, high = map(Fraction, level.clamp)
@@ -64,17 +79,11 @@ def all_zero_code(level: ScaleLevel) -> int:
     if level.combine is not Combine.MULTIPLY:
         is_last = level.all_zero is AllZero.MIN and level.combine is Combine.EXPONENT_SUBTRACT
         return (1 << number_format(level).bits) - 1 if is_last else 0
-    match level.all_zero:
-        case AllZero.ONE:
-            return encoded_scale(level, ONE)
-        case AllZero.MIN:
-            return code_of(number_format(level), smallest(number_format(level)))
-        case AllZero.ZERO:
-            return code_of(number_format(level), ZERO)
+    return encoded_scale(level, all_zero_raw(level))
 
 
-def all_zero_raw(level: ScaleLevel) -> Fraction:
-    """The scale that `all_zero` specifies.
+def all_zero_raw(level: ScaleLevel) -> Number:
+    """The scale that `all_zero` specifies, before encoding.
 
     Raises:
         UnsupportedError: for `min` of a nested format, which has no smallest value of its own.
@@ -83,7 +92,8 @@ def all_zero_raw(level: ScaleLevel) -> Fraction:
         case AllZero.ONE:
             return ONE
         case AllZero.MIN:
-            return smallest(number_format(level))
+            least = fl(smallest(number_format(level)))
+            return LEAST if is_zero(least) else least
         case AllZero.ZERO:
             return ZERO
 

@@ -135,6 +135,11 @@ class LevelRules:
         yield from self._of_clamp(format)
         if level.rule is Rule.EVEN and not isinstance(self.element.element, FloatElement | IntElement):
             yield "rule", f"'even' needs an element of kind float or int, not {self.element.element.kind}"
+        elif level.rule in (Rule.EVEN, Rule.RCEIL) and self.element.max <= 0:
+            what = (
+                f"{level.rule.value!r} reads the exponent of the largest element, which is {_plain(self.element.max)}"
+            )
+            yield "rule", f"{what}; allowed: elements above 0"
         if level.rule is Rule.MSE:
             yield from self._of_mse(format)
 
@@ -155,6 +160,8 @@ class LevelRules:
             yield "rule", f"{what}, not {format.name}"
         if only_powers_of_two(format.element):
             yield from self._refused({"rounding", "underflow", "order"}, "a scale that is a power of two")
+        if level.clamp is not None and level.clamp[1] <= 0:
+            yield "clamp", f"up to {_plain(level.clamp[1])} 'mse' has no candidate; allowed: an upper end above 0"
         offsets, targets = level.candidates.offsets, level.candidates.targets
         if "candidates" not in level.model_fields_set:
             return

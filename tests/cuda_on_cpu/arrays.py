@@ -128,10 +128,16 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
 
 class Foreign:
-    """An array of another library on the same device."""
+    """An array of another library on the same device, of which it has a notion of its own."""
+
+    device = "gpu:0"
 
     def __init__(self, on: Any) -> None:
         self.array = Array(on)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.array.shape)
 
     @property
     def dtype(self) -> Any:

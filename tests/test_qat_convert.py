@@ -18,6 +18,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_model_state_dict, set_model_state_dict
+from torch.nn.utils import prune
 
 import statqat_sim as sqs
 from statqat_sim import qat
@@ -839,4 +840,15 @@ def test_weights_that_parametrizations_compute_are_refused_with_what_removes_the
         qat.convert(model)
     assert str(caught.value).endswith("call torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight') first")
     nn.utils.parametrize.remove_parametrizations(model[1], "weight")
+    assert_bit_exact(qat.convert(model)(x), y)
+
+
+def test_pruned_weights_are_refused_with_what_makes_them_parameters() -> None:
+    model, x = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 32)), torch.ones(2, 64)
+    prune.l1_unstructured(qat.prepare(model, config("int8"))[1], "weight", 0.5)
+    y = model(x)
+    with pytest.raises(ValueError, match=r"1\.weight is no parameter: pruning computes it") as caught:
+        qat.convert(model)
+    assert str(caught.value).endswith("call torch.nn.utils.prune.remove(layer, 'weight') first")
+    prune.remove(model[1], "weight")
     assert_bit_exact(qat.convert(model)(x), y)

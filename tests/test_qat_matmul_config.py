@@ -137,6 +137,8 @@ class Doubled(nn.Linear):
 class QuantizedDoubled(qat.Quantized, Doubled):
     """Its product is its own."""
 
+    weights = {"weight": qat.Layout(axis=-1, channel_axis=0)}
+
 
 @pytest.fixture
 def registered() -> Iterator[None]:

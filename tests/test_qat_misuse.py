@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,29 @@ def test_layers_without_parameters_are_quantized() -> None:
     with qat.calibrate(model):
         model(x + 1)
     torch.testing.assert_close(model(x + 1), (x + 1).sum(-1))
+
+
+class Unquantized(qat.Quantized, Sum):
+    """Does not say what of it is to be quantized."""
+
+
+def test_classes_that_quantize_nothing_are_not_registered() -> None:
+    told = "Unquantized has neither weights nor layouts; allowed: weights = "
+    with pytest.raises(TypeError, match=re.escape(told)):
+        qat.register(Sum, Unquantized)
+
+
+def test_lazy_modules_want_a_batch_first() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.LazyLinear(8))
+    with pytest.raises(ValueError, match=re.escape("1 (LazyLinear): lazy modules have no weights yet; run a batch")):
+        qat.prepare(model, qat.QATConfig(weight="mxfp4"))
+    with pytest.raises(ValueError, match=r"\(model\) \(LazyLinear\): lazy modules have no weights yet"):
+        qat.prepare(nn.LazyLinear(8), qat.QATConfig(weight="mxfp4"))
+    skipped = qat.QATConfig([{"match": "1", "skip": True}], weight="mxfp4")
+    assert qat.summary(qat.prepare(model, skipped)).left == ("1",)
+    model = nn.Sequential(nn.LazyLinear(8))
+    model(x)
+    assert [name for name, _ in qat.layers(qat.prepare(model, qat.QATConfig(weight="mxfp4")))] == ["0"]
 
 
 TIED = {"wte.weight", "head.weight"}

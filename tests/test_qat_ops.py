@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset
 
 import statqat_sim as sqs
-from statqat_sim.qat import ops
+from statqat_sim import qat
+from statqat_sim.qat import keys, ops
 from statqat_sim.qat.device_scales import minmax_scale
 from statqat_sim.qat.keys import format_key, format_of, quantizer_key, quantizer_of
 from statqat_sim.qat.ops import OPERATION, choose_scale, fake_quantize
@@ -186,7 +188,7 @@ def test_scales_are_the_quantizers(quantizer: str, channel_axis: int | None) -> 
     )
 
 
-@pytest.mark.parametrize("name", ["int4", "int4_narrow", "uint8", "float8_e4m3fn", "float8_e8m0fnu", "posit8"])
+@pytest.mark.parametrize("name", sqs.formats(kind="number"))
 @pytest.mark.parametrize("channel_axis", [None, 0, -1])
 def test_minmax_on_devices_is_minmax(name: str, channel_axis: int | None) -> None:
     format = sqs.load_format(name)
@@ -217,12 +219,21 @@ def test_keys_are_names_where_these_are_built_in() -> None:
 
 def test_quantizers_with_options_are_known_in_this_process() -> None:
     assert quantizer_key(sqs.Iterative()) == "iterative"
-    one, other = sqs.Iterative(weights=np.ones(3)), sqs.Iterative(weights=np.ones(3))
-    keys = [quantizer_key(each) for each in (one, other, one)]
-    assert keys[0] == keys[2] != keys[1]
-    assert quantizer_of(keys[1]) is other
+    one, other = sqs.Iterative(weights=np.ones(3)), sqs.Iterative(weights=np.full(3, 2.0))
+    found = [quantizer_key(each) for each in (one, other, one)]
+    assert found[0] == found[2] != found[1]
+    assert quantizer_of(found[1]) is other
     with pytest.raises(LookupError, match="no quantizer is known as 'Iterativ' in this process; did you mean"):
         quantizer_of("Iterativ")
+
+
+def test_copies_of_a_layer_share_the_key_of_their_quantizer() -> None:
+    weight = {"format": "int4", "quantizer": sqs.Iterative(weights=np.full(8, 3.0)), "update_every": 0}
+    layer = qat.prepare(torch.nn.Linear(8, 4), qat.QATConfig(weight=weight))
+    known = len(keys._quantizers)
+    copies = [copy.deepcopy(layer) for _ in range(5)]
+    assert {each.weight_quantizer.quantizer_key for each in copies} == {layer.weight_quantizer.quantizer_key}
+    assert len(keys._quantizers) == known
 
 
 # --- torch's own checks ------------------------------------------------------------------------------------------

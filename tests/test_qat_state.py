@@ -325,6 +325,29 @@ def test_learned_scales_that_a_models_own_state_lacks_are_told_once_when_they_ar
     model(x_of())
 
 
+def test_learned_scales_that_another_models_own_state_lacks_are_told_of(tmp_path: Path) -> None:
+    source, model = trained(prepared(weight=KEPT["learned"])), prepared(seed=1, weight=KEPT["learned"])
+    torch.save(source.state_dict(), tmp_path / "model.pt")
+    assert source.state_dict().keys() == floats(0).state_dict().keys()
+    model.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    with pytest.warns(UserWarning, match=LOST):
+        model(x_of())
+    model.load_state_dict(source.state_dict())
+    qat.load_state_dict(model, qat.state_dict(source))
+    assert_bit_exact(model(x_of()), source(x_of()))
+    other = prepared(seed=1, weight=KEPT["learned"])
+    qat.load_state_dict(other, qat.state_dict(source))
+    other.load_state_dict(source.state_dict())
+    assert_bit_exact(other(x_of()), source(x_of()))
+
+
+def test_states_without_trained_scales_lose_none() -> None:
+    for source in (floats(2), prepared(seed=2, weight=KEPT["learned"]), prepared(seed=2, weight=KEPT["once"])):
+        model = prepared(weight=KEPT["learned"])
+        model.load_state_dict(source.state_dict())
+        model(x_of())
+
+
 def test_learned_scales_that_come_after_their_weights_are_not_lost() -> None:
     model = trained(prepared(weight=KEPT["learned"]))
     weights, scales, y = copy.deepcopy(model.state_dict()), qat.state_dict(model), model(x_of()).detach()

@@ -151,7 +151,33 @@ def test_matrices_of_unknown_modules_are_named() -> None:
             self.pos, self.token = (nn.Parameter(torch.zeros(1, count, 8)) for count in (4, 1))
 
     parts = OrderedDict(linear=nn.Linear(8, 8), norm=nn.LayerNorm(8), cell=nn.LSTM(8, 8), places=Positions())
-    model = qat.prepare(Broadcast(parts), qat.QATConfig([{"weight": {**INT8, "per": "channel"}}]))
+    config = qat.QATConfig([{"weight": {**INT8, "per": "channel"}}])
+    share = f"{100 * (512 + 32) / (64 + 512 + 32):.3g} % of the elements of the model's matrices stay float"
+    with pytest.warns(
+        UserWarning, match=f"{share}, .* their classes: LSTM, Positions; allowed: qat.register"
+    ) as caught:
+        model = qat.prepare(Broadcast(parts), config)
+    assert [warning.filename for warning in caught] == [__file__]
     assert qat.summary(model).unknown == {"cell": "LSTM", "places": "Positions"}
+    assert qat.summary(model).quantized_share == 64 / (64 + 512 + 32)
+    assert "quantized: 10.5 % of the elements of the model's matrices" in str(qat.summary(model)).splitlines()
     told = "not quantized, of classes that qat.register has not told of: cell (LSTM), places (Positions)"
     assert told in str(qat.summary(model)).splitlines()
+
+
+@pytest.mark.filterwarnings("error")
+def test_unknown_modules_that_matter_little_or_are_skipped_are_not_warned_of() -> None:
+    few = nn.Sequential(nn.Linear(64, 64), nn.Bilinear(2, 2, 2))
+    assert qat.summary(qat.prepare(few, qat.QATConfig(weight="mxfp4"))).unknown == {"1": "Bilinear"}
+    many = nn.Sequential(nn.Linear(64, 64), nn.LSTM(64, 64))
+    skipping = qat.QATConfig([{"type": "LSTM", "skip": True}], weight="mxfp4")
+    assert qat.summary(qat.prepare(many, skipping)).unknown == {"1": "LSTM"}
+    named = nn.Sequential(nn.Linear(64, 64), nn.LSTM(64, 64))
+    qat.prepare(named, qat.QATConfig([{"type": "Linear", "weight": "mxfp4"}]))
+
+
+def test_the_share_that_is_quantized_stays_with_convert() -> None:
+    model = prepared(qat.QATConfig([{"match": "down|up", "skip": True}], weight="mxfp4"))
+    share = qat.summary(model).quantized_share
+    assert 0 < share < 1
+    assert qat.summary(qat.convert(model)).quantized_share == share

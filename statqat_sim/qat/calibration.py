@@ -45,6 +45,8 @@ def calibrate(
 ) -> Iterator[nn.Module]:
     """Run batches under it: at its end each static activation has the scale for all that came by.
 
+    The model runs in the mode that it is in: call `model.eval()` first, else BatchNorm's statistics move and dropout
+    acts.
     Nothing is quantized meanwhile, and what torch.compile made runs as it was written. Processes add up what they saw,
     so that all get the same scales, bit for bit: those of one process on all their batches. Every one of them must come
     here.

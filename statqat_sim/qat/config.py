@@ -38,7 +38,8 @@ class QATConfig:
         matmul: what multiplies, `"nvidia_h100/wgmma.e4m3.f32"`, or a mapping such as `{"accelerator": "nvidia_h100",
             "instruction": "wgmma.e4m3.f32", "promote_every": 128}`, where an accelerator may be the path of its file;
             see `MatmulConfig`. Layers without a product, embeddings, have none.
-        exact: False: plans as torch operations, which torch.compile fuses, in place of kernels.
+        exact: False: plans as torch operations, which torch.compile fuses, in place of kernels; not those of formats
+            that round at random.
 
     Raises:
         TypeError: if `exact` is no bool, or `rules` no list of them.

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils.prune import is_pruned
 
 from statqat_sim.errors import shown
 from statqat_sim.geometry import is_whole_array
@@ -177,6 +178,8 @@ def _jobs(model: nn.Module) -> Iterator[_Job]:
 def _computed(name: str, layer: nn.Module, parameter: str) -> str:
     if is_parametrized(layer, parameter):
         by, call = "a parametrization", f"torch.nn.utils.parametrize.remove_parametrizations(layer, {parameter!r})"
+    elif is_pruned(layer):
+        by, call = "pruning", f"torch.nn.utils.prune.remove(layer, {parameter!r})"
     else:
         by, call = "a hook, such as weight_norm's,", "torch.nn.utils.remove_weight_norm or its like"
     return f"{name} is no parameter: {by} computes it; allowed: parameters; call {call} first"

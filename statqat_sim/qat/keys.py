@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -107,8 +108,17 @@ def is_stochastic(format: Format) -> bool:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two quantizers do the same; options that are arrays have no one answer to ==."""
+    """Whether two quantizers, or options of them, do the same; arrays have no one answer to ==, and are compared whole.
+
+    Of a copy that is not found to be the same there would be a key more for each.
+    """
+    if one is other or type(one) is not type(other):
+        return one is other
+    if isinstance(one, np.ndarray):
+        return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+    if is_dataclass(one):
+        return all(_is_same(getattr(one, each.name), getattr(other, each.name)) for each in fields(one) if each.compare)
     try:
-        return one is other or (type(one) is type(other) and bool(one == other))
-    except ValueError:
+        return bool(one == other)
+    except (ValueError, RuntimeError):  # of arrays of other libraries
         return False

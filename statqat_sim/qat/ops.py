@@ -60,7 +60,7 @@ def fake_quantize(
         axis: along which blocks run.
         gradient: what the backward pass takes for the derivative: "clipped", "ste", "lsq"; "lsq_features" of
             activations, whose features begin at `axis`.
-        exact: False: torch's operations, on whatever device; formats that round at random are refused.
+        exact: False: torch's operations, on whatever device; torch's compiler traces no format that rounds at random.
     """
     if not exact or is_transformed():
         return _FakeQuantize.apply(x, scale, seed, format, axis, gradient, exact)  # type: ignore[no-any-return, no-untyped-call]

@@ -23,8 +23,9 @@ from statqat_sim.qat.product_check import product_problems
 from statqat_sim.qat.projections import projections, told_of_projections
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.rules import LayerConfig
-from statqat_sim.qat.subclasses import told_of, unknown_subclasses
+from statqat_sim.qat.subclasses import lazy_problems, told_of, unknown_subclasses
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
+from statqat_sim.qat.unknown import told_of_unknown, unknown_modules
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -58,11 +59,13 @@ def prepare(model: Model, config: QATConfig) -> Model:
         TypeError: if `config` is no `QATConfig`, or `model` no module.
         ValueError: if the model is prepared already, a rule matches no module that can be quantized, all rules skip, no
             layer has the tensors that they are about, a layer has not the axes or channels of its formats, or cannot
-            multiply by the accelerator that its rule names; then nothing was changed.
+            multiply by the accelerator that its rule names; if a lazy module has no weights yet; then nothing was
+            changed.
 
     Warns:
         UserWarning: with the layers that a rule would be about, were their class not a subclass of a known one; with
-            the `out_proj` that an attention's rule would be about, were they of torch's class.
+            the `out_proj` that an attention's rule would be about, were they of torch's class; with the classes that
+            are not known, and the share of the model's matrices that stays float for it, above 5 %.
     """
     if not isinstance(config, QATConfig):
         allowed = "a QATConfig, such as QATConfig(weight='mxfp4') or QATConfig.from_dict(...)"
@@ -70,9 +73,12 @@ def prepare(model: Model, config: QATConfig) -> Model:
     require_floats(model)
     candidates = {name: module for name, module in model.named_modules() if type(module) in REGISTERED}
     others = unknown_subclasses(model)
+    if lazy := lazy_problems(model, others, config):
+        raise ValueError("\n".join(lazy))
     known = {name: type(module).__name__ for name, module in candidates.items()}
     skippable = [(name, kind) for name, kinds in others.items() for kind in kinds]
-    skippable += [(name, type(module).__name__) for name, module in projections(candidates)]
+    unknown = unknown_modules(model)
+    skippable += [(name, type(module).__name__) for name, module in (*projections(candidates), *unknown.items())]
     config.require_matches(known, skippable)
     jobs = _jobs(candidates, config)
     if not jobs:
@@ -80,7 +86,8 @@ def prepare(model: Model, config: QATConfig) -> Model:
     _require_tensors(jobs)
     if problems := [*layer_problems(jobs), *product_problems(jobs, config)]:
         raise ValueError("\n".join(problems))
-    for told in filter(None, (told_of(others, config), told_of_projections(jobs, config))):
+    warned = told_of(others, config), told_of_projections(jobs, config), told_of_unknown(model, unknown, config)
+    for told in filter(None, warned):
         warnings.warn(told, UserWarning, stacklevel=2)
     quantize(model, jobs, exact=config.exact)
     return model

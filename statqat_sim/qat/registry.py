@@ -29,7 +29,25 @@ def register(float_class: type[nn.Module], quantized_class: type[Quantized]) -> 
             rule say if it inherits a forward of this package that does.
 
     Raises:
-        TypeError: unless it is one.
+        TypeError: unless it is one, or if it has neither `weights` nor `layouts`.
+
+    >>> from statqat_sim import qat
+    >>> class Doubled(nn.Linear):
+    ...     def forward(self, input):
+    ...         return 2 * super().forward(input)
+    >>> class QuantizedDoubled(qat.Quantized, Doubled):
+    ...     weights = {"weight": qat.Layout(axis=-1, channel_axis=0)}
+    ...     layouts = {"input": qat.Layout(axis=-1, channel_axis=-1)}
+    ...     channels = "in_features", "out_features"
+    ...
+    ...     def forward(self, input):
+    ...         return 2 * nn.functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
+    >>> qat.register(Doubled, QuantizedDoubled)
+    >>> qat.prepare(Doubled(32, 2, bias=False), qat.QATConfig(weight="mxfp4"))
+    QuantizedDoubled(
+      in_features=32, out_features=2, bias=False
+      (weight_quantizer): TensorQuantizer(mxfp4, mode='quantize')
+    )
     """
     from statqat_sim.qat.modules.base import Quantized
 
@@ -40,4 +58,7 @@ def register(float_class: type[nn.Module], quantized_class: type[Quantized]) -> 
     for base in (Quantized, float_class):
         if not issubclass(quantized_class, base):
             raise TypeError(f"{quantized_class.__name__} is no subclass of {base.__name__}; allowed: {wanted}")
+    if not quantized_class.weights and not quantized_class.layouts:
+        allowed = "weights = {'weight': qat.Layout(axis=-1, channel_axis=0)}, or layouts, by 'input' and 'output'"
+        raise TypeError(f"{quantized_class.__name__} has neither weights nor layouts; allowed: {allowed}")
     _classes[float_class] = quantized_class

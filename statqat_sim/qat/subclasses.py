@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
 
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.registry import REGISTERED
@@ -36,6 +37,18 @@ def told_of(modules: Mapping[str, Subclass], config: QATConfig) -> str | None:
     ways = "qat.register, torch.nn.utils.parametrize.remove_parametrizations before, or a rule with skip: true"
     told = "not quantized, as their class is only a subclass of what qat.prepare knows"
     return f"{told}: {listed(found)}; allowed: {ways}"
+
+
+def lazy_problems(model: nn.Module, modules: Mapping[str, Subclass], config: QATConfig) -> list[str]:
+    """Those that a rule would be about, had a batch told them of their sizes."""
+    meant = (name for name, kinds in modules.items() if _is_meant(name, kinds, config))
+    told = "lazy modules have no weights yet; run a batch before qat.prepare, or give them a rule with skip: true"
+    found = [name for name in meant if _is_lazy(model.get_submodule(name))]
+    return [f"{name or '(model)'} ({modules[name].own}): {told}" for name in found]
+
+
+def _is_lazy(module: nn.Module) -> bool:
+    return any(is_lazy(parameter) for parameter in module.parameters(recurse=False))
 
 
 def listed(layers: Sequence[str]) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
-from torch.nn.utils.parametrize import ParametrizationList
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.histogram import Histogram
@@ -24,6 +23,7 @@ from statqat_sim.qat.packed import SCALE, PackedWeight, Packing
 from statqat_sim.qat.registry import REGISTERED
 from statqat_sim.qat.stale import warn_of_stale_scales
 from statqat_sim.qat.tensor_quantizer import Mode, TensorQuantizer, whole
+from statqat_sim.qat.unknown import elements, matrices, unknown_modules
 from statqat_sim.quantizer import Unscaled
 from statqat_sim.quantizer.levels import levels
 from statqat_sim.quantizer.score import Score
@@ -83,6 +83,7 @@ class Summary:
         unknown: qualified names and classes of modules with matrices of their own that `qat` cannot quantize unless
             `qat.register` tells it how, as LSTM; what is broadcast along its first axis is no matrix.
         converted: whether weights are codes.
+        float_elements: of the model's matrices that are not quantized, each that is shared counted once.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -90,6 +91,7 @@ class Summary:
     left: tuple[str, ...]
     unknown: Mapping[str, str]
     converted: bool
+    float_elements: int
 
     @property
     def nbytes(self) -> int:
@@ -104,8 +106,18 @@ class Summary:
     @property
     def bits_per_element(self) -> float:
         """Of all weights together, with scales and padding; NaN where there are none."""
-        elements = sum(row.elements for row in self.rows if row.nbytes)
-        return BYTE * self.nbytes / elements if elements else math.nan
+        return BYTE * self.nbytes / self.elements if self.elements else math.nan
+
+    @property
+    def elements(self) -> int:
+        """Of all weights together, each that is shared counted once."""
+        return sum(row.elements for row in self.rows if row.nbytes)
+
+    @property
+    def quantized_share(self) -> float:
+        """How much of the elements of the model's matrices is quantized; NaN where there are none."""
+        of_all = self.elements + self.float_elements
+        return self.elements / of_all if of_all else math.nan
 
     def __str__(self) -> str:
         from statqat_sim.report.layers import summary_text
@@ -131,10 +143,11 @@ def summary(model: nn.Module) -> Summary:
     with torch.no_grad():
         rows = tuple(row for name, layer in found for row in _rows(name, layer, seen))
     left = tuple(name for name, module in model.named_modules() if _could_be_quantized(module))
-    unknown = {name: type(module).__name__ for name, module in model.named_modules() if _is_unknown(module)}
+    unknown = {name: type(module).__name__ for name, module in unknown_modules(model).items()}
     matmuls = {name: matmul_of(layer.matmul_key) for name, layer in found if layer.matmul_key is not None}
     converted = any(_packed(layer) for _, layer in found)
-    return Summary(rows=rows, matmuls=matmuls, left=left, unknown=unknown, converted=converted)
+    floats = _float_elements(model, (layer for _, layer in found))
+    return Summary(rows=rows, matmuls=matmuls, left=left, unknown=unknown, converted=converted, float_elements=floats)
 
 
 def _could_be_quantized(module: nn.Module) -> bool:
@@ -142,11 +155,10 @@ def _could_be_quantized(module: nn.Module) -> bool:
     return isinstance(module, tuple(REGISTERED)) and not isinstance(module, Quantized) and not is_part
 
 
-def _is_unknown(module: nn.Module) -> bool:
-    sizes = [parameter.shape for parameter in module.parameters(recurse=False)]
-    has_matrices = any(len(size) > 1 and size[0] != 1 for size in sizes)  # positions and tokens are broadcast
-    known = Quantized, TensorQuantizer, ParametrizationList, nn.LayerNorm, nn.RMSNorm, *REGISTERED
-    return has_matrices and not isinstance(module, known)
+def _float_elements(model: nn.Module, found: Iterable[Quantized]) -> int:
+    """Of the model's matrices that no quantizer is for."""
+    quantized = {getattr(layer, name) for layer in found for name, _ in layer.weight_quantizers()}
+    return elements(each for each in matrices(model.modules()) if each not in quantized)
 
 
 def _packed(layer: Quantized) -> list[PackedWeight]:

@@ -19,7 +19,7 @@ def is_unattended(quantizer: TensorQuantizer, weight: Tensor) -> bool:
     return was.weight != mark_of(weight)
 
 
-def _is_trained(quantizer: TensorQuantizer) -> bool:
+def is_trained(quantizer: TensorQuantizer) -> bool:
     """Whether a learned scale is another one than was chosen for the weight."""
     was = quantizer.chosen.scale
     return quantizer.is_learned and quantizer.is_ready and was is not None and was != mark_of(quantizer.scale)
@@ -31,7 +31,9 @@ def mark_before(quantizer: TensorQuantizer, weight: Tensor | None) -> int | None
     return mark_of(weight) if is_beside else None
 
 
-def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None, call: list[str]) -> None:
+def weight_came(
+    quantizer: TensorQuantizer, weight: Tensor, before: int | None, call: list[str], *, was_learned: bool
+) -> None:
     """See to all scales of a weight that was loaded.
 
     A state has a weight that is shared, or that of a shared module, by each of its names: scales that were loaded for
@@ -42,10 +44,11 @@ def weight_came(quantizer: TensorQuantizer, weight: Tensor, before: int | None, 
         weight: as it is now.
         before: what `mark_before` gave before it was loaded.
         call: of a model's `load_state_dict`, as the list of errors that torch gives each of its modules.
+        was_learned: whether the state is of a model that had trained a scale with the weight.
     """
     for each in sharers_of(quantizer, weight):
         if each.stores_scale and each.kept_in is not call:
-            each.kept_in = call if _follow(each, weight, before) else None
+            each.kept_in = call if _follow(each, weight, before, was_learned=was_learned) else None
 
 
 def sharers_of(quantizer: TensorQuantizer, weight: Tensor | None) -> list[TensorQuantizer]:
@@ -63,7 +66,7 @@ def _came_untrained(quantizer: TensorQuantizer, weight: Tensor) -> None:
         quantizer.remember_choice(weight)
 
 
-def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> bool:
+def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None, *, was_learned: bool) -> bool:
     """Choose the scale anew; True: it stays, as it was loaded for this weight just before.
 
     Libraries of checkpoints load weights and scales in either order: where nothing has changed the weight since its
@@ -80,7 +83,7 @@ def _follow(quantizer: TensorQuantizer, weight: Tensor, before: int | None) -> b
     if isinstance(weight, DTensor):
         quantizer.is_ready = False
     else:
-        is_lost = quantizer.is_lost or _is_trained(quantizer)
+        is_lost = quantizer.is_lost or is_trained(quantizer) or (was_learned and quantizer.is_learned)
         quantizer.choose(weight)
         quantizer.is_lost = is_lost  # which a qat state that comes after the weights makes good
     return False

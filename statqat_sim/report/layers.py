@@ -88,6 +88,7 @@ def _footer(summary: Summary) -> Iterator[str]:
         state = "weights" if summary.converted else "weights, after qat.convert"
         sizes = f"{summary.nbytes:,} bytes, {summary.bits_per_element:.4g} bits per element"
         share = summary.float_nbytes / summary.nbytes
+        yield f"quantized: {100 * summary.quantized_share:.3g} % of the elements of the model's matrices"
         yield f"{state}: {sizes}; {summary.float_nbytes:,} bytes as floats, {share:.3g} times as many"
     if any(row.mode == "float" for row in summary.rows):
         yield "(float): passes as it is, see qat.set_mode"

@@ -17,9 +17,11 @@ from statqat_sim.qat.packed import PackedWeight
 from statqat_sim.qat.products import Operands, Products
 from statqat_sim.qat.rules import LayerConfig
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
-from statqat_sim.qat.weights import mark_before, weight_came
+from statqat_sim.qat.weights import is_trained, mark_before, weight_came
 
 OPERAND_QUANTIZERS = frozenset(map(quantizer_name, OPERANDS))
+LEARNED = "learned_scales"
+"""The weights whose scales were trained, in what torch's states say of a layer beside its tensors."""
 
 
 class Quantized(nn.Module):
@@ -199,14 +201,23 @@ class Quantized(nn.Module):
             if isinstance(child, TensorQuantizer):
                 yield name, child
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Say which weights go without a scale that was trained with them: who loads them alone is told of it."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        learned = [name for name, quantizer in self.weight_quantizers() if is_trained(quantizer)]
+        if learned and hasattr(destination, "_metadata"):
+            destination._metadata[prefix.removesuffix(".")][LEARNED] = learned
+
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Weights that come without scales get them."""
+        learned = rest[0].get(LEARNED, ())
         before = {name: mark_before(each, self._parameters.get(name)) for name, each in self.weight_quantizers()}
         super()._load_from_state_dict(state_dict, prefix, *rest)
         for name, quantizer in self.weight_quantizers():
             found = state_dict.get(f"{prefix}{name}")
             if isinstance(found, Tensor) and found.shape == getattr(self, name).shape:  # torch takes no other
-                weight_came(quantizer, getattr(self, name), before[name], call=rest[-1])
+                weight = getattr(self, name)
+                weight_came(quantizer, weight, before[name], call=rest[-1], was_learned=name in learned)
 
 
 def every_role(layout: Layout) -> Mapping[Role, Layout]:

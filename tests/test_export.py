@@ -32,6 +32,7 @@ from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import NanInput
 from statqat_sim.spec.number import NumberFormat
+from statqat_sim.testing import assert_bit_exact
 
 NUMBERS = [format for format in map(load_format, formats(kind="number")) if isinstance(format, NumberFormat)]
 DRAWN = [
@@ -131,6 +132,23 @@ def test_every_format_in_c(first: int, tmp_path: Path) -> None:
             found = compiled.run(format, function, *streams)
             wrong = np.flatnonzero(found != expected(format, function, *streams))
             assert not len(wrong), (format.name, function.name, [hex(word) for word in streams[0][wrong[:5]]])
+
+
+@needs_gcc
+def test_bits_above_a_code_are_ignored_in_c(tmp_path: Path) -> None:
+    chosen = [load_format(name) for name in ("nf4", "float6_e3m2fn", "posit10", "int4")]
+    compiled = InC.compiled(chosen, tmp_path, ["float32", "float64"])
+    for format in chosen:
+        codes = np.arange(1 << format.bits, dtype=np.uint32)
+        for function in functions(format, ["float64"])[1:]:
+            found = compiled.run(format, function, codes | np.uint32(0xFFFF_FFFF << format.bits & 0xFFFF_FFFF))
+            assert_bit_exact(found, compiled.run(format, function, codes))
+
+
+@needs_gcc
+def test_a_format_of_one_code_reads_nothing(tmp_path: Path) -> None:
+    format = parse_format("{name: one, element: {kind: codebook, bits: 1, values: [1.0, 1.0]}}")
+    InC.compiled([format], tmp_path)
 
 
 @needs_gcc

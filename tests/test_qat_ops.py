@@ -227,8 +227,9 @@ def test_quantizers_with_options_are_known_in_this_process() -> None:
         quantizer_of("Iterativ")
 
 
-def test_copies_of_a_layer_share_the_key_of_their_quantizer() -> None:
-    weight = {"format": "int4", "quantizer": sqs.Iterative(weights=np.full(8, 3.0)), "update_every": 0}
+@pytest.mark.parametrize("weights", [np.full(8, 3.0), torch.full((8,), 5.0)], ids=["array", "tensor"])
+def test_copies_of_a_layer_share_the_key_of_their_quantizer(weights: Any) -> None:
+    weight = {"format": "int4", "quantizer": sqs.Iterative(weights=weights), "update_every": 0}
     layer = qat.prepare(torch.nn.Linear(8, 4), qat.QATConfig(weight=weight))
     known = len(keys._quantizers)
     copies = [copy.deepcopy(layer) for _ in range(5)]

@@ -77,7 +77,10 @@ class _Printer:
         argument = self.function.arguments[step.value]
         if step.op is Op.INPUT_HIGH:
             return f"(uint32_t)({argument.name} >> 32)"
-        return f"(uint32_t){argument.name}" if argument.storage.bits > 32 else argument.name
+        if argument.storage.bits > 32:
+            return f"(uint32_t){argument.name}"
+        has_spare = argument.storage.bits < _width(argument.storage.bits)  # bits above a code's width are ignored
+        return f"{argument.name} & {(1 << argument.storage.bits) - 1:#x}u" if has_spare else argument.name
 
     def number(self, number: int) -> str:
         return f"{number:#x}u"
@@ -86,7 +89,10 @@ class _Printer:
         return f"{self.prefix}_{identifier(name)}[{index.text}]"
 
     def operation(self, op: Op, args: list[Operand], bits: int) -> str:
-        return OPERATIONS[op].format(*(arg.text for arg in args))
+        first, *others = (arg.text for arg in args)
+        if op in (Op.SHL, Op.SHR) and args[0].number is not None:
+            first = f"(uint32_t){first}"  # an int may have 16 bits
+        return OPERATIONS[op].format(first, *others)
 
 
 def _definition(name: str, function: Function) -> Iterator[str]:
@@ -101,6 +107,8 @@ def _definition(name: str, function: Function) -> Iterator[str]:
     yield _comment([function.meaning])
     yield f"static inline {result} {prefix}_bits({arguments})"
     yield "{"
+    read = {step.value for step in function.plan.shape.steps if step.op in (Op.INPUT, Op.INPUT_HIGH)}
+    yield from (f"    (void){each.name};" for place, each in enumerate(function.arguments) if place not in read)
     for line in lines:
         comment = f" /* {line.comment} */" if line.comment else ""
         yield f"    const uint32_t {line.name} = {line.expression};{comment}"
@@ -147,7 +155,11 @@ def _declared(argument: Stream) -> str:
 
 def _unsigned(bits: int) -> str:
     """The smallest unsigned integer of so many bits."""
-    return f"uint{next(width for width in (8, 16, 32, 64) if bits <= width)}_t"
+    return f"uint{_width(bits)}_t"
+
+
+def _width(bits: int) -> int:
+    return next(width for width in (8, 16, 32, 64) if bits <= width)
 
 
 def _comment(lines: Sequence[str]) -> str:

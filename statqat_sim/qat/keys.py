@@ -119,6 +119,8 @@ def _is_same(one: Any, other: Any) -> bool:
     if is_dataclass(one):
         return all(_is_same(getattr(one, each.name), getattr(other, each.name)) for each in fields(one) if each.compare)
     try:
+        if isinstance(one, Tensor):
+            return one.dtype == other.dtype and one.equal(other)
         return bool(one == other)
     except (ValueError, RuntimeError):  # of arrays of other libraries
         return False

@@ -181,3 +181,10 @@ def test_the_share_that_is_quantized_stays_with_convert() -> None:
     share = qat.summary(model).quantized_share
     assert 0 < share < 1
     assert qat.summary(qat.convert(model)).quantized_share == share
+
+
+def test_weights_that_are_computed_are_quantized_whole() -> None:
+    model = qat.prepare(nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64)), qat.QATConfig(weight="mxfp4"))
+    torch.nn.utils.parametrizations.weight_norm(model[0])
+    torch.nn.utils.prune.l1_unstructured(model[1], "weight", amount=0.5)
+    assert qat.summary(model).quantized_share == 1

@@ -158,9 +158,11 @@ def _could_be_quantized(module: nn.Module) -> bool:
 def _float_elements(model: nn.Module, found: Iterable[Quantized]) -> int:
     """Of the model's matrices that no quantizer is for."""
     quantized: set[nn.Parameter] = set()
-    for layer, weight in ((layer, getattr(layer, name)) for layer in found for name, _ in layer.weight_quantizers()):
-        is_computed = not isinstance(weight, nn.Parameter)  # by a parametrization, or pruned
-        quantized.update(matrices(layer.modules()) if is_computed else [weight])
+    for layer in found:
+        for name, _ in layer.weight_quantizers():
+            weight = getattr(layer, name)
+            is_computed = not isinstance(weight, nn.Parameter)  # by a parametrization, or pruned
+            quantized.update(matrices(layer.modules()) if is_computed else [weight])
     return elements(each for each in matrices(model.modules()) if each not in quantized)
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from statqat_sim.errors import Problem, shown
 from statqat_sim.spec.accelerator import Add, Fused, Instruction, Recipe, Selection, Start
-from statqat_sim.spec.accelerator_dot import MAX_STEP
+from statqat_sim.spec.accelerator_dot import MAX_STEP, Enter
 from statqat_sim.spec.base import KeyProblem, Spec, Worded
 from statqat_sim.spec.located import UNREADABLE, Located
 from statqat_sim.spec.parts import is_mapping
@@ -104,7 +104,14 @@ def recipe_k(instruction: Instruction, known: Mapping[str, Instruction]) -> tupl
     if size is None:
         return None, [("recipe", "no step says how many products it takes; required key 'operands.shape' is missing")]
     told = f"products at a time, and the recipe {size}; allowed: what divides that"
-    return size, [(f"recipe.{index}", f"it takes {each} {told}") for index, each in sizes.items() if size % each]
+    problems = [(f"recipe.{index}", f"it takes {each} {told}") for index, each in sizes.items() if size % each]
+    for index, step in fused.items():
+        named = known[step.instruction]
+        count = size if step.k is None else size * len(step.k.residues) // step.k.modulus
+        if named.dot is not None and named.dot.c is Enter.NONE and named.k is not None and count > named.k:
+            told = f"{named.name} takes {named.k} products and no C to go on from, and here {count}"
+            problems.append((f"recipe.{index}", f"{told}; allowed: {named.k}"))
+    return size, problems
 
 
 def step_k(step: Fused, named: Instruction) -> int:

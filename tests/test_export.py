@@ -251,7 +251,7 @@ def test_names_become_identifiers() -> None:
 
 
 def test_titles_cannot_end_a_comment() -> None:
-    format = named("tricky", 'title: "ends */ here\\n#error no\\n`error no"\n')
+    format = named("tricky", 'title: "ends */ here, /* begins\\n#error no\\n`error no"\n')
     assert to_c(format).count("*/") == len(re.findall(r"/\*", to_c(format)))
     assert "\n#error" not in to_c(format)
     assert "\n`error" not in to_systemverilog(format)

@@ -56,7 +56,7 @@ def to_c(format: NumberFormat, *, floats: Sequence[str] = ("float32",)) -> str:
     """
     parts = functions(format, floats)
     name = identifier(format.name)
-    guard = f"{name.upper()}_H"
+    guard = f"{name}_H"
     text = [_comment([*heading(format)]), f"#ifndef {guard}", f"#define {guard}", ""]
     text += ["#include <stdint.h>", "#include <string.h>", ""]
     for function in parts:
@@ -163,5 +163,5 @@ def _width(bits: int) -> int:
 
 
 def _comment(lines: Sequence[str]) -> str:
-    """A comment; no line can end it."""
-    return "/* " + "\n   ".join(line.replace("*/", "* /") for line in lines) + " */"
+    """A comment; no line can end it, nor begin another."""
+    return "/* " + "\n   ".join(line.replace("*/", "* /").replace("/*", "/ *") for line in lines) + " */"

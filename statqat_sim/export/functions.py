@@ -32,15 +32,12 @@ class Function:
     floats: Storage
     plan: CodecPlan
     result_bits: int
+    encodes: bool
+    """Whether it takes floats; else it gives them."""
 
     @property
     def arguments(self) -> tuple[Stream, ...]:
         return self.plan.shape.streams
-
-    @property
-    def encodes(self) -> bool:
-        """Whether it takes floats; else it gives them."""
-        return self.name.startswith("from")
 
     def table(self, name: str) -> list[int]:
         """The words of one of the plan's tables."""
@@ -104,7 +101,7 @@ def _encoder(format: NumberFormat, floats: Storage) -> Function:
     meaning = f"The code of a {floats}, given as its bits."
     if any(stream.name == RANDOM for stream in plan.shape.streams):
         meaning += f" random: uniform bits, of which the top {format.encode.random_bits} are used."
-    return Function(f"from_{floats}", meaning, floats, simplified(plan), format.bits)
+    return Function(f"from_{floats}", meaning, floats, simplified(plan), format.bits, encodes=True)
 
 
 def _decoder(format: NumberFormat, floats: Storage) -> Function:
@@ -112,4 +109,5 @@ def _decoder(format: NumberFormat, floats: Storage) -> Function:
     code = Stream("code", Packed(format.bits))  # nothing above the format's width
     plan = simplified(replace(plan, shape=replace(plan.shape, streams=(code,))))
     rounded = "" if floats is Storage.FLOAT64 else ", rounded once where that is coarser"
-    return Function(f"to_{floats}", f"The {floats} of a code, as its bits{rounded}.", floats, plan, floats.bits)
+    meaning = f"The {floats} of a code, as its bits{rounded}."
+    return Function(f"to_{floats}", meaning, floats, plan, floats.bits, encodes=False)

@@ -10,7 +10,7 @@ import numpy as np
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.program import SMALL_TABLE
-from statqat_sim.plan.source import WORD_BITS
+from statqat_sim.plan.step import WORD_BITS
 from statqat_sim.plan.tables import look_up
 from statqat_sim.spec.encode import Element
 from statqat_sim.spec.floating import FloatElement, NanCodes

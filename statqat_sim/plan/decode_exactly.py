@@ -9,7 +9,7 @@ from statqat_sim.plan.decode import Specials, finite_or_special, sign_and_magnit
 from statqat_sim.plan.layout import BIAS, FLOAT64, INFINITY, MAGNITUDE, SIGN
 from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.significand import LIFT
-from statqat_sim.plan.source import WORD_BITS
+from statqat_sim.plan.step import WORD_BITS
 from statqat_sim.spec.floating import FloatElement, Subnormals
 from statqat_sim.spec.integer import IntElement
 

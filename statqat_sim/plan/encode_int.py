@@ -9,7 +9,8 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import BIAS, EMIN, HIDDEN_BIT, MANTISSA_BITS, nearest_magnitude, power_of_two
 from statqat_sim.plan.rounding import round_by_sum, round_up, shift_right
 from statqat_sim.plan.significand import ALL_BITS, LIFT, TOP, has_short_significand, short_significand, significand
-from statqat_sim.plan.source import WORD_BITS, Source, nan_instead
+from statqat_sim.plan.source import Source, nan_instead
+from statqat_sim.plan.step import WORD_BITS
 from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Underflow
 from statqat_sim.spec.integer import Encoding, IntElement
 

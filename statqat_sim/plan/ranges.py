@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from statqat_sim.plan.layout import HIDDEN_BIT, INFINITY
-from statqat_sim.plan.step import ARITY, WORD, Op, Step
+from statqat_sim.plan.step import ARITY, WORD, WORD_BITS, Op, Step
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan, PlanShape
-
-WORD_BITS: Final = WORD.bit_length()
 
 RISING: Final[dict[Op, Callable[[int, int], int]]] = {
     Op.ADD: operator.add,

@@ -9,7 +9,8 @@ from typing import Final
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import FLOAT32, FLOAT64, INFINITY, SIGN
 from statqat_sim.plan.program import CodecPlan, Storage
-from statqat_sim.plan.source import WORD_BITS, narrowed, read, widened
+from statqat_sim.plan.source import narrowed, read, widened
+from statqat_sim.plan.step import WORD_BITS
 
 SIGN_AND_EXPONENT: Final = 9
 MOST_MANTISSA_BITS: Final = 10

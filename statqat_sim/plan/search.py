@@ -12,8 +12,8 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.halves import Halves
 from statqat_sim.plan.layout import SIGN
 from statqat_sim.plan.octaves import Octaves
-from statqat_sim.plan.source import WORD_BITS, Source
-from statqat_sim.plan.step import WORD
+from statqat_sim.plan.source import Source
+from statqat_sim.plan.step import WORD, WORD_BITS
 from statqat_sim.plan.tables import Integers, look_up
 
 SMALL_TABLE_BITS: Final = 4

@@ -9,7 +9,8 @@ from statqat_sim.plan.builder import Word
 from statqat_sim.plan.layout import MANTISSA_BITS
 from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.rounding import LongCut
-from statqat_sim.plan.source import WORD_BITS, Source
+from statqat_sim.plan.source import Source
+from statqat_sim.plan.step import WORD_BITS
 
 TOP: Final = 63
 """The position of a normal number's leading bit."""

@@ -23,6 +23,7 @@ from statqat_sim.plan.layout import (
 from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.program import Storage
 from statqat_sim.plan.rounding import Draw
+from statqat_sim.plan.step import WORD_BITS
 from statqat_sim.spec.codebook import CodebookElement
 from statqat_sim.spec.encode import Element, EncodePolicy, NanInput, NegativeInput
 from statqat_sim.spec.listed import ListedElement
@@ -34,8 +35,6 @@ LAYOUTS: Final = {
     Storage.FLOAT64: FLOAT64,
 }
 """The layouts of the floats that encoders read."""
-
-WORD_BITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-WORD: Final = 0xFFFF_FFFF
+WORD_BITS: Final = 32
+WORD: Final = (1 << WORD_BITS) - 1
 
 
 class Op(StrEnum):

@@ -35,6 +35,7 @@ READER_ALONE = {
         (
             *("recipe_accumulates_on_more", "recipe_adds_something_else", "recipe_adds_wider_c", "recipe_gives_less"),
             *("recipe_of_a_recipe", "recipe_of_scales", "recipe_of_what_takes_no_c", "recipe_of_wider_operands"),
+            "recipe_runs_what_takes_no_c",
             *("recipe_of_any_k", "recipe_of_several_k"),
         ),
         "what the instructions of a recipe are",
@@ -45,6 +46,7 @@ READER_ALONE = {
     ),
     "round_to_wider": "numbers that do not go with others",
     "step_does_not_divide": "numbers that do not go with others",
+    "steps_without_c": "numbers that do not go with others",
 }
 """What a schema does not see."""
 

@@ -168,7 +168,10 @@ def doubles(draw: st.DrawFn) -> Part:
     dot: Part = {"sum": "chain", "step": step, "c": enter, "order": draw(st.sampled_from(ORDERS))}
     if enter != "first":
         dot["split"] = draw(st.integers(1, 3))
-    return {"operands": dict.fromkeys("abcd", "float64") | {"shape": ["M", "N", 2 * step]}, "dot": dot}
+    return {
+        "operands": dict.fromkeys("abcd", "float64") | {"shape": ["M", "N", step if enter == "none" else 2 * step]},
+        "dot": dot,
+    }
 
 
 ALIGNED = st.one_of(plain().filter(lambda parts: "aligned" in parts["dot"]), joined()).map(cut_off)

@@ -68,8 +68,8 @@ class Array:
     ends: bool = False
     """Whether nothing beyond the last element may be read."""
 
-    next_row: Value | None = None
-    """Byte offset of the next row, if it is prefetched: hardware prefetchers do not foresee short rows."""
+    ahead: Value | None = None
+    """How many bytes ahead it is prefetched, if it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +185,8 @@ class Body(PlanPrinter):
         """Write the result of the unit at `start` to the array; a partial unit goes to the buffer."""
         b, inputs, whole = self.b, self.inputs(start), self.place(target)
         address = b.select(b.icmp_unsigned("<", start, self.whole), self._at(target.address, start, whole), buffer)
-        if target.next_row is not None:
-            self.fetch(b.add(address, target.next_row), whole.bytes, to_write=True)
+        if target.ahead is not None:
+            self.fetch(b.add(address, target.ahead), whole.bytes, to_write=True)
         place = Place(target.storage, 1, self.unit & -self.unit)
         together = place.lanes // self.lanes
         pieces = [self._body(piece)[0] for piece in inputs]
@@ -245,8 +245,8 @@ class Body(PlanPrinter):
         address = self._at(source.address, start, whole)
         if source.ends:
             address = b.select(b.icmp_unsigned("<", start, self.whole), address, self.last[index])
-        if source.next_row is not None:
-            self.fetch(b.add(address, source.next_row), whole.bytes)
+        if source.ahead is not None:
+            self.fetch(b.add(address, source.ahead), whole.bytes)
         place = Place(source.storage, 1, self.lanes)
         firsts = range(0, self.unit, self.lanes)
         return [self._load(self._at(address, word(first), place), place) for first in firsts]

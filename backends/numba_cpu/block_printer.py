@@ -22,6 +22,9 @@ from statqat_sim.backends.numba_cpu.vector import I64
 
 cgutils: Any = untyped_cgutils
 
+WRITE_AHEAD = 4096
+"""Bytes. Hardware prefetchers stop at the ends of pages."""
+
 
 def tiles(shape: BlockShape) -> Any:
     """An intrinsic whose one argument is the address of the numbers listed by `block_layout.names`."""
@@ -93,10 +96,14 @@ class TilePrinter:
         shape = self.shape.element
         assert shape is not None
         plan = self.site.plan(shape, plan_count(self.shape) - 1)
-        has_rows = any(extent.rows != 1 for extent in self.shape.extents if extent != TENSOR)
-        next_row = self.site.number("out row") if has_rows else None
         with self.site.each_row(self.site.tile.rows) as row:
             self.streams.draw(shape, row)
             sources = self.streams.of(shape, Row(ELEMENT, row))
-            target = Array(self.site.out(shape.result, row), shape.result, next_row=next_row)
+            target = Array(self.site.out(shape.result, row), shape.result, ahead=self._ahead())
             write_row(self.site.here, plan, sources, target, self.site.tile.columns)
+
+    def _ahead(self) -> Value | None:
+        """How far ahead the memory of results is prefetched: the next row, or by a page where values are written."""
+        if any(extent.rows != 1 for extent in self.shape.extents if extent != TENSOR):
+            return self.site.number("out row")
+        return word(WRITE_AHEAD) if self.shape.purpose is Purpose.FAKE_QUANTIZE else None

@@ -21,14 +21,17 @@ from statqat_sim.backends.numba_cpu.block_layout import (
     trial_name,
 )
 from statqat_sim.backends.numba_cpu.block_passes import spread_words
-from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, Extent, random_bits
+from statqat_sim.backends.numba_cpu.block_shape import ELEMENT, Extent, Purpose, random_bits
 from statqat_sim.backends.numba_cpu.block_site import Site
 from statqat_sim.backends.numba_cpu.block_vector import Value, word, word_at
 from statqat_sim.backends.numba_cpu.vector import Feed, PlanPrinter, Variant
 from statqat_sim.geometry import WHOLE
 from statqat_sim.plan.block import CODES, ELEMENTS, INDEX
 from statqat_sim.plan.philox import BLOCK_BITS, RANDOM, philox
-from statqat_sim.plan.program import Packed, PlanShape, Stream
+from statqat_sim.plan.program import Packed, PlanShape, Storage, Stream
+
+READ_AHEAD = 512
+"""Bytes. Hardware prefetchers lose an array whose tiles are read in turn with writing others."""
 
 
 class Row(NamedTuple):
@@ -74,8 +77,7 @@ class Streams:
         if name in (ELEMENTS, CODES) and row.grid == ELEMENT:
             index = b.add(self.site.element(row.place), first)
             address = b.add(self.site.number("x"), b.mul(index, word(storage.bits // 8)))
-            next_row = b.mul(self.site.columns, word(storage.bits // 8)) if row.high != 1 else None
-            return Array(address, storage, ends=True, next_row=next_row)
+            return Array(address, storage, ends=True, ahead=self._ahead(storage, row))
         if name == RANDOM:
             per_block = BLOCK_BITS // storage.bits
             index = b.add(self.site.number("offset"), self.site.element(row.place))
@@ -90,6 +92,13 @@ class Streams:
             name, extent = measured_name(row.stage, name), self.shape.stages[row.stage].extent
         assert extent is not None, f"no stream is named {name}"
         return self._repeated(self._home(name, trial, own), spread_name(name), extent, row, block, fits)
+
+    def _ahead(self, storage: Storage, row: Row) -> Value | None:
+        """How far ahead elements are prefetched: the next row, or by a little where values are written in between."""
+        if row.high != 1:
+            return self.b.mul(self.site.columns, word(storage.bits // 8))
+        is_read_first = row.stage is not None and self.shape.purpose is Purpose.FAKE_QUANTIZE
+        return word(READ_AHEAD) if is_read_first else None
 
     def _home(self, name: str, trial: bool, own: bool) -> str:
         """The buffer of a stream's words."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from statqat_sim.arrays import Array
 from statqat_sim.geometry import Geometry
 from statqat_sim.layouts.bits import Bytes, padded
@@ -32,7 +34,7 @@ def pack(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array], d
         ValueError: if the layout has no bytes for a code.
     """
     ready = frozenset({ELEMENTS} if dense else ())
-    return b"".join(section.tobytes() for section in _layout(format, geometry, ready).pack(arrays))
+    return b"".join(np.ascontiguousarray(section) for section in _layout(format, geometry, ready).pack(arrays))
 
 
 def dense_elements(format: BlockFormat, geometry: Geometry) -> Packed | None:

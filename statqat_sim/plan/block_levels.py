@@ -56,6 +56,10 @@ class Stages:
         self.stored.append(Stored(name, stored_as(format), block))
         return name
 
+    def writer(self) -> PlanWriter:
+        """For another plan."""
+        return PlanWriter(self.lowering.builder())
+
     def add(
         self, block: Block, statistics: Iterable[Statistic], *candidates: tuple[PlanWriter, dict[str, Word]]
     ) -> None:
@@ -97,7 +101,7 @@ class Levels:
         name = self.out.keep(format, block)
         candidates = []
         for choice in choices(level):
-            rule = ScaleRule(PlanWriter(), choice.level, self.format, outer)
+            rule = ScaleRule(self.out.writer(), choice.level, self.format, outer)
             raw = rule.raw()
             value = rule.encodable()
             code = self._code(rule, value, format, choice.steps)
@@ -142,11 +146,11 @@ class Levels:
     def _nested(self, level: ScaleLevel, format: BlockFormat, outer: OuterScales) -> OuterScales:
         """Scales quantized by a block format of their own: raw scales, the levels of that format, then codes."""
         block, raw = times(level.block, self.unit), f"raw scale {len(self.out.stages)}"
-        rule = ScaleRule(PlanWriter(), level, self.format, outer)
+        rule = ScaleRule(self.out.writer(), level, self.format, outer)
         results = {raw: rule.encodable()} | self._read_later(rule, raw)
         self.out.add(block, statistics(level, self.of), (rule.words, results))
         chain = Levels(format, raw, self.out, block).lower()
-        words, name = PlanWriter(), self.out.keep(format.element, block)
+        words, name = self.out.writer(), self.out.keep(format.element, block)
         code, scale = nested_code(words, raw, format, chain, self.out.lowering)
         inner, results = self._applied(words, level, outer, scale, is_nan(scale).where(scale, words[raw]), name)
         self.out.add(block, (), (words, {name: code} | results))
@@ -156,7 +160,7 @@ class Levels:
         """A code that is added to the exponent of the outer scale."""
         assert isinstance(level.format, NumberFormat)
         assert outer.product is not None
-        block, words = times(level.block, self.unit), PlanWriter()
+        block, words = times(level.block, self.unit), self.out.writer()
         name, adds = self.out.keep(level.format, block), level.combine is Combine.EXPONENT_ADD
         code = exponent_step(words[AMAX], words[outer.product], level, self.format.element, add=adds)
         of_zeros = 0 if adds or level.all_zero is AllZero.ONE else (1 << level.format.bits) - 1

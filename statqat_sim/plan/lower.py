@@ -51,6 +51,10 @@ class Lowering(StrEnum):
     FASTEST = "fastest"
     INTEGER = "integer"
 
+    def builder(self) -> Builder:
+        """A builder of a plan that computes so."""
+        return Builder(lean=self is Lowering.INTEGER)
+
 
 def code_storage(format: NumberFormat) -> Storage:
     """The unsigned integer that holds one code."""
@@ -104,7 +108,7 @@ def _lower(
     lowering: Lowering,
     floats: Storage,
 ) -> CodecPlan:
-    builder = Builder(lean=lowering is Lowering.INTEGER)
+    builder = lowering.builder()
     values = Storage.FLOAT64 if floats is Storage.FLOAT64 else Storage.FLOAT32
     if purpose in (Purpose.DECODE, Purpose.UNPACK):
         return builder.finish(_decode_to(values, builder.input("codes", codes), element), values)

@@ -50,7 +50,7 @@ def lower_block(format: BlockFormat, lowering: Lowering = Lowering.FASTEST) -> B
         offsets=tuple(out.stored[scales:]),
         encode=elements.encode(),
         fake_quantize=elements.fake_quantize(),
-        decoding=_decoding(format, str(outer.product)),
+        decoding=_decoding(format, str(outer.product), out),
         decode=elements.decode(),
     )
 
@@ -60,13 +60,13 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: St
     block = format.scales[-1].block
     if offset.kind is OffsetKind.ZERO_POINT:
         assert offset.format is not None
-        words, name = PlanWriter(), out.keep(offset.format, block)
+        words, name = out.writer(), out.keep(offset.format, block)
         code, point = _zero_point(words, format, offset.format, outer, out.lowering)
         out.add(block, (), (words, {name: code, OFFSET: point}))
         return
     (level,) = offset.scales
     negative = SIGN if offset.sign < 0 else 0
-    words = PlanWriter()
+    words = out.writer()
     minimum = (words[LOWEST_ELEMENT] ^ negative).fadd(words.number("zero", 0.0))  # never -0
     if isinstance(level.format, NumberFormat):
         name = out.keep(level.format, block)
@@ -75,7 +75,7 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: St
     else:
         out.add(block, (), (words, {MINIMUM: minimum}))
         chain = Levels(level.format, MINIMUM, out, block).lower()
-        words, name = PlanWriter(), out.keep(level.format.element, block)
+        words, name = out.writer(), out.keep(level.format.element, block)
         code, value = nested_code(words, MINIMUM, level.format, chain, out.lowering)
     added = value ^ negative
     centre = words[LOWEST_ELEMENT] if format.anchor.quotient is Quotient.UNROUNDED else added
@@ -102,14 +102,14 @@ class _Elements:
     lowering: Lowering
 
     def encode(self) -> CodecPlan:
-        words, format = PlanWriter(), self.format.element
+        words, format = self._writer(), self.format.element
         scaled = zero_if_nan_scale(words, self._scaled(words), self.format, self.outer)
         dead = is_dead(words, self.format, self.outer)
         code = self._encoder(words).code(Real.of(scaled), Storage.FLOAT32)
         return words.builder.finish(code if dead is None else dead.where(0, code), code_storage(format))
 
     def fake_quantize(self) -> CodecPlan:
-        words = PlanWriter()
+        words = self._writer()
         scaled = self._scaled(words)
         if not self._forgives_nan:
             scaled = zero_if_nan_scale(words, scaled, self.format, self.outer)
@@ -118,11 +118,14 @@ class _Elements:
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
 
     def decode(self) -> CodecPlan:
-        words = PlanWriter()
+        words = self._writer()
         code = words.builder.input(CODES, code_storage(self.format.element))
         product = words[str(self.outer.product)]
         value = decoded_in(words, "element", code, self.format.element)
         return words.builder.finish(self._unscaled(words, value, product), Storage.FLOAT32)
+
+    def _writer(self) -> PlanWriter:
+        return PlanWriter(self.lowering.builder())
 
     @property
     def _forgives_nan(self) -> bool:
@@ -158,9 +161,9 @@ class _Elements:
         return value.fmul(product).fadd(words[OFFSET])
 
 
-def _decoding(format: BlockFormat, product: str) -> Stage:
+def _decoding(format: BlockFormat, product: str, out: Stages) -> Stage:
     """The stage that maps the stored arrays to the words that elements are decoded with."""
-    words, names = PlanWriter(), iter([stored.name for stored in format.stored])
+    words, names = out.writer(), iter([stored.name for stored in format.stored])
     results = {product: _product(words, format, names)}
     match format.offset:
         case Offset(kind=OffsetKind.ZERO_POINT, format=NumberFormat() as points):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from statqat_sim.plan.builder import Builder, Word
 from statqat_sim.plan.layout import BIAS, HIDDEN_BIT, INFINITY, MAGNITUDE, MANTISSA_BITS, QUIET_NAN, SIGN
@@ -89,7 +89,15 @@ def _product(both: _Operands) -> Word:
     high, low = a.significand.mul_high(b.significand), a.significand * b.significand
     leads = high >> TOP
     significand = leads.where(high, high << 1) | low.min(1)
-    magnitude = _rounded(a.exponent + b.exponent + leads, 2 * LIFT + BIAS, significand)
+    return _of_product(both, _rounded(a.exponent + b.exponent + leads, 2 * LIFT + BIAS, significand))
+
+
+def _product_with_power(both: _Operands) -> Word:
+    a, power = both.numbers
+    return _of_product(both, _rounded(a.exponent + power.exponent, 2 * LIFT + BIAS, a.significand))
+
+
+def _of_product(both: _Operands, magnitude: Word) -> Word:
     (zero_first, zero_second), (infinite_first, infinite_second) = both.are(0), both.are(INFINITY)
     is_zero, is_infinite = zero_first | zero_second, infinite_first | infinite_second
     number = both.sign | is_zero.where(0, magnitude)
@@ -109,8 +117,15 @@ def _quotient(both: _Operands) -> Word:
         rest = is_out.where(rest, rest - divisor) & BELOW
         bits = bits << 1 | is_out ^ 1
     significand = bits << EXTRA - GUARDS | rest.min(1)
-    exponent = a.exponent + BEYOND - b.exponent - is_less
-    magnitude = _rounded(exponent, BEYOND - BIAS, significand)
+    return _of_quotient(both, _rounded(a.exponent + BEYOND - b.exponent - is_less, BEYOND - BIAS, significand))
+
+
+def _quotient_by_power(both: _Operands) -> Word:
+    a, power = both.numbers
+    return _of_quotient(both, _rounded(a.exponent + BEYOND - power.exponent, BEYOND - BIAS, a.significand))
+
+
+def _of_quotient(both: _Operands, magnitude: Word) -> Word:
     (zero_first, zero_second), (infinite_first, infinite_second) = both.are(0), both.are(INFINITY)
     number = both.sign | (zero_first | infinite_second).where(0, magnitude)
     beyond = (infinite_first | zero_second).where(both.sign | INFINITY, number)
@@ -160,18 +175,35 @@ def _rounded(exponent: Word, lift: int, significand: Word) -> Word:
     return ((field << MANTISSA_BITS) + steps).min(INFINITY)
 
 
-OPERATIONS: Final[Mapping[Op, tuple[str, Callable[[_Operands], Word]]]] = {
-    Op.FADD: ("add", _sum),
-    Op.FSUB: ("subtract", _difference),
-    Op.FMUL: ("multiply", _product),
-    Op.FDIV: ("divide", _quotient),
+class Operation(NamedTuple):
+    """A float operation: what it is called, and how it is computed."""
+
+    name: str
+    sign: str
+    compute: Callable[[_Operands], Word]
+    by_power: bool = False
+    """Whether the second operand must be a power of two, or 0, Inf or NaN: no multiplier, and no long division."""
+
+
+ADD: Final = Operation("add", "+", _sum)
+SUBTRACT: Final = Operation("subtract", "-", _difference)
+MULTIPLY: Final = Operation("multiply", "*", _product)
+MULTIPLY_BY_POWER: Final = Operation("multiply_by_power", "*", _product_with_power, by_power=True)
+DIVIDE: Final = Operation("divide", "/", _quotient)
+DIVIDE_BY_POWER: Final = Operation("divide_by_power", "/", _quotient_by_power, by_power=True)
+
+OPERATIONS: Final[Mapping[Op, tuple[Operation, Operation]]] = {
+    Op.FADD: (ADD, ADD),
+    Op.FSUB: (SUBTRACT, SUBTRACT),
+    Op.FMUL: (MULTIPLY, MULTIPLY_BY_POWER),
+    Op.FDIV: (DIVIDE, DIVIDE_BY_POWER),
 }
-"""What each operation is called, and how it is computed."""
+"""For any two operands; for a second one that is a power."""
 
 
 @cache
-def arithmetic(op: Op) -> CodecPlan:
+def arithmetic(operation: Operation) -> CodecPlan:
     """A float operation's plan: of streams `a` and `b`."""
     builder = Builder(lean=True)
     both = _Operands(builder.input("a", Storage.FLOAT32), builder.input("b", Storage.FLOAT32))
-    return builder.finish(OPERATIONS[op][1](both), Storage.FLOAT32)
+    return builder.finish(operation.compute(both), Storage.FLOAT32)

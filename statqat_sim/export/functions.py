@@ -1,4 +1,4 @@
-"""What is exported of a number format: its functions, whatever the language."""
+"""Functions that are exported, whatever the language: those of a number format, and what they all are."""
 
 from __future__ import annotations
 
@@ -25,15 +25,14 @@ DECODED: Final = (Storage.FLOAT32, Storage.FLOAT64)
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A plan of integer operations, whose streams are the function's arguments, and the width of its result."""
+    """A plan, whose streams are the function's arguments, and the width of its result."""
 
     name: str
     meaning: str
-    floats: Storage
     plan: CodecPlan
     result_bits: int
-    encodes: bool
-    """Whether it takes floats; else it gives them."""
+    powers: frozenset[str] = frozenset()
+    """Arguments that are powers of two; see `powers`."""
 
     @property
     def arguments(self) -> tuple[Stream, ...]:
@@ -45,16 +44,25 @@ class Function:
         return [int(word) for word in np.frombuffer(words, "<u4")]
 
 
-def functions(format: NumberFormat, floats: Sequence[str]) -> tuple[Function, ...]:
+@dataclass(frozen=True, slots=True)
+class Conversion(Function):
+    """A number format's encoder or decoder, of integer operations alone."""
+
+    floats: Storage = Storage.FLOAT32
+    encodes: bool = True
+    """Whether it takes floats; else it gives them."""
+
+
+def functions(format: NumberFormat, floats: Sequence[str]) -> tuple[Conversion, ...]:
     """`from_float32(x)` and the like for each kind of floats, and `to_float32(code)`, and `to_float64` if named.
 
     Raises:
-        TypeError: if `format` is no format, or `floats` a string.
+        TypeError: if `floats` is a string.
         ValueError: if `floats` are none, or none that encoders read.
-        UnsupportedError: for block formats, and for formats that refuse NaN.
+        UnsupportedError: for formats that refuse NaN.
     """
-    _check(format)
-    kinds = _kinds(floats)
+    check_takes_nan(format)
+    kinds = kinds_of(floats)
     decoded = [kind for kind in DECODED if kind in kinds or kind is Storage.FLOAT32]
     return *(_encoder(format, kind) for kind in kinds), *(_decoder(format, kind) for kind in decoded)
 
@@ -65,7 +73,7 @@ def identifier(name: str) -> str:
     return f"_{plain}" if plain[0].isdigit() else plain
 
 
-def heading(format: NumberFormat) -> Iterator[str]:
+def heading(format: NumberFormat | BlockFormat) -> Iterator[str]:
     """What the file is, line by line."""
     yield " ".join(f"{format.name}{f': {format.title}' if format.title else ''}".split())
     if format.source:
@@ -73,18 +81,37 @@ def heading(format: NumberFormat) -> Iterator[str]:
     yield "Written by statqat_sim from the format's YAML: integer operations alone, and the bits of its codec."
 
 
-def _check(format: NumberFormat) -> None:
-    if isinstance(format, BlockFormat):
-        told = f"{format.name} is a block format; allowed: number formats, such as its elements' {format.element.name}"
-        raise UnsupportedError(told)
-    if not isinstance(format, NumberFormat):
-        raise TypeError(f"format is {shown(format)}; allowed: a number format, from load_format or parse_format")
-    if format.encode.nan_input is NanInput.ERROR:
+def checked(format: NumberFormat | BlockFormat, floats: Sequence[str]) -> NumberFormat | BlockFormat:
+    """The format, if encoders of it can read these floats.
+
+    Raises:
+        TypeError: if `format` is no format, or `floats` a string.
+        ValueError: if `floats` are none, or none that its encoders read.
+        UnsupportedError: for formats that refuse NaN.
+    """
+    if not isinstance(format, NumberFormat | BlockFormat):
+        raise TypeError(f"format is {shown(format)}; allowed: a format, from load_format or parse_format")
+    kinds = kinds_of(floats)
+    if isinstance(format, BlockFormat) and set(kinds) != {Storage.FLOAT32}:
+        named = ", ".join(kinds)
+        raise ValueError(f"floats: {format.name}, a block format, reads float32, not {named}; allowed: float32")
+    return format
+
+
+def check_takes_nan(format: NumberFormat | BlockFormat) -> None:
+    """Raises UnsupportedError for a format that refuses NaN, which a function without exceptions cannot do."""
+    element = format.element if isinstance(format, BlockFormat) else format
+    if element.encode.nan_input is NanInput.ERROR:
         raise UnsupportedError(f"{format.name} refuses NaN (nan_input: error), which exported functions cannot")
 
 
-def _kinds(floats: Sequence[str]) -> list[Storage]:
-    """The kinds of floats, each once."""
+def kinds_of(floats: Sequence[str]) -> list[Storage]:
+    """The kinds of floats, each once.
+
+    Raises:
+        TypeError: if `floats` is a string.
+        ValueError: if `floats` are none, or none that encoders read.
+    """
     if isinstance(floats, str):
         raise TypeError(f"floats is the string {floats!r}; allowed: a sequence, such as ({floats!r},)")
     names = [kind.value for kind in LAYOUTS]
@@ -96,18 +123,18 @@ def _kinds(floats: Sequence[str]) -> list[Storage]:
     return list(dict.fromkeys(map(Storage, floats)))
 
 
-def _encoder(format: NumberFormat, floats: Storage) -> Function:
+def _encoder(format: NumberFormat, floats: Storage) -> Conversion:
     plan = lower(format, Purpose.ENCODE, Lowering.INTEGER, floats=floats)
     meaning = f"The code of a {floats}, given as its bits."
     if any(stream.name == RANDOM for stream in plan.shape.streams):
         meaning += f" random: uniform bits, of which the top {format.encode.random_bits} are used."
-    return Function(f"from_{floats}", meaning, floats, simplified(plan), format.bits, encodes=True)
+    return Conversion(f"from_{floats}", meaning, simplified(plan), format.bits, floats=floats)
 
 
-def _decoder(format: NumberFormat, floats: Storage) -> Function:
+def _decoder(format: NumberFormat, floats: Storage) -> Conversion:
     plan = lower(format, Purpose.DECODE, Lowering.INTEGER, floats=floats)
     code = Stream("code", Packed(format.bits))  # nothing above the format's width
     plan = simplified(replace(plan, shape=replace(plan.shape, streams=(code,))))
     rounded = "" if floats is Storage.FLOAT64 else ", rounded once where that is coarser"
     meaning = f"The {floats} of a code, as its bits{rounded}."
-    return Function(f"to_{floats}", meaning, floats, plan, floats.bits, encodes=False)
+    return Conversion(f"to_{floats}", meaning, plan, floats.bits, floats=floats, encodes=False)

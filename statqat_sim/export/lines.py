@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from statqat_sim.export.arithmetic import OPERATIONS, Operation
+from statqat_sim.export.functions import Function
+from statqat_sim.export.powers import powers
 from statqat_sim.plan.program import CodecPlan
 from statqat_sim.plan.ranges import ranges
 from statqat_sim.plan.step import Op, Step
@@ -18,6 +21,8 @@ class Operand:
     text: str
     bits: int
     number: int | None = None
+    is_power: bool = False
+    """See `powers`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +51,15 @@ class Printer(Protocol):
         """An operation whose result has so many bits."""
 
 
-def lines_of(plan: CodecPlan, printer: Printer) -> tuple[list[Line], list[Operand]]:
-    """The lines of a plan, and the words that it returns, low word first."""
+def lines_of(function: Function, printer: Printer) -> tuple[list[Line], list[Operand]]:
+    """The lines of a function, and the words that it returns, low word first."""
+    plan = function.plan
     lines: list[Line] = []
     words: list[Operand] = []
-    for step, known in zip(plan.shape.steps, ranges(plan), strict=True):
+    steps = zip(plan.shape.steps, ranges(plan), powers(plan, function.powers), strict=True)
+    for step, known, is_power in steps:
         if step.op in (Op.CONST, Op.PARAM):
-            words.append(Operand(printer.number(known.low), known.bits, known.low))
+            words.append(Operand(printer.number(known.low), known.bits, known.low, is_power))
             continue
         args = [words[arg] for arg in step.args]
         match step.op:
@@ -64,8 +71,13 @@ def lines_of(plan: CodecPlan, printer: Printer) -> tuple[list[Line], list[Operan
                 expression = printer.operation(step.op, args, known.bits)
         name = f"v{len(lines)}"
         lines.append(Line(name, known.bits, expression, ", ".join(_named(plan, step))))
-        words.append(Operand(name, known.bits))
+        words.append(Operand(name, known.bits, is_power=is_power))
     return lines, [words[output] for output in plan.shape.outputs]
+
+
+def float_operation(op: Op, args: list[Operand]) -> Operation:
+    """Which operation computes a step of floats."""
+    return OPERATIONS[op][args[1].is_power]
 
 
 def _named(plan: CodecPlan, step: Step) -> Iterator[str]:

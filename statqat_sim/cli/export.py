@@ -25,7 +25,7 @@ def export(
         typer.Option(
             "--floats",
             metavar="NAME",
-            help="What encoders read: float16, bfloat16, float32 (the default), float64; repeatable.",
+            help="What number formats read: float16, bfloat16, float32 (the default), float64; repeatable.",
         ),
     ] = None,
     output: Annotated[
@@ -33,21 +33,23 @@ def export(
     ] = None,
     search: Search = None,
 ) -> None:
-    r"""Write a number format's encoder and decoder in C, or in SystemVerilog that can be synthesized.
+    r"""Write a format's encoder and decoder in C, or in SystemVerilog that can be synthesized.
 
-    They are the plans of `Codec`, printed: the same bits, by integer operations alone.
+    They are the plans of `Codec`, printed: the same bits, by integer operations alone. Block formats quantize matrices in
+    C, and a block at a time in SystemVerilog.
 
     \b
     statqat-sim export float8_e4m3fn --to c --output float8_e4m3fn.h
+    statqat-sim export mxfp4 --to systemverilog --output mxfp4_pkg.sv
     statqat-sim export my_format.yaml --to systemverilog --floats bfloat16 -o my_format_pkg.sv
     """
     from statqat_sim.cli.console import STDOUT, write_text
-    from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_text, paths_in
+        from statqat_sim.cli.outputs import check_text, paths_in
     from statqat_sim.export import to_c, to_systemverilog
+    from statqat_sim.spec.catalog import load_format
 
     check_text(output, paths_in([format]))
-    fmt = load_number_format(format, search or (), "export")
+    fmt = load_format(format, search or ())
     printed = {Language.C: to_c, Language.SYSTEMVERILOG: to_systemverilog}[to]
     write_text(printed(fmt, floats=floats or ("float32",)).rstrip("\n"), output or STDOUT)
     if output and output != STDOUT:

@@ -31,6 +31,5 @@ def load_number_format(name: str, search: Sequence[Path], command: str) -> Numbe
 INSTEAD = {
     "encode": "in Python: Codec(format).quantize(x) or .pack(x); `statqat-sim measure` tells its error",
     "decode": "in Python: Codec(format).dequantize(unpack(bytes, format, shape))",
-    "export": "name the format of its elements, {element}, or those of its scales",
     "verify": "blocks are too many to try them all; prove the format of its elements, {element}",
 }

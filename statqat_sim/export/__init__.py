@@ -1,4 +1,4 @@
-"""Number formats in other languages: the same plans, printed for test benches, firmware and circuits."""
+"""Formats in other languages: the same plans, printed for test benches, firmware and circuits."""
 
 from __future__ import annotations
 

@@ -101,15 +101,17 @@ class _Matrices:
 
     def _function(self, name: str, arguments: list[str], body: Iterable[str], result: str = "void") -> Iterator[str]:
         """A function of a matrix, after how many blocks of each size it has."""
-        lines = list(body)
+        lines, sizes = list(body), ["size_t rows", "size_t columns"]
         yield f"static inline {result} {self.blocks.name}_{name}("
-        yield f"    {', '.join(['size_t rows', 'size_t columns', *arguments])})"
+        yield f"    {', '.join([*sizes, *arguments])})"
         yield "{"
         for count in sorted({each for line in lines for each in re.findall(r"\b(?:rows|columns)_\w+", line)}):
             length, size = count.split("_")
             number = f"{length} > 0" if size == "whole" else f"{length} / {size} + ({length} % {size} > 0)"
             yield f"    const size_t {count} = {number};"
-        yield from (f"    (void){each};" for each in ("rows", "columns") if not any(each in line for line in lines))
+        read = set(re.findall(r"\w+", "\n".join(lines)))
+        names = (re.sub(r".*\W", "", argument) for argument in (*sizes, *arguments))
+        yield from (f"    (void){name};" for name in names if name not in read)
         yield from (*lines, "}", "")
 
     def _room(self, extent: Extent) -> str:

@@ -20,6 +20,7 @@ from safetensors.torch import save_file as save_tensors
 
 import statqat_sim as sqs
 from statqat_sim.cli import main
+from statqat_sim.cli.members import read_member
 from statqat_sim.cli.sources import COUNT, SOURCES, standard_sources
 from statqat_sim.cli.template import template
 from statqat_sim.spec.encode import EncodePolicy
@@ -516,6 +517,49 @@ def test_dtypes_of_files(run: Run, tmp_path: Path) -> None:
         assert {row["tensor"]: row for row in rows} == {name: {**expected, "tensor": name} for name in same}
 
 
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu")
+
+
+def save_float8(folder: Path, codes: list[int]) -> None:
+    """Tensors of these codes in each float8 dtype that torch has."""
+    tensors = {name: torch.tensor(codes, dtype=torch.uint8).view(getattr(torch, name)) for name in FLOAT8}
+    save_tensors(tensors, folder / "w.safetensors")
+    torch.save(tensors, folder / "w.pt")
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pt"])
+def test_float8_is_read_as_the_values_of_its_codes(run: Run, tmp_path: Path, file: str) -> None:
+    codes = list(range(0x28, 0x58))
+    save_float8(tmp_path, codes)
+    x = {name: np.uint8(codes).view(getattr(ml_dtypes, name)).astype(np.float32) for name in FLOAT8}
+    for command, library in (("measure", sqs.measure), ("rank", sqs.rank)):
+        answer = run(command, "int8", "nf4", "--data", file, "--json", "-")
+        assert answer.err == ""
+        assert by_tensor(answer.json) == by_tensor(library(x, ["int8", "nf4"]))
+
+
+@pytest.mark.parametrize("name", FLOAT8)
+def test_every_code_of_float8_is_read_exactly(tmp_path: Path, name: str) -> None:
+    save_float8(tmp_path, list(range(256)))
+    expected = np.arange(256, dtype=np.uint8).view(getattr(ml_dtypes, name)).astype(np.float32)
+    for file in ("w.safetensors", "w.pt"):
+        assert np.array_equal(read_member(f"{tmp_path / file}:{name}"), expected, equal_nan=True)
+        assert read_member(f"{tmp_path / file}:{name}", codes=True).tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3)])
+def test_float8_of_any_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    tensor = torch.full(shape, 0.5).to(torch.float8_e4m3fn)
+    save_tensors({"w": tensor}, tmp_path / "w.safetensors")
+    torch.save(tensor, tmp_path / "w.pt")
+    for file in ("w.safetensors", "w.pt"):
+        assert np.array_equal(read_member(str(tmp_path / file)), np.full(shape, 0.5, np.float32))
+
+
+def by_tensor(rows: Any) -> dict[tuple[str, str], Any]:
+    return {(row["tensor"], row["format"]): row for row in rows}
+
+
 def test_integers_are_skipped_with_a_note(run: Run, tmp_path: Path) -> None:
     whole = {"i": np.arange(3), "u": np.arange(3, dtype=np.uint8), "t": np.array([True])}
     save_file({**whole, "w": data(4)}, tmp_path / "w.safetensors")
@@ -554,8 +598,8 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "text.npy", np.array(["a"]))
     np.save(tmp_path / "complex.npy", np.ones(2, complex))
     np.save(tmp_path / "bf16.npy", np.ones(2, ml_dtypes.bfloat16))
-    save_tensors({"w8": torch.ones(2).to(torch.float8_e4m3fn)}, tmp_path / "fp8.safetensors")
-    torch.save({"w8": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "fp8.pt")
+    save_tensors({"w4": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "fp4.safetensors")
+    torch.save({"w4": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "fp4.pt")
     torch.save({"w": torch.eye(2).to_sparse()}, tmp_path / "sparse.pt")
     torch.save({"epoch": 3}, tmp_path / "none.pt")
     torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
@@ -566,11 +610,11 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     messages = {
         "pickled.npy": "pickled.npy: holds Python objects, which are never loaded; save plain tensors",
         "pickled.npz": "pickled.npz: w: holds Python objects, which are never loaded; save plain tensors",
-        "text.npy": "text.npy: holds str32; allowed: float16, bfloat16, float32, float64, integers",
+        "text.npy": "text.npy: holds str32; allowed: float16, bfloat16, float32, float64, float8_e4m3fn, ",
         "complex.npy": "complex.npy: holds complex128; allowed",
         "bf16.npy": "bf16.npy: holds void16 (numpy saves bfloat16 and float8 without their type); allowed",
-        "fp8.safetensors": "fp8.safetensors: w8: holds F8_E4M3; allowed: float16, bfloat16, float32, float64, integers",
-        "fp8.pt": "fp8.pt: w8: holds float8_e5m2; allowed",
+        "fp4.safetensors": "fp4.safetensors: w4: holds F4; allowed: float16, bfloat16, float32, float64, float8_e4m3fn",
+        "fp4.pt": "fp4.pt: w4: holds float4_e2m1fn_x2; allowed",
         "sparse.pt": "sparse.pt: w: is torch.sparse_coo; allowed: dense tensors",
         "none.pt": "none.pt: holds no tensors",
         "module.pt": "module.pt: not a file of tensors alone: holds Python objects, which are never loaded",
@@ -634,10 +678,10 @@ def test_a_folder_with_a_format_s_name_is_that_format(run: Run, tmp_path: Path) 
 
 
 def test_a_tensor_of_another_kind_does_not_stop_the_others(run: Run, tmp_path: Path) -> None:
-    torch.save({"w": torch.ones(2), "q": torch.ones(2).to(torch.float8_e5m2)}, tmp_path / "m.pt")
+    torch.save({"w": torch.ones(2), "c": torch.ones(2, dtype=torch.complex64)}, tmp_path / "m.pt")
     answer = run("measure", "int8", "--data", "m.pt", "--json", "-")
     assert [row["tensor"] for row in answer.json] == ["w"]
-    assert "m.pt: q: holds float8_e5m2" in answer.err
+    assert "m.pt: c: holds complex64" in answer.err
     assert "skipped" in answer.err
 
 

@@ -230,6 +230,17 @@ def test_files_go_in_as_they_are(run: Run, tmp_path: Path, file: str) -> None:
     )
 
 
+@pytest.mark.parametrize("file", ["w.safetensors", "w.pt"])
+def test_float8_goes_in_as_its_values_and_out_as_its_codes(run: Run, tmp_path: Path, file: str) -> None:
+    tensor = torch.arange(256, dtype=torch.uint8).view(torch.float8_e5m2)
+    save_file({"w": tensor}, tmp_path / "w.safetensors")
+    torch.save({"w": tensor}, tmp_path / "w.pt")
+    assert run("encode", E4M3, "--data", file, "-o", "codes.npy").code == 0
+    assert np.array_equal(np.load(tmp_path / "codes.npy"), codec(E4M3).encode(tensor.float().numpy()))
+    assert run("decode", "float8_e5m2", "--data", file, "-o", "values.npy").code == 0
+    assert np.array_equal(np.load(tmp_path / "values.npy"), tensor.double().numpy(), equal_nan=True)
+
+
 def test_one_tensor(run: Run, tmp_path: Path) -> None:
     x = np.random.default_rng(3).standard_normal((5, 7))
     np.save(tmp_path / "x.npy", x)
@@ -256,14 +267,14 @@ def test_random_bits_go_on_from_tensor_to_tensor(run: Run, tmp_path: Path) -> No
 
 def test_tensors_of_other_kinds_are_left_out(run: Run, tmp_path: Path) -> None:
     torch.save(
-        {"w": torch.ones(2), "m": torch.tensor([True]), "q": torch.ones(1).to(torch.float8_e5m2)}, tmp_path / "w.pt"
+        {"w": torch.ones(2), "m": torch.tensor([True]), "c": torch.ones(1, dtype=torch.complex64)}, tmp_path / "w.pt"
     )
     answer = run("encode", "int8", "--data", "w.pt", "-o", "codes.npz", "--json", "-")
     assert [row["tensor"] for row in answer.json] == ["w"]
     assert answer.err.splitlines() == [
         "note: m: x is bool; allowed: an array of float16, bfloat16, float32, float64, integers; skipped",
-        "note: w.pt: q: holds float8_e5m2; allowed: float16, bfloat16, float32, float64, integers; decode other "
-        "formats first; skipped",
+        "note: w.pt: c: holds complex64; allowed: float16, bfloat16, float32, float64, float8_e4m3fn, "
+        "float8_e5m2, float8_e4m3fnuz, float8_e5m2fnuz, float8_e8m0fnu, integers; decode other formats first; skipped",
     ]
     np.save(tmp_path / "m.npy", np.array([True]))
     told(
@@ -272,9 +283,9 @@ def test_tensors_of_other_kinds_are_left_out(run: Run, tmp_path: Path) -> None:
 
 
 def test_all_reasons_are_told_where_nothing_is_left(run: Run, tmp_path: Path) -> None:
-    torch.save({"m": torch.tensor([True]), "q": torch.ones(1).to(torch.float8_e5m2)}, tmp_path / "w.pt")
+    torch.save({"m": torch.tensor([True]), "c": torch.ones(1, dtype=torch.complex64)}, tmp_path / "w.pt")
     answer = run("encode", "int8", "--data", "w.pt", "-o", "codes.npz")
-    told(answer, "note: m: x is bool;", "note: w.pt: q: holds float8_e5m2;", "error: nothing to convert")
+    told(answer, "note: m: x is bool;", "note: w.pt: c: holds complex64;", "error: nothing to convert")
     assert not (tmp_path / "codes.npz").exists()
 
 

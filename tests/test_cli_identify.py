@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from command import Run, commands, told
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 import statqat_sim as sqs
 
@@ -51,6 +53,15 @@ def test_a_number_format_is_found_by_its_codes(run: Run, tmp_path: Path) -> None
     answer = run("identify", "x.npy", "--codes", "codes.npy")
     assert answer.code == 0, answer.err
     assert "\nnf4 (scale 1) reproduces it.\n" in answer.out
+
+
+@pytest.mark.parametrize("given", [("--values", "q.safetensors"), ("--codes", "q.safetensors")])
+def test_float8_is_found_by_its_values_and_by_its_codes(run: Run, tmp_path: Path, given: tuple[str, ...]) -> None:
+    x = np.random.default_rng(6).standard_normal((6, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    save_tensors({"w": torch.from_numpy(x).to(torch.float8_e5m2)}, tmp_path / "q.safetensors")
+    answer = run("identify", "x.npy", *given, "--json", "-")
+    assert ("float8_e5m2", "1") in [(row["format"], row["scale"]) for row in answer.json if row["exact"]]
 
 
 @pytest.mark.usefixtures("q")

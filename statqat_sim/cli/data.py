@@ -24,8 +24,9 @@ Data: TypeAlias = Annotated[
     typer.Option(
         "--data",
         metavar="FILE...",
-        help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them. Without it, 2^20 "
-        "values each of normal, laplace, student_t5, lognormal, and normal with outliers (0.1 % times 30).",
+        help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them; float8 is read as its values, without "
+        "scales that other tensors of a file hold. Without --data, 2^20 values each of normal, laplace, student_t5, "
+        "lognormal, and normal with outliers (0.1 % times 30).",
     ),
 ]
 

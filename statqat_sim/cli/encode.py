@@ -43,8 +43,9 @@ def encode(
     r"""Encode numbers: print the code of each, the value that it represents, and the error.
 
     Typed numbers are read as the nearest float64 and rounded to the format once; the relative error is that of the
-    float64. Tensors of files are read without conversion: float16, bfloat16, float32, float64 and integers, each
-    rounded once. (`measure` skips integers, which are mostly indices, and whose errors would mean nothing.)
+    float64. Tensors of files are read without conversion: float16, bfloat16, float32, float64, float8 (its values) and
+    integers, each rounded once. (`measure` skips integers, which are mostly indices, and whose errors would mean
+    nothing.)
 
     \b
     statqat-sim encode float8_e4m3fn 0.1 -1.5 1/3 0x1.8p3 inf nan

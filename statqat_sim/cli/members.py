@@ -16,16 +16,10 @@ def read_member(text: str, *, codes: bool = False) -> Any:
         ValueError: if its type is not supported, or it is broken.
         UnsupportedError: for torch files without torch.
     """
-    from statqat_sim.cli.tensors import Kind, NotRead
+    from statqat_sim.cli.tensors import Kind
 
     path, member = _split(text)
-    load = _load(path, member, Kind.NUMBERS)
-    try:
-        return load()
-    except NotRead:
-        if not codes:
-            raise
-    return _load(path, member, Kind.CODES)()
+    return _load(path, member, Kind.EITHER if codes else Kind.NUMBERS)()
 
 
 def file_of(text: str) -> Path:

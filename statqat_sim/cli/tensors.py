@@ -13,14 +13,26 @@ from os import SEEK_CUR
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from statqat_sim.arrays import FLOATS, INTEGERS, READ, dtype_name
+from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name
 from statqat_sim.errors import UnsupportedError, to_install
 
 WHOLE = (*INTEGERS, "bool")
 """Dtypes of integers and booleans."""
 
-UNKNOWN_FLOATS = ("float8", "void8", "void16", "void32", "F8")
-"""Prefixes of dtypes whose elements are read as codes; numpy saves dtypes unknown to it as void."""
+SAFETENSORS_FLOAT8 = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+"""What torch, and the catalog, call the dtypes of safetensors that numpy does not have."""
+
+FLOAT8 = tuple(SAFETENSORS_FLOAT8.values())
+NUMBERS_READ = ", ".join((*FLOATS, *FLOAT8, "integers"))
+
+VOIDS = ("void8", "void16", "void32")
+"""What numpy saves dtypes unknown to it as."""
 
 SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "BOOL": "bool"} | {
     f"{kind}{bits}": f"{name}{bits}" for kind, name in (("I", "int"), ("U", "uint")) for bits in (8, 16, 32, 64)
@@ -37,25 +49,34 @@ Load: TypeAlias = Callable[[], Any]
 
 
 class NotRead(ValueError):
-    """A tensor of an unwanted kind: float8 or complex where numbers are expected, or sparse."""
+    """A tensor of an unwanted kind: complex where numbers are expected, or sparse."""
 
 
 class Kind(Enum):
-    """The elements to read: numbers, or codes as unsigned integers."""
+    """The elements to read."""
 
     NUMBERS = "numbers"
+    """Floats and integers; float8 as the float32 of its values."""
     CODES = "codes"
+    """Integers; float8 as its bytes."""
+    EITHER = "either"
+    """Floats and integers; float8 as its bytes."""
 
     def check(self, dtype: str) -> None:
         """Raises NotRead for a dtype that this kind does not include."""
-        if dtype in WHOLE:
+        takes_floats, takes_bytes = self is not Kind.CODES, self is not Kind.NUMBERS
+        if dtype in (*WHOLE, *FLOAT8) or (takes_floats and dtype in FLOATS) or (takes_bytes and dtype in VOIDS):
             return
-        if self is Kind.CODES:
-            if not dtype.startswith(UNKNOWN_FLOATS):
-                raise NotRead(f"holds {dtype}; allowed: codes, as integers")
-        elif dtype not in FLOATS:
-            hint = " (numpy saves bfloat16 and float8 without their type)" if dtype.startswith("void") else ""
-            raise NotRead(f"holds {dtype}{hint}; allowed: {READ}; decode other formats first")
+        hint = " (numpy saves bfloat16 and float8 without their type)" if dtype in VOIDS else ""
+        allowed = f"{NUMBERS_READ}; decode other formats first" if takes_floats else "codes, as integers or float8"
+        raise NotRead(f"holds {dtype}{hint}; allowed: {allowed}")
+
+    def of_float8(self, codes: Any, dtype: str) -> Any:
+        """The elements of a float8 array or tensor, of which `codes` are the bytes."""
+        from statqat_sim.codec import Codec
+        from statqat_sim.spec.catalog import load_format
+
+        return Codec(load_format(dtype)).decode(codes) if self is Kind.NUMBERS else codes
 
 
 def holds_integers(array: Any) -> bool:
@@ -184,8 +205,9 @@ def _load_safetensors(archive: Any, file: Path, key: str, kind: Kind) -> Any:
 
     with _told(f"{file}: {key}"):
         dtype = archive.get_slice(key).get_dtype()
-        kind.check(SAFETENSORS_NAMES.get(dtype, dtype))
-        return archive.get_tensor(key) if dtype in SAFETENSORS_NAMES else _safetensors_bytes(file, key)
+        name = (SAFETENSORS_NAMES | SAFETENSORS_FLOAT8).get(dtype, dtype)
+        kind.check(name)
+        return kind.of_float8(_safetensors_bytes(file, key), name) if name in FLOAT8 else archive.get_tensor(key)
 
 
 def _safetensors_bytes(file: Path, key: str) -> Any:
@@ -238,7 +260,7 @@ def _torch_tensor(tensor: Any, where: str, kind: Kind) -> Any:
         kind.check(dtype)
         if str(tensor.layout) != "torch.strided":
             raise NotRead(f"is {tensor.layout}; allowed: dense tensors")
-        return tensor.view(torch.uint8) if dtype.startswith(UNKNOWN_FLOATS) else tensor
+        return kind.of_float8(tensor.view(torch.uint8), dtype) if dtype in FLOAT8 else tensor
 
 
 READERS: Mapping[str, Callable[[Path, Kind], Iterator[tuple[str, Load]]]] = {

@@ -72,6 +72,43 @@ def test_equal_products_do_not_differ(matrices: tuple[str, str], run: Run) -> No
     assert "0 of 48 elements differ" in run("matmul", *matrices, *chosen).out
 
 
+@pytest.mark.parametrize(
+    ("instruction", "other"),
+    [
+        ("wgmma.e5m2.f32", "dot.e4m3.f32"),  # whose A is float8_e4m3fn first
+        ("wgmma.tf32.f32", "dot.tf32.f32"),  # whose own rounding of float32 is another
+    ],
+)
+def test_both_multiply_the_same_operands(matrices: tuple[str, str], run: Run, instruction: str, other: str) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", instruction)
+    (item,) = run("matmul", *matrices, *chosen, "--compare", "ideal", "--json", "-").json
+    h100 = sqs.load_accelerator("h100")
+    (first, *_), (second, *_) = h100.instruction(instruction).a, h100.instruction(instruction).b
+    assert isinstance(first, sqs.NumberFormat)
+    assert isinstance(second, sqs.NumberFormat)
+    a, b = (sqs.Codec(one).encode(np.load(path)) for one, path in zip((first, second), matrices, strict=True))
+    d, theirs = (
+        unit.matmul(a, b, instruction=name, a_format=first.name, b_format=second.name)
+        for unit, name in ((h100, instruction), (sqs.load_accelerator("ideal"), other))
+    )
+    found = compared(d, theirs)
+    assert (item["beside"], item["differing"]) == (f"ideal {other}", found.differing)
+    assert item["sqnr_db"] == found.sqnr_db
+
+
+def test_operands_that_the_other_does_not_have_are_rounded_to_its_own(matrices: tuple[str, str], run: Run) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", "wgmma.e4m3.f32")
+    how = ("--compare", "ideal", "--compare-instruction", "dot.f32.f32")
+    (ours,) = run("matmul", *matrices, *chosen, "--compare", "ideal", "--json", "-").json
+    (wider,) = run("matmul", *matrices, *chosen, *how, "--json", "-").json
+    assert wider == {**ours, "beside": "ideal dot.f32.f32"}  # float32 holds every product's factors
+
+
+def test_formats_are_compared_by_their_aliases(matrices: tuple[str, str], run: Run) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", "wgmma.e4m3.f32", "--a-format", "e4m3", "--compare", "ideal")
+    assert "compared with ideal dot.e4m3.f32" in run("matmul", *matrices, *chosen).out
+
+
 def test_the_accelerator_s_own_plan_names_the_instruction(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("name: mine\nextends: nvidia_h100\ngemm: {instruction: mma.f16.f32}\n")
@@ -86,7 +123,10 @@ def test_wrong_uses_are_told(matrices: tuple[str, str], run: Run) -> None:
     told(run("matmul", *chosen, "mma.f16.f23"), "did you mean 'mma.f16.f32'")
     told(run("matmul", *chosen, "mma.f16.f32", "--json", "-"), "need --compare")
     other = run("matmul", *chosen, "mma.f16.f32", "--compare", "x86_vnni")
-    assert "no instruction that takes float16" in other.err
+    assert "no instruction that takes float16 and float16, and gives float32; allowed: --compare-instruction with " in (
+        other.err
+    )
+    assert other.err.endswith(f"one of its own: {', '.join(sqs.load_accelerator('x86_vnni').instructions)}\n")
 
 
 def test_what_is_no_matrix_is_told(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +13,9 @@ from statqat_sim.cli.options import Json, Output, Search
 
 if TYPE_CHECKING:
     from statqat_sim.matmul import Accelerator
+    from statqat_sim.matmul.operands import Side
     from statqat_sim.report.matmul import Comparison
-    from statqat_sim.spec.accelerator import Instruction
+    from statqat_sim.spec.accelerator import Instruction, OperandFormat
 
 
 def matmul(
@@ -48,8 +50,8 @@ def matmul(
 ) -> None:
     r"""Multiply matrices, bit-exact to an accelerator.
 
-    Floats are encoded into the operands' formats first; unsigned integers are codes. With --compare, both
-    accelerators multiply the same operands, and the differences are reported, in units in the last place.
+    Floats are encoded into the operands' formats first; unsigned integers are codes. With --compare, the other
+    accelerator multiplies the values of these operands, and the differences are reported, in units in the last place.
 
     \b
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
@@ -74,8 +76,10 @@ def matmul(
     typer.echo(f"{unit.name} {chosen}: {d.dtype} {'×'.join(map(str, d.shape))}", err=bool(json))
     if compare:
         other = load_accelerator(compare, search or ())
-        name = compare_instruction or _same_operands(other, chosen, a_format)
-        _tell(d, other.matmul(*arrays, instruction=name, **formats), f"{other.name} {name}", plot, json)
+        sides = _sides(chosen, arrays[0], arrays[1], formats)
+        theirs = other.instruction(compare_instruction or _same_operands(other, chosen, sides))
+        expected = _product(other, theirs, sides, arrays[2])
+        _tell(d, expected, f"{other.name} {theirs.name}", plot, json)
 
 
 def _read(path: Path) -> Any:
@@ -87,25 +91,52 @@ def _read(path: Path) -> Any:
     return tensor.load()
 
 
-def _same_operands(other: Accelerator, instruction: Instruction, a_format: str | None) -> str:
+def _sides(instruction: Instruction, a: Any, b: Any, formats: Mapping[str, Any]) -> tuple[Side, Side]:
+    """A and B as an instruction reads them: their values, and the formats that these are in."""
+    from statqat_sim.matmul.operands import left, right
+    from statqat_sim.matmul.place import Place
+
+    place = Place.of(a, "a")
+    x = left(instruction, a, formats["a_format"], None, place)
+    return x, right(instruction, b, formats["b_format"], None, place)
+
+
+def _product(unit: Accelerator, instruction: Instruction, sides: tuple[Side, Side], c: Any) -> Any:
+    """The product of values; those in formats that the instruction has not are rounded to its own."""
+    a, b = sides
+    return unit.matmul(
+        a.values,
+        b.values,
+        c,
+        instruction=instruction.name,
+        a_format=_known(instruction.a, a.format),
+        b_format=_known(instruction.b, b.format),
+    )
+
+
+def _same_operands(other: Accelerator, instruction: Instruction, sides: tuple[Side, Side]) -> str:
     """The other accelerator's instruction with the same operand and result formats.
 
     Raises:
         LookupError: if there is none.
     """
-    first = instruction.a[0].name if a_format is None else a_format
-    fitting = [each for each in other.instructions.values() if each.d == instruction.d and _takes(each, first)]
+    a, b = (side.format for side in sides)
+    fitting = [
+        each
+        for each in other.instructions.values()
+        if _known(each.a, a) and _known(each.b, b) and each.d == instruction.d
+    ]
     if not fitting:
-        what = f"{first} and gives {instruction.d.name}"
-        raise LookupError(
-            f"{other.name} ({other.evidence}) has no instruction that takes {what}; --compare-instruction"
-        )
+        what = f"{a.name} and {b.name}, and gives {instruction.d.name}"
+        allowed = f"--compare-instruction with one of its own: {', '.join(other.instructions)}"
+        raise LookupError(f"{other.name} ({other.evidence}) has no instruction that takes {what}; allowed: {allowed}")
     same = [each for each in fitting if each.name == instruction.name]
     return (same or fitting)[0].name
 
 
-def _takes(instruction: Instruction, name: str) -> bool:
-    return any(each.name == name for each in instruction.a)
+def _known(operands: Sequence[OperandFormat], format: OperandFormat) -> str | None:
+    """The format's name, if it is one of an operand's; else None."""
+    return next((each.name for each in operands if each.name == format.name), None)
 
 
 def _tell(d: Any, expected: Any, other: str, plot: Path | None, json: str | None) -> None:

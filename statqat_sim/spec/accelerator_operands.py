@@ -40,6 +40,9 @@ OPERANDS: Final = ("a", "b", "c", "d", "shape")
 OVERRIDDEN: Final = ("format", "encode")
 """The keys of an operand that is a mapping."""
 
+OF_ONES_OWN: Final = "; a format of your own is a file beside this one"
+"""A hint for error messages about operands that describe a format."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operands:
@@ -92,8 +95,8 @@ class Operands:
         if isinstance(node.value, dict) and "format" in node.value:
             return self.overridden(node)
         if node.value is not UNREADABLE:
-            told = f"expected the name of a format, or {{format, encode}}, got {shown(node.value)}"
-            self.problems.append(node.problem(told))
+            got = f"a mapping without 'format'{OF_ONES_OWN}" if isinstance(node.value, dict) else shown(node.value)
+            self.problems.append(node.problem(f"expected the name of a format, or {{format, encode}}, got {got}"))
         return None
 
     def _named(self, node: Located) -> OperandFormat | None:
@@ -111,7 +114,8 @@ class Operands:
         self.problems.extend(unknown_keys(node, OVERRIDDEN))
         named = node.value["format"]
         if not isinstance(named.value, str):
-            self.problems.append(named.problem(f"expected the name of a format, got {shown(named.value)}"))
+            hint = OF_ONES_OWN if isinstance(named.value, dict) else ""
+            self.problems.append(named.problem(f"expected the name of a format, got {shown(named.value)}{hint}"))
             return None
         entries = {"name": named, "extends": named}
         if "encode" in node.value:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, Final, TypeVar, get_args
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +19,9 @@ from statqat_sim.spec.encode import EncodePolicy
 from statqat_sim.spec.located import UNREADABLE, Located, dotted
 
 Validated = TypeVar("Validated", bound=Spec)
+
+SYNONYMS: Final = {"block_size": "block", "group_size": "block"}
+"""What others call a key."""
 
 
 def validate(
@@ -67,12 +70,17 @@ def unknown_keys(node: Located, allowed: Collection[str]) -> Iterator[Problem]:
 
 def unknown_key(node: Located, key: str, allowed: Collection[str]) -> Problem:
     """The problem of a key that a mapping may not have; it lists those that it may have."""
-    return node.key_problem(key, f"unknown key{none_of(key, sorted(allowed))}")
+    word, names = SYNONYMS.get(key, key), sorted(allowed)
+    if word == "block" and "scales" in allowed:
+        told = f"; did you mean 'block' of an entry of scales? (allowed: {', '.join(names)})"
+    else:
+        told = none_of(word, names)
+    return node.key_problem(key, f"unknown key{told}")
 
 
 def meant(node: Located, allowed: Collection[str]) -> set[str | None]:
     """The valid keys that a mapping's unknown keys are misspellings of."""
-    return {nearest(key, allowed) for key in node.value if key not in allowed}
+    return {nearest(SYNONYMS.get(key, key), allowed) for key in node.value if key not in allowed}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +111,30 @@ def test_none_matches(run: Run, tmp_path: Path) -> None:
     assert answer.code == 1
     assert f"elements [0, 3]: {codes[0, 3]}, not {codes[0, 3] ^ 1}" in answer.out
     assert "more formats (--first N)" in answer.out
-    assert "error: no format reproduces it; the nearest is mxfp4" in answer.err
+    assert "error: no format reproduces it; the nearest is mxfp4, with 99.870 % of its elements\n" in answer.err
     written = run("identify", "x.npy", "--codes", "changed.npy", "--scales", "codes.npz:scales", "--json", "r.json")
     assert (written.code, written.out) == (1, "")
     assert (tmp_path / "r.json").read_text("utf-8").startswith("[\n{")
+
+
+def test_of_many_ties_the_first_are_told(run: Run, tmp_path: Path) -> None:
+    np.save(tmp_path / "zeros.npy", np.zeros((2, 64), np.float32))
+    answer = run("identify", "zeros.npy", "--values", "zeros.npy")
+    assert re.search(r"\n\d+ come equally near: .* and \d+ more\.\n", answer.out)
+
+
+def test_what_no_format_made_is_near_to_none(run: Run, tmp_path: Path) -> None:
+    x, other = np.random.default_rng(7).standard_normal((2, 4, 64)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", other)
+    np.save(tmp_path / "codes.npy", np.random.default_rng(8).integers(0, 16, (4, 64), np.uint8))
+    answer = run("identify", "x.npy", "--values", "y.npy")
+    assert (answer.code, answer.err) == (1, "error: no format reproduces any of it\n")
+    assert "equally near" not in answer.out
+    answer = run("identify", "x.npy", "--codes", "codes.npy")
+    assert answer.code == 1
+    assert re.search(r"the nearest is \S+, with [1-9]?\d\.\d{3} % of its elements\n$", answer.err)
+    assert "tell them apart" not in answer.out
 
 
 @pytest.mark.usefixtures("q")

@@ -120,6 +120,9 @@ def test_rank_tells_what_it_leaves_out(run: Run, tmp_path: Path) -> None:
 def test_wrong_words(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "w.npy", data(3))
     told(run("rank", "nf5", "--data", "w.npy"), "no format is named 'nf5'; did you mean 'nf4'?")
+    answer = run("rank", "--kind", "foo")
+    assert (answer.code, answer.out) == (2, "")
+    assert "'--kind': 'foo' is not one of 'number', 'block'." in answer.err
     told(run("rank", "nf4", "w.npy"), "error: w.npy is data, not a format; write --data before the files")
     told(run("rank", "float32", "--data", "w.npy"), "float32", "allowed: formats of up to 16 bits")
     told(run("rank", "int4", "--data", "w.npy", "--plot", "a.gif"), "not a picture's name; allowed: .png")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from statqat_sim import __version__
 from statqat_sim.cli.accelerators import accelerators
@@ -46,6 +47,17 @@ def _help(command: Callable[..., Any]) -> str:
     return (inspect.getdoc(command) or "").replace(r"\b", "\b")
 
 
+class Command(TyperCommand):
+    """A command that tells what is wrong with an option without pydantic's heading."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 COMMANDS = (
     *(formats, show, diff, check, new, schema, encode, decode, export),
     *(measure, rank, theory, identify, verify),
@@ -56,7 +68,7 @@ TAKE_NUMBERS = (encode, decode)
 
 for command in COMMANDS:
     settings = {"ignore_unknown_options": True} if command in TAKE_NUMBERS else {}
-    app.command(help=_help(command), context_settings=settings)(command)
+    app.command(cls=Command, help=_help(command), context_settings=settings)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -63,8 +63,8 @@ def identify(
     are compared with values rounded to 16 bits; zeros of either sign are equal.
 
     The table shows the share of identical elements, best format first, and the first difference. Left out are formats
-    that reproduce less than half of a sample of the values, and number formats that do so of the codes. The exit status
-    is 0 if a format reproduces the whole tensor, 1 if none does.
+    that reproduce less than half of a sample of the values, unless a sample's scales depend on the rest, and number
+    formats that do so of the codes. The exit status is 0 if a format reproduces the whole tensor, 1 if none does.
 
     \b
     statqat-sim identify weights.npy --values dequantized.npy
@@ -128,8 +128,17 @@ def _tell(found: Sequence[Candidate], first: int, shape: tuple[int, ...], *, qui
         for line in _summary(found, first):
             typer.echo(line)
     if not found[0].exact:
-        typer.echo(f"error: no format reproduces it; the nearest is {_name(found[0])}", err=True)
+        typer.echo(f"error: {_nearest(found[0])}", err=True)
         raise typer.Exit(1)
+
+
+def _nearest(candidate: Candidate) -> str:
+    """What is told where no format is exact."""
+    compared = candidate.compared[0]
+    if not compared.identical:
+        return "no format reproduces any of it"
+    share = f"{_share(compared)} % of its {compared.name}"
+    return f"no format reproduces it; the nearest is {_name(candidate)}, with {share}"
 
 
 def _show(found: Sequence[Candidate]) -> None:
@@ -165,12 +174,14 @@ def _first(candidate: Candidate) -> str:
 
 def _summary(found: Sequence[Candidate], first: int) -> Iterator[str]:
     """Closing lines: how many formats were left out, and the keys in which tied formats differ."""
+    from statqat_sim.identification.given import ENOUGH
+
     if len(found) > first:
         yield f"... and {len(found) - first} more formats (--first N)"
     best = [each for each in found if (each.exact, each.shares) == (found[0].exact, found[0].shares)]
     if found[0].exact:
         yield f"\n{_name(found[0])} reproduces it."
-    if len(best) > 1:
+    if len(best) > 1 and best[0].shares[0] >= ENOUGH:
         yield f"{len(best)} come equally near: {_listed([_name(each) for each in best])}."
         yield from _told_apart([each.format for each in best])
 
@@ -186,7 +197,8 @@ def _told_apart(formats: Sequence[Format]) -> Iterator[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join([*names[:NAMED], *["..."] * (len(names) > NAMED)])
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + f" and {more} more" * (more > 0)
 
 
 def _name(candidate: Candidate) -> str:

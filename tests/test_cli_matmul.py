@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from command import Run, commands, told
 
 import statqat_sim as sqs
+from statqat_sim.cli.accelerator_template import accelerator_template
+from statqat_sim.matmul import GemmPlan
 from statqat_sim.report.matmul import compared, histogram
+from statqat_sim.spec.accelerator import AcceleratorSpec, Evidence, RoundKeys, ScaleKeys, ShapeKeys
+from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
+from statqat_sim.spec.accelerator_dot import Aligned, DotKeys, Merge, Special
+from statqat_sim.spec.accelerator_meaning import accelerator_meaning
+from statqat_sim.spec.accelerator_recipe import AddKeys, FusedKeys
+from statqat_sim.testing import assert_bit_exact
 
 MINE = "name: mine\ninstructions:\n  m.f16.f32: {dot: {sum: exact}}\n"
 
@@ -50,6 +59,97 @@ def test_a_file_is_checked(tmp_path: Path, run: Run) -> None:
     assert run("check", path).out == f"{path}: ok\n"
     path.write_text(MINE.replace("exact", "exactly"))
     told(run("check", path), "did you mean 'exact'?")
+
+
+def meant(spec: AcceleratorSpec) -> Any:
+    """What an accelerator computes, without how that is known."""
+
+    def bare(entries: Any) -> Any:
+        return [entry.model_copy(update={"evidence": Evidence()}) for entry in entries]
+
+    return bare(spec.instructions), bare(spec.conversions), spec.gemm
+
+
+@pytest.mark.parametrize("name", sqs.accelerators())
+def test_a_new_file_is_the_accelerator_that_it_is_like(name: str) -> None:
+    model = load_spec(name)
+    text = accelerator_template("mine", model)
+    mine = parse_spec(text)
+    assert meant(mine) == meant(model)
+    assert (mine.name, mine.aliases, mine.evidence) == ("mine", (), Evidence())
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+OF_EVERY_KIND = """
+name: kinds
+gemm: {instruction: m.exact, k_slab: 8, promote_every: 4, split_k: 2, reduce_order: pairwise}
+instructions:
+  m.exact:
+    operands: {a: [int8, uint8], b: {format: int8, encode: {rounding: toward_zero}}, d: int32, shape: [M, N, 8]}
+    dot: {sum: integer}
+    special: {overflow: saturate}
+  m.float16.float32:
+    evidence: {status: guess, source: here}
+    operands: {b: {format: float16, encode: {rounding: toward_zero}}, shape: [16, 8, 8]}
+    dot:
+      {sum: aligned, step: 8, split: even_odd, c: join, aligned: {fraction_bits: 24, per: sum, zero_exponent: -20},
+       merge: {dot_fraction_bits: 30, c_fraction_bits: 31, normalised_bits: 28, c_reach: 40}}
+    round: {mode: toward_zero, to: {exponent_bits: 8, mantissa_bits: 13}}
+    special: {nan: 0x7fffffff, negative_zero: never, flush: both, flushed: positive, product_limit: 128}
+  m.float4_e2m1fn.float32:
+    operands: {shape: [16, 8, 64]}
+    scale: {format: ue4m3, block: 16, apply: group}
+    dot: {sum: aligned, step: 64, group: 16, aligned: {fraction_bits: 35}}
+  chain.float32.float32:
+    dot: {sum: chain, step: 4, order: [3, 1, 0, 2], c: last}
+  two.float16.float32:
+    operands: {b: {format: float16, encode: {rounding: toward_zero}}, shape: [16, 8, 16]}
+    recipe:
+      - {instruction: m.float16.float32, k: "k % 2 == 1", c: zero}
+      - {instruction: m.float16.float32, k: "k % 4 in (0, 2)"}
+      - {instruction: add.float32, with: c}
+"""
+
+
+def test_a_new_file_has_every_key_of_its_model() -> None:
+    model = parse_spec(OF_EVERY_KIND)
+    assert meant(parse_spec(accelerator_template("mine", model))) == meant(model)
+
+
+def test_a_new_file_of_conversions_alone() -> None:
+    model = parse_spec("name: alone\nconversions: {to_half: {format: float16, nan: 0x7fff}}")
+    assert meant(parse_spec(accelerator_template("mine", model))) == meant(model)
+
+
+def test_a_new_file_tells_what_keys_mean() -> None:
+    text = " ".join(accelerator_template("mine", parse_spec(OF_EVERY_KIND)).replace("\n#", " ").split())
+    models = Evidence, ShapeKeys, ScaleKeys, DotKeys, Aligned, Merge, RoundKeys, Special, FusedKeys, AddKeys, GemmPlan
+    for model in models:
+        for key, field in model.model_fields.items():
+            name = field.alias or key
+            assert f" {name}: {accelerator_meaning(model.__name__, name)}" in text
+    assert " sum: how the products of a step are summed; aligned | exact | chain | pairwise | integer " in text
+    assert " zero product or zero C counts with; -512 to 512 | lowest; default lowest " in text
+
+
+def test_a_new_accelerator_has_the_bits_of_its_model(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "mine.yaml"
+    answer = run("new", "mine", "--like", "h100", "--output", tmp_path)
+    assert answer.out == f"{path}: written; change it, then: statqat-sim check {path}\n"
+    assert run("check", path).out == f"{path}: ok\n"
+    arrays = [np.load(each) for each in matrices]
+    ours, theirs = sqs.load_accelerator(path), sqs.load_accelerator("h100")
+    for name in ("mma.tf32.f32", "wgmma.e5m2.f32", "mma.e4m3.f16"):
+        assert_bit_exact(ours.matmul(*arrays, instruction=name), theirs.matmul(*arrays, instruction=name))
+    assert run("new", "again", "--like", path, "--output", tmp_path).code == 0
+    assert meant(load_spec(tmp_path / "again.yaml")) == meant(load_spec(path))
+
+
+def test_new_accelerators_have_new_names(tmp_path: Path, run: Run) -> None:
+    for like in ("h100", "int8"):
+        answer = run("new", "nvidia_h100", "--like", like, "--output", tmp_path)
+        told(answer, "error: 'nvidia_h100' is the name of another accelerator; allowed: a new one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_product_is_written_and_compared(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:

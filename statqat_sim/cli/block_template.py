@@ -51,7 +51,7 @@ def _levels(levels: Sequence[ScaleLevel], indent: str) -> Iterator[str]:
     for index, level in enumerate(levels):
         if index == 0:
             yield from _comment("format", indent + INDENT)
-        yield from _wrapped(f"{indent}{ENTRY}format: {_inline(level.format)}", indent + INSIDE)
+        yield from wrapped(f"{indent}{ENTRY}format: {inline(level.format)}", indent + INSIDE)
         for key, field in ScaleLevel.model_fields.items():
             if key == "format":
                 continue
@@ -60,14 +60,14 @@ def _levels(levels: Sequence[ScaleLevel], indent: str) -> Iterator[str]:
                     key, indent + INSIDE, None if key in EXPLAINED else field.title or allowed(key, field)
                 )
             mark = "" if key in level.model_fields_set else "# "
-            value = EXAMPLES.get(key) if mark and key in EXAMPLES else _inline(getattr(level, key))
-            yield from _wrapped(f"{indent}{INSIDE}{mark}{key}: {value}", indent + INSIDE)
+            value = EXAMPLES.get(key) if mark and key in EXAMPLES else inline(getattr(level, key))
+            yield from wrapped(f"{indent}{INSIDE}{mark}{key}: {value}", indent + INSIDE)
 
 
 def _offset(offset: Offset) -> Iterator[str]:
     for key in ("kind", "sign", "format"):
         if key in offset.model_fields_set and getattr(offset, key) is not None:
-            yield from _wrapped(f"{INDENT}{key}: {_inline(getattr(offset, key))}", INSIDE)
+            yield from wrapped(f"{INDENT}{key}: {inline(getattr(offset, key))}", INSIDE)
     if offset.scales:
         yield from (f"{INDENT}scales:", *_levels(offset.scales, INDENT))
 
@@ -79,14 +79,14 @@ def _pack(model: BlockFormat) -> Iterator[str]:
         yield from _comment(key, INDENT, None if key == "fields" else allowed(key, field))
         mark = "# " if key != "layout" and value == field.default else ""
         names = [stored.name for stored in model.stored]
-        yield f"{INDENT}{mark}{key}: " + (f"[{', '.join(value or names)}]" if key == "fields" else _inline(value))
+        yield f"{INDENT}{mark}{key}: " + (f"[{', '.join(value or names)}]" if key == "fields" else inline(value))
 
 
 def _comment(key: str, indent: str, told: str | None = None) -> list[str]:
     return comment(MEANING[key] + (f": {told}" if told else ""), indent)
 
 
-def _wrapped(line: str, indent: str) -> list[str]:
+def wrapped(line: str, indent: str) -> list[str]:
     """A line in flow style, folded between its entries."""
     mark = f"{indent}# " if line.lstrip().startswith("#") else f"{indent}  "
     return textwrap.wrap(line, WIDTH, subsequent_indent=mark, break_long_words=False, break_on_hyphens=False)
@@ -95,15 +95,15 @@ def _wrapped(line: str, indent: str) -> list[str]:
 # --- values in flow style ----------------------------------------------------------------------------------------
 
 
-def _inline(value: Any) -> str:
+def inline(value: Any) -> str:
     """A value on one line."""
     if isinstance(value, NumberFormat | BlockFormat):
         return f'"{value.name}"' if _is_named(value) else _described(value)
     if isinstance(value, Spec):
         written = (key for key in type(value).model_fields if getattr(value, key) not in (None, ()))
-        return _braces({key: _inline(getattr(value, key)) for key in written})
+        return braces({key: inline(getattr(value, key)) for key in written})
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_inline, value))}]"
+        return f"[{', '.join(map(inline, value))}]"
     if isinstance(value, Enum):
         return str(value.value)
     if isinstance(value, str):
@@ -114,19 +114,20 @@ def _inline(value: Any) -> str:
 def _described(format: Format) -> str:
     """An inline description of a format without a name of its own."""
     element = format.element if isinstance(format, BlockFormat) else format
-    parts = {"element": _inline(element.element), "encode": _inline(element.encode)}
+    parts = {"element": inline(element.element), "encode": inline(element.encode)}
     if isinstance(format, BlockFormat):
         parts["scales"] = f"[{', '.join(map(_level, format.scales))}]"
-    return _braces(parts)
+    return braces(parts)
 
 
 def _level(level: ScaleLevel) -> str:
     """A level on one line: its format and the keys that were set."""
     written = ["format", *(key for key in ScaleLevel.model_fields if key in level.model_fields_set - {"format"})]
-    return _braces({key: _inline(getattr(level, key)) for key in written})
+    return braces({key: inline(getattr(level, key)) for key in written})
 
 
-def _braces(entries: dict[str, str]) -> str:
+def braces(entries: dict[str, str]) -> str:
+    """A mapping on one line."""
     return "{" + ", ".join(f"{key}: {text}" for key, text in entries.items()) + "}"
 
 

@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from os import SEEK_CUR
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name
 from statqat_sim.errors import UnsupportedError, to_install
+
+if TYPE_CHECKING:
+    from statqat_sim.codec import Codec
 
 WHOLE = (*INTEGERS, "bool")
 """Dtypes of integers and booleans."""
@@ -73,10 +76,16 @@ class Kind(Enum):
 
     def of_float8(self, codes: Any, dtype: str) -> Any:
         """The elements of a float8 array or tensor, of which `codes` are the bytes."""
-        from statqat_sim.codec import Codec
-        from statqat_sim.spec.catalog import load_format
+        return _codec(dtype).decode(codes) if self is Kind.NUMBERS else codes
 
-        return Codec(load_format(dtype)).decode(codes) if self is Kind.NUMBERS else codes
+
+@cache
+def _codec(name: str) -> Codec:
+    """The codec of a format of the catalog; files hold many tensors."""
+    from statqat_sim.codec import Codec
+    from statqat_sim.spec.catalog import load_format
+
+    return Codec(load_format(name))
 
 
 def holds_integers(array: Any) -> bool:

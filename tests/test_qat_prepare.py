@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import re
 import warnings
 from typing import Any
 
@@ -567,6 +568,18 @@ def test_tensors_that_no_layer_has_are_refused() -> None:
     with pytest.raises(ValueError, match=told):
         qat.prepare(model, qat.QATConfig(input="mxfp4"))
     assert type(model[0]) is nn.Embedding
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64])
+def test_weights_that_are_no_plain_floats_are_refused(dtype: torch.dtype) -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    model[1].weight = nn.Parameter(model[1].weight.detach().to(dtype), requires_grad=False)
+    name = str(dtype).removeprefix("torch.")
+    told = f"1 (Linear): weight is {name}; allowed: float16, bfloat16, float32, float64, such as weight.float()"
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        qat.prepare(model, qat.QATConfig(weight=INT4))
+    assert all(type(layer) is nn.Linear for layer in model)
+    qat.prepare(model, qat.QATConfig(input={**INT4, "dynamic": True}))  # which is not about weights
 
 
 def test_integers_are_refused() -> None:

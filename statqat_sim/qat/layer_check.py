@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from torch import nn
 
+from statqat_sim.arrays import FLOATS, dtype_name
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.modules import Quantized
@@ -15,13 +16,17 @@ from statqat_sim.spec.format import Format
 
 
 def layer_problems(jobs: Iterable[tuple[str, nn.Module, type[Quantized], LayerConfig]]) -> Iterator[str]:
-    """The layers that have not the axes or channels that their formats are about.
+    """The layers that have not the axes or channels that their formats are about, or weights of other dtypes.
 
     Args:
         jobs: name, float module, quantized class and configuration of each layer.
     """
     for name, module, quantized, layer in jobs:
-        found = (*_block_problems(module, quantized, layer), *quantized.tensor_problems(module, layer))
+        found = (
+            *_dtype_problems(module, quantized, layer),
+            *_block_problems(module, quantized, layer),
+            *quantized.tensor_problems(module, layer),
+        )
         yield from (f"{name or '(model)'} ({type(module).__name__}): {told}" for told in found)
 
 
@@ -30,6 +35,14 @@ def weight_problems(format: Format, layout: Layout, rank: int) -> Iterator[str]:
     of_product = {layout.axis % rank, layout.channel_axis % rank}
     if _has_rows_and_columns(format) and of_product != {rank - 2, rank - 1}:
         yield _no_matrix(format, "weight")
+
+
+def _dtype_problems(module: nn.Module, quantized: type[Quantized], layer: LayerConfig) -> Iterator[str]:
+    """Weights that encoders do not read as floats, such as float8, which is stored and not computed with."""
+    weights = {name: getattr(module, name) for name in quantized.weights} if layer.weight is not None else {}
+    for name, weight in weights.items():
+        if weight is not None and dtype_name(weight) not in FLOATS:
+            yield f"{name} is {dtype_name(weight)}; allowed: {', '.join(FLOATS)}, such as {name}.float()"
 
 
 def _block_problems(module: nn.Module, quantized: type[Quantized], layer: LayerConfig) -> Iterator[str]:

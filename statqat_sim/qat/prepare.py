@@ -58,9 +58,9 @@ def prepare(model: Model, config: QATConfig) -> Model:
     Raises:
         TypeError: if `config` is no `QATConfig`, or `model` no module.
         ValueError: if the model is prepared already, a rule matches no module that can be quantized, all rules skip, no
-            layer has the tensors that they are about, a layer has not the axes or channels of its formats, or cannot
-            multiply by the accelerator that its rule names; if a lazy module has no weights yet; then nothing was
-            changed.
+            layer has the tensors that they are about, a layer has not the axes or channels of its formats, has weights
+            that are no plain floats, such as float8, or cannot multiply by the accelerator that its rule names; if a
+            lazy module has no weights yet; then nothing was changed.
 
     Warns:
         UserWarning: with the layers that a rule would be about, were their class not a subclass of a known one; with

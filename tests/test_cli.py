@@ -598,6 +598,9 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "text.npy", np.array(["a"]))
     np.save(tmp_path / "complex.npy", np.ones(2, complex))
     np.save(tmp_path / "bf16.npy", np.ones(2, ml_dtypes.bfloat16))
+    with (tmp_path / "e5m2.npy").open("wb") as stream:  # as numpy writes float8_e5m2 of some versions of ml_dtypes
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f1", "fortran_order": False, "shape": (2,)})
+        stream.write(bytes(2))
     save_tensors({"w4": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "fp4.safetensors")
     torch.save({"w4": torch.zeros(2, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)}, tmp_path / "fp4.pt")
     torch.save({"w": torch.eye(2).to_sparse()}, tmp_path / "sparse.pt")
@@ -613,6 +616,7 @@ def test_data_that_cannot_be_read(run: Run, tmp_path: Path) -> None:
         "text.npy": "text.npy: holds str32; allowed: float16, bfloat16, float32, float64, float8_e4m3fn, ",
         "complex.npy": "complex.npy: holds complex128; allowed",
         "bf16.npy": "bf16.npy: holds void16 (numpy saves bfloat16 and float8 without their type); allowed",
+        "e5m2.npy": "e5m2.npy: holds a dtype that numpy does not know (so it writes float8_e5m2); save its",
         "fp4.safetensors": "fp4.safetensors: w4: holds F4; allowed: float16, bfloat16, float32, float64, float8_e4m3fn",
         "fp4.pt": "fp4.pt: w4: holds float4_e2m1fn_x2; allowed",
         "sparse.pt": "sparse.pt: w: is torch.sparse_coo; allowed: dense tensors",

@@ -44,6 +44,9 @@ SAFETENSORS_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F6
 UNSAFE_ADVICE = ("allow_pickle", "weights_only")
 """Words in messages of libraries that advise loading pickled objects."""
 
+UNREADABLE = "not a valid dtype descriptor"
+"""Words in numpy's message about dtypes of other libraries, which it writes without their names."""
+
 ZIP, PICKLE = b"PK", b"\x80"
 """The first bytes of zip archives, which .npz and torch files are, and of torch's pickles of old versions."""
 
@@ -148,6 +151,9 @@ def _told(where: str) -> Iterator[None]:
             raise
         if any(unsafe in str(error) for unsafe in UNSAFE_ADVICE):
             raise ValueError(f"{where}: holds Python objects, which are never loaded; save plain tensors") from error
+        if UNREADABLE in str(error):
+            told = "holds a dtype that numpy does not know (so it writes float8_e5m2); save its bytes, x.view(np.uint8)"
+            raise ValueError(f"{where}: {told}") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise (NotRead if isinstance(error, NotRead) else ValueError)(f"{where}: {reason}") from error
 

@@ -44,7 +44,7 @@ def export(
     statqat-sim export my_format.yaml --to systemverilog --floats bfloat16 -o my_format_pkg.sv
     """
     from statqat_sim.cli.console import STDOUT, write_text
-        from statqat_sim.cli.outputs import check_text, paths_in
+    from statqat_sim.cli.outputs import check_text, paths_in
     from statqat_sim.export import to_c, to_systemverilog
     from statqat_sim.spec.catalog import load_format
 

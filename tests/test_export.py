@@ -301,7 +301,7 @@ def test_the_command_prints_what_the_functions_return(capsys: pytest.CaptureFixt
 def test_the_command_tells_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     run = commands(capsys)
     told(run("export", "mxfp4.mse", "--to", "c"), "mxfp4.mse compares errors (rule: mse), which is not exported")
-    told(run("export", "mxfp4", "--to", "c", "--floats", "float16"), "mxfp4, a block format, reads float32, not float16")
+    told(run("export", "mxfp4", "--to", "c", "--floats", "float16"), "a block format, reads float32, not float16")
     told(run("export", "nf4", "--to", "c", "--floats", "half"), "'half' is no kind of floats")
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nelement: {kind: int, bits: 4}\n", "utf-8")

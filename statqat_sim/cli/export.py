@@ -35,8 +35,8 @@ def export(
 ) -> None:
     r"""Write a format's encoder and decoder in C, or in SystemVerilog that can be synthesized.
 
-    They are the plans of `Codec`, printed: the same bits, by integer operations alone. Block formats quantize matrices in
-    C, and a block at a time in SystemVerilog.
+    They are the plans of `Codec`, printed: the same bits, by integer operations alone. Block formats quantize matrices
+    in C, and a block at a time in SystemVerilog.
 
     \b
     statqat-sim export float8_e4m3fn --to c --output float8_e4m3fn.h

@@ -112,18 +112,18 @@ class Sizes:
 
 
 class At(NamedTuple):
-    """A row or column of blocks: its index among those of a size, which is 1 for elements."""
+    """A row or column of blocks: its place among those of a size, which is 1 for elements."""
 
-    index: str
+    place: str
     size: int
 
     def among(self, size: int) -> str:
         """The index of the block of another size that it begins in."""
-        if WHOLE in (size, self.size) or self.index == "0":
+        if WHOLE in (size, self.size) or self.place == "0":
             return "0"
         if size % self.size == 0:
-            return self.index if size == self.size else f"{self.index} / {size // self.size}"
-        return f"{self.size} * {self.index} / {size}"
+            return self.place if size == self.size else f"{self.place} / {size // self.size}"
+        return f"{self.size} * {self.place} / {size}"
 
 
 Range: TypeAlias = tuple[str, tuple[str, ...]]
@@ -221,12 +221,12 @@ class Passes:
         row, rows = self._along("r", "i", self.rows, extent.rows, unit.rows)
         column, columns = self._along("c", "j", self.columns, extent.columns, unit.columns)
         wide = extent.columns // unit.columns if extent.columns else self.columns.count(unit.columns)
-        down, across = _less(row.index, rows), _less(column.index, columns)
+        down, across = _less(row.place, rows), _less(column.place, columns)
         place = across if down == "0" else f"({down}) * {wide} + {across}"
         body: tuple[Statement, ...] = (do(Spot(row, column), place),)
         for at, loop in ((column, columns), (row, rows)):
             if loop is not None:
-                body = (Loop(at.index, *loop, body),)
+                body = (Loop(at.place, *loop, body),)
         return body
 
     def _along(self, index: str, block: str, sizes: Sizes, size: int, unit: int) -> tuple[At, Range | None]:

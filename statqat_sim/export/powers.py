@@ -55,7 +55,8 @@ def _are_powers(words: NDArray[np.uint32]) -> NDArray[np.bool_]:
     magnitude = words & np.uint32(MAGNITUDE)
     fraction = magnitude & np.uint32(HIDDEN_BIT - 1)
     is_one_bit = fraction & fraction - np.uint32(1) == 0
-    return (magnitude > INFINITY) | (fraction == 0) | (magnitude < HIDDEN_BIT) & is_one_bit
+    found = (magnitude > INFINITY) | (fraction == 0) | (magnitude < HIDDEN_BIT) & is_one_bit
+    return np.asarray(found, np.bool_)
 
 
 def _follows(step: Step, args: list[bool], known: tuple[Range, ...]) -> bool:

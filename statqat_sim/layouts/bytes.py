@@ -34,7 +34,7 @@ def pack(format: BlockFormat, geometry: Geometry, arrays: Mapping[str, Array], d
         ValueError: if the layout has no bytes for a code.
     """
     ready = frozenset({ELEMENTS} if dense else ())
-    return b"".join(np.ascontiguousarray(section) for section in _layout(format, geometry, ready).pack(arrays))
+    return b"".join(np.ascontiguousarray(section).data for section in _layout(format, geometry, ready).pack(arrays))
 
 
 def dense_elements(format: BlockFormat, geometry: Geometry) -> Packed | None:

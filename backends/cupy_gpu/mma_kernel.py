@@ -13,11 +13,8 @@ from statqat_sim.backends.cupy_gpu.block_device import Device
 from statqat_sim.backends.cupy_gpu.kernel_text import THREADS
 from statqat_sim.backends.cupy_gpu.launcher import Argument, Launcher
 from statqat_sim.backends.cupy_gpu.mma_text import COLUMNS, LEFT, PLANS, RESULT, RIGHT, ROWS, START, MmaForm, mma_kernel
-from statqat_sim.plan.mma import Factor, MmaPlan, Unit
+from statqat_sim.plan.mma import BELOW_ALL_EXPONENTS, Factor, MmaPlan, Unit
 from statqat_sim.plan.program import Storage
-
-NOTHING: Final = -16000
-"""In place of an exponent that zeros do not have."""
 
 NO_REACH: Final = 1 << 30
 
@@ -86,10 +83,9 @@ def _of_unit(plan: MmaPlan) -> dict[str, float]:
 def _alignment(plan: MmaPlan) -> dict[str, float]:
     alignment = plan.alignment
     if alignment is None:
-        return {"is_aligned": False, "fraction": 0, "mode": 0, "per_sum": False, "zero": NOTHING}
-    zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
-    mode, per_sum = alignment.mode, alignment.per_sum
-    return {"is_aligned": True, "fraction": alignment.fraction_bits, "mode": mode, "per_sum": per_sum, "zero": zero}
+        return {"is_aligned": False, "fraction": 0, "mode": 0, "per_sum": False, "zero": BELOW_ALL_EXPONENTS}
+    numbers: dict[str, float] = {"is_aligned": True, "fraction": alignment.fraction_bits, "zero": alignment.zero_number}
+    return numbers | {"mode": alignment.mode, "per_sum": alignment.per_sum}
 
 
 def _junction(plan: MmaPlan) -> dict[str, float]:

@@ -11,18 +11,8 @@ from numba import typeof
 
 from statqat_sim.arrays import Array
 from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
-from statqat_sim.backends.numba_cpu.mma_panels import (
-    LANES,
-    NOTHING,
-    Operand,
-    columns,
-    flushed,
-    masks,
-    operand,
-    panels,
-    special,
-    zeros,
-)
+from statqat_sim.backends.numba_cpu.mma_numbers import LANES, NOTHING, Span, numbers
+from statqat_sim.backends.numba_cpu.mma_panels import Operand, columns, flushed, masks, operand, panels, special, zeros
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
 from statqat_sim.plan.mma import FLOAT32_BITS, MmaPlan, Unit
 
@@ -39,11 +29,11 @@ _TEXTS: Final = {
     Unit.INTEGER: "mma_integer_loops.py",
     Unit.FUSED: "mma_fused_loops.py",
 }
-_SHARED: Final = ("float_mode.py", "mma_rounding_loops.py", "mma_lanes_loops.py")
+_SHARED: Final = ("float_mode.py", "mma_numbers.py", "mma_rounding_loops.py")
 """Texts that other texts import."""
 
-_NUMBERS: Final = "FLOAT, TERM, LARGEST_UNIT = np.float64, np.float64, 1000"
-_NARROW: Final = "FLOAT, TERM, LARGEST_UNIT = np.float32, np.int32, 127"
+_NUMBERS: Final = "FLOAT, INTEGER, LARGEST_UNIT = np.float64, np.float64, 1000"
+_NARROW: Final = "FLOAT, INTEGER, LARGEST_UNIT = np.float32, np.int32, 127"
 _SINGLE: Final = "FLOAT = np.float32\n"
 _CUTS: Final = ("np.trunc(x)", "np.rint(x)", "np.ceil(x)", "np.floor(x)")
 """How a term is rounded to an integer, indexed by rounding mode."""
@@ -57,13 +47,7 @@ class NumbaMma:
     """See `runtime.MmaKernel`."""
 
     def __init__(self, plan: MmaPlan) -> None:
-        self.plan = plan
-        result = plan.result
-        precision = [result.mode, result.mantissa_bits, result.emin]
-        how = [*precision, result.saturates, result.is_positive, not result.keeps_zeros, plan.c.is_positive]
-        limit = np.inf if plan.product_limit is None else np.ldexp(1.0, plan.product_limit)
-        self._how = np.array(how, np.int64)
-        self._bounds = np.array([result.largest, result.least, plan.c.least, limit, plan.later_least])
+        self.plan, self._numbers = plan, numbers(plan)
 
     def __call__(self, a: Array, b: Array, c: Array, *, a_scale: Any = None, b_scale: Any = None) -> Array:
         """See `runtime.MmaKernel`."""
@@ -101,17 +85,18 @@ class NumbaMma:
             c = kernel(np.ascontiguousarray(a[:, places]), b[places], c, **scales)
         return c
 
-    def _spread(self, a: tuple[Array, ...], b: tuple[Array, ...], c: Array, *rest: Array) -> None:
+    def _spread(self, a: tuple[Array, ...], b: tuple[Array, ...], c: Array, *places: Array) -> None:
         """Run on all threads, split by rows of A, or by panels of B if there are more of these."""
         many, rows = c.shape[:2]
         work = a[0].shape[1] * c.shape[2]
-        run = _compiled(self.plan, (a, b, c, *rest, np.array([0, many, 0, rows])))
+        rest = *places, *self._numbers
+        run = _compiled(self.plan, (a, b, c), (*rest, Span(0, many, 0, rows)))
 
         def by_rows(first: int, last: int) -> None:
-            run(a, b, c, *rest, np.array([0, many, first, last]))
+            run(a, b, c, *rest, Span(0, many, first, last))
 
         def by_panels(first: int, last: int) -> None:
-            run(a, b, c, *rest, np.array([first, last, 0, rows]))
+            run(a, b, c, *rest, Span(first, last, 0, rows))
 
         if rows >= many:
             run_in_pieces(rows, work * many, by_rows)
@@ -130,33 +115,20 @@ class NumbaMma:
         return operand(a, self.plan.a, a_spread), operand(b, self.plan.b, b_spread)
 
     def _lanes(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
-        plan, alignment, junction = self.plan, self.plan.alignment, self.plan.junction
-        assert alignment is not None
+        plan = self.plan
         assert plan.step is not None
         left, right = self._operands(a, b, a_scale, b_scale)
         kind = np.float32 if plan.unit is Unit.NARROW else np.float64
         x, y = left.values.astype(kind), panels(right.values.astype(kind))
         y_exponents = panels(right.exponents, NOTHING)
-        zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
-        most = plan.most_terms if plan.unit is Unit.NARROW else 1 << 30
-        numbers = [plan.step, alignment.fraction_bits, zero, plan.parts, most, plan.enter_number]
-        if junction is None:
-            numbers += [0] * 5
-        else:
-            kept_bits = -1 if junction.kept_bits is None else junction.kept_bits
-            reach = 1 << 30 if junction.reach is None else junction.reach
-            numbers += [junction.dot_bits, junction.c_bits, kept_bits, reach, junction.mode]
-        numbers += [plan.c.emin, plan.emin]
         sides = (
             (x, left.exponents, zeros(left.exponents, plan.step, plan.parts), special(x, plan.step)),
             (y, y_exponents, zeros(y_exponents, plan.step, plan.parts), special(y, plan.step)),
         )
-        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+        self._spread(*sides, c)
 
     def _groups(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
-        plan, alignment = self.plan, self.plan.alignment
-        assert alignment is not None
-        assert plan.step is not None
+        plan = self.plan
         assert plan.block is not None
         each, groups = plan.block // plan.group, a.shape[1] // plan.group
         a_scale, b_scale = np.repeat(a_scale, each, axis=1)[:, :groups], np.repeat(b_scale, each, axis=0)[:groups]
@@ -164,11 +136,8 @@ class NumbaMma:
         *of_b, is_special = self._grouped(np.ascontiguousarray(flushed(b, plan.b).T), np.ascontiguousarray(b_scale.T))
         right = [panels(np.moveaxis(each, 0, -1).reshape(-1, each.shape[0])) for each in of_b]
         right[1] = right[1].reshape(len(right[1]), groups, -1, LANES)
-        zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
-        numbers = [plan.step, plan.group, alignment.fraction_bits, zero, plan.c.emin, plan.emin]
         any_special: Array = np.any(panels(is_special.T), axis=2)
-        sides = left, (*right, any_special)
-        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+        self._spread(left, (*right, any_special), c)
 
     def _grouped(self, values: Array, scales: Array) -> tuple[Array, ...]:
         """(values, masks of nonzero values, scale significands, scale exponents, whether each step has Inf or NaN)."""
@@ -184,35 +153,20 @@ class NumbaMma:
     def _steps(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
         plan = self.plan
         places = np.arange(plan.step or a.shape[1]) if plan.places is None else np.array(plan.places)
-        enter = plan.enter.value
         if plan.unit is Unit.FUSED:
-            chains = np.array([plan.parts, enter == "last", enter == "none"], np.int64)
-            self._spread((a,), (panels(b),), c, places.astype(np.int64), chains)
+            self._spread((a,), (panels(b),), c, places.astype(np.int64))
             return
         x, y = (side.values.astype(np.float64) for side in self._operands(a, b, None, None))
-        numbers = np.array([plan.parts, plan.is_pairwise, plan.enter_number], np.int64)
-        self._spread((x,), (panels(y),), c, places.astype(np.int64), numbers, self._how, self._bounds)
+        self._spread((x,), (panels(y),), c, places.astype(np.int64))
 
     def _exact(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
-        plan, alignment = self.plan, self.plan.alignment
         left, right = self._operands(a, b, None, None)
         y, y_exponents = (np.ascontiguousarray(each.T)[:, None] for each in (right.values, right.exponents))
-        numbers = [plan.step or a.shape[1], plan.enter_number, alignment is not None]
-        if alignment is None:
-            numbers += [0, 0, 0, 0]
-        else:
-            zero = NOTHING if alignment.zero_exponent is None else alignment.zero_exponent
-            numbers += [alignment.fraction_bits, alignment.mode, alignment.per_sum, zero]
-        numbers += [plan.c.emin, plan.emin]
         sides = (left.values.astype(np.float64), left.exponents), (y.astype(np.float64), y_exponents)
-        self._spread(*sides, c, np.array(numbers, np.int64), self._how, self._bounds)
+        self._spread(*sides, c)
 
     def _integers(self, a: Array, b: Array, c: Array, a_scale: Any, b_scale: Any) -> None:
-        plan, half = self.plan, 1 << self.plan.bits - 1
-        ignores_c = plan.enter.value == "none"
-        numbers = [plan.step or a.shape[1], ignores_c, -half, half - 1, plan.result.saturates]
-        sides = (a.astype(np.int32),), (panels(b.astype(np.int32)),)
-        self._spread(*sides, c, np.array(numbers, np.int64))
+        self._spread((a.astype(np.int32),), (panels(b.astype(np.int32)),), c)
 
 
 def _significands(scales: Array, emin: int) -> tuple[Array, Array]:
@@ -238,13 +192,13 @@ def _text(unit: Unit, cut: int, *, is_wide: bool) -> str:
     return text.replace(_CUTS[0], _CUTS[cut])
 
 
-def _compiled(plan: MmaPlan, arguments: tuple[Any, ...]) -> Any:
-    """The compiled loops of a plan's unit for arguments of these types."""
+def _compiled(plan: MmaPlan, arrays: tuple[Any, ...], rest: tuple[Any, ...]) -> Any:
+    """The compiled loops of a plan's unit for A, B and C of these types; the unit tells the types of the rest."""
     cut = plan.alignment.mode if plan.alignment and plan.unit in (Unit.BROAD, Unit.GROUPS) else 0
     is_wide = plan.group_bits > FLOAT32_BITS
     return kept(
-        ("mma", plan.unit, cut, is_wide, *map(_kind, arguments)),
-        lambda: _generated(plan.unit, _text(plan.unit, cut, is_wide=is_wide), tuple(map(typeof, arguments))),
+        ("mma", plan.unit, cut, is_wide, *map(_kind, arrays)),
+        lambda: _generated(plan.unit, _text(plan.unit, cut, is_wide=is_wide), tuple(map(typeof, (*arrays, *rest)))),
     )
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
-from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
+from statqat_sim.backends.numba_cpu.mma_numbers import (
+    LAST,
     NEAREST_AWAY,
     NEAREST_EVEN,
     NEAREST_UP,
@@ -19,15 +20,18 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
     NEGATIVE,
     ODD,
     POSITIVE,
-    exponent,
-    power,
+    TERM,
+    Exact,
+    Result,
+    Span,
+    Start,
 )
+from statqat_sim.backends.numba_cpu.mma_rounding_loops import exponent, power, zero_like
 
 BASE = -896  # the last bit of a float32 product is at least 2^-298; terms may be cut at finer units
 WORDS = 48
 WORD = np.int64(0xFFFFFFFF)
 HIDDEN = np.int64(1) << np.int64(52)
-LAST, NO_C = 2, 3
 NO_EXPONENT = -4096
 
 
@@ -153,20 +157,20 @@ def value(words: Any, negative: Any) -> Any:
 
 
 @njit
-def rounded(words: Any, all_negative: Any, how: Any, bounds: Any) -> Any:
+def rounded(words: Any, all_negative: Any, to: Result) -> Any:
     """Round the sum to D's format and clear the words; `all_negative`: whether every term has its sign bit set."""
     negative = settled(words)
     count = length(words)
-    round_at(words, max(count - 1 - how[1], how[2] - how[1] - BASE), how[0], negative)
+    round_at(words, max(count - 1 - to.mantissa_bits, to.emin - to.mantissa_bits - BASE), to.mode, negative)
     x = value(words, negative)
     words[:] = 0
-    if abs(x) > bounds[0]:
-        x = math.copysign(bounds[0] if how[3] else np.inf, x)
-    if abs(x) < bounds[1]:
+    if abs(x) > to.largest:
+        x = math.copysign(to.largest if to.saturates else np.inf, x)
+    if abs(x) < to.least:
         x = 0.0
     if x == 0.0:
-        signed = negative if count else all_negative and not how[5]
-        return -0.0 if signed and not how[4] else 0.0
+        signed = negative if count else all_negative and to.keeps_zeros
+        return -0.0 if signed and not to.is_positive else 0.0
     return x
 
 
@@ -181,20 +185,22 @@ def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
 
 
 @njit
-def one(
-    xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, least: Any, words: Any, plan: Any, how: Any, bounds: Any
-) -> Any:
+def flushed(c: Any, least: Any, is_positive: Any) -> Any:
+    """C, or a zero if its magnitude is below `least`."""
+    return zero_like(c, is_positive) if abs(c) < least else c
+
+
+@njit
+def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan: Exact, to: Result) -> Any:
     """One step of K for one element of D."""
-    enter, is_aligned, fraction, mode, per_sum, zero = plan[1], plan[2], plan[3], plan[4], plan[5], plan[6]
-    if abs(c) < least:
-        c = 0.0 if how[6] else math.copysign(0.0, c)
-    odd_one = c if enter == 0 and not abs(c) < np.inf else 0.0
+    enter, is_aligned, mode, per_sum, zero = plan.enter, plan.is_aligned, plan.mode, plan.per_sum, plan.zero
+    odd_one = c if enter == TERM and not abs(c) < np.inf else 0.0
     unit: Any = np.int64(NO_EXPONENT)
     if is_aligned:
         top = top_of(xs, ys, ex, ey, zero)
-        if enter == 0 and abs(c) < np.inf:
+        if enter == TERM and abs(c) < np.inf:
             top = max(top, max(exponent(c), emin) if c != 0.0 else zero)
-        unit = max(top - fraction, BASE)
+        unit = max(top - plan.fraction, BASE)
     cut = np.int64(NO_EXPONENT) if per_sum else unit
     all_negative = True
     for k in range(xs.size):
@@ -204,7 +210,7 @@ def one(
             add_term(words, x, cut, mode)
         else:
             odd_one += x
-    if enter == 0:
+    if enter == TERM:
         all_negative &= math.copysign(1.0, c) < 0.0
         if abs(c) < np.inf:
             add_term(words, c, cut, mode)
@@ -222,38 +228,35 @@ def one(
     elif is_aligned:
         for k in range(xs.size):
             all_negative &= xs[k] == 0.0 or ys[k] == 0.0
-        all_negative &= enter != 0 or c == 0.0
-    result = rounded(words, all_negative, how, bounds)
+        all_negative &= enter != TERM or c == 0.0
+    result = rounded(words, all_negative, to)
     if enter == LAST:
         if not (abs(result) < np.inf and abs(c) < np.inf):
             return result + c
         add_term(words, result, np.int64(NO_EXPONENT), mode)
         add_term(words, c, np.int64(NO_EXPONENT), mode)
         both = math.copysign(1.0, result) < 0.0 and math.copysign(1.0, c) < 0.0
-        result = rounded(words, both, how, bounds)
+        result = rounded(words, both, to)
     return result
 
 
 @njit(nogil=True)
-def run(a: Any, b: Any, c: Any, plan: Any, how: Any, bounds: Any, span: Any) -> Any:
-    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
+def run(a: Any, b: Any, c: Any, plan: Exact, to: Result, start: Start, span: Span) -> Any:
+    """Replace C by D, for the panels and rows of `span`.
 
     a: values and exponents, each `(rows, K)`; b: likewise `(panels, columns, K)`; c: `(panels, rows, columns)`.
-    plan: step, how C enters, whether terms are aligned; of the alignment: fraction bits, rounding mode, whether the sum
-    is rounded instead of each term, exponent of zeros; emin of C, emin of D as the next step's C.
-    how: see `to_results`. bounds: see `mma_lanes_loops.run`.
     """
     mode = set_default_mode()
     (av, ae), (bv, be) = a, b
-    step, words = plan[0], np.zeros(WORDS, np.int64)
-    for p in range(span[0], span[1]):
-        for i in range(span[2], span[3]):
+    step, words = plan.step or av.shape[1], np.zeros(WORDS, np.int64)
+    for p in range(span.first_panel, span.end_panel):
+        for i in range(span.first_row, span.end_row):
             for j in range(bv.shape[1]):
                 x = c[p, i, j]
                 for k0 in range(0, av.shape[1], step):
-                    k1 = k0 + step
-                    emin, least = (plan[7], bounds[2]) if k0 == 0 else (plan[8], bounds[4])
-                    x = one(av[i, k0:k1], bv[p, j, k0:k1], ae[i, k0:k1], be[p, j, k0:k1], x, emin, least, words, plan,
-                            how, bounds)  # fmt: skip
+                    here = slice(k0, k0 + step)
+                    emin, least = (start.emin, start.least) if k0 == 0 else (start.later_emin, start.later_least)
+                    x = flushed(x, least, start.is_positive)
+                    x = one(av[i, here], bv[p, j, here], ae[i, here], be[p, j, here], x, emin, words, plan, to)
                 c[p, i, j] = x
     restore_mode(mode)

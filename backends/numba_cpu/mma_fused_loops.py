@@ -8,7 +8,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
-from statqat_sim.backends.numba_cpu.mma_rounding_loops import W
+from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Span, Steps
 
 
 @intrinsic
@@ -22,18 +22,17 @@ def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @njit(nogil=True)
-def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
-    """Replace C by D, for panels `span[0]` to `span[1]` and rows `span[2]` to `span[3]`, ends excluded.
+def run(a: Any, b: Any, c: Any, places: Any, plan: Steps, span: Span) -> Any:
+    """Replace C by D, for the panels and rows of `span`.
 
-    a: values `(rows, K)`; b: `(panels, K, W)`; c: `(panels, rows, W)`. places: the order of a step's products.
-    plan: number of chains, whether C is added last, whether C is ignored.
+    a: values `(rows, K)`; b: `(panels, K, LANES)`; c: `(panels, rows, LANES)`. places: the order of a step's products.
     """
     mode = set_default_mode()
     (av,), (bv,) = a, b
-    parts, comes_last, ignores_c = plan[0], plan[1], plan[2]
-    lanes = np.empty((parts, W))
-    for p in range(span[0], span[1]):
-        for i in range(span[2], span[3]):
+    parts, comes_last, ignores_c = plan.parts, plan.enter == LAST, plan.enter == NO_C
+    lanes = np.empty((parts, LANES))
+    for p in range(span.first_panel, span.end_panel):
+        for i in range(span.first_row, span.end_row):
             row = c[p, i]
             for k0 in range(0, av.shape[1], places.size):
                 lanes[:] = 0.0
@@ -41,11 +40,11 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Any, span: Any) -> Any:
                     lanes[0] = row
                 for at in range(places.size):
                     x, panel, lane = av[i, k0 + places[at]], bv[p, k0 + places[at]], lanes[at % parts]
-                    for j in range(W):
+                    for j in range(LANES):
                         lane[j] = fused(x, panel[j], lane[j])  # type: ignore[call-arg]  # the typing context is numba's
                 for g in range(1, parts):
-                    for j in range(W):
+                    for j in range(LANES):
                         lanes[0, j] = lanes[0, j] + lanes[g, j]
-                for j in range(W):
+                for j in range(LANES):
                     row[j] = row[j] + lanes[0, j] if comes_last else lanes[0, j]
     restore_mode(mode)

@@ -8,11 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from statqat_sim.arrays import Array
+from statqat_sim.backends.numba_cpu.mma_numbers import LANES, NOTHING
 from statqat_sim.plan.mma import Factor
-
-LANES: Final = 64
-NOTHING: Final = -16000
-"""The exponent given to zero, Inf and NaN; a sum of two fits int16."""
 
 WORD: Final = 32
 """Bits in a word of a mask; each bit is one element."""

@@ -9,11 +9,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-W = 64
-"""Lanes: columns of D that are computed together."""
-
-ZERO, NEAREST_EVEN, POSITIVE, NEGATIVE, NEAREST_AWAY, NEAREST_ZERO, NEAREST_UP, ODD = range(8)
-"""Rounding modes, numbered as in `plan.mma`."""
+from statqat_sim.backends.numba_cpu.mma_numbers import (
+    LANES,
+    NEAREST_EVEN,
+    NEAREST_UP,
+    NEAREST_ZERO,
+    NEGATIVE,
+    ODD,
+    POSITIVE,
+    ZERO,
+    Result,
+)
 
 LOW = -900  # below every exponent that occurs; 2^LOW is a normal float64
 
@@ -89,21 +95,20 @@ def simply(x: Any, mode: Any) -> Any:
 def to_integers(lanes: Any, mode: Any) -> Any:
     """Round all lanes to integers, in place."""
     if mode <= NEAREST_EVEN:
-        for j in range(W):
+        for j in range(LANES):
             lanes[j] = simply(lanes[j], mode)
     else:
-        for j in range(W):
+        for j in range(LANES):
             lanes[j] = nearby(lanes[j], mode)
 
 
 @njit(forceinline=True)
-def to_precision(lanes: Any, integer_of: Any, how: Any, bounds: Any) -> Any:
+def to_precision(lanes: Any, integer_of: Any, to: Result) -> Any:
     """See `to_results`. Adding -0 changes nothing; adding +0 turns -0 into +0."""
-    mode, mantissa_bits, emin = how[0], how[1], how[2]
-    largest, least = bounds[0], bounds[1]
-    beyond = largest if how[3] else np.inf
-    before, after = 0.0 if how[5] else -0.0, 0.0 if how[4] else -0.0
-    for j in range(W):
+    mode, mantissa_bits, emin, largest, least = to.mode, to.mantissa_bits, to.emin, to.largest, to.least
+    beyond = largest if to.saturates else np.inf
+    before, after = -0.0 if to.keeps_zeros else 0.0, 0.0 if to.is_positive else -0.0
+    for j in range(LANES):
         exact = lanes[j] + before
         e = max(exponent(exact), emin)
         x = integer_of(exact * power(mantissa_bits - e), mode) * power(e - mantissa_bits)
@@ -112,14 +117,9 @@ def to_precision(lanes: Any, integer_of: Any, how: Any, bounds: Any) -> Any:
 
 
 @njit(forceinline=True)
-def to_results(lanes: Any, how: Any, bounds: Any) -> Any:
-    """Round all lanes to a result's precision, in place.
-
-    how: rounding mode, mantissa bits, emin, whether overflow saturates, whether a result of -0 becomes +0, whether an
-    exact sum of -0 becomes +0, whether C is flushed to +0.
-    bounds: the largest result, and the least that is not flushed.
-    """
-    if how[0] <= NEAREST_EVEN:
-        to_precision(lanes, simply, how, bounds)
+def to_results(lanes: Any, to: Result) -> Any:
+    """Round all lanes to a result's precision, in place."""
+    if to.mode <= NEAREST_EVEN:
+        to_precision(lanes, simply, to)
     else:
-        to_precision(lanes, nearby, how, bounds)
+        to_precision(lanes, nearby, to)

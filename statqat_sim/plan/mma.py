@@ -128,6 +128,11 @@ class Alignment:
     per_sum: bool
     zero_exponent: int | None
 
+    @property
+    def zero_number(self) -> int:
+        """The exponent of zeros that kernels receive."""
+        return BELOW_ALL_EXPONENTS if self.zero_exponent is None else self.zero_exponent
+
 
 @dataclass(frozen=True, slots=True)
 class Junction:

@@ -7,7 +7,7 @@ elements fell there, and the sum of their bits. The error at scale s, but for Σ
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,6 +25,25 @@ GRID = 512  # scales, at most
 VALLEYS = 2  # that are looked into
 ROUNDINGS = 2.0**-22  # of float32, relative to an element
 POWER_ERROR = 1.8  # of a power that is known by binades only
+
+
+class Steps(NamedTuple):
+    """A format's step function; `lengths`: how many thresholds each side has. See `plan.row_scan.RowScanPlan`."""
+
+    zeros: Any
+    lengths: Any
+    thresholds: Any
+    gaps: Any
+
+
+class Tables(NamedTuple):
+    """Counts and sums of all elements from each bin on, `(sides, bins)`: of bins from `lasts` to the largest."""
+
+    counts: Any
+    sums: Any
+    lasts: Any
+    edges: Any
+    """The least magnitude of each bin."""
 
 
 @njit(nogil=True)
@@ -72,13 +91,12 @@ def drained(table: Any, sign: Any, top: Any, factor: Any, counts: Any, sums: Any
 # no array is sliced from here on: that counts references, which takes longer than a look-up
 
 
-@njit(nogil=True, inline="always")
-def roughly(
-    s: Any, side: Any, lengths: Any, thresholds: Any, gaps: Any, top: Any, last: Any, counts: Any, sums: Any
-) -> Any:
+@njit(nogil=True, forceinline=True)
+def roughly(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """Σ_j gap_j·excess(s·threshold_j), were all elements of a bin beyond the threshold that cuts it."""
-    result: Any = 0.0
-    for j in range(lengths[side]):
+    thresholds, gaps, counts, sums = steps.thresholds, steps.gaps, tables.counts, tables.sums
+    last, result = tables.lasts[side], 0.0
+    for j in range(steps.lengths[side]):
         at = s * thresholds[side, j]
         bin = np.int64(np.float32(at).view(np.uint32) >> SHIFT)
         place = max(min(bin, top + 1), last)
@@ -86,13 +104,12 @@ def roughly(
     return result
 
 
-@njit(nogil=True, inline="always")
-def saved(
-    s: Any, side: Any, lengths: Any, thresholds: Any, gaps: Any, top: Any, last: Any, counts: Any, sums: Any, edges: Any
-) -> Any:
+@njit(nogil=True, forceinline=True)
+def saved(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """The same, but inside a bin the cubic that has the right values and slopes at both of its edges."""
-    result: Any = 0.0
-    for j in range(lengths[side]):
+    thresholds, gaps, counts, sums, edges = steps.thresholds, steps.gaps, tables.counts, tables.sums, tables.edges
+    last, result = tables.lasts[side], 0.0
+    for j in range(steps.lengths[side]):
         at = s * thresholds[side, j]
         bits = np.float32(at).view(np.uint32)
         bin = np.int64(bits >> SHIFT)
@@ -110,35 +127,21 @@ def saved(
     return result
 
 
-@njit(nogil=True, inline="always")
-def error(
-    s: Any,
-    is_rough: Any,
-    zeros: Any,
-    lengths: Any,
-    thresholds: Any,
-    gaps: Any,
-    top: Any,
-    lasts: Any,
-    counts: Any,
-    sums: Any,
-    edges: Any,
-) -> Any:
+@njit(nogil=True, forceinline=True)
+def error(s: Any, is_rough: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """Σ(x - Q(x))² - Σx²."""
     total: Any = 0.0
-    for side in range(zeros.size):
-        last, moved = lasts[side], s * zeros[side]
-        if is_rough:
-            gain = roughly(s, side, lengths, thresholds, gaps, top, last, counts, sums)
-        else:
-            gain = saved(s, side, lengths, thresholds, gaps, top, last, counts, sums, edges)
-        total += moved * (counts[side, last] * moved - 2 * sums[side, last]) - 2 * s * gain
+    for side in range(steps.zeros.size):
+        last, moved = tables.lasts[side], s * steps.zeros[side]
+        gain = roughly(s, side, steps, tables, top) if is_rough else saved(s, side, steps, tables, top)
+        total += moved * (tables.counts[side, last] * moved - 2 * tables.sums[side, last]) - 2 * s * gain
     return total
 
 
 @njit(nogil=True)
-def excess_bounds(at: Any, side: Any, top: Any, last: Any, counts: Any, sums: Any, missing: Any) -> Any:
+def excess_bounds(at: Any, side: Any, tables: Tables, top: Any, missing: Any) -> Any:
     """Between what it lies: a sum of convex functions of elements whose number and mean each bin tells."""
+    counts, sums, last = tables.counts, tables.sums, tables.lasts[side]
     bin = np.int64(np.float32(at).view(np.uint32) >> SHIFT)
     if bin > top:
         return 0.0, 0.0
@@ -165,33 +168,22 @@ def edge(bin: Any) -> Any:
 
 
 @njit(nogil=True)
-def error_bounds(
-    s: Any,
-    zeros: Any,
-    lengths: Any,
-    thresholds: Any,
-    gaps: Any,
-    top: Any,
-    lasts: Any,
-    counts: Any,
-    sums: Any,
-    size: Any,
-) -> Any:
-    """Between what it lies."""
+def error_bounds(s: Any, steps: Steps, tables: Tables, top: Any, count: Any) -> Any:
+    """Between what it lies, of `count` elements."""
     low = high = known = 0.0
-    for side in range(zeros.size):
-        known += counts[side, lasts[side]]
-    missing = size - known
-    for side in range(zeros.size):
-        last = lasts[side]
-        moved = s * zeros[side]
-        base = moved * (counts[side, last] * moved - 2 * sums[side, last])
+    for side in range(steps.zeros.size):
+        known += tables.counts[side, tables.lasts[side]]
+    missing = count - known
+    for side in range(steps.zeros.size):
+        last = tables.lasts[side]
+        moved = s * steps.zeros[side]
+        base = moved * (tables.counts[side, last] * moved - 2 * tables.sums[side, last])
         slack = 2 * abs(moved) * missing * edge(last) + missing * moved * moved
         least, most = 0.0, 0.0
-        for j in range(lengths[side]):
-            few, many = excess_bounds(s * thresholds[side, j], side, top, last, counts, sums, missing)
-            least += gaps[side, j] * few
-            most += gaps[side, j] * many
+        for j in range(steps.lengths[side]):
+            few, many = excess_bounds(s * steps.thresholds[side, j], side, tables, top, missing)
+            least += steps.gaps[side, j] * few
+            most += steps.gaps[side, j] * many
         low += base - slack - 2 * s * most
         high += base + slack - 2 * s * least
     return low, high
@@ -205,6 +197,88 @@ def valley(errors: Any, size: Any) -> Any:
         if errors[i] < errors[place]:
             place = i
     return place
+
+
+@njit(nogil=True, forceinline=True)
+def tabled(row: Any, top: Any, factor: Any, table: Any, dirty: Any, tables: Tables) -> Any:
+    """Write a row's tables, and return about its Σx²; see `drained`.
+
+    Of each side of `table`, what lies below bin `dirty` is left from rows before.
+    """
+    lasts, counts, sums = tables.lasts, tables.counts, tables.sums
+    deepest: Any = max(((top >> MANTISSA_BITS) - BINADES) << MANTISSA_BITS, 0)
+    for side in range(lasts.size):
+        if deepest < dirty[side]:
+            table[side * SIDE_BINS + deepest : side * SIDE_BINS + dirty[side]] = 0
+    fill(row, table, MAGNITUDE if lasts.size == 1 else np.uint32(0xFFFFFFFF))
+    power = 0.0
+    for side in range(lasts.size):
+        part = table[side * SIDE_BINS : (side + 1) * SIDE_BINS]
+        lasts[side], of_side = drained(part, side << 31, top, factor, counts[side], sums[side])
+        dirty[side] = lasts[side]
+        power += of_side
+    return power
+
+
+@njit(nogil=True, forceinline=True)
+def scanned(
+    minmax: Any,
+    largest: Any,
+    reach: Any,
+    ratio: Any,
+    shrink: Any,
+    power: Any,
+    count: Any,
+    steps: Steps,
+    tables: Tables,
+    top: Any,
+    grid: Any,
+    errors: Any,
+) -> Any:
+    """Write scales, from `reach` times MinMax's down, and their rough errors. Returns how many."""
+    rms = math.sqrt(power / count)
+    s, size, low, least = minmax * reach, 0, min(ratio * rms / largest, minmax), np.inf
+    while size < GRID and (s >= low or size < 3):
+        grid[size] = s
+        errors[size] = error(s, True, steps, tables, top)
+        if errors[size] < least:
+            # what is clipped alone would be more below
+            least = errors[size]
+            low = max(low, min(minmax, (0.9 * rms - math.sqrt(max(least + power, 0.0) / count)) / largest))
+        size += 1
+        s *= shrink
+    return size
+
+
+@njit(nogil=True, forceinline=True)
+def refined(
+    minmax: Any, shrink: Any, finer: Any, grid: Any, errors: Any, size: Any, steps: Steps, tables: Tables, top: Any
+) -> Any:
+    """The best scale around the valleys of the grid, on ever finer grids."""
+    best, least, growth = minmax, np.inf, 1.0 / shrink
+    for level in range(finer.size):
+        step = growth ** (1.0 / finer[level])
+        for _ in range(VALLEYS if level == 0 else 1):
+            place = valley(errors, size)
+            errors[max(place - 1, 0) : place + 2] = np.inf
+            s = (grid[place] if level == 0 else best) * growth / step
+            for _ in range(2 * finer[level] - 1):
+                here = error(s, False, steps, tables, top)
+                if here < least:
+                    best, least = s, here
+                s /= step
+        growth = step
+    return best
+
+
+@njit(nogil=True, forceinline=True)
+def is_no_worse(best: Any, minmax: Any, power: Any, count: Any, steps: Steps, tables: Tables, top: Any) -> Any:
+    """Whether the error at `best` is proven to be no larger than at MinMax's scale, whatever float32 rounds."""
+    _, high = error_bounds(best, steps, tables, top, count)
+    low, above = error_bounds(minmax, steps, tables, top, count)
+    whole = POWER_ERROR * power
+    roots = math.sqrt(max(high + whole, 0.0)) + math.sqrt(max(above + whole, 0.0))
+    return low - high > 2 * ROUNDINGS * math.sqrt(whole) * roots + 1e-12 * whole
 
 
 def largest_of_rows(rows: Any, tops: Any) -> Any:
@@ -235,7 +309,6 @@ def scan_rows(
 ) -> Any:
     """For each row the best scale found, and whether it is proven to be no worse than MinMax's."""
     sides = zeros.size
-    mask = MAGNITUDE if sides == 1 else np.uint32(0xFFFFFFFF)
     table = np.zeros(2 * SIDE_BINS, np.uint64)
     counts, sums = np.zeros((sides, SIDE_BINS + 2)), np.zeros((sides, SIDE_BINS + 2))
     edges = np.empty(SIDE_BINS + 2)
@@ -243,52 +316,13 @@ def scan_rows(
         edges[bin] = edge(bin)
     grid, errors = np.empty(GRID), np.empty(GRID)
     lasts, dirty = np.zeros(sides, np.int64), np.zeros(sides, np.int64)
-    first = min(thresholds[0, 0], thresholds[sides - 1, 0])
+    steps, tables = Steps(zeros, lengths, thresholds, gaps), Tables(counts, sums, lasts, edges)
+    first, shrink = min(thresholds[0, 0], thresholds[sides - 1, 0]), 2.0 ** (-1.0 / per_octave)
     for index in range(rows.shape[0]):
         row, top = rows[index], np.int64(tops[index] >> SHIFT)
-        deepest: Any = max(((top >> MANTISSA_BITS) - BINADES) << MANTISSA_BITS, 0)
-        for side in range(sides):
-            if deepest < dirty[side]:
-                table[side * SIDE_BINS + deepest : side * SIDE_BINS + dirty[side]] = 0
-        fill(row, table, mask)
-        power = 0.0
         factor = 0.5 * ratio * first / largest / math.sqrt(row.size)
-        for side in range(sides):
-            part = table[side * SIDE_BINS : (side + 1) * SIDE_BINS]
-            lasts[side], here = drained(part, side << 31, top, factor, counts[side], sums[side])
-            dirty[side] = lasts[side]
-            power += here
-        rms = math.sqrt(power / row.size)
-        shrink = 2.0 ** (-1.0 / per_octave)
-        s, size, low, least = minmax[index] * reach, 0, min(ratio * rms / largest, minmax[index]), np.inf
-        while size < GRID and (s >= low or size < 3):
-            grid[size] = s
-            errors[size] = error(s, True, zeros, lengths, thresholds, gaps, top, lasts, counts, sums, edges)
-            if errors[size] < least:
-                # what is clipped alone would be more below
-                least = errors[size]
-                low = max(
-                    low, min(minmax[index], (0.9 * rms - math.sqrt(max(least + power, 0.0) / row.size)) / largest)
-                )
-            size += 1
-            s *= shrink
-        best, least, growth = minmax[index], np.inf, 1.0 / shrink
-        for level in range(finer.size):
-            step = growth ** (1.0 / finer[level])
-            for _ in range(VALLEYS if level == 0 else 1):
-                place = valley(errors, size)
-                errors[max(place - 1, 0) : place + 2] = np.inf
-                s = (grid[place] if level == 0 else best) * growth / step
-                for _ in range(2 * finer[level] - 1):
-                    here = error(s, False, zeros, lengths, thresholds, gaps, top, lasts, counts, sums, edges)
-                    if here < least:
-                        best, least = s, here
-                    s /= step
-            growth = step
+        power = tabled(row, top, factor, table, dirty, tables)
+        size = scanned(minmax[index], largest, reach, ratio, shrink, power, row.size, steps, tables, top, grid, errors)
+        best = refined(minmax[index], shrink, finer, grid, errors, size, steps, tables, top)
         scales[index] = np.float32(best)
-        best = np.float64(scales[index])
-        _, high = error_bounds(best, zeros, lengths, thresholds, gaps, top, lasts, counts, sums, row.size)
-        low, above = error_bounds(minmax[index], zeros, lengths, thresholds, gaps, top, lasts, counts, sums, row.size)
-        whole = POWER_ERROR * power
-        roots = math.sqrt(max(high + whole, 0.0)) + math.sqrt(max(above + whole, 0.0))
-        proven[index] = low - high > 2 * ROUNDINGS * math.sqrt(whole) * roots + 1e-12 * whole
+        proven[index] = is_no_worse(np.float64(scales[index]), minmax[index], power, row.size, steps, tables, top)

@@ -15,9 +15,9 @@ from torch_compiled import WARNINGS, normal, together
 from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Programs
 from statqat_sim.backends.torch_ops.grids import tiling_of
-from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.codec import Codec
 from statqat_sim.geometry import Geometry, is_whole_array
+from statqat_sim.plan.block import ELEMENT
 from statqat_sim.plan.lower_block import lower_block
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.reference.block_backend import ReferenceBlockKernel

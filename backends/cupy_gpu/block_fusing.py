@@ -17,11 +17,11 @@ from statqat_sim.backends.cupy_gpu.block_group import (
     Trial,
     read_names,
 )
-from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, Site
+from statqat_sim.backends.cupy_gpu.block_places import Site
 from statqat_sim.backends.cupy_gpu.kernel_text import WARP
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.geometry import Weighted, block_sizes
-from statqat_sim.plan.block import Stage, Stored
+from statqat_sim.plan.block import ELEMENT, Stage, Stored
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
 from statqat_sim.spec.scale import Block
 

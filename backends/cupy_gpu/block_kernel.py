@@ -13,12 +13,12 @@ from statqat_sim.backends.cupy_gpu.block_dense import dense_kernel
 from statqat_sim.backends.cupy_gpu.block_device import Device
 from statqat_sim.backends.cupy_gpu.block_fusing import Fused, Job, Place, fused
 from statqat_sim.backends.cupy_gpu.block_group import Elements
-from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, as_one_row
+from statqat_sim.backends.cupy_gpu.block_places import as_one_row
 from statqat_sim.backends.cupy_gpu.block_run import Located, Run
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.geometry import Geometry, Weighted
 from statqat_sim.packing import array_shape
-from statqat_sim.plan.block import CODES, ELEMENTS, GIVEN, BlockPlan, Stored
+from statqat_sim.plan.block import CODES, ELEMENT, ELEMENTS, GIVEN, BlockPlan, Stored
 from statqat_sim.plan.program import Packed, Storage
 
 X = Elements(ELEMENTS, Storage.FLOAT32)

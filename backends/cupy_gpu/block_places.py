@@ -9,9 +9,6 @@ from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import Packed
 from statqat_sim.spec.scale import Block
 
-ELEMENT: Final[Block] = 1
-"""An element is a block of its own."""
-
 
 class Site(NamedTuple):
     """The block that contains a unit: its rows and columns, counted in such units."""

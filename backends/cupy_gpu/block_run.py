@@ -12,10 +12,10 @@ from statqat_sim.backends.cupy_gpu.block_errors import ErrorsShape, choice_kerne
 from statqat_sim.backends.cupy_gpu.block_fusing import Fused, Job, Place, copy_map, stage_map
 from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Source, Trial
 from statqat_sim.backends.cupy_gpu.block_group_text import group_kernel
-from statqat_sim.backends.cupy_gpu.block_places import ELEMENT, Site
+from statqat_sim.backends.cupy_gpu.block_places import Site
 from statqat_sim.backends.cupy_gpu.block_statistic import Patches, StatisticShape, statistic_kernel
 from statqat_sim.geometry import WHOLE, Geometry
-from statqat_sim.plan.block import INDEX, Stage, Statistic, Stored
+from statqat_sim.plan.block import ELEMENT, INDEX, Stage, Statistic, Stored
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.spec.scale import Block

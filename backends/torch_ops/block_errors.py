@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statqat_sim.backends.torch_ops.grids import Grids
-from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
+from statqat_sim.backends.torch_ops.tiling import Tiling
+from statqat_sim.plan.block import ELEMENT
 from statqat_sim.spec.scale import Block
 
 

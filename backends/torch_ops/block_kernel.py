@@ -14,10 +14,9 @@ from statqat_sim.backends.torch_ops.block_stages import Found, Programs
 from statqat_sim.backends.torch_ops.dense import pack
 from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.backends.torch_ops.streams import narrowed
-from statqat_sim.backends.torch_ops.tiling import ELEMENT
 from statqat_sim.backends.torch_ops.vectors import loops_matter
 from statqat_sim.geometry import Geometry
-from statqat_sim.plan.block import CODES, BlockPlan, Stored
+from statqat_sim.plan.block import CODES, ELEMENT, BlockPlan, Stored
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import Packed
 

@@ -15,7 +15,7 @@ from statqat_sim.backends.torch_ops.grids import Grids
 from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import short_words
-from statqat_sim.backends.torch_ops.tiling import ELEMENT, Tiling
+from statqat_sim.backends.torch_ops.tiling import Tiling
 from statqat_sim.backends.torch_ops.vectors import (
     LANES,
     LOWEST,
@@ -26,7 +26,7 @@ from statqat_sim.backends.torch_ops.vectors import (
     loops_matter,
 )
 from statqat_sim.geometry import block_sizes
-from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
+from statqat_sim.plan.block import ELEMENT, ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
 from statqat_sim.plan.block_statistics import highest, lowest
 from statqat_sim.plan.ranges import ranges
 from statqat_sim.spec.scale import Block
@@ -53,13 +53,13 @@ def _among(statistic: Statistic) -> Among:
 
 
 class StagePrograms:
-    """A stage with its plans compiled."""
+    """A stage with its plans compiled; `is_given`: whether it reads the caller's scales."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, is_given: bool = False) -> None:
         self.block, self.results = stage.block, stage.results
         self.keys = [Key(statistic) for statistic in stage.statistics]
         self.programs = [Program(plan) for plan in stage.plans]
-        self.is_given = any(GIVEN in program.names for program in self.programs)
+        self.is_given = is_given
 
 
 class Programs:
@@ -67,7 +67,7 @@ class Programs:
 
     def __init__(self, plan: BlockPlan) -> None:
         self.encode, self.fake_quantize, self.decode = map(Program, (plan.encode, plan.fake_quantize, plan.decode))
-        self.stages = [StagePrograms(stage) for stage in plan.stages]
+        self.stages = [StagePrograms(stage, is_given=stage is plan.given_stage) for stage in plan.stages]
         self.decoding = StagePrograms(plan.decoding)
         self.draws = Draws.of(plan.encode)
 

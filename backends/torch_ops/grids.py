@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statqat_sim.backends.torch_ops.program import look_up
-from statqat_sim.backends.torch_ops.tiling import ELEMENT, Axis, Sizes, Tiling
+from statqat_sim.backends.torch_ops.tiling import Axis, Sizes, Tiling
 from statqat_sim.backends.torch_ops.vectors import LANES, in_memory, kept, makes_loops
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
-from statqat_sim.plan.block import BlockPlan
+from statqat_sim.plan.block import ELEMENT, BlockPlan
 from statqat_sim.spec.scale import Block
 
 FEW: Final = 4

@@ -14,10 +14,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from statqat_sim.geometry import Geometry, block_sizes, is_whole_array
+from statqat_sim.plan.block import ELEMENT
 from statqat_sim.spec.scale import Block
-
-ELEMENT: Block = 1
-"""An element is a block of its own."""
 
 Sizes: TypeAlias = tuple[int, ...]
 

@@ -19,6 +19,9 @@ CODES = "codes"
 INDEX = "index"
 GIVEN = "given"
 
+ELEMENT: Block = 1
+"""An element is a block of its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Statistic:

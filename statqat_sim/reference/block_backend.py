@@ -10,17 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.geometry import Geometry
-from statqat_sim.plan.block import ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic, Stored
+from statqat_sim.plan.block import CODES, ELEMENT, ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic, Stored
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Packed, Storage
-from statqat_sim.reference.block_tiles import ELEMENT, Located, tiled
+from statqat_sim.reference.block_tiles import Located, tiled
 from statqat_sim.reference.dense import pack
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.reference.streams import Words, random_fields, words
 from statqat_sim.spec.scale import Block
 
 Array = NDArray[Any]
-CODES = "codes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class ReferenceBlockKernel:
         for stage in self.plan.stages:
             for statistic in stage.statistics:
                 found.known[statistic.name] = found.statistic(statistic, stage.block)
-            if given is not None and _reads(stage, GIVEN):
+            if given is not None and stage is self.plan.given_stage:
                 found.known[GIVEN] = _located(given, geometry, stage.block)
             if len(stage.plans) == 1:
                 found.add(stage, found.results(stage.plans[0], stage.block))
@@ -182,10 +181,6 @@ def _added_by_halves(terms: Array) -> Array:
 
 def _located(array: Array, geometry: Geometry, block: Block) -> Located:
     return Located(words(array).reshape(geometry.grid(block)), block)
-
-
-def _reads(stage: Stage, name: str) -> bool:
-    return any(stream.name == name for program in stage.plans for stream in program.shape.streams)
 
 
 def _kept(result: Located, stored: Stored, geometry: Geometry) -> Array:

@@ -11,9 +11,6 @@ from statqat_sim.geometry import Geometry
 from statqat_sim.reference.streams import Words
 from statqat_sim.spec.scale import Block, Whole
 
-ELEMENT: Block = 1
-"""An element is a block of its own."""
-
 
 @dataclass(frozen=True, slots=True)
 class Located:

@@ -11,6 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from statqat_sim.backends.numba_cpu.processor import splat
 from statqat_sim.plan.program import Packed
 
 
@@ -96,7 +97,7 @@ class Dense:
         kind, spare = groups.type, 8 * (self.group - self.group_bytes)
         name = f"llvm.bswap.v{kind.count}i{kind.element.width}"
         bswap = b.module.declare_intrinsic(name, (), ir.FunctionType(kind, [kind]))
-        places = _splat(kind, spare)
+        places = splat(kind, spare)
         return b.lshr(b.call(bswap, [groups]), places) if loaded else b.call(bswap, [b.shl(groups, places)])
 
     def _split(self, b: Any, groups: Any) -> Any:
@@ -104,10 +105,10 @@ class Dense:
         while codes > 1:
             half = codes // 2
             kind, low_bits = groups.type, half * self.packed.bits
-            low = b.and_(groups, _splat(kind, (1 << low_bits) - 1))
-            high = b.and_(b.lshr(groups, _splat(kind, low_bits)), _splat(kind, (1 << low_bits) - 1))
+            low = b.and_(groups, splat(kind, (1 << low_bits) - 1))
+            high = b.and_(b.lshr(groups, splat(kind, low_bits)), splat(kind, (1 << low_bits) - 1))
             first, second = (high, low) if self.packed.big_endian else (low, high)
-            both = b.or_(first, b.shl(second, _splat(kind, 8 * half)))
+            both = b.or_(first, b.shl(second, splat(kind, 8 * half)))
             groups = b.bitcast(both, ir.VectorType(ir.IntType(8 * half), kind.count * 2))
             codes = half
         return groups
@@ -117,16 +118,12 @@ class Dense:
         while half < self.group:
             kind = ir.VectorType(ir.IntType(16 * half), groups.type.count // 2)
             both = b.bitcast(groups, kind)
-            first = b.and_(both, _splat(kind, (1 << 8 * half) - 1))
-            second = b.lshr(both, _splat(kind, 8 * half))
+            first = b.and_(both, splat(kind, (1 << 8 * half) - 1))
+            second = b.lshr(both, splat(kind, 8 * half))
             low, high = (second, first) if self.packed.big_endian else (first, second)
-            groups = b.or_(low, b.shl(high, _splat(kind, half * self.packed.bits)))
+            groups = b.or_(low, b.shl(high, splat(kind, half * self.packed.bits)))
             half *= 2
         return groups
-
-
-def _splat(kind: Any, value: int) -> Any:
-    return ir.Constant(kind, [value] * kind.count)
 
 
 def _pointer(b: Any, address: Any, kind: Any) -> Any:

@@ -56,7 +56,7 @@ class Processor:
         options = [self._permuted(b, register, index) for register in table]
         bit = SMALL_TABLE // len(table)
         while len(options) > 1:
-            upper = b.icmp_unsigned("!=", b.and_(index, _splat(index.type, bit)), _splat(index.type, 0))
+            upper = b.icmp_unsigned("!=", b.and_(index, splat(index.type, bit)), splat(index.type, 0))
             options = [b.select(upper, high, low) for low, high in zip(options[::2], options[1::2], strict=True)]
             bit <<= 1
         return options[0]
@@ -69,7 +69,7 @@ class Processor:
         for width in (16, 8)[: 32 // bits // 2]:
             half = value.type.count // 2
             low, high = (_lanes(b, value, range(start, start + half)) for start in (0, half))
-            both = b.or_(b.and_(low, _splat(low.type, (1 << width) - 1)), b.shl(high, _splat(high.type, width)))
+            both = b.or_(b.and_(low, splat(low.type, (1 << width) - 1)), b.shl(high, splat(high.type, width)))
             value = b.bitcast(both, ir.VectorType(ir.IntType(width), 2 * half))
             order = [place for pair in zip(order[:half], order[half:], strict=True) for place in pair]
         return _lanes(b, value, sorted(range(len(order)), key=order.__getitem__))
@@ -98,5 +98,6 @@ def _order(lanes: Iterable[int]) -> Any:
     return ir.Constant(ir.VectorType(I32, len(places)), places)
 
 
-def _splat(kind: Any, value: int) -> Any:
+def splat(kind: Any, value: int) -> Any:
+    """The vector constant with this value in every lane."""
     return ir.Constant(kind, [value] * kind.count)

@@ -83,7 +83,7 @@ class Summary:
         unknown: qualified names and classes of modules with matrices of their own that `qat` cannot quantize unless
             `qat.register` tells it how, as LSTM; what is broadcast along its first axis is no matrix.
         converted: whether weights are codes.
-        float_elements: of the model's matrices that are not quantized, each that is shared counted once.
+        unquantized_elements: of the model's matrices that are not quantized, each that is shared counted once.
     """
 
     rows: tuple[SummaryRow, ...]
@@ -91,7 +91,7 @@ class Summary:
     left: tuple[str, ...]
     unknown: Mapping[str, str]
     converted: bool
-    float_elements: int
+    unquantized_elements: int
 
     @property
     def nbytes(self) -> int:
@@ -116,7 +116,7 @@ class Summary:
     @property
     def quantized_share(self) -> float:
         """How much of the elements of the model's matrices is quantized; NaN where there are none."""
-        of_all = self.elements + self.float_elements
+        of_all = self.elements + self.unquantized_elements
         return self.elements / of_all if of_all else math.nan
 
     def __str__(self) -> str:
@@ -146,8 +146,10 @@ def summary(model: nn.Module) -> Summary:
     unknown = {name: type(module).__name__ for name, module in unknown_modules(model).items()}
     matmuls = {name: matmul_of(layer.matmul_key) for name, layer in found if layer.matmul_key is not None}
     converted = any(_packed(layer) for _, layer in found)
-    floats = _float_elements(model, (layer for _, layer in found))
-    return Summary(rows=rows, matmuls=matmuls, left=left, unknown=unknown, converted=converted, float_elements=floats)
+    rest = _unquantized_elements(model, (layer for _, layer in found))
+    return Summary(
+        rows=rows, matmuls=matmuls, left=left, unknown=unknown, converted=converted, unquantized_elements=rest
+    )
 
 
 def _could_be_quantized(module: nn.Module) -> bool:
@@ -155,7 +157,7 @@ def _could_be_quantized(module: nn.Module) -> bool:
     return isinstance(module, tuple(REGISTERED)) and not isinstance(module, Quantized) and not is_part
 
 
-def _float_elements(model: nn.Module, found: Iterable[Quantized]) -> int:
+def _unquantized_elements(model: nn.Module, found: Iterable[Quantized]) -> int:
     """Of the model's matrices that no quantizer is for."""
     quantized: set[nn.Parameter] = set()
     for layer in found:

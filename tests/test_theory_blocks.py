@@ -75,6 +75,19 @@ def test_measured_blocks(name: str, prior: str) -> None:
     assert expected(name, prior).sqnr_db == pytest.approx(row["sqnr_db"], abs=0.05)
 
 
+@pytest.mark.parametrize("name", ["mxfp4", "mxfp4.even", "mxfp4.rceil", "bfp2_b", "msfp12", "nf4_block64", "nvfp4"])
+def test_overload_is_the_error_of_clipped_inputs_alone(name: str) -> None:
+    x = np.random.default_rng(8).standard_normal((1 << 10, 1 << 9), np.float32)
+    format = sqs.load_format(name)
+    assert isinstance(format, BlockFormat)
+    codec = sqs.Codec(format)
+    scale = math.prod(np.asarray(each, np.float64) for each in codec.quantize(x).scale_values())
+    scale = np.repeat(scale, x.shape[1] // scale.shape[1], axis=1)
+    is_clipped = (x < scale * format.element.min) | (x > scale * format.element.max)
+    measured = np.mean(is_clipped * np.square(x - np.float64(codec.fake_quantize(x))))
+    assert expected(name, "normal").overload == pytest.approx(measured, rel=0.15, abs=1e-8)
+
+
 @pytest.mark.parametrize(
     ("random_phase", "prior"), [(False, "student_t(5)"), (True, "student_t(5)"), (True, "logistic")]
 )

@@ -113,7 +113,7 @@ def _errors(
     m0, m1, m2 = prior.cell_moments(edges)
     inside = sign * (m2 - (first + second) * m1 + first * second * m0)
     cell = np.arange(owner.size)
-    outside = (cell <= at[0]) | (cell > at[1])
+    outside = (cell <= at[0]) | (cell > at[1] + 1)  # both ends are cuts of their own
     zeros = prior.mass_at_zero * scale**2 * whole.product[whole.zero]
     held = m0.sum(axis=1) + prior.mass_at_zero
     share = (scales.size - 1) / scales.size / held

@@ -22,6 +22,7 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.refusals import EXACT_INTEGERS, refuse_first
 from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat, Scaling
+from statqat_sim.spec.accelerator_dot import Enter
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
@@ -323,7 +324,7 @@ def accumulator(instruction: Instruction, c: Any, shape: tuple[int, ...], place:
     """C as values in D's shape; None if C is None."""
     if c is None:
         return None
-    if instruction.dot is not None and instruction.dot.c == "none":
+    if instruction.dot is not None and instruction.dot.c is Enter.NONE:
         raise ValueError(f"{instruction} takes no C; allowed: None")
     place.require(c, "c")
     values = _accumulated(instruction, c, place)

@@ -18,7 +18,7 @@ from statqat_sim.spec.number import NumberFormat
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
-FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
 FLAGS += ["-ffast-math", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"]
 """Strict about the text; careless about floats, which it does not use. (A linker that heard of `-ffast-math` would make
 the whole process flush subnormal numbers.)"""

@@ -36,7 +36,7 @@ class MatricesInC:
     library: ctypes.CDLL
 
     @classmethod
-    def compiled(cls, formats: Sequence[BlockFormat], folder: Path, compiler: Sequence[str] = ("gcc", *FLAGS)) -> Any:
+    def compiled(cls, formats: Sequence[BlockFormat], folder: Path) -> MatricesInC:
         source = []
         for place, format in enumerate(formats):
             (folder / f"format{place}.h").write_text(to_c(format), "utf-8")
@@ -48,7 +48,7 @@ class MatricesInC:
             source.append(f"void *const {name}_all[3] = {{ {', '.join(f'(void *){each}' for each in functions)} }};")
         (folder / "all.c").write_text("\n".join(source), "utf-8")
         flags = ["-Wno-pedantic", "-Wno-unused-function", "-c", "-fPIC"]
-        subprocess.run([*compiler, *flags, "all.c", "-o", "all.o"], cwd=folder, check=True)
+        subprocess.run(["gcc", *FLAGS, *flags, "all.c", "-o", "all.o"], cwd=folder, check=True)
         subprocess.run(["gcc", "-shared", "all.o", "-o", "all.so"], cwd=folder, check=True)
         return cls(ctypes.CDLL(str(folder / "all.so")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ import pytest
 from block_strategies import RULES, arrays, block_mappings, needs_scale
 from checking import FIRST
 from exported_blocks import BlockInSystemVerilog, MatricesInC, in_one_vector, joined, stored_in
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from strategies import to_yaml
 
 import statqat_sim as sqs
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.export import to_c, to_systemverilog
-from statqat_sim.export.arithmetic import OPERATIONS, arithmetic
+from statqat_sim.export.arithmetic import FLOAT_OPERATIONS, arithmetic
 from statqat_sim.export.blocks import blocks_of
+from statqat_sim.export.functions import Function
 from statqat_sim.export.powers import gives_powers, powers
 from statqat_sim.export.simplify import simplified
 from statqat_sim.geometry import block_sizes
@@ -41,8 +43,6 @@ EXPORTED = [
 ]
 SHAPES = [(3, 512), (2, 300), (5, 7), (1, 1), (130, 140), (3, 0), (0, 5)]
 CHUNK = 18
-
-needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not installed")
 
 
 def needs(program: str) -> pytest.MarkDecorator:
@@ -98,10 +98,10 @@ def operands(rng: np.random.Generator, count: int) -> tuple[Any, Any]:
     return np.concatenate([first, a]), np.concatenate([second, b])
 
 
-@pytest.mark.parametrize("op", OPERATIONS)
+@pytest.mark.parametrize("op", FLOAT_OPERATIONS)
 def test_floats_are_added_multiplied_and_divided_by_integers(op: Op) -> None:
     a, b = operands(np.random.default_rng(0), 40_000)
-    general, with_power = OPERATIONS[op]
+    general, with_power = FLOAT_OPERATIONS[op]
     with np.errstate(all="ignore"):
         wanted = NUMPY[op](a.view(np.float32), b.view(np.float32)).view(np.uint32)
     for plan in (arithmetic(general), simplified(arithmetic(general))):
@@ -136,13 +136,13 @@ def test_decoders_of_powers_of_two_are_recognised_by_trying_all_codes() -> None:
 def test_scales_that_are_powers_of_two_need_no_multiplier(name: str) -> None:
     text = to_systemverilog(load_format(name))
     assert "multiply_by_power" in text
-    assert " * " not in text.split("typedef")[0].split("endpackage")[0].replace("// a * b", "")
+    assert " * " not in text.split("typedef")[0].replace("// a * b", "")
 
 
 # --- C -----------------------------------------------------------------------------------------------------------
 
 
-@needs_gcc
+@needs("gcc")
 @pytest.mark.parametrize("first", range(0, len(EXPORTED), CHUNK))
 def test_every_format_in_c(first: int, tmp_path: Path) -> None:
     chosen = EXPORTED[first : first + CHUNK]
@@ -152,7 +152,7 @@ def test_every_format_in_c(first: int, tmp_path: Path) -> None:
             check_in_c(compiled, format, matrix(rng, shape))
 
 
-@needs_gcc
+@needs("gcc")
 @settings(max_examples=12, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # compilers take too long to shrink
 @given(data=st.data())
 def test_random_formats_in_c(data: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -166,14 +166,40 @@ def test_random_formats_in_c(data: Any, tmp_path_factory: pytest.TempPathFactory
         check_in_c(compiled, format, x.reshape(-1, x.shape[-1]) if x.size else x[..., :0].reshape(0, 0), scale)
 
 
-@needs_gcc
+@needs("gcc")
 def test_codes_that_nothing_reads(tmp_path: Path) -> None:
     constant = "{kind: codebook, bits: 1, values: [1.0, 1.0]}"
     format = parse_format(f"{{name: one, element: {constant}, scales: [{{format: float16, block: 4}}]}}")
     check_in_c(MatricesInC.compiled([format], tmp_path), format, matrix(np.random.default_rng(0), (3, 9)))
 
 
-@needs_gcc
+THREE_LEVELS = """
+name: three_levels
+element: float4_e2m1fn
+scales:
+  - {format: float32, block: tensor}
+  - {format: float8_e4m3fn, block: 16}
+  - {format: uint1, block: 4, rule: floor, combine: exponent_subtract}
+"""
+"""The second level compares other keys than the first and the third."""
+
+
+@needs("gcc")
+def test_levels_share_equal_keys_alone(tmp_path: Path) -> None:
+    format = parse_format(THREE_LEVELS)
+    check_in_c(MatricesInC.compiled([format], tmp_path), format, matrix(np.random.default_rng(0), (3, 40)))
+    assert [function.name for function in blocks_of(format).all if "key" in function.name] == ["amax_key", "amax_key1"]
+
+
+@needs("gcc")
+@pytest.mark.parametrize("name", ["rows", "columns", "rows.x", "columns_16", "x", "codes", "verilator"])
+def test_names_of_formats_are_no_variables(name: str, tmp_path: Path) -> None:
+    format = parse_format(f"{{name: {name}, element: int4, scales: [{{format: float8_e8m0fnu, block: 16}}]}}")
+    check_in_c(MatricesInC.compiled([format], tmp_path), format, matrix(np.random.default_rng(0), (3, 40)))
+    BlockInSystemVerilog.read(format)
+
+
+@needs("gcc")
 def test_stochastic_rounding_takes_random_bits(tmp_path: Path) -> None:
     format = parse_format("{name: drawn, extends: nvfp4, encode: {rounding: stochastic_b, random_bits: 12}}")
     compiled, x = MatricesInC.compiled([format], tmp_path), matrix(np.random.default_rng(0), (6, 80))
@@ -183,7 +209,7 @@ def test_stochastic_rounding_takes_random_bits(tmp_path: Path) -> None:
         assert_bit_exact(found, wanted)
 
 
-@needs_gcc
+@needs("gcc")
 def test_a_program_of_its_own_quantizes(tmp_path: Path) -> None:
     """In C, and in C++; a header may be read twice."""
     (tmp_path / "mxfp4.h").write_text(to_c(load_format("mxfp4")), "utf-8")
@@ -229,24 +255,81 @@ def test_every_format_in_systemverilog(format: BlockFormat) -> None:
         check_in_systemverilog(format, row.reshape(rows, columns))
 
 
-def check_in_systemverilog(format: BlockFormat, x: Any) -> None:
-    package, codec = BlockInSystemVerilog.read(format), sqs.Codec(format)  # slang counts the steps of a session
-    q = codec.quantize(x)
+def check_in_systemverilog(format: BlockFormat, x: Any, *inputs: tuple[int, int], **how: Any) -> None:
+    package, codec = BlockInSystemVerilog.read(format), sqs.Codec(format, "reference")  # slang counts a session's steps
+    q = codec.quantize(x, **how)
     codes, *stored = stored_in(q)
-    tensor = [one for one in package.blocks.stored if one.block == "tensor"]
-    outer, inner = stored[: len(tensor)], stored[len(tensor) :]
-    widths = [one.storage.bits for one in package.blocks.stored[len(tensor) :]]
-    words = []
-    if tensor:
-        finite = np.abs(x[np.isfinite(x)]).max(initial=0).astype(np.float32)
-        amax = package.call("amax_key", (int(finite.view(np.uint32)), 32))
-        names = sorted(set(package.blocks.levels[0].names) & package.blocks.read)
-        words = [(package.call(f"{name}_of", (amax, 32)), 32) for name in names]
-        assert package.call("scale0_of", (amax, 32)) == outer[0]
-    block = joined([in_one_vector(codes, format.element.bits), *map(in_one_vector, inner, widths)])
-    assert package.call("quantize", in_one_vector(x.view(np.uint32), 32), *words) == block[0]
-    values = package.call("dequantize", block, *(in_one_vector(each, each.itemsize * 8) for each in outer))
-    assert values == in_one_vector(codec.dequantize(q).view(np.uint32), 32)[0]
+    outer = [one.block in ("tensor", "channel") for one in package.blocks.stored]
+    words = outer_words(package, x, *inputs)
+    inner = [
+        in_one_vector(array, one.storage.bits)
+        for array, one, is_outer in zip(stored, package.blocks.stored, outer, strict=True)
+        if not is_outer
+    ]
+    block = joined([in_one_vector(codes, format.element.bits), *inner])
+    assert package.call("quantize", in_one_vector(x.view(np.uint32), 32), *inputs, *words) == block[0]
+    whole = [
+        in_one_vector(array, array.itemsize * 8) for array, is_outer in zip(stored, outer, strict=True) if is_outer
+    ]
+    values = in_one_vector(codec.dequantize(q).view(np.uint32), 32)[0]
+    assert package.call("dequantize", block, *whole) == values
+
+
+def outer_words(package: BlockInSystemVerilog, x: Any, *given: tuple[int, int]) -> list[tuple[int, int]]:
+    """The words of tensors and channels that `quantize` takes, of elements that are all in one of either."""
+    known: dict[str, int] = {"given": given[0][0]} if given else {}
+    for level in package.blocks.levels:
+        if level.block in ("tensor", "channel"):
+            for maximum in level.maxima:
+                keys = (package.call(maximum.key.name, (int(word), 32)) for word in x.view(np.uint32).reshape(-1))
+                known[maximum.name] = max(keys, default=0)
+            known |= {name: called(package, function, known) for name, function in level.words}
+    read = sorted(
+        package.blocks.read & known.keys() - {"given", *(m.name for lv in package.blocks.levels for m in lv.maxima)}
+    )
+    return [(known[name], 32) for name in read]
+
+
+def called(package: BlockInSystemVerilog, function: Function, known: Mapping[str, int]) -> int:
+    return package.call(function.name, *((known[each.name], each.storage.bits) for each in function.arguments))
+
+
+@settings(max_examples=25, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(data=st.data())
+def test_random_formats_in_systemverilog(data: Any) -> None:
+    spec = data.draw(block_mappings(rules=[rule for rule in RULES if rule not in ("mse", "given", "signed_absmax")]))
+    format = parse_format(to_yaml(spec))
+    blocks = blocks_of(format)
+    sizes = [block_sizes(level.block, along_rows=True) for level in blocks.levels]
+    sized = [size for size in sizes if 0 not in size]
+    assume(sizes[-1] in sized)
+    rows, columns = (math.lcm(*each) for each in zip(*sized, strict=True))
+    assume(rows * columns <= 64)
+    check_in_systemverilog(format, matrix(np.random.default_rng(data.draw(st.integers(0, 99))), (rows, columns)))
+
+
+def test_random_bits_and_given_scales_in_systemverilog() -> None:
+    rng = np.random.default_rng(0)
+    format = parse_format("{name: drawn, extends: mxfp4, encode: {rounding: stochastic_a, random_bits: 12}}")
+    assert "of which the top 12 are used" in to_systemverilog(format)
+    check_in_systemverilog(
+        format, matrix(rng, (1, 32)), in_one_vector(np.array(FIRST.fields(32, 16)), 16), seed=FIRST.seed
+    )
+    format = parse_format("{name: given, element: int4, scales: [{format: float32, block: 8, rule: given}]}")
+    scale = np.float32([[0.75]])
+    check_in_systemverilog(format, matrix(rng, (1, 8)), in_one_vector(scale.view(np.uint32), 32), scale=scale)
+
+
+@pytest.mark.parametrize(
+    "scales",
+    ["{format: float32, block: channel}", "{format: float32, block: tensor}", "{format: float32, block: 2048}"]
+    + ["{format: float32, block: 1024}, {format: float32, block: 1}"],
+)
+def test_blocks_without_a_size_and_large_ones_have_functions_of_words_alone(scales: str) -> None:
+    text = to_systemverilog(parse_format(f"{{name: words, element: float32, scales: [{scales}]}}"))
+    assert "function automatic logic [31:0] encode(" in text
+    assert "block_t" not in text
+    assert " quantize(" not in text
 
 
 @pytest.mark.parametrize("name", ["mxfp4", "nvfp4", "nvfp4_2d", "gguf_q4_0", "gguf_q4_k", "mx9", "hif4"])

@@ -192,7 +192,7 @@ MULTIPLY_BY_POWER: Final = Operation("multiply_by_power", "*", _product_with_pow
 DIVIDE: Final = Operation("divide", "/", _quotient)
 DIVIDE_BY_POWER: Final = Operation("divide_by_power", "/", _quotient_by_power, by_power=True)
 
-OPERATIONS: Final[Mapping[Op, tuple[Operation, Operation]]] = {
+FLOAT_OPERATIONS: Final[Mapping[Op, tuple[Operation, Operation]]] = {
     Op.FADD: (ADD, ADD),
     Op.FSUB: (SUBTRACT, SUBTRACT),
     Op.FMUL: (MULTIPLY, MULTIPLY_BY_POWER),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.export.arithmetic import OPERATIONS, Operation, arithmetic
+from statqat_sim.export.arithmetic import FLOAT_OPERATIONS, Operation, arithmetic
 from statqat_sim.export.functions import Function, check_takes_nan, identifier
 from statqat_sim.export.powers import gives_powers, powers
 from statqat_sim.export.simplify import simplified
@@ -97,18 +97,28 @@ def blocks_of(format: BlockFormat) -> Blocks:
         raise UnsupportedError(told)
     to_codes, to_values = _Writer(plan), _Writer(plan)
     levels = tuple(map(to_codes.level, plan.stages))
-    encode = to_codes.function("encode", "The code of an element.", plan.encode, bits=format.element.bits)
+    encode = to_codes.function("encode", _of_element(format), plan.encode, bits=format.element.bits)
     decoding = to_values.decoding()
     decode = to_values.function("decode", "The float32 of a code, as its bits.", _of_codes(plan.decode, format))
     made = Blocks(identifier(format.name), (), levels, plan.stored, encode, decoding, decode)
     return replace(made, arithmetic=tuple(map(_arithmetic, _operations(made.all))))
 
 
+def _of_element(format: BlockFormat) -> str:
+    policy = format.element.encode
+    drawn = (
+        f" random: uniform bits, of which the top {policy.random_bits} are used."
+        if policy.rounding.is_stochastic
+        else ""
+    )
+    return f"The code of an element.{drawn}"
+
+
 class _Writer:
     """Makes functions of a block format's plans, and remembers which of their results are powers of two."""
 
     def __init__(self, plan: BlockPlan) -> None:
-        self._plan, self._powers, self._keys = plan, set[str](), dict[CodecPlan, str]()
+        self._plan, self._powers, self._keys = plan, set[str](), dict[CodecPlan, Function]()
         self._storages = {one.result: one.storage for one in plan.stored}
         self._needed = frozenset(_needed(plan))
 
@@ -149,19 +159,33 @@ class _Writer:
 
     def _key(self, statistic: Statistic) -> Function:
         """What is compared; levels with equal keys share the function."""
-        plan = _renamed(
-            statistic.key, lambda stream: replace(stream, name=ELEMENTS) if stream.name == statistic.of else stream
-        )
-        others = sum(name == statistic.name for known, name in self._keys.items() if known != plan)
-        self._keys[plan] = statistic.name
-        name = f"{identifier(statistic.name)}_key{others or ''}"
-        return self.function(name, f"What is compared for the {statistic.name} of a block.", plan)
+        plan = _key_of(statistic)
+        if plan not in self._keys:
+            blocks = [_named(stage.block) for stage in self._plan.stages if plan in map(_key_of, stage.statistics)]
+            told = f"Of elements; the {statistic.name} of {' or of '.join(blocks)} is the largest, 0 if there are none."
+            others = sum(function.name.startswith(f"{statistic.name}_key") for function in self._keys.values())
+            self._keys[plan] = self.function(f"{identifier(statistic.name)}_key{others or ''}", told, plan)
+        return self._keys[plan]
+
+
+def _key_of(statistic: Statistic) -> CodecPlan:
+    """A statistic's key, as a function of `x` whatever it is of."""
+    return _renamed(statistic.key, lambda one: replace(one, name=ELEMENTS) if one.name == statistic.of else one)
+
+
+def _named(block: Block) -> str:
+    match block:
+        case int():
+            return f"a block of {block}"
+        case (rows, columns):
+            return f"a block of {rows} x {columns}"
+    return f"a {block}"
 
 
 def _needed(plan: BlockPlan) -> Iterator[str]:
     """The names that plans read, and those of what is stored."""
-    stages = [*(key.key for stage in plan.stages for key in stage.statistics), *(one.plans[0] for one in plan.stages)]
-    for each in (*stages, plan.encode):
+    keys = [statistic.key for stage in plan.stages for statistic in stage.statistics]
+    for each in (*keys, *(stage.plans[0] for stage in plan.stages), plan.encode):
         yield from (stream.name for stream in each.shape.streams)
     yield from (stored.result for stored in plan.stored)
 
@@ -191,7 +215,7 @@ def _operations(functions: Iterable[Function]) -> list[Operation]:
     called = set[Operation]()
     for function in functions:
         steps, known = function.plan.shape.steps, powers(function.plan, function.powers)
-        called |= {OPERATIONS[step.op][known[step.args[1]]] for step in steps if step.op in OPERATIONS}
+        called |= {FLOAT_OPERATIONS[step.op][known[step.args[1]]] for step in steps if step.op in FLOAT_OPERATIONS}
     return sorted(called, key=lambda operation: operation.name)
 
 

@@ -16,7 +16,8 @@ def to_c(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float3
     """A format as a C99 header, without dependencies but the standard headers.
 
     Results are those of `Codec`, on every machine and under every compiler option, as only integers are computed. NAME
-    is the format's name, with `_` for what C does not take.
+    is the format's name, with `_` for what C does not take; headers whose names differ in nothing else exclude each
+    other.
 
     Of a number format: for each kind of `floats`, `NAME_from_float32_bits(x)` is the code of a float given as its bits;
     with stochastic rounding it takes `random`, too. `NAME_to_float32_bits(code)` is a code's float32, and so for
@@ -24,8 +25,10 @@ def to_c(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float3
 
     Of a block format: `NAME_quantize(rows, columns, x, codes, ...)` quantizes a matrix of `float` along its rows, and
     `NAME_dequantize(rows, columns, codes, ..., y)` is its inverse. The arrays of scales follow the codes, outermost
-    first, then those of offsets: codes as unsigned integers, float32 scales as `float`. Where words of blocks have to
-    be kept, a last argument `workspace` has room for `NAME_workspace(rows, columns)` of them.
+    first, then those of offsets: codes as unsigned integers, float32 scales as `float`. After `x` come `random`, for
+    stochastic rounding an integer for each element, and `given`, where the format's scales are the caller's: any
+    `float` is computed with, NaN too. Where words of blocks have to be kept, a last argument `workspace` has room for
+    `NAME_workspace(rows, columns)` integers of 32 bits.
 
     Args:
         format: a number format, or a block format without `rule: mse`.

@@ -101,18 +101,25 @@ class _Matrices:
 
     def _function(self, name: str, arguments: list[str], body: Iterable[str], result: str = "void") -> Iterator[str]:
         """A function of a matrix, after how many blocks of each size it has."""
-        lines, sizes = list(body), ["size_t rows", "size_t columns"]
+        lines, lengths = list(body), ["size_t rows", "size_t columns"]
         yield f"static inline {result} {self.blocks.name}_{name}("
-        yield f"    {', '.join([*sizes, *arguments])})"
+        yield f"    {', '.join([*lengths, *arguments])})"
         yield "{"
-        for count in sorted({each for line in lines for each in re.findall(r"\b(?:rows|columns)_\w+", line)}):
-            length, size = count.split("_")
-            number = f"{length} > 0" if size == "whole" else f"{length} / {size} + ({length} % {size} > 0)"
-            yield f"    const size_t {count} = {number};"
         read = set(re.findall(r"\w+", "\n".join(lines)))
-        names = (re.sub(r".*\W", "", argument) for argument in (*sizes, *arguments))
+        for sizes, size in self._counts():
+            if sizes.count(size) in read:
+                length = sizes.length
+                number = f"{length} / {size} + ({length} % {size} > 0)" if size else f"{length} > 0"
+                yield f"    const size_t {sizes.count(size)} = {number};"
+        names = (re.sub(r".*\W", "", argument) for argument in (*lengths, *arguments))
         yield from (f"    (void){name};" for name in names if name not in read)
         yield from (*lines, "}", "")
+
+    def _counts(self) -> Iterator[tuple[Sizes, int]]:
+        """The sizes of blocks along rows and columns, of which functions may need to know how many there are."""
+        extents = [Extent.of(level.block) for level in (*self.blocks.levels, self.blocks.decoding)]
+        for sizes, found in ((ROWS, {each.rows for each in extents}), (COLUMNS, {each.columns for each in extents})):
+            yield from ((sizes, size) for size in sorted(found - {1}))
 
     def _room(self, extent: Extent) -> str:
         """The number of blocks of a matrix."""

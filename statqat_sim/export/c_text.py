@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.export.arithmetic import OPERATIONS as OPERATIONS_OF_FLOATS
+from statqat_sim.export.arithmetic import FLOAT_OPERATIONS
 from statqat_sim.export.functions import Function, identifier
 from statqat_sim.export.lines import Operand, float_operation, lines_of
 from statqat_sim.plan.program import Stream
@@ -57,7 +57,7 @@ class _Printer:
         return f"{self.format}_{self.function.name}_{identifier(name)}[{index.text}]"
 
     def operation(self, op: Op, args: list[Operand], bits: int) -> str:
-        if op in OPERATIONS_OF_FLOATS:
+        if op in FLOAT_OPERATIONS:
             return f"{self.format}_{float_operation(op, args).name}({', '.join(arg.text for arg in args)})"
         first, *others = (arg.text for arg in args)
         if op in (Op.SHL, Op.SHR) and args[0].number is not None:

@@ -68,17 +68,23 @@ def functions(format: NumberFormat, floats: Sequence[str]) -> tuple[Conversion, 
 
 
 def identifier(name: str) -> str:
-    """The name of a format as C and SystemVerilog take it."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    """A name as C and SystemVerilog take it: of a format, a word, a table."""
+    plain = re.sub(r"\W+", "_", name, flags=re.ASCII)
     return f"_{plain}" if plain[0].isdigit() else plain
 
 
 def heading(format: NumberFormat | BlockFormat) -> Iterator[str]:
     """What the file is, line by line."""
-    yield " ".join(f"{format.name}{f': {format.title}' if format.title else ''}".split())
+    yield _plain(f"Format {format.name}{f': {format.title}' if format.title else ''}")
     if format.source:
-        yield " ".join(f"Source: {format.source}".split())
+        yield _plain(f"Source: {format.source}")
     yield "Written by statqat_sim from the format's YAML: integer operations alone, and the bits of its codec."
+
+
+def _plain(text: str) -> str:
+    """A text on one line, without what compilers act on: marks of direction, trigraphs."""
+    shown = "".join(letter if letter.isprintable() else " " for letter in text).replace("??", "? ?")
+    return " ".join(shown.split())
 
 
 def checked(format: NumberFormat | BlockFormat, floats: Sequence[str]) -> NumberFormat | BlockFormat:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from statqat_sim.export.arithmetic import OPERATIONS, Operation
+from statqat_sim.export.arithmetic import FLOAT_OPERATIONS, Operation
 from statqat_sim.export.functions import Function
 from statqat_sim.export.powers import powers
 from statqat_sim.plan.program import CodecPlan
@@ -77,7 +77,7 @@ def lines_of(function: Function, printer: Printer) -> tuple[list[Line], list[Ope
 
 def float_operation(op: Op, args: list[Operand]) -> Operation:
     """Which operation computes a step of floats."""
-    return OPERATIONS[op][args[1].is_power]
+    return FLOAT_OPERATIONS[op][args[1].is_power]
 
 
 def _named(plan: CodecPlan, step: Step) -> Iterator[str]:

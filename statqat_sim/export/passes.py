@@ -93,8 +93,8 @@ class Extent(NamedTuple):
         return cls(*block_sizes(block, along_rows=True))
 
 
-ELEMENT = Extent(1, 1)
-MATRIX = Extent(WHOLE, WHOLE)
+ELEMENT: Final = Extent(1, 1)
+MATRIX: Final = Extent(WHOLE, WHOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +118,13 @@ class At(NamedTuple):
     size: int
 
     def among(self, size: int) -> str:
-        """The index of the block of another size that it begins in."""
+        """The index of the larger block, or the same, that it lies in: sizes divide each other."""
         if WHOLE in (size, self.size) or self.place == "0":
             return "0"
-        if size % self.size == 0:
-            return self.place if size == self.size else f"{self.place} / {size // self.size}"
-        return f"{self.size} * {self.place} / {size}"
+        return self.place if size == self.size else f"{self.place} / {size // self.size}"
 
 
-Range: TypeAlias = tuple[str, tuple[str, ...]]
+Bounds: TypeAlias = tuple[str, tuple[str, ...]]
 """Where an index begins, and what it is less than."""
 
 
@@ -187,12 +185,10 @@ class Passes:
         is_last = level is self.blocks.levels[-1]
         for name, function in level.words:
             value, index = self._call(function, spot, level), self._index(spot, Extent.of(level.block))
-            if name in self.blocks.read:
-                is_here = is_last or name in self.single
-                found.append(Let(name, value) if is_here else Put(name, index, value))
-                value = name if is_here else self.dialect.read(name, index)
-            if name in stored:
+            if name in stored:  # codes are not read
                 found.append(Put(name, index, value))
+            elif name in self.blocks.read:
+                found.append(Let(name, value) if is_last or name in self.single else Put(name, index, value))
         return tuple(found)
 
     def _maximum(self, level: Level, maximum: Maximum) -> tuple[Statement, ...]:
@@ -229,8 +225,8 @@ class Passes:
                 body = (Loop(at.place, *loop, body),)
         return body
 
-    def _along(self, index: str, block: str, sizes: Sizes, size: int, unit: int) -> tuple[At, Range | None]:
-        """The units of one axis of a block, and the range of their loop, if there are several."""
+    def _along(self, index: str, block: str, sizes: Sizes, size: int, unit: int) -> tuple[At, Bounds | None]:
+        """The units of one axis of a block, and the bounds of their loop, if there are several."""
         if size == WHOLE or sizes.count(size) == "1":
             end = sizes.count(unit)
             return (At("0", unit), None) if end == "1" else (At(index, unit), ("0", (end,)))
@@ -242,9 +238,9 @@ class Passes:
 
     def _spot(self, level: Level) -> Spot:
         """A level's block, in the loops over its blocks."""
-        extent, ends = Extent.of(level.block), ("0", "1")
+        extent = Extent.of(level.block)
         row, column = self.rows.count(extent.rows), self.columns.count(extent.columns)
-        return Spot(At("0" if row in ends else "i", extent.rows), At("0" if column in ends else "j", extent.columns))
+        return Spot(At("0" if row == "1" else "i", extent.rows), At("0" if column == "1" else "j", extent.columns))
 
     def _variable(self, level: Level, name: str) -> str:
         """The variable of a maximum: its name, numbered if several levels have it."""
@@ -292,9 +288,9 @@ class Passes:
         return Extent.of(blocks[name])
 
 
-def _less(index: str, range: Range | None) -> str:
-    """An index, counted from where its range begins."""
-    if range is None:
+def _less(index: str, bounds: Bounds | None) -> str:
+    """An index, counted from where its loop begins."""
+    if bounds is None:
         return "0"
-    first, _ = range
+    first, _ = bounds
     return index if first == "0" else f"{index} - {first}"

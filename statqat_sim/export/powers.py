@@ -14,7 +14,7 @@ from statqat_sim.plan.ranges import Range, ranges
 from statqat_sim.plan.step import Op, Step
 from statqat_sim.reference.interpret import interpret
 
-MOST_BITS: Final = 16
+TRIED_BITS: Final = 16
 """Of arguments that are all tried."""
 
 
@@ -38,7 +38,7 @@ def gives_powers(plan: CodecPlan, arguments: AbstractSet[str]) -> bool:
     if powers(plan, arguments)[plan.shape.outputs[0]]:
         return True
     widths = [stream.storage.bits for stream in plan.shape.streams]
-    if not 0 < sum(widths) <= MOST_BITS:
+    if not 0 < sum(widths) <= TRIED_BITS:
         return False
     codes = np.arange(1 << sum(widths), dtype=np.uint32)
     firsts = [sum(widths[:place]) for place in range(len(widths))]

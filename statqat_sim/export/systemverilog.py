@@ -14,19 +14,22 @@ from statqat_sim.spec.number import NumberFormat
 def to_systemverilog(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float32",)) -> str:
     """A format as a SystemVerilog package, of functions that can be synthesized.
 
-    Results are those of `Codec`. Functions are straight lines of integer operations without state, but for loops over a
-    block's elements, and each word has the width that is proven for it. The package is `NAME_pkg`; NAME is the format's
-    name, with `_` for what SystemVerilog does not take.
+    Results are those of `Codec`. Functions of words are straight lines of integer operations without state, in which
+    each word has the width that is proven for it. The package is `NAME_pkg`; NAME is the format's name, with `_` for
+    what SystemVerilog does not take.
 
     Of a number format: for each kind of `floats`, `from_float32(x)` is the code of a float given as its bits; with
     stochastic rounding it takes `random`, too. `to_float32(code)` are the bits of a code's float32, and so for float64
     if that is named.
 
-    Of a block format: `quantize(x)` makes a `block_t`, codes and scales, of as many float32 as all its blocks divide,
-    given as their bits, the first in the lowest; rows of two-dimensional blocks follow each other. `dequantize(q)` is
-    its inverse. Scales of a whole tensor or channel cannot be found from one block: `quantize` takes the words that it
-    needs of them, and `dequantize` their codes; functions such as `amax_key`, `scale0_of` and `scale0_product_of` make
-    them of all elements. Blocks beyond 65536 bits have functions for single words alone.
+    Of a block format: `quantize(x)` makes the bits of a `block_t`, codes and scales, of those of as many float32 as the
+    blocks of all levels divide, the first in the lowest; rows of two-dimensional blocks follow each other.
+    `dequantize(q)` is its inverse. After `x` come `random`, for stochastic rounding a field for each element, and
+    `given`, where the format's scales are the caller's. Scales of a whole tensor or channel cannot be found from one
+    block: last `quantize` takes the words that it needs of them, by their names in alphabetical order, and `dequantize`
+    takes their codes. Functions of words make these: the amax of a tensor is the largest `amax_key(x)` of its elements,
+    its scale's code `scale0_of(amax)`. Formats whose innermost blocks are tensors or channels, and blocks beyond 65536
+    bits, have functions of words alone.
 
     Args:
         format: a number format, or a block format without `rule: mse`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from statqat_sim.export.blocks import Blocks, Level, blocks_of
@@ -71,10 +72,10 @@ class _Expressions:
         return self.vectors[array].at(index) if array in self.vectors else array
 
     def word(self, count: str) -> str:
-        return f"unsigned'({count})"
+        return count
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Block:
     """As many elements as all blocks of a format divide."""
 
@@ -92,10 +93,11 @@ class _Block:
         if blocks.levels[-1] not in levels:
             return None
         rows, columns = (math.lcm(*sizes) for sizes in zip(*(Extent.of(level.block) for level in levels), strict=True))
-        return cls(blocks, levels, rows, columns) if rows * columns * WORD_BITS <= MOST_BITS else None
+        block = cls(blocks, levels, rows, columns)
+        return block if max(rows * columns * WORD_BITS, block._bits) <= MOST_BITS else None
 
     def type(self) -> Iterator[str]:
-        """Codes and scales, as functions give and take them."""
+        """Names for the parts of the vectors that functions give and take."""
         yield f"// {self.rows * self.columns} codes and their scales, the first ones in the lowest bits."
         yield "typedef struct packed {"
         yield from (f"  {self._vectors[name].type} {name};" for name in reversed(self._members))
@@ -107,14 +109,14 @@ class _Block:
         inputs += [(logic(WORD_BITS), name) for name in sorted(self._outer & self.blocks.read)]
         words = [f"{self._vectors[name].type} {name};" for name in kept(self.blocks, self.levels, self._outer)]
         statements = self._passes.quantize(self.levels)
-        yield "// A block_t of float32, given as their bits."
-        yield from self._function("quantize", QUANTIZED, self._width, inputs, words, statements)
+        yield "// The bits of a block_t, from those of float32."
+        yield from self._function("quantize", QUANTIZED, logic(self._bits), inputs, words, statements)
 
     def dequantize(self) -> Iterator[str]:
         """From codes and scales to elements."""
         outer = [one for one in self.blocks.stored if one.result not in self._members]
-        inputs = [(self._width, QUANTIZED), *((logic(one.storage.bits), one.result) for one in outer)]
-        yield "// The float32 of a block_t, as their bits."
+        inputs = [(logic(self._bits), QUANTIZED), *((logic(one.storage.bits), one.result) for one in outer)]
+        yield "// The bits of float32, from those of a block_t."
         result = self._vectors[VALUES].type
         yield from self._function("dequantize", VALUES, result, inputs, [], self._passes.dequantize())
 
@@ -145,10 +147,11 @@ class _Block:
         return [CODES, *(one.result for one in self._sized)]
 
     @property
-    def _width(self) -> str:
-        return logic(sum(self._vectors[name].bits * self._vectors[name].count for name in self._members))
+    def _bits(self) -> int:
+        """The width of a quantized block."""
+        return sum(self._vectors[name].bits * self._vectors[name].count for name in self._members)
 
-    @property
+    @cached_property
     def _vectors(self) -> dict[str, _Vector]:
         size = self.rows * self.columns
         shapes = {ELEMENTS: (WORD_BITS, size), VALUES: (WORD_BITS, size)}
@@ -202,7 +205,7 @@ def _declarations(statements: Iterable[Statement]) -> Iterator[str]:
     for statement in statements:
         match statement:
             case Loop(index, _, _, body):
-                yield f"int {index};"
+                yield f"{logic(WORD_BITS)} {index};"
                 yield from _declarations(body)
             case Let(name) | Zero(name):
                 yield f"{logic(WORD_BITS)} {name};"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.export.arithmetic import OPERATIONS as OPERATIONS_OF_FLOATS
+from statqat_sim.export.arithmetic import FLOAT_OPERATIONS
 from statqat_sim.export.functions import Function, identifier
 from statqat_sim.export.lines import Operand, float_operation, lines_of
 from statqat_sim.plan.step import WORD_BITS, Op, Step
@@ -50,7 +50,7 @@ class _Printer:
         return f"{_table_name(self.function, name)}({_sized(index, bits)})"
 
     def operation(self, op: Op, args: list[Operand], bits: int) -> str:
-        if op in OPERATIONS_OF_FLOATS:
+        if op in FLOAT_OPERATIONS:
             return f"{float_operation(op, args).name}({', '.join(_sized(arg, WORD_BITS) for arg in args)})"
         if op is Op.AND and args[1].number is not None and _ones(bits) & ~args[1].number == 0:
             return _sized(args[0], bits)

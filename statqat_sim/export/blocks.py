@@ -105,13 +105,10 @@ def blocks_of(format: BlockFormat) -> Blocks:
 
 
 def _of_element(format: BlockFormat) -> str:
-    policy = format.element.encode
-    drawn = (
-        f" random: uniform bits, of which the top {policy.random_bits} are used."
-        if policy.rounding.is_stochastic
-        else ""
-    )
-    return f"The code of an element.{drawn}"
+    policy, told = format.element.encode, "The code of an element."
+    if policy.rounding.is_stochastic:
+        told += f" random: uniform bits, of which the top {policy.random_bits} are used."
+    return told
 
 
 class _Writer:
@@ -125,10 +122,9 @@ class _Writer:
     def level(self, stage: Stage) -> Level:
         """What is found for each block of a stage."""
         maxima = tuple(Maximum(identifier(one.name), identifier(one.of), self._key(one)) for one in stage.statistics)
+        block, (plan,) = _named(stage.block), stage.plans
         words = tuple(
-            self._word(
-                name, f"{identifier(name)}_of", f"The {name} of a block of {stage.block}.", stage.plans[0], place
-            )
+            self._word(name, f"{identifier(name)}_of", f"The {name} of {block}.", plan, place)
             for place, name in enumerate(stage.results)
             if name in self._needed
         )
@@ -205,9 +201,8 @@ def _without_unread(plan: CodecPlan) -> CodecPlan:
     shape = plan.shape
     read = sorted({step.value for step in shape.steps if step.op is Op.INPUT})
     steps = (replace(step, value=read.index(step.value)) if step.op is Op.INPUT else step for step in shape.steps)
-    return replace(
-        plan, shape=replace(shape, steps=tuple(steps), streams=tuple(shape.streams[place] for place in read))
-    )
+    streams = tuple(shape.streams[place] for place in read)
+    return replace(plan, shape=replace(shape, steps=tuple(steps), streams=streams))
 
 
 def _operations(functions: Iterable[Function]) -> list[Operation]:

@@ -105,7 +105,7 @@ class Sizes:
     name: str
 
     def count(self, size: int) -> str:
-        """How many blocks of a size begin there: a number, or a variable, see `variables`."""
+        """How many blocks of a size begin there: a number, or a variable."""
         if isinstance(self.length, int):
             return str(-(-self.length // size) if size else 1)
         return self.length if size == 1 else f"{self.name}_{size or 'whole'}"
@@ -196,12 +196,8 @@ class Passes:
         name = self._variable(level, maximum.name)
 
         def rise(spot: Spot, place: str) -> Statement:
-            return Rise(
-                name,
-                self._call(
-                    maximum.key, spot, level, {INDEX: self.dialect.word(place), ELEMENTS: self._word(maximum.of, spot)}
-                ),
-            )
+            unit_words = {ELEMENTS: self._word(maximum.of, spot), INDEX: self.dialect.word(place)}
+            return Rise(name, self._call(maximum.key, spot, level, unit_words))
 
         return Zero(name), *self._within(level, unit, rise)
 

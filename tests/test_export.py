@@ -257,6 +257,13 @@ def test_titles_cannot_end_a_comment() -> None:
     assert "\n`error" not in to_systemverilog(format)
 
 
+def test_headings_hold_nothing_that_compilers_act_on() -> None:
+    """Trigraphs, marks of direction, and words that linters take for theirs at the beginning of a comment."""
+    format = named("verilator", 'title: "what??/ \\u202Eabc"\n')
+    for text in (to_c(format), to_systemverilog(format)):
+        assert "Format verilator: what? ?/ abc\n" in text
+
+
 def test_functions_are_those_asked_for() -> None:
     format = load_format("int8")
     assert [function.name for function in functions(format, ["bfloat16", "float64", "bfloat16"])] == [

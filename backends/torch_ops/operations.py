@@ -14,8 +14,6 @@ ONE: Final = 0x3F80_0000
 UNITS: Final = (0, SIGN, ONE)
 SIGN_PLACE: Final = 31
 QUIET: Final = 0x0040_0000
-MADE_NAN: Final = 0xFFC0_0000
-"""The NaN of an invalid operation on numbers. If operands are NaN, the result is the first of these, made quiet."""
 
 
 @dataclass(frozen=True, slots=True)

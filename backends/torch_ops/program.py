@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statqat_sim.backends.torch_ops.operations import MADE_NAN, QUIET, signed
+from statqat_sim.backends.torch_ops.operations import QUIET, signed
 from statqat_sim.backends.torch_ops.printer import NAME, printed
-from statqat_sim.plan.layout import INFINITY, MAGNITUDE
+from statqat_sim.plan.layout import INFINITY, MADE_NAN, MAGNITUDE
 from statqat_sim.plan.program import CodecPlan
 
 Halves: TypeAlias = tuple[Tensor, Tensor | None]
@@ -24,7 +24,7 @@ Run: TypeAlias = Callable[[tuple[Halves, ...], tuple[Tensor, ...], torch.device]
 
 
 def or_nan(result: Tensor, first: Tensor | int | None, second: Tensor | int | None) -> Tensor | int:
-    """The bits of a float operation's result, with NaN as `operations.MADE_NAN` defines.
+    """The bits of a float operation's result, with NaN as `layout.MADE_NAN` defines.
 
     Args:
         result: the processor's result; at most one operand is NaN, see `unless_nan`.
@@ -51,7 +51,7 @@ def quiet(result: Tensor, first: Tensor | int | None, second: Tensor | int | Non
 
 
 def _keeps_rule(operand: Tensor) -> bool:
-    """Whether the processor itself gives NaN as `operations.MADE_NAN` defines."""
+    """Whether the processor itself gives NaN as `layout.MADE_NAN` defines."""
     return IS_X86 and operand.device.type == "cpu"
 
 

@@ -1,7 +1,7 @@
 """The float operations of plans as plans of integer operations: a circuit has no floats, and C compilers may bend them.
 
-Results are those of `Op.FADD` and the others, bit for bit: rounded once to nearest even, subnormals kept. NaN is the
-first operand that is NaN, made quiet, or `MADE_NAN` where an operation on numbers has no result.
+Results are those of `Op.FADD` and the others, bit for bit: rounded once to nearest even, subnormals kept, NaN as
+`layout.MADE_NAN` says.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from statqat_sim.plan.builder import Builder, Word
-from statqat_sim.plan.layout import BIAS, HIDDEN_BIT, INFINITY, MAGNITUDE, MANTISSA_BITS, QUIET_NAN, SIGN
+from statqat_sim.plan.layout import BIAS, HIDDEN_BIT, INFINITY, MADE_NAN, MAGNITUDE, MANTISSA_BITS, QUIET_NAN, SIGN
 from statqat_sim.plan.leading_bit import leading_bit
 from statqat_sim.plan.program import CodecPlan, Storage
 from statqat_sim.plan.step import WORD_BITS, Op
-
-MADE_NAN: Final = SIGN | QUIET_NAN
 
 TOP: Final = WORD_BITS - 1
 """The place of the leading bit of a normalized significand."""

@@ -81,6 +81,8 @@ MAGNITUDE: Final = 0x7FFF_FFFF
 INFINITY: Final = 0x7F80_0000
 LARGEST: Final = 0x7F7F_FFFF
 QUIET_NAN: Final = 0x7FC0_0000
+MADE_NAN: Final = SIGN | QUIET_NAN
+"""The NaN of an invalid operation on numbers. If operands are NaN, the result is the first of these, made quiet."""
 BIAS: Final = 127
 MANTISSA_BITS: Final = 23
 EMIN: Final = -126

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: huge pages, as numpy's arrays have them
 
 if not __package__:  # run as a file: python put this folder on its path, not the one above it
     sys.path[0] = str(Path(__file__).resolve().parents[1])

@@ -1,4 +1,4 @@
-"""The bench of accumulators: every accumulator has its figure, and the recorded ones say what the README says."""
+"""The bench of accumulators: every accumulator has its figure, and the recorded ones say what its page says."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_trial_run_has_all_figures() -> None:
     assert [tuple(row.bits_per_character) for row in report.losses] == [(FLOAT, TORCH, *ACCUMULATORS)]
 
 
-def test_the_recorded_figures_are_what_the_readme_says() -> None:
+def test_the_recorded_figures_are_what_the_page_says() -> None:
     """13 bits lose with the length of the sum, unless it is promoted; 25 bits lose less."""
     report = AccumulatorReport.read(RESULTS)
     assert not report.quick

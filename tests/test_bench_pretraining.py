@@ -1,4 +1,4 @@
-"""The bench of pretraining: every recipe has its figure, and the recorded ones say what the README says."""
+"""The bench of pretraining: every recipe has its figure, and the recorded ones say what its page says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_trial_run_has_all_figures() -> None:
     assert [tuple(row.bits_per_character) for row in report.losses] == [tuple(recipes())]
 
 
-def test_the_recorded_figures_are_what_the_readme_says() -> None:
+def test_the_recorded_figures_are_what_the_page_says() -> None:
     """MXFP8, and four bits in forward alone, are lost in noise; the published recipe gets NVFP4 near to floats."""
     report = PretrainingReport.read(RESULTS)
     assert not report.quick

@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its tables are what the commands print, its commands exist."""
+"""The README and its pages are true: code runs, tables are what commands print, links lead somewhere."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench.readme import TABLES, printed, stands
+from bench.pages import CATALOG, RESULTS, TABLES, Table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRAINING = "statqat_sim/qat/README.md"
+PAGES = ("README.md", TRAINING, RESULTS, CATALOG, "bench/README.md", "formats/LANGUAGE.md", "formats/ACCELERATORS.md")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
@@ -43,6 +45,15 @@ def test_the_python_blocks_run_in_order_and_then_the_commands(folder: Path, caps
     for command in (*commands("accelerator-commands"), *commands("export-commands")):
         printed_by(command)
     assert {"float8_e4m3fn_pkg.sv", "nf4.h"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_the_page_on_training_runs_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("python", (ROOT / TRAINING).read_text("utf-8")):
+        exec(compile(block, TRAINING, "exec"), names)
+    assert (tmp_path / "sensitivity.png").exists()
 
 
 def commands(marker: str) -> list[str]:
@@ -79,9 +90,33 @@ encode: {rounding: stochastic}
     assert str(error.value) == blocks("text")[0].strip()
 
 
-@pytest.mark.parametrize("marker", TABLES)
-def test_the_tables_are_what_the_commands_print(marker: str) -> None:
-    assert stands(marker, README) == printed(marker), "python -m bench.readme writes it anew"
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.marker)
+def test_the_tables_are_what_the_commands_print(table: Table) -> None:
+    stands = table.in_text((ROOT / table.page).read_text("utf-8"))
+    assert stands == table.printed(), "python -m bench.pages writes it anew"
+
+
+def test_the_catalog_is_as_large_as_is_said() -> None:
+    import statqat_sim as sqs
+
+    numbers, of_blocks = (len(sqs.formats(kind=kind)) for kind in ("number", "block"))
+    assert f"{numbers} number formats and {of_blocks} block formats" in README
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, heading = target.partition("#")
+        file = (ROOT / page).parent / path if path else ROOT / page
+        assert file.exists(), target
+        if heading:
+            assert heading in map(anchor, re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE)), target
+
+
+def anchor(heading: str) -> str:
+    """The name that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("name", ["main-command", "test-command"])

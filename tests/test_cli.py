@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -329,6 +330,13 @@ def test_a_template_tells_what_is_allowed() -> None:
     assert "true | false\n  flush_inputs: false\n" in text
     assert "nan | max | zero | error | a code\n  nan_input: max\n" in text
     assert "exponent_bits - 1) - 1): -4096 to 4096\n  bias: 7\n" in template("mine", sqs.load_format("float8_e4m3fn"))
+
+
+@pytest.mark.parametrize("name", ["my_format", "made", "of_some_length"])
+def test_a_template_breaks_no_word(name: str) -> None:
+    text = template(name, sqs.load_format("float8_e4m3fn"))
+    assert f"`statqat-sim show {name}.yaml`" in " ".join(text.replace("\n#", "").split())
+    assert not re.search(r"^# .*\w-$", text, re.MULTILINE)
 
 
 def test_a_template_of_nested_keys() -> None:

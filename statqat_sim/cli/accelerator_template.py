@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from statqat_sim.cli.block_template import braces, inline, wrapped
-from statqat_sim.cli.template import INDENT, WIDTH, comment
+from statqat_sim.cli.template import INDENT, comment, folded
 from statqat_sim.spec.accelerator import AcceleratorSpec, Add, Fused, Instruction, OperandFormat, Selection
 from statqat_sim.spec.accelerator_dot import DEFAULT_ENTER, Dot, Special
 from statqat_sim.spec.accelerator_operands import OPERANDS
@@ -80,7 +79,7 @@ class Meaning:
             default = f"default {schema['default']}" if schema.get("default") else ""
             told = "; ".join(filter(None, (f"{key}: {schema['description']}", self._allowed(schema), default)))
             start = f"# {indent}"
-            yield from textwrap.wrap(told, WIDTH, initial_indent=start, subsequent_indent=start + INDENT * 2)
+            yield from folded(told, start, start + INDENT * 2)
             yield from self._keys(self._inside(schema), indent + INDENT)
 
     def _inside(self, schema: Schema) -> Mapping[str, Schema]:

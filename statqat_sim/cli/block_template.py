@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any
 
-from statqat_sim.cli.template import INDENT, WIDTH, allowed, comment, heading, mapping, number
+from statqat_sim.cli.template import INDENT, allowed, comment, folded, heading, mapping, number
 from statqat_sim.errors import SpecError
 from statqat_sim.spec.base import Spec
 from statqat_sim.spec.block import BlockFormat, Offset
@@ -89,7 +88,7 @@ def _comment(key: str, indent: str, told: str | None = None) -> list[str]:
 def wrapped(line: str, indent: str) -> list[str]:
     """A line in flow style, folded between its entries."""
     mark = f"{indent}# " if line.lstrip().startswith("#") else f"{indent}  "
-    return textwrap.wrap(line, WIDTH, subsequent_indent=mark, break_long_words=False, break_on_hyphens=False)
+    return folded(line, "", mark)
 
 
 # --- values in flow style ----------------------------------------------------------------------------------------

@@ -88,7 +88,14 @@ def _flow(spec: Spec) -> str:
 
 def comment(text: str, indent: str = "") -> list[str]:
     """The text as wrapped comment lines."""
-    return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    return folded(text, f"{indent}# ", f"{indent}# ")
+
+
+def folded(text: str, first: str, rest: str) -> list[str]:
+    """Lines of whole words: `first` begins the first one, `rest` all others."""
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _word(value: Any) -> str:

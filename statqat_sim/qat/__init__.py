@@ -18,6 +18,7 @@ if find_spec("torch") is None:
 from statqat_sim.qat.assignment import assign
 from statqat_sim.qat.calibration import calibrate, choose_weight_scales, step
 from statqat_sim.qat.checkpoints import Checkpointed
+from statqat_sim.qat.compressed import save_compressed_tensors
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import convert
 from statqat_sim.qat.layout import Layout
@@ -62,6 +63,7 @@ __all__ = [
     "quantizers",
     "register",
     "save",
+    "save_compressed_tensors",
     "sensitivity",
     "set_mode",
     "state_dict",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -42,9 +43,24 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         TypeError: if `model` is none; if its state has more than tensors, or a dynamic scale's quantizer has no name.
         OSError: if it cannot be written.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    model = converted(model)
+    file = file_of(path)
+    tensors, aliases = tensors_of(model)
+    found = {plain_name(name): _saved(layer) for name, layer in layers(model)}
+    facts = Description(layers=found, aliases=aliases, exact=_is_exact(model), sums=sums_of(tensors))
+    description = facts.to_json()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    written(tensors, file, {KEY: description})
+    return file
 
+
+def converted(model: nn.Module) -> nn.Module:
+    """The model without torch's wrappers, if it is converted to the end.
+
+    Raises:
+        ValueError: if it is not, or has no values.
+        TypeError: if it is none.
+    """
     require_module(model)
     model = unwrapped(model)
     if quantizes_gradients_alone(model):
@@ -54,18 +70,23 @@ def save(model: nn.Module, path: str | os.PathLike[str]) -> Path:
     if left := unconverted(model):
         raise ValueError(f"{', '.join(left)}: not converted, other layers are; call qat.convert(model) first")
     require_values(model)
-    file = file_of(path)
-    tensors, aliases = _tensors(model)
-    found = {plain_name(name): _saved(layer) for name, layer in layers(model)}
-    facts = Description(layers=found, aliases=aliases, exact=_is_exact(model), sums=sums_of(tensors))
-    description = facts.to_json()
-    file.parent.mkdir(parents=True, exist_ok=True)
+    return model
+
+
+def written(tensors: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     with replacing(file) as temporary:
         try:
-            save_file(tensors, temporary, {KEY: description})
+            save_file(dict(tensors), temporary, dict(metadata))
         except SafetensorError as error:
             raise OSError(f"{file}: it cannot be written: {error}") from None
-    return file
 
 
 def file_of(path: str | os.PathLike[str]) -> Path:
@@ -85,7 +106,7 @@ def file_of(path: str | os.PathLike[str]) -> Path:
     return path if path.suffix == SUFFIX else path / FILE
 
 
-def _tensors(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
+def tensors_of(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Every tensor of the state once, and the other names that some have."""
     tensors: dict[str, Tensor] = {}
     aliases: dict[str, str] = {}

@@ -48,6 +48,11 @@ def own(name: str, element: str, scale: str, block: Any) -> sqs.BlockFormat:
     return found
 
 
+ZERO_POINTS = sqs.parse_format(
+    "{name: zp, element: int4, scales: [{format: float16, block: 32, rule: minmax}],"
+    " offset: {kind: zero_point, format: int4}}"
+)
+
 WEIGHTS: dict[str, Any] = {
     "tensor": {"format": "int8_narrow", "quantizer": "minmax"},
     "channel": {"format": "int8", "quantizer": "minmax", "per": "channel"},
@@ -188,7 +193,9 @@ def test_other_keys_of_the_configuration_stay(tmp_path: Path) -> None:
         ({"weight": "nf4"}, "0: weight: no nf4; allowed: integers of up to 8 bits"),
         ({"weight": {"format": "uint8", "quantizer": "minmax"}}, "0: weight: no uint8; "),
         ({"weight": "gguf_q4_1"}, "0: weight: no gguf_q4_1; "),
+        ({"weight": ZERO_POINTS}, "0: weight: no zp; "),
         ({"weight": "mxint8"}, "0: weight: no mxint8; "),
+        ({"weight": "bfp16_amd"}, "0: weight: no bfp16_amd; "),
         ({"weight": {"format": "float4_e2m1fn", "quantizer": "minmax"}}, "0: weight: no float4_e2m1fn; "),
         ({"weight": "nvfp4_2d"}, "0: weight: no nvfp4_2d; "),
         ({"weight": own("wide", "int4", "float32", 96)}, "0: weight: 256 columns are no whole groups of 96; "),

@@ -18,7 +18,7 @@ from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.integer import Encoding, IntElement
 from statqat_sim.spec.number import NumberFormat
-from statqat_sim.spec.scale import Block, Combine, ScaleLevel, Whole
+from statqat_sim.spec.scale import Block, ScaleLevel, Whole
 
 ALLOWED: Final = (
     "integers of up to 8 bits in two's complement and float8_e4m3fn, with scales of float32, float16 or bfloat16 for "
@@ -117,7 +117,7 @@ def scheme_of(format: Format, *, per_channel: bool = False) -> Scheme | None:
     if isinstance(format, NumberFormat):
         strategy = Strategy.CHANNEL if per_channel else Strategy.TENSOR
         return _with_floats(format, strategy, None)
-    if format.offset is not None or any(level.combine is not Combine.MULTIPLY for level in format.scales):
+    if format.offset is not None:
         return None
     match format.scales:
         case (level,):
@@ -193,7 +193,7 @@ def _element(number: NumberFormat) -> tuple[Kind, int] | None:
     """What elements are, and their bits."""
     element = number.element
     if isinstance(element, IntElement):
-        is_plain = element.encoding is Encoding.TWOS_COMPLEMENT and not (element.offset or element.fraction_bits)
+        is_plain = element.encoding is Encoding.TWOS_COMPLEMENT and not element.fraction_bits
         return (Kind.INT, number.bits) if is_plain and number.bits <= BYTE else None
     if _is_like(number, "float4_e2m1fn"):
         return Kind.FLOAT, 4

@@ -48,10 +48,14 @@ def own(name: str, element: str, scale: str, block: Any) -> sqs.BlockFormat:
     return found
 
 
-ZERO_POINTS = sqs.parse_format(
-    "{name: zp, element: int4, scales: [{format: float16, block: 32, rule: minmax}],"
-    " offset: {kind: zero_point, format: int4}}"
-)
+def with_zero_points(name: str, element: str, stored: str, block: Any) -> sqs.BlockFormat:
+    found = sqs.parse_format(
+        f"{{name: {name}, element: {element}, scales: [{{format: float32, block: {block}, rule: minmax}}],"
+        f" offset: {{kind: zero_point, format: {stored}}}}}"
+    )
+    assert isinstance(found, sqs.BlockFormat)
+    return found
+
 
 WEIGHTS: dict[str, Any] = {
     "tensor": {"format": "int8_narrow", "quantizer": "minmax"},
@@ -62,6 +66,10 @@ WEIGHTS: dict[str, Any] = {
     "e4m3_tensor": {"format": "float8_e4m3fn", "quantizer": "minmax"},
     "groups": own("g128", "int4", "float16", 128),
     "narrow_groups": own("g32", "int3_narrow", "bfloat16", 32),
+    "from_least": own("g128", "q4_offset8", "float16", 128),
+    "zero_points": with_zero_points("zp", "q4_offset8", "q4_offset8", 32),
+    "zero_points_3": with_zero_points("zp3", "int3", "int3", 64),
+    "zero_points_of_channels": with_zero_points("zpc", "int8", "int8", "channel"),
     "channel_blocks": own("c", "int8", "float32", "channel"),
     "blocks": "fp8_block128x128_deepseek",
     "mxfp4": "mxfp4",
@@ -100,7 +108,7 @@ def test_the_library_decodes_our_values(weight: str, inputs: str, tmp_path: Path
         assert torch.equal(state["bias"], layer.bias)
         decoded = compressor.decompress(state, group)["weight"]
         assert decoded.shape == layer.weight.shape
-        if weight in ("groups", "narrow_groups"):  # computed in the scale's dtype there
+        if weight in ("groups", "narrow_groups", "from_least"):  # computed in the scale's dtype there
             assert torch.equal(decoded, layer.weight.to(decoded.dtype))
         elif weight.startswith("nvfp4"):  # in bfloat16
             torch.testing.assert_close(decoded.float(), layer.weight, rtol=2**-7, atol=0)
@@ -190,10 +198,12 @@ def test_other_keys_of_the_configuration_stay(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"weight": "nf4"}, "0: weight: no nf4; allowed: integers of up to 8 bits"),
+        ({"weight": "nf4"}, "0: weight: no nf4; allowed: signed integers of up to 8 bits"),
         ({"weight": {"format": "uint8", "quantizer": "minmax"}}, "0: weight: no uint8; "),
         ({"weight": "gguf_q4_1"}, "0: weight: no gguf_q4_1; "),
-        ({"weight": ZERO_POINTS}, "0: weight: no zp; "),
+        ({"weight": with_zero_points("wider", "int4", "int8", 32)}, "0: weight: no wider; "),
+        ({"weight": with_zero_points("blocks", "int4", "int4", [32, 32])}, "0: weight: no blocks; "),
+        ({"weight": "mxfp4", "input": with_zero_points("tokens", "int8", "int8", "channel")}, "0: input: no tokens; "),
         ({"weight": "mxint8"}, "0: weight: no mxint8; "),
         ({"weight": "bfp16_amd"}, "0: weight: no bfp16_amd; "),
         ({"weight": {"format": "float4_e2m1fn", "quantizer": "minmax"}}, "0: weight: no float4_e2m1fn; "),

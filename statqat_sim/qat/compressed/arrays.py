@@ -10,6 +10,8 @@ from statqat_sim.qat.compressed.scheme import Layout, Scales, Scheme, Strategy
 from statqat_sim.qat.dense import to_dense
 from statqat_sim.qat.packed import PackedWeight, unpacked
 from statqat_sim.spec.base import BYTE
+from statqat_sim.spec.integer import IntElement
+from statqat_sim.spec.number import NumberFormat
 
 WORD = 32
 """Bits of the words that packed integers fill; so many of them fill whole words, whatever their bits."""
@@ -18,8 +20,27 @@ WORD = 32
 def arrays_of(packed: PackedWeight, scheme: Scheme, layout: Layout) -> dict[str, Tensor]:
     """Codes and scales of a matrix, on the CPU, by the names that they have within a layer."""
     packing, (codes, *scales) = packed.packing, (array.cpu() for array in packed.arrays())
-    elements, *others = unpacked(codes, scales, packing.format, packing.shape, packing.axis)
-    return {**_codes(elements, scheme, layout), **_scales(others or scales, scheme)}
+    format = packing.format
+    elements, *others = unpacked(codes, scales, format, packing.shape, packing.axis)
+    if isinstance(format, NumberFormat):
+        return {**_codes(_plain(elements, format), scheme, layout), **_scales(scales, scheme)}
+    points = {}
+    if format.offset is not None and format.offset.format is not None:
+        points = _zero_points(_plain(others.pop(), format.offset.format), scheme, layout)
+    return {**_codes(_plain(elements, format.element), scheme, layout), **_scales(others, scheme), **points}
+
+
+def _plain(codes: Tensor, number: NumberFormat) -> Tensor:
+    """Integers that count from the least on, in two's complement; all else as it is."""
+    is_from_least = isinstance(number.element, IntElement) and number.element.code_offset
+    return codes ^ 1 << (number.bits - 1) if is_from_least else codes
+
+
+def _zero_points(codes: Tensor, scheme: Scheme, layout: Layout) -> dict[str, Tensor]:
+    """Integers, one for each group; packed ones are so along columns."""
+    is_packed = layout is Layout.PACKED_INTS
+    points = _words(codes.T, scheme.bits).T.contiguous() if is_packed else _signed(codes, scheme.bits)
+    return {"weight_zero_point": points}
 
 
 def _codes(elements: Tensor, scheme: Scheme, layout: Layout) -> dict[str, Tensor]:

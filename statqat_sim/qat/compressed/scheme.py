@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.spec.base import BYTE
-from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.block import BlockFormat, Offset
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.integer import Encoding, IntElement
@@ -21,8 +21,9 @@ from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.scale import Block, ScaleLevel, Whole
 
 ALLOWED: Final = (
-    "integers of up to 8 bits in two's complement and float8_e4m3fn, with scales of float32, float16 or bfloat16 for "
-    "the tensor, channels, groups or blocks; and the elements, blocks and scales of mxfp4, mxfp8_e4m3 and nvfp4"
+    "signed integers of up to 8 bits and float8_e4m3fn, with scales of float32, float16 or bfloat16 for the tensor, "
+    "channels, groups or blocks, and zero-points of groups; and the elements, blocks and scales of mxfp4, mxfp8_e4m3, "
+    "nvfp4"
 )
 """What there is a place for."""
 
@@ -78,11 +79,12 @@ class Scheme:
     block: tuple[int, int] | None = None
     """The rows and columns that share a scale; None where a tensor or a channel does."""
     scales: Scales = Scales.FLOATS
+    has_zero_points: bool = False
 
     def arguments(self, *, dynamic: bool = False) -> dict[str, Any]:
         """The keys of `QuantizationArgs`; `dynamic`: scales are found when the model runs."""
-        found: dict[str, Any] = {"num_bits": self.bits, "type": self.kind.value, "symmetric": True, "dynamic": dynamic}
-        found["strategy"] = self.strategy.value
+        found: dict[str, Any] = {"num_bits": self.bits, "type": self.kind.value, "strategy": self.strategy.value}
+        found |= {"symmetric": not self.has_zero_points, "dynamic": dynamic}
         if self.block is not None and self.strategy is Strategy.BLOCK:
             found["block_structure"] = list(self.block)
         elif self.block is not None:
@@ -118,7 +120,7 @@ def scheme_of(format: Format, *, per_channel: bool = False) -> Scheme | None:
         strategy = Strategy.CHANNEL if per_channel else Strategy.TENSOR
         return _with_floats(format, strategy, None)
     if format.offset is not None:
-        return None
+        return _with_zero_points(format, format.offset)
     match format.scales:
         case (level,):
             return _of_one_level(format, level)
@@ -136,7 +138,7 @@ def input_scheme_of(config: TensorConfig) -> tuple[Scheme, bool] | None:
         scheme = scheme_of(config.format) if config.per == "tensor" else None
         return None if scheme is None else (scheme, config.dynamic)
     scheme = scheme_of(config.format)
-    if scheme is None or scheme.scales is Scales.NESTED or scheme.strategy is Strategy.BLOCK:
+    if scheme is None or scheme.scales is Scales.NESTED or scheme.strategy is Strategy.BLOCK or scheme.has_zero_points:
         return None
     is_token = scheme.strategy is Strategy.CHANNEL
     return replace(scheme, strategy=Strategy.TOKEN) if is_token else scheme, True
@@ -168,6 +170,17 @@ def _of_two_levels(format: BlockFormat, outer: ScaleLevel, inner: ScaleLevel) ->
     return Scheme(kind=Kind.FLOAT, bits=4, strategy=Strategy.TENSOR_GROUP, block=(1, NV_BLOCK), scales=Scales.NESTED)
 
 
+def _with_zero_points(format: BlockFormat, offset: Offset) -> Scheme | None:
+    """Groups or channels of integers, whose zero-points are integers of as many bits."""
+    stored, element = offset.format, _element(format.element)
+    if stored is None or len(format.scales) != 1 or element is None or _element(stored) != element:
+        return None
+    scheme = _of_one_level(format, format.scales[0])
+    if scheme is None or scheme.kind is not Kind.INT or scheme.strategy not in (Strategy.GROUP, Strategy.CHANNEL):
+        return None
+    return replace(scheme, has_zero_points=True)
+
+
 def _sharing(block: Block) -> tuple[Strategy, tuple[int, int] | None]:
     match block:
         case Whole.TENSOR:
@@ -193,8 +206,9 @@ def _element(number: NumberFormat) -> tuple[Kind, int] | None:
     """What elements are, and their bits."""
     element = number.element
     if isinstance(element, IntElement):
-        is_plain = element.encoding is Encoding.TWOS_COMPLEMENT and not element.fraction_bits
-        return (Kind.INT, number.bits) if is_plain and number.bits <= BYTE else None
+        is_signed = element.encoding is Encoding.TWOS_COMPLEMENT or element.code_offset == 1 << (number.bits - 1)
+        is_plain = is_signed and not element.fraction_bits and number.bits <= BYTE
+        return (Kind.INT, number.bits) if is_plain else None
     if _is_like(number, "float4_e2m1fn"):
         return Kind.FLOAT, 4
     return (Kind.FLOAT, 8) if _is_like(number, "float8_e4m3fn") else None

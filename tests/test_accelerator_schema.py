@@ -27,6 +27,7 @@ READER_ALONE = {
     "block_operand": "other files",
     "extends_itself": "other files",
     "scale_is_no_power_of_two": "other files",
+    "results_without_inf": "other files",
     "unknown_format": "other files",
     "integers_are_summed_exactly": "other files",
     "gemm_names_nothing": "names of instructions",
@@ -44,6 +45,7 @@ READER_ALONE = {
     **dict.fromkeys(
         ("nan_too_wide", "recipe_nan_too_wide", "conversion_nan_too_wide"), "numbers that do not go with others"
     ),
+    "order_without_step": "numbers that do not go with others",
     "round_to_wider": "numbers that do not go with others",
     "step_does_not_divide": "numbers that do not go with others",
     "steps_without_c": "numbers that do not go with others",

@@ -15,7 +15,7 @@ from statqat_sim.matmul.place import Place
 from statqat_sim.spec.accelerator import Float64, Instruction, precision_of
 from statqat_sim.spec.accelerator_dot import Precision
 from statqat_sim.spec.encode import EncodePolicy, Overflow
-from statqat_sim.spec.floating import FloatElement, InfCodes, NanCodes
+from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.number import NumberFormat
 
 
@@ -57,5 +57,5 @@ def _odd_sum(x: Any, y: Any, place: Place) -> Any:
 @lru_cache(maxsize=64)
 def _rounding(to: Precision) -> Codec:
     """The codec that rounds to nearest even, and overflows to Inf."""
-    element = FloatElement(kind="float", **to.model_dump(), nan=NanCodes.IEEE, inf=InfCodes.IEEE)
+    element = FloatElement.ieee(to.exponent_bits, to.mantissa_bits)
     return Codec(NumberFormat(name="d", element=element, encode=EncodePolicy(overflow=Overflow.INF).resolved(element)))

@@ -52,14 +52,14 @@ OperandFormat: TypeAlias = NumberFormat | Float64
 
 
 def precision_of(operand: OperandFormat) -> Precision | None:
-    """The widths of an operand with the layout of IEEE 754's formats, except NaN and Inf; None for others."""
+    """The widths of an operand with the layout of IEEE 754's formats; None for others."""
     if isinstance(operand, Float64):
         return Precision(exponent_bits=11, mantissa_bits=52)
     element = operand.element
     if not isinstance(element, FloatElement) or not 2 <= element.exponent_bits <= 11 or not element.mantissa_bits:
         return None
-    precision = Precision(exponent_bits=element.exponent_bits, mantissa_bits=element.mantissa_bits)
-    return precision if precision.emin == element.emin else None
+    widths = {"exponent_bits": element.exponent_bits, "mantissa_bits": element.mantissa_bits}
+    return Precision(**widths) if element == FloatElement.ieee(**widths) else None
 
 
 class Apply(StrEnum):
@@ -95,7 +95,9 @@ Shape: TypeAlias = Annotated[tuple[Dimension, Dimension, Dimension], Field(stric
 class ShapeKeys(Spec):
     """What `operands` says, but for formats."""
 
-    shape: Shape | None = Field(None, title="a list of three, [M, N, K]: integers, or letters where any size goes")
+    shape: Shape | None = Field(
+        None, title="a list of three, [M, N, K]: integers above 0, or these letters where any size goes"
+    )
 
 
 class Start(StrEnum):

@@ -18,9 +18,9 @@ from statqat_sim.spec.accelerator import (
     precision_of,
 )
 from statqat_sim.spec.accelerator_dot import DEFAULT_ENTER, Aligned, Dot, DotKeys, Merge, Precision, Special
-from statqat_sim.spec.accelerator_operands import Operands
+from statqat_sim.spec.accelerator_operands import OVERRIDDEN, Operands
 from statqat_sim.spec.accelerator_recipe import read_recipe
-from statqat_sim.spec.accelerator_rules import instruction_problems, too_wide
+from statqat_sim.spec.accelerator_rules import NO_IEEE_LAYOUT, instruction_problems, too_wide
 from statqat_sim.spec.inherit import without
 from statqat_sim.spec.located import Located
 from statqat_sim.spec.parts import is_mapping, read_part
@@ -68,7 +68,7 @@ class Entries:
         if "format" not in node.value:
             self.problems.append(node.problem("required key 'format' is missing"))
             return None
-        target = without(node, "nan", "evidence")
+        target = without(node, *(set(node.value) - set(OVERRIDDEN)))
         format = self.operands.overridden(
             Located(target.value, node.file, node.line, node.column, node.path, node.keys)
         )
@@ -131,5 +131,5 @@ class Entries:
         operand = self.operands.operand(entry)
         precision = precision_of(operand) if operand else None
         if operand and precision is None:
-            self.problems.append(entry.problem(f"{shown(entry.value)} is not laid out as IEEE 754's formats are"))
+            self.problems.append(entry.problem(f"{shown(entry.value)} {NO_IEEE_LAYOUT}"))
         return precision

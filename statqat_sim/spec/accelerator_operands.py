@@ -61,7 +61,7 @@ class Operands:
         shape = validate(ShapeKeys, without(part, *"abcd"), self.problems, allowed=OPERANDS)
         a = self._several(part, "a") if "a" in part.value else self._by_name(part, name, 1)
         b = self._several(part, "b") if "b" in part.value else a
-        d = self.operand(part.value["d"]) if "d" in part.value else (self._by_name(part, name, 2) or (None,))[0]
+        d = self._result(part) if "d" in part.value else (self._by_name(part, name, 2) or (None,))[0]
         c = self.operand(part.value["c"]) if "c" in part.value else d
         if shape is None or not a or not b or c is None or d is None:
             return None
@@ -87,6 +87,15 @@ class Operands:
             return None
         operands = [self.operand(each) for each in listed]
         return None if None in operands else tuple(operand for operand in operands if operand is not None)
+
+    def _result(self, part: Located) -> OperandFormat | None:
+        """D's format; a policy for encoding it would have no effect."""
+        entry = part.value["d"]
+        if isinstance(entry.value, dict) and "encode" in entry.value:
+            told = "D is no input: 'round' says how it is rounded, 'special' what lies beyond its range"
+            self.problems.append(entry.key_problem("encode", f"{told}; allowed: 'encode' of a, b and c"))
+            return None
+        return self.operand(entry)
 
     def operand(self, node: Located) -> OperandFormat | None:
         """A format by name, or from a mapping of `format` and overrides."""

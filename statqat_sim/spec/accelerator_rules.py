@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import Final
 
 from statqat_sim.errors import none_of, shown
 from statqat_sim.spec.accelerator import (
@@ -27,6 +28,11 @@ ENTERS: Mapping[Sum, tuple[Enter, ...]] = {
     Sum.PAIRWISE: (Enter.FIRST, Enter.LAST, Enter.NONE),
     Sum.INTEGER: (Enter.TERM, Enter.NONE),
 }
+
+NO_IEEE_LAYOUT: Final = (
+    "is not laid out as IEEE 754's formats are; allowed: signed floats with the default bias, gradual subnormals, "
+    "'nan: ieee' and 'inf: ieee', such as float32, float16, bfloat16"
+)
 
 
 def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
@@ -89,7 +95,9 @@ def _dot_problems(dot: Dot) -> Iterator[KeyProblem]:
 def _order_problems(dot: Dot) -> Iterator[KeyProblem]:
     if isinstance(dot.order, Order):
         return
-    if dot.step is None or sorted(dot.order) != list(range(dot.step)):
+    if dot.step is None:
+        yield "dot.order", "a list of places needs 'step', their number"
+    elif sorted(dot.order) != list(range(dot.step)):
         yield "dot.order", f"expected each place of a step of {dot.step} once, got {list(dot.order)}"
 
 
@@ -106,9 +114,12 @@ def _scale_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]:
         yield "scale.apply", f"{scale.format.name} has other values than powers of two; allowed: group"
     if not isinstance(scale.format.element, FloatElement):
         yield "scale.format", f"{scale.format.name} is of kind {scale.format.element.kind}; allowed: float"
-    step = (dot.step and instruction.step) or 0
-    if not step or (scale.block % step and step % scale.block):
-        yield "scale.block", f"a step of {step or None} and blocks of {scale.block} do not divide each other"
+    step = instruction.step
+    if dot.step is None or step is None:
+        yield "dot", "required key 'step' is missing; it and the block of a scale divide each other"
+        return
+    if scale.block % step and step % scale.block:
+        yield "scale.block", f"a step of {step} and blocks of {scale.block} do not divide each other"
     if is_grouped and (scale.block % dot.group or step % dot.group):
         yield "dot.group", f"groups of {dot.group} do not divide steps of {step} and blocks of {scale.block}"
 
@@ -147,8 +158,8 @@ def _result_problems(instruction: Instruction, dot: Dot) -> Iterator[KeyProblem]
     yield from _layout_problems(instruction)
     stored = precision_of(instruction.d)
     if stored is not None and not _holds(stored.exponent_bits, stored.mantissa_bits, instruction):
-        name = instruction.d.name
-        yield "round.to", f"{name} does not hold it; allowed: as many exponent and mantissa bits, or fewer"
+        allowed = f"{stored.exponent_bits} exponent_bits, and up to {stored.mantissa_bits} mantissa_bits"
+        yield "round.to", f"{instruction.d.name} does not hold it; allowed: {allowed}"
     is_plain = instruction.mode == "nearest_even" and instruction.special.flush is Flush.NONE and instruction.to is None
     if isinstance(instruction.d, Float64) and not is_plain:
         yield "round", "float64 is rounded to nearest even, and nothing is flushed; allowed: no 'round', no 'flush'"
@@ -158,8 +169,7 @@ def _layout_problems(instruction: Instruction) -> Iterator[KeyProblem]:
     """Problems with the format of the accumulator."""
     for key, operand in (("c", instruction.c), ("d", instruction.d)):
         if not _is_integer(operand) and precision_of(operand) is None:
-            told = f"{operand.name} is not laid out as IEEE 754's formats are; allowed: float32, float16"
-            yield f"operands.{key}", told
+            yield f"operands.{key}", f"{operand.name} {NO_IEEE_LAYOUT}"
 
 
 def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> bool:

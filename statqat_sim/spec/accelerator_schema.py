@@ -99,12 +99,12 @@ def _mapping(keys: Iterable[str], entries: Schema, required: Iterable[str] = ())
 def _add_parts(definitions: dict[str, Schema]) -> None:
     """Add the parts that hold formats or other parts, and the rules between their words."""
     overridden = {"format": NAMED, "encode": _named("EncodePolicy")}
-    mapping = _mapping(overridden, overridden, ["format"])
-    definitions["Operand"] = {"if": {"type": "string"}, "then": NAMED, "else": mapping}
+    definitions["Operand"] = _named_or_mapping(overridden)
     several = {"type": "array", "items": _named("Operand"), "minItems": 1, "maxItems": MAX_OPERANDS}
     either = {"if": {"type": "array"}, "then": several, "else": _named("Operand")}
     shape = definitions.pop(ShapeKeys.__name__)["properties"]["shape"]
-    operands = dict.fromkeys("ab", either) | dict.fromkeys("cd", _named("Operand")) | {"shape": shape}
+    results = {"c": _named("Operand"), "d": _named_or_mapping({"format": NAMED})}
+    operands = dict.fromkeys("ab", either) | results | {"shape": shape}
     definitions["Operands"] = _mapping(OPERANDS, operands)
     nan = definitions.pop(ConversionKeys.__name__)["properties"]["nan"]
     conversion = overridden | {"nan": nan, "evidence": _named("Evidence")}
@@ -115,6 +115,11 @@ def _add_parts(definitions: dict[str, Schema]) -> None:
     named_or_widths = {"if": {"type": "string"}, "then": NAMED, "else": _named("Precision")}
     _extend(definitions["RoundKeys"], {"to": named_or_widths})
     definitions["Instruction"] = _instruction()
+
+
+def _named_or_mapping(entries: Schema) -> Schema:
+    """The schema of a format's name, or of a mapping with these keys."""
+    return {"if": {"type": "string"}, "then": NAMED, "else": _mapping(entries, entries, ["format"])}
 
 
 def _extend(definition: Schema, entries: Schema, required: Iterable[str] = ()) -> None:

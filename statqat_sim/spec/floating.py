@@ -73,6 +73,17 @@ class FloatElement(Spec):
     inf: Worded[InfCodes] = InfCodes.NONE
     zero: Worded[Zero] = Field(default_factory=_default_zero)
 
+    @classmethod
+    def ieee(cls, exponent_bits: int, mantissa_bits: int) -> FloatElement:
+        """The element that IEEE 754 has of these widths."""
+        return cls(
+            kind="float",
+            exponent_bits=exponent_bits,
+            mantissa_bits=mantissa_bits,
+            nan=NanCodes.IEEE,
+            inf=InfCodes.IEEE,
+        )
+
     @property
     def magnitude_bits(self) -> int:
         return self.exponent_bits + self.mantissa_bits

@@ -225,11 +225,15 @@ def _expected_integer(field: FieldInfo) -> str:
     bounds = [*field.metadata, *(bound for info in inner for bound in getattr(info, "metadata", (info,)))]
     low = next((bound.ge for bound in bounds if isinstance(bound, Ge)), None)
     high = next((bound.le for bound in bounds if isinstance(bound, Le)), None)
-    return "an integer" if low is None else f"an integer from {low} to {high}"
+    if low is None:
+        return "an integer"
+    return f"an integer of {low} or more" if high is None else f"an integer from {low} to {high}"
 
 
 @cache
 def _expected_item(model: type[Spec], key: str) -> str:
+    if title := model.model_fields[key].title:
+        return title
     if _item_model(model, key):
         return "a mapping"
     return "a number" if "float" in str(model.model_fields[key].annotation) else "text"

@@ -560,3 +560,9 @@ def test_no_result_takes_the_place_of_its_input(run: Run, tmp_path: Path, output
     assert not (tmp_path / "new.npy").exists()
     assert run("encode", "nf4", "--data", "w.npy", "-o", "new.npy").code == 0
     assert run("encode", "nf4", "--data", "w.npy", "-o", "new.npy").code == 0  # an older result is replaced
+
+
+def test_records_are_no_codes(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "records.npy"
+    np.save(path, np.zeros(3, [("x", "f4")]))
+    told(run("decode", "float8_e4m3fn", "--data", path, "-o", tmp_path / "y.npy"), "records with the fields x")

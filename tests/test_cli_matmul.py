@@ -167,6 +167,22 @@ def test_a_product_is_written_and_compared(matrices: tuple[str, str], tmp_path: 
     assert sum(count for _, count in item["ulps"]) == 48
 
 
+@pytest.mark.parametrize(("dtype", "what"), [("int64", "a is int64"), ("bool", "a is bool")])
+def test_an_array_of_a_wrong_type_is_told(dtype: str, what: str, matrices: tuple[str, str], run: Run) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", "wgmma.e4m3.f32")
+    np.save(matrices[0], np.ones((8, 64), dtype))
+    told(run("matmul", *matrices, *chosen), what, "allowed: ")
+
+
+def test_operands_of_a_wrong_type_for_the_other_are_told(matrices: tuple[str, str], run: Run) -> None:
+    np.save(matrices[0], np.ones((8, 64), np.int8))
+    np.save(matrices[1], np.ones((64, 6), np.int8))
+    chosen = ("--accelerator", "h100", "--instruction", "mma.s8.s32")
+    told_of = run("matmul", *matrices, *chosen, "--compare", "ideal", "--compare-instruction", "dot.f16.f32")
+    assert (told_of.code, "Traceback" in told_of.err) == (1, False)
+    assert "allowed: " in told_of.err
+
+
 def test_equal_products_do_not_differ(matrices: tuple[str, str], run: Run) -> None:
     chosen = ("--accelerator", "h100", "--instruction", "mma.f16.f32", "--compare", "b200")
     assert "0 of 48 elements differ" in run("matmul", *matrices, *chosen).out

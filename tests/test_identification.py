@@ -250,6 +250,13 @@ def test_stochastic_formats_are_left_out() -> None:
     assert identify(x, values=x, formats=[stochastic]) == []
 
 
+def test_formats_beyond_float32_are_tried_with_scales_of_one() -> None:
+    far = sqs.parse_format("{name: far, element: {kind: float, exponent_bits: 4, mantissa_bits: 3, bias: -1000}}")
+    x = data(4, 64)
+    assert exact(identify(x, values=x, formats=[far, *FORMATS])) == []
+    assert exact(identify(x, codes=sqs.Codec(far).encode(x), formats=[far])) == ["far"]
+
+
 def test_progress() -> None:
     told: list[tuple[int, int]] = []
     identify(data(2, 32), codes=np.zeros((2, 32), int), formats=FORMATS, progress=lambda *done: told.append(done))

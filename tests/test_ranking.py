@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +184,14 @@ def test_the_catalog_without_profiles_and_wide_formats() -> None:
     assert not names & {"float32", "tf32", "fp24_amd"}
     assert names == {format.name for kind in ("number", "block") for format in catalog_formats(kind)}  # type: ignore[arg-type]
     assert len(names) > 150
+
+
+def test_formats_beyond_float32_are_ranked_only_if_named(tmp_path: Path) -> None:
+    element = "{kind: float, exponent_bits: 4, mantissa_bits: 3, bias: -1000}"
+    (tmp_path / "far.yaml").write_text(f"name: far\nelement: {element}\n")
+    assert "far" not in {format.name for format in catalog_formats(search=tmp_path)}
+    with pytest.raises(sqs.UnsupportedError, match="far has no value that float32 holds"):
+        sqs.rank(drawn("normal", 64), ["int4", "far"], search=tmp_path)
 
 
 def test_named_formats_of_one_kind() -> None:

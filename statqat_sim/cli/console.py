@@ -69,6 +69,15 @@ def error_text(error: BaseException) -> str:
     return f"error: {error}"
 
 
+@contextmanager
+def types_told() -> Iterator[None]:
+    """Tells the wrong type of an array as its file's fault: elsewhere a TypeError is a bug."""
+    try:
+        yield
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
 def json_text(items: Iterable[Mapping[str, Any]]) -> str:
     """A JSON list, one item per line.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import error_text, progress, show_table, write_json
+from statqat_sim.cli.console import error_text, progress, show_table, types_told, write_json
 from statqat_sim.cli.options import Axis, Json, Search
 
 if TYPE_CHECKING:
@@ -106,16 +106,13 @@ def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[
     from statqat_sim.identification import identify
 
     formats, broken = loaded(search)
-    try:
-        with progress() as bar:
-            task = bar.add_task("identifying", total=len(formats))
+    with types_told(), progress() as bar:
+        task = bar.add_task("identifying", total=len(formats))
 
-            def move(done: int, total: int) -> None:
-                bar.update(task, completed=done)
+        def move(done: int, total: int) -> None:
+            bar.update(task, completed=done)
 
-            return identify(x, **given, formats=formats, progress=move), broken
-    except TypeError as error:
-        raise ValueError(str(error)) from error
+        return identify(x, **given, formats=formats, progress=move), broken
 
 
 def _tell(found: Sequence[Candidate], first: int, shape: tuple[int, ...], *, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.console import show_table, types_told, write_json
 from statqat_sim.cli.options import Json, Output, Search
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def matmul(
     chosen = unit.instruction(instruction)
     arrays = [None if path is None else _read(path) for path in (a, b, c)]
     formats: dict[str, Any] = {"a_format": a_format, "b_format": b_format}
-    d = unit.matmul(*arrays, instruction=chosen.name, **formats)
+    with types_told():
+        d = unit.matmul(*arrays, instruction=chosen.name, **formats)
     if output:
         write_arrays([("d", d)], output)
     typer.echo(f"{unit.name} {chosen}: {d.dtype} {'×'.join(map(str, d.shape))}", err=bool(json))
@@ -78,7 +79,8 @@ def matmul(
         other = load_accelerator(compare, search or ())
         sides = _sides(chosen, arrays[0], arrays[1], formats)
         theirs = other.instruction(compare_instruction or _same_operands(other, chosen, sides))
-        expected = _product(other, theirs, sides, arrays[2])
+        with types_told():
+            expected = _product(other, theirs, sides, arrays[2])
         _tell(d, expected, f"{other.name} {theirs.name}", plot, json)
 
 

@@ -199,6 +199,8 @@ def _load_npz(file: Path, key: str, kind: Kind) -> Any:
 
 
 def _numpy_array(array: Any, kind: Kind) -> Any:
+    if array.dtype.names:
+        raise NotRead(f"holds records with the fields {', '.join(array.dtype.names)}; allowed: plain arrays")
     kind.check(array.dtype.name)
     return array.view(f"u{array.dtype.itemsize}") if array.dtype.kind == "V" else array
 

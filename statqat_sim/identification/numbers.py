@@ -18,6 +18,7 @@ from statqat_sim.identification.result import Candidate, Compared
 from statqat_sim.layouts import ELEMENTS
 from statqat_sim.layouts.bits import row_bytes
 from statqat_sim.quantizer import MinMax
+from statqat_sim.quantizer.levels import has_ends
 from statqat_sim.quantizer.representable import LARGEST
 from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.number import NumberFormat
@@ -145,6 +146,8 @@ class Extremes:
     def scales_for(self, format: NumberFormat) -> Iterator[tuple[str, Scales]]:
         """The scales to try, each after its name, in shapes that broadcast against the original."""
         yield "1", None
+        if not has_ends(format):
+            return
         for extent, ends in (("tensor", self.tensor), ("channel", self.channels)):
             if ends is None:
                 continue

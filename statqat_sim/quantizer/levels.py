@@ -126,6 +126,15 @@ def ends(format: NumberFormat) -> tuple[float, float]:
     return float(held[0]), float(held[-1])
 
 
+def has_ends(format: NumberFormat) -> bool:
+    """Whether `ends` has a value: without one, no scale of the format can be chosen."""
+    try:
+        ends(format)
+    except UnsupportedError:
+        return False
+    return True
+
+
 @lru_cache(maxsize=512)
 def levels(format: NumberFormat) -> Levels:
     """The steps of a format between values that float32 holds; stochastic rounding is replaced by nearest-even.

@@ -15,7 +15,7 @@ from statqat_sim.geometry import Geometry
 from statqat_sim.measurement import AnyFormat, Per, Row, as_float32s, loaded_formats, measure
 from statqat_sim.quantizer import Iterative
 from statqat_sim.quantizer.better_rows import finite_or_zero
-from statqat_sim.quantizer.levels import levels
+from statqat_sim.quantizer.levels import has_ends, levels
 from statqat_sim.quantizer.options import check_choice
 from statqat_sim.ranking.distribution import Distribution
 from statqat_sim.ranking.row import RankRow, in_order, kind_of, rank_row
@@ -120,7 +120,7 @@ def rank(
 
 
 def catalog_formats(kind: Kind | None = None, search: Search = ()) -> list[Format]:
-    """The formats ranked by default: codes of up to 16 bits, no profiles.
+    """The formats ranked by default: codes of up to 16 bits, some value that float32 holds, no profiles.
 
     Raises:
         SpecError: if a format's file is wrong.
@@ -128,7 +128,8 @@ def catalog_formats(kind: Kind | None = None, search: Search = ()) -> list[Forma
     """
     search = directories_of(search)
     found = (load_format(stem, search) for stem in format_names(search, kind=kind) if "." not in stem)
-    return [format for format in found if format.bits <= MOST_BITS]
+    few = (format for format in found if format.bits <= MOST_BITS)
+    return [format for format in few if isinstance(format, BlockFormat) or has_ends(format)]
 
 
 def fits(format: Format, shape: tuple[int, ...], axis: int) -> bool:

@@ -753,6 +753,14 @@ def test_json_takes_the_place_of_no_yaml_file(run: Run, tmp_path: Path, argument
         assert (tmp_path / name).read_text() == text
 
 
+@pytest.mark.parametrize("arguments", [(), ("--accelerator",)])
+def test_a_schema_takes_the_place_of_no_yaml_file(run: Run, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    path, text = tmp_path / "mine.yaml", "name: mine\nextends: int4\n"
+    path.write_text(text)
+    told(run("schema", *arguments, "-o", path), f"error: {path}: the result would replace a .yaml file")
+    assert path.read_text() == text
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

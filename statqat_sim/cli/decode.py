@@ -50,7 +50,7 @@ def decode(
     ] = False,
     shape: Annotated[
         str | None,
-        typer.Option("--shape", metavar="4,300", help="The shape of packed codes with padded rows, or in a .bin file."),
+        typer.Option("--shape", metavar="4,300", help="With --packed: the shape of padded rows, or of a .bin file."),
     ] = None,
     json: Json = None,
     search: Search = None,

@@ -83,12 +83,6 @@ def check_text(target: str | None, inputs: Iterable[Path] = (), results: Iterabl
         raise ValueError(f"{path}: two results would be written to it; allowed: a file for each")
 
 
-def check_folder(path: Path) -> None:
-    """Raises OSError unless the path's folder exists."""
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
-
-
 def _check_file(path: Path, inputs: Iterable[Path]) -> None:
     """Check that a result has a folder, and would replace neither one nor, under any of its names, an input.
 
@@ -96,7 +90,8 @@ def _check_file(path: Path, inputs: Iterable[Path]) -> None:
         OSError: if its folder does not exist, or if it is one.
         ValueError: if it is one of the inputs.
     """
-    check_folder(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "a folder, to which no result can be written", str(path))
     if not path.is_file():

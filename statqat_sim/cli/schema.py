@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 
 def schema(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
     ] = None,
     accelerator: Annotated[
         bool, typer.Option("--accelerator", help="For accelerator files, not format files.")
@@ -32,15 +31,14 @@ def schema(
     import json
 
     from statqat_sim.cli.console import STDOUT, write_text
-    from statqat_sim.cli.outputs import check_folder
+    from statqat_sim.cli.outputs import check_text
     from statqat_sim.spec.accelerator_schema import accelerator_schema
     from statqat_sim.spec.schema import json_schema
 
-    if output:
-        check_folder(output)
+    check_text(output)
     text = json.dumps(
         accelerator_schema() if accelerator else json_schema(), indent=2, ensure_ascii=False, allow_nan=False
     )
-    write_text(text, str(output or STDOUT))
-    if output:
+    write_text(text, output or STDOUT)
+    if output and output != STDOUT:
         typer.echo(f"{output}: written", err=True)

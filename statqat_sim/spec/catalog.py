@@ -122,7 +122,7 @@ def load_format(name: str | os.PathLike[str], search: Search = ()) -> Format:
     """
     known = catalog(search)
     path = file_of(name, known.path, "a format, such as 'int8'")
-    return read_format(read_file(path), resolver(known, beside=path))
+    return _format_of(read_file(path), resolver(known, beside=path))
 
 
 def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> Format:
@@ -133,7 +133,16 @@ def parse_format(text: str | bytes, *, file: str = "<string>", search: Search = 
         SpecError: with every problem of the text.
     """
     check_text(text, reader="load_format")
-    return read_format(read_document(text, file), resolver(catalog(search)))
+    return _format_of(read_document(text, file), resolver(catalog(search)))
+
+
+def _format_of(document: Document, resolve: Resolve) -> Format:
+    """The format that a text describes; one of an accelerator is told as such, not key by key."""
+    top = document.root.value
+    for key in sorted(top.keys() & ACCELERATOR_KEYS) if isinstance(top, dict) else ():
+        told = "only accelerators have this key; allowed: the text of a format (load_accelerator reads accelerators)"
+        raise SpecError([document.root.key_problem(key, told)])
+    return read_format(document, resolve)
 
 
 def formats(search: Search = (), *, kind: Kind | None = None) -> tuple[str, ...]:

@@ -119,7 +119,8 @@ def read_document(text: str | bytes, file: str, *, words: Collection[str] = ()) 
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise _refused(file, place, f"not valid YAML: {error.problem or error.context}") from None
+        hint = "; indent with spaces, not tabs" if _character(decoded, *place) == "\t" else ""
+        raise _refused(file, place, f"not valid YAML: {error.problem or error.context}{hint}") from None
     except yaml.YAMLError as error:
         raise _refused(file, (1, 1), f"not valid YAML: {str(error).partition(chr(10))[0]}") from None
     if root is None:
@@ -131,6 +132,11 @@ def read_document(text: str | bytes, file: str, *, words: Collection[str] = ()) 
 
 def _refused(file: str, place: tuple[int, int], message: str) -> SpecError:
     return SpecError([Problem(file, *place, "", message)])
+
+
+def _character(text: str, line: int, column: int) -> str:
+    """The character at a place, both counted from 1; none beyond the end."""
+    return "".join(text.split("\n")[line - 1 : line])[column - 1 : column]
 
 
 def _decode(text: str | bytes, file: str) -> str:

@@ -116,7 +116,7 @@ class ReductionKernel(Protocol):
 
 
 class RowScanKernel(Protocol):
-    """A compiled scan of rows."""
+    """A compiled scan of rows, and a sweep of short ones."""
 
     longest_row: int
     """In elements; longer rows are not scanned."""
@@ -131,6 +131,14 @@ class RowScanKernel(Protocol):
             rows: float32, two axes; NaN and Inf are ignored.
             minmax: the MinMax scale of each row.
             amax: the largest finite magnitude of each row: float32, normal, above zero.
+        """
+
+    def sweep(self, rows: Any, minmax: Any) -> Any:
+        """The scale of least squared error of each row, float64; of all up to the plan's `reach`.
+
+        Args:
+            rows: float32, two axes, of fewer than `plan.row_scan.SHORTEST` elements each; NaN and Inf are ignored.
+            minmax: the MinMax scale of each row; also the result where no scale gives a value above zero.
         """
 
 

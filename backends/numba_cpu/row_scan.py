@@ -1,7 +1,8 @@
-"""The kernel of `RowScanPlan`: one text for all formats."""
+"""The kernels of `RowScanPlan`: one text for all formats."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from statqat_sim.plan.row_scan import FINER, LEAST_RATIO, PER_OCTAVE, RowScanPla
 LONGEST_ROW = (1 << 16) - 1
 """Elements; a bin counts no more."""
 
-_TEXT = Path(__file__).with_name("row_scan_loops.py").read_text("utf-8")
+_TEXT, _SWEEP_TEXT = (
+    Path(__file__).with_name(f"{name}_loops.py").read_text("utf-8") for name in ("row_scan", "row_sweep")
+)
 
 
 class NumbaRowScan:
@@ -32,7 +35,6 @@ class NumbaRowScan:
         self._thresholds, self._gaps = np.full((len(gaps), width), np.inf), np.zeros((len(gaps), width))
         for index, length in enumerate(self._lengths):
             self._thresholds[index, :length], self._gaps[index, :length] = thresholds[index], gaps[index]
-        self._run = compiled("scan_rows", _TEXT, *_scan_types())
         self._largest = compiled("largest_of_rows", _TEXT, *_largest_types())
 
     def amax(self, rows: Array) -> Array:
@@ -55,6 +57,31 @@ class NumbaRowScan:
         run_in_pieces(len(rows), rows.shape[1], piece)
         return scales, proven
 
+    def sweep(self, rows: Array, minmax: Array) -> Array:
+        """See `runtime.RowScanKernel`."""
+        rows, minmax = np.ascontiguousarray(rows, np.float32), minmax.astype(np.float64)
+        steps, scales = (self._lengths, self._thresholds, self._gaps, *self._values), np.empty(len(rows))
+        reach = float(self.plan.reach)
+        run_in_pieces(
+            len(rows), rows.shape[1], lambda a, b: self._sweep(rows[a:b], minmax[a:b], *steps, reach, scales[a:b])
+        )
+        return scales
+
+    @cached_property
+    def _run(self) -> Any:
+        return compiled("scan_rows", _TEXT, *_scan_types())
+
+    @cached_property
+    def _sweep(self) -> Any:
+        return compiled("sweep_rows", _SWEEP_TEXT, *_sweep_types())
+
+    @cached_property
+    def _values(self) -> tuple[Array, Array]:
+        """The values of each side, outward, and how much their squares grow at each threshold."""
+        start = np.array(self.plan.zeros)[:, None]
+        values = np.concatenate((start, start + np.cumsum(self._gaps, axis=1)), axis=1)
+        return values, np.diff(np.square(values))
+
 
 def _array(kind: Any, axes: int = 1) -> Any:
     return types.Array(kind, axes, "C")
@@ -69,3 +96,8 @@ def _scan_types() -> list[Any]:
     rows = [_array(types.uint32, 2), numbers, _array(types.uint32)]
     steps = [numbers, integers, _array(types.float64, 2), _array(types.float64, 2)]
     return [*rows, *steps, *[number] * 4, integers, _array(types.float32), _array(types.boolean)]
+
+
+def _sweep_types() -> list[Any]:
+    numbers, table = _array(types.float64), _array(types.float64, 2)
+    return [_array(types.float32, 2), numbers, _array(types.int64), *[table] * 4, types.float64, numbers]

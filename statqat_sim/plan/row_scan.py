@@ -1,9 +1,15 @@
-"""The best scale of each row of an array, by a scan of the row's log-histogram, which stays in the cache."""
+"""The best scale of each row of an array, by a scan of the row's log-histogram, which stays in the cache.
+
+The scales of short rows are found exactly, by a sweep of all values that their elements take.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
+
+SHORTEST: Final = 256
+"""The least elements of a row to scan; shorter ones are swept."""
 
 PER_OCTAVE: Final = 8
 """Scales of the first grid per octave."""

@@ -25,12 +25,12 @@ def may_be_dequantized(rows: NDArray[np.float32], levels: Levels) -> NDArray[np.
     """The indices of rows whose elements may all be levels times a scale; all rows, if the format has too many levels.
 
     Args:
-        rows: the rows, of at least 16 elements each.
+        rows: the rows.
         levels: the levels of the format.
     """
     if levels.count > MOST_LEVELS:
         return np.arange(len(rows))
-    first, table = (rows.shape[1] - WIDTH) // 2, _ratios(levels)
+    first, table = max(rows.shape[1] - WIDTH, 0) // 2, _ratios(levels)
     few = np.abs(rows[:, first : first + WIDTH])
     largest, places = few.max(axis=1).astype(np.float64), np.arange(len(rows))
     for column in few.T:

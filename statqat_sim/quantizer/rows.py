@@ -1,4 +1,7 @@
-"""Many channels at once: each row's histogram is built, scanned and discarded while it is in cache."""
+"""Many channels at once: each row's histogram is built, scanned and discarded while it is in cache.
+
+Short rows are swept instead, even a single one: see `RowScanKernel.sweep`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Array
-from statqat_sim.plan.row_scan import BEYOND_MINMAX, RowScanPlan
+from statqat_sim.plan.row_scan import BEYOND_MINMAX, SHORTEST, RowScanPlan
 from statqat_sim.quantizer.base import cpu_data, reduced_axes
 from statqat_sim.quantizer.better_rows import keep_better, row_sums, take_better_neighbours
 from statqat_sim.quantizer.channels import by_channel
@@ -18,13 +21,10 @@ from statqat_sim.quantizer.dequantized_rows import take_dequantized
 from statqat_sim.quantizer.guard import LARGEST_SAFE, SMALLEST_SAFE
 from statqat_sim.quantizer.levels import Levels, levels
 from statqat_sim.quantizer.minmax import fitted_minmax, least_scales
-from statqat_sim.quantizer.representable import FLOAT32_SCALES
+from statqat_sim.quantizer.representable import FLOAT32_SCALES, nearest_float32
 from statqat_sim.runtime import RowScanKernel, RowSumsKernel, backend_for, row_scan_kernel
 from statqat_sim.scale import Scale
 from statqat_sim.spec.number import NumberFormat
-
-SHORTEST = 256
-"""The least elements of a row; shorter ones are sorted instead, which gives better scales."""
 
 SHORT = 2048
 """Below this many elements, the error varies strongly between nearby scales of formats with many levels."""
@@ -37,9 +37,9 @@ rows are short."""
 def scanned_rows(
     x: Any, format: NumberFormat, channel_axis: int | None, alone: Callable[[NDArray[np.float32]], float]
 ) -> Scale | None:
-    """The best scale of each channel by its histogram, never worse than MinMax's.
+    """The best scale of each channel, of long ones by their histograms; never worse than MinMax's.
 
-    None if the kernel does not support such channels, or there is only one.
+    None if the kernel does not support such channels, or there is a single long one.
 
     Args:
         x: see `Quantizer.fit`.
@@ -49,12 +49,12 @@ def scanned_rows(
     """
     array = cpu_data(x)
     axes = reduced_axes(array.ndim, channel_axis)
-    kernel = _kernel(format) if channel_axis is not None and array.dtype in (np.float16, np.float32) else None
+    kernel = _kernel(format) if array.dtype in (np.float16, np.float32) else None
     sums = row_sums()
     if kernel is None or sums is None:
         return None
     rows = by_channel(array.astype(np.float32, copy=False), channel_axis)
-    if len(rows) < 2 or not SHORTEST <= rows.shape[1] <= kernel.longest_row:
+    if rows.shape[1] >= SHORTEST and (len(rows) < 2 or rows.shape[1] > kernel.longest_row):
         return None
     amax = kernel.amax(rows)
     is_safe = (amax > SMALLEST_SAFE) & (amax < LARGEST_SAFE)
@@ -79,11 +79,13 @@ def _scanned(
 ) -> NDArray[np.float32]:
     """The scales of rows whose magnitudes the kernel supports."""
     scales: NDArray[np.float32]
-    scales, proven = kernel(rows, minmax, amax)
-    if rows.shape[1] < SHORT and format.finite_codes > FEW_LEVELS:
-        take_better_neighbours(rows, scales, format, sums)
-    unproven = np.flatnonzero(~proven & (scales != minmax))
-    keep_better(rows, minmax, scales, unproven, format, sums)
+    if rows.shape[1] < SHORTEST:
+        scales, proven = nearest_float32(kernel.sweep(rows, minmax)), np.zeros(len(rows), np.bool_)
+    else:
+        scales, proven = kernel(rows, minmax, amax)
+        if rows.shape[1] < SHORT and format.finite_codes > FEW_LEVELS:
+            take_better_neighbours(rows, scales, format, sums)
+    keep_better(rows, minmax, scales, np.flatnonzero(~proven & (scales != minmax)), format, sums)
     take_dequantized(rows, minmax, scales, format, sums)
     return scales
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.console import show_or_write, show_table, write_json
 from statqat_sim.cli.options import Json, Search
+
+Name: TypeAlias = Annotated[
+    str, typer.Argument(metavar="[NAME|FILE]", help="An accelerator: its instructions and conversions.")
+]
 
 
 def accelerators(
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME|FILE]", help="An accelerator: its instructions and conversions.")
-    ] = "",
+    name: Name = "",
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -27,20 +29,17 @@ def accelerators(
     statqat-sim accelerators nvidia_h100
     statqat-sim accelerators my_chip.yaml --json -
     """
-    from statqat_sim.cli.outputs import check_text, paths_in
+    from statqat_sim.cli.outputs import check_results, paths_in
     from statqat_sim.report.accelerators import accelerator_table, item
     from statqat_sim.spec.accelerator_catalog import accelerators as names
     from statqat_sim.spec.accelerator_catalog import load_spec
 
-    check_text(json, paths_in([name]))
+    check_results(paths_in([name]), text=json)
     if name:
         show_accelerator(name, json, search)
         return
     specs = [load_spec(each, search or ()) for each in names(search or ())]
-    if json:
-        write_json(map(item, specs), json)
-    else:
-        show_table(accelerator_table(specs))
+    show_or_write([item(each) for each in specs], lambda: accelerator_table(specs), json)
 
 
 def show_accelerator(name: str, json: str | None, search: Search) -> None:

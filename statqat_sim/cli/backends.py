@@ -8,11 +8,11 @@ from statqat_sim.cli.options import Json
 
 def backends(json: Json = None) -> None:
     """List the backends: can each run here, and on what, or why not."""
-    from statqat_sim.cli.outputs import check_text
+    from statqat_sim.cli.outputs import check_results
     from statqat_sim.report.table import plain_table
     from statqat_sim.runtime import backends
 
-    check_text(json)
+    check_results(text=json)
     known = sorted(backends().items())
     reasons = {name: backend.available() for name, backend in known}
     versions = {name: dict(backend.versions()) if reasons[name] is None else {} for name, backend in known}

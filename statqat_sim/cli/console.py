@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,6 +86,14 @@ def json_text(items: Iterable[Mapping[str, Any]]) -> str:
     """
     lines = [json.dumps(item, allow_nan=False) for item in items]
     return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
+
+
+def show_or_write(items: Sequence[Mapping[str, Any]], table: Callable[[], RenderableType], json: str | None) -> None:
+    """Print the table of items; with `--json`, write their list instead."""
+    if json:
+        write_json(items, json)
+    else:
+        show_table(table())
 
 
 def write_json(items: Iterable[Mapping[str, Any]], target: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -27,31 +27,36 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
 
 
+Codes: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="CODE", help="Codes: 126, 0x7e, 0b1111110; with --packed, bytes.")
+]
+Files: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="A file whose elements are codes, integers or float8: .npy, .npz, .safetensors, .pt, .pth, or a "
+        "folder of them; or .bin, the bytes alone.",
+    ),
+]
+OfType: TypeAlias = Annotated[Dtype, typer.Option("--dtype", help="float64 holds every value; float32 rounds once.")]
+Packed: TypeAlias = Annotated[
+    bool, typer.Option("--packed", help="The codes are dense, as `encode --packed` writes them.")
+]
+Shape: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--shape", metavar="4,300", help="With --packed: the shape of padded rows, or of a .bin file."),
+]
+
+
 def decode(
     format: Format,
-    codes: Annotated[
-        list[str] | None, typer.Argument(metavar="CODE", help="Codes: 126, 0x7e, 0b1111110; with --packed, bytes.")
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            help="A file whose elements are codes, integers or float8: .npy, .npz, .safetensors, .pt, .pth, or a "
-            "folder of them; or .bin, the bytes alone.",
-        ),
-    ] = None,
+    codes: Codes = None,
+    data: Files = None,
     output: Output = None,
-    dtype: Annotated[
-        Dtype, typer.Option("--dtype", help="float64 holds every value; float32 rounds once.")
-    ] = Dtype.FLOAT64,
-    packed: Annotated[
-        bool, typer.Option("--packed", help="The codes are dense, as `encode --packed` writes them.")
-    ] = False,
-    shape: Annotated[
-        str | None,
-        typer.Option("--shape", metavar="4,300", help="With --packed: the shape of padded rows, or of a .bin file."),
-    ] = None,
+    dtype: OfType = Dtype.FLOAT64,
+    packed: Packed = False,
+    shape: Shape = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -65,13 +70,12 @@ def decode(
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
     from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_output, check_text, paths_in
+    from statqat_sim.cli.outputs import check_results, paths_in
 
     refuse_options(codes or ())
     check_sources(codes or (), data or (), output, "codes")
     inputs = [*paths_in([format]), *(data or ())]
-    check_output(output, inputs)
-    check_text(json, inputs, [output])
+    check_results(inputs, text=json, output=output)
     how = {"dtype": dtype.value, "packed": packed, "shape": _read_shape(shape, packed)}
     fmt = load_number_format(format, search or (), "decode")
     if data:

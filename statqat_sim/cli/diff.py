@@ -45,12 +45,12 @@ def diff(
     statqat-sim diff float8_e5m2 my_format.yaml --first 40
     statqat-sim diff mxfp4 mxfp4.even
     """
-    from statqat_sim.cli.outputs import check_text, paths_in
+    from statqat_sim.cli.outputs import check_results, paths_in
     from statqat_sim.report.difference import difference
     from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format
 
-    check_text(json, paths_in([a, b]))
+    check_results(paths_in([a, b]), text=json)
     formats = load_format(a, search or ()), load_format(b, search or ())
     one, other = formats
     if isinstance(one, BlockFormat) and isinstance(other, BlockFormat):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -17,26 +17,29 @@ if TYPE_CHECKING:
 
 COLUMNS = ("input", "code", "binary", "value", "error", "relative")
 
+Numbers: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="VALUE", help="Numbers: -1.5, 1e-3, 1/3, 0x1.8p3, inf, nan.")
+]
+Files: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--data", metavar="FILE", help="A file .npy, .npz, .safetensors, .pt or .pth, or a folder of them."),
+]
+Packed: TypeAlias = Annotated[
+    bool, typer.Option("--packed", help="Dense codes, each row (last axis) padded to a whole byte.")
+]
+Seed: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--seed", help="The seed of stochastic rounding; by default a new one each time."),
+]
+
 
 def encode(
     format: Format,
-    values: Annotated[
-        list[str] | None, typer.Argument(metavar="VALUE", help="Numbers: -1.5, 1e-3, 1/3, 0x1.8p3, inf, nan.")
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data", metavar="FILE", help="A file .npy, .npz, .safetensors, .pt or .pth, or a folder of them."
-        ),
-    ] = None,
+    values: Numbers = None,
+    data: Files = None,
     output: Output = None,
-    packed: Annotated[
-        bool, typer.Option("--packed", help="Dense codes, each row (last axis) padded to a whole byte.")
-    ] = False,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="The seed of stochastic rounding; by default a new one each time."),
-    ] = None,
+    packed: Packed = False,
+    seed: Seed = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -55,14 +58,13 @@ def encode(
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
     from statqat_sim.cli.number_formats import load_number_format
-    from statqat_sim.cli.outputs import check_output, check_text, paths_in
+    from statqat_sim.cli.outputs import check_results, paths_in
     from statqat_sim.codec import Codec, new_seed
 
     refuse_options(values or ())
     check_sources(values or (), data or (), output, "numbers")
     inputs = [*paths_in([format]), *(data or ())]
-    check_output(output, inputs)
-    check_text(json, inputs, [output])
+    check_results(inputs, text=json, output=output)
     fmt = load_number_format(format, search or (), "encode")
     codec = Codec(fmt)
     if seed is None and fmt.encode.rounding.is_stochastic:

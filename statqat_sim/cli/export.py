@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from statqat_sim.cli.options import Format, Search
+from statqat_sim.cli.options import TO_FILE, Format, Search
 
 
 class Language(StrEnum):
@@ -17,20 +17,21 @@ class Language(StrEnum):
     SYSTEMVERILOG = "systemverilog"
 
 
+Floats: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--floats",
+        metavar="NAME",
+        help="What number formats read: float16, bfloat16, float32 (the default), float64; repeatable.",
+    ),
+]
+
+
 def export(
     format: Format,
     to: Annotated[Language, typer.Option("--to", help="A header of C99, or a package of SystemVerilog.")],
-    floats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--floats",
-            metavar="NAME",
-            help="What number formats read: float16, bfloat16, float32 (the default), float64; repeatable.",
-        ),
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
-    ] = None,
+    floats: Floats = None,
+    output: Annotated[str | None, TO_FILE] = None,
     search: Search = None,
 ) -> None:
     r"""Write a format's encoder and decoder in C, or in SystemVerilog that can be synthesized.
@@ -44,11 +45,11 @@ def export(
     statqat-sim export my_format.yaml --to systemverilog --floats bfloat16 -o my_format_pkg.sv
     """
     from statqat_sim.cli.console import STDOUT, write_text
-    from statqat_sim.cli.outputs import check_text, paths_in
+    from statqat_sim.cli.outputs import check_results, paths_in
     from statqat_sim.export import to_c, to_systemverilog
     from statqat_sim.spec.catalog import load_format
 
-    check_text(output, paths_in([format]))
+    check_results(paths_in([format]), text=output)
     fmt = load_format(format, search or ())
     printed = {Language.C: to_c, Language.SYSTEMVERILOG: to_systemverilog}[to]
     write_text(printed(fmt, floats=floats or ("float32",)).rstrip("\n"), output or STDOUT)

@@ -32,10 +32,10 @@ def formats(
     statqat-sim formats codebook --json -
     statqat-sim formats block
     """
-    from statqat_sim.cli.outputs import check_text
+    from statqat_sim.cli.outputs import check_results
     from statqat_sim.report.listing import facts_of, format_table, markdown_table
 
-    check_text(json)
+    check_results(text=json)
     found, broken = loaded(search or ())
     chosen = [fmt for fmt in found if matches(fmt, filter)]
     if not chosen and found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -18,40 +18,51 @@ if TYPE_CHECKING:
 NAMED = 6
 """The most formats, or keys, listed on one line."""
 
+TENSOR = "FILE[:MEMBER]"
+"""How a tensor is named."""
+
+Original: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ORIGINAL", help="The original tensor: FILE, or FILE:MEMBER.")
+]
+Values: TypeAlias = Annotated[
+    str | None, typer.Option("--values", metavar=TENSOR, help="The quantized tensor, as floats.")
+]
+Packed: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--packed", metavar=TENSOR, help="The quantized tensor's bytes: uint8, or a .bin file of them."),
+]
+Codes: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--codes",
+        metavar=TENSOR,
+        help="The codes of its elements: one for each, or dense bytes, each row padded to a byte.",
+    ),
+]
+Scales: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scales",
+        metavar=TENSOR,
+        help="Its scales, as codes or floats; repeatable, outermost first. The innermost alone are enough.",
+    ),
+]
+OutermostScale: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--scale", metavar="VALUE", help="The outermost scale, if it was given and not found by a rule."),
+]
+First: TypeAlias = Annotated[int, typer.Option("--first", metavar="N", min=1, help="How many formats to list.")]
+
 
 def identify(
-    original: Annotated[str, typer.Argument(metavar="ORIGINAL", help="The original tensor: FILE, or FILE:MEMBER.")],
-    values: Annotated[
-        str | None, typer.Option("--values", metavar="FILE[:MEMBER]", help="The quantized tensor, as floats.")
-    ] = None,
-    packed: Annotated[
-        str | None,
-        typer.Option(
-            "--packed", metavar="FILE[:MEMBER]", help="The quantized tensor's bytes: uint8, or a .bin file of them."
-        ),
-    ] = None,
-    codes: Annotated[
-        str | None,
-        typer.Option(
-            "--codes",
-            metavar="FILE[:MEMBER]",
-            help="The codes of its elements: one for each, or dense bytes, each row padded to a byte.",
-        ),
-    ] = None,
-    scales: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--scales",
-            metavar="FILE[:MEMBER]",
-            help="Its scales, as codes or floats; repeatable, outermost first. The innermost alone are enough.",
-        ),
-    ] = None,
-    scale: Annotated[
-        float | None,
-        typer.Option("--scale", metavar="VALUE", help="The outermost scale, if it was given and not found by a rule."),
-    ] = None,
+    original: Original,
+    values: Values = None,
+    packed: Packed = None,
+    codes: Codes = None,
+    scales: Scales = None,
+    scale: OutermostScale = None,
     axis: Axis = -1,
-    first: Annotated[int, typer.Option("--first", metavar="N", min=1, help="How many formats to list.")] = 10,
+    first: First = 10,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -73,9 +84,9 @@ def identify(
     statqat-sim identify w.npy --codes int8_codes.npy
     """
     from statqat_sim.cli.members import file_of, read_member
-    from statqat_sim.cli.outputs import check_text
+    from statqat_sim.cli.outputs import check_results
 
-    check_text(json, [file_of(text) for text in (original, values, packed, codes, *(scales or ())) if text])
+    check_results([file_of(text) for text in (original, values, packed, codes, *(scales or ())) if text], text=json)
     given = {"values": values, "packed": packed, "codes": codes}
     if sum(each is not None for each in given.values()) + (codes is None and bool(scales)) != 1:
         raise LookupError("allowed: --values, or --packed, or --codes with --scales: one of them")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from statqat_sim.cli.console import show_table, types_told, write_json
-from statqat_sim.cli.options import Json, Output, Search
+from statqat_sim.cli.options import Json, Output, Search, plot_of
 
 if TYPE_CHECKING:
     from statqat_sim.matmul import Accelerator
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from statqat_sim.report.matmul import Comparison
     from statqat_sim.spec.accelerator import Instruction, OperandFormat
 
+Unit: TypeAlias = Annotated[
+    str, typer.Option("--accelerator", metavar="NAME|FILE", help="`statqat-sim accelerators` lists them.")
+]
+OfUnit: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--instruction", metavar="NAME", help="One of the accelerator's; by default its own plan's."),
+]
+Other: TypeAlias = Annotated[
+    str | None, typer.Option("--compare", metavar="NAME|FILE", help="Another accelerator, such as ideal.")
+]
+OfOther: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--compare-instruction", metavar="NAME", help="The other's; by default one with the same operands."),
+]
+
 
 def matmul(
     a: Annotated[Path, typer.Argument(metavar="A.npy", help="Shape (..., M, K).")],
     b: Annotated[Path, typer.Argument(metavar="B.npy", help="Shape (..., K, N).")],
-    accelerator: Annotated[
-        str, typer.Option("--accelerator", metavar="NAME|FILE", help="`statqat-sim accelerators` lists them.")
-    ],
-    instruction: Annotated[
-        str | None,
-        typer.Option("--instruction", metavar="NAME", help="One of the accelerator's; by default its own plan's."),
-    ] = None,
+    accelerator: Unit,
+    instruction: OfUnit = None,
     c: Annotated[Path | None, typer.Option("--c", metavar="C.npy", help="The matrix to add to.")] = None,
     a_format: Annotated[str | None, typer.Option("--a-format", metavar="NAME", help="The format of A's codes.")] = None,
     b_format: Annotated[str | None, typer.Option("--b-format", metavar="NAME", help="The format of B's codes.")] = None,
-    compare: Annotated[
-        str | None, typer.Option("--compare", metavar="NAME|FILE", help="Another accelerator, such as ideal.")
-    ] = None,
-    compare_instruction: Annotated[
-        str | None,
-        typer.Option(
-            "--compare-instruction", metavar="NAME", help="The other's; by default one with the same operands."
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw the differences to a .png, .svg or .pdf file."),
-    ] = None,
+    compare: Other = None,
+    compare_instruction: OfOther = None,
+    plot: Annotated[Path | None, plot_of("the differences")] = None,
     output: Output = None,
     json: Json = None,
     search: Search = None,
@@ -57,13 +57,11 @@ def matmul(
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 -o d.npy
     statqat-sim matmul a.npy b.npy --accelerator nvidia_h100 --instruction wgmma.e4m3.f32 --compare ideal
     """
-    from statqat_sim.cli.outputs import check_output, check_plot, check_text, paths_in, write_arrays
+    from statqat_sim.cli.outputs import check_results, paths_in, write_arrays
     from statqat_sim.matmul import load_accelerator
 
     inputs = [*(path for path in (a, b, c) if path), *paths_in([accelerator, compare, a_format, b_format])]
-    check_output(output, inputs)
-    check_plot(plot, inputs)
-    check_text(json, inputs, [output, plot])
+    check_results(inputs, text=json, plot=plot, output=output)
     if (plot or json or compare_instruction) and not compare:
         raise ValueError("--plot, --json and --compare-instruction are about differences; they need --compare")
     unit = load_accelerator(accelerator, search or ())

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from statqat_sim.cli.console import console, show_table, write_json
+from statqat_sim.cli.console import console, show_or_write
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
-from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_plot, check_text, paths_in
+from statqat_sim.cli.options import Axis, Json, Search, plot_of
+from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -28,37 +28,42 @@ class Per(StrEnum):
     CHANNEL = "channel"
 
 
+Formats: TypeAlias = Annotated[list[str], typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files.")]
+PerTensor: TypeAlias = Annotated[
+    Per, typer.Option("--per", help="One scale for a tensor, or for each slice along axis 0 of two or more axes.")
+]
+GivenScale: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        metavar="VALUE",
+        help="The scale, instead of a quantizer's; of block formats that of the outermost level.",
+    ),
+]
+Quantizers: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--quantizer", metavar="NAME,...", help="The quantizers of number formats; see above."),
+]
+Priors: TypeAlias = Annotated[
+    str, typer.Option("--prior", metavar="NAME,...", help="Add the expected SQNR under these priors; see above.")
+]
+RandomPhase: TypeAlias = Annotated[
+    bool, typer.Option("--random-phase", help="Block formats: the mean over where powers of two lie; see above.")
+]
+Seed: TypeAlias = Annotated[int, typer.Option("--seed", help="The seed of stochastic rounding and of --random-phase.")]
+
+
 def measure(
-    formats: Annotated[list[str], typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files.")],
+    formats: Formats,
     data: Data = None,
-    per: Annotated[
-        Per, typer.Option("--per", help="One scale for a tensor, or for each slice along axis 0 of two or more axes.")
-    ] = Per.TENSOR,
-    scale: Annotated[
-        float | None,
-        typer.Option(
-            "--scale",
-            metavar="VALUE",
-            help="The scale, instead of a quantizer's; of block formats that of the outermost level.",
-        ),
-    ] = None,
-    quantizer: Annotated[
-        str | None,
-        typer.Option("--quantizer", metavar="NAME,...", help="The quantizers of number formats; see above."),
-    ] = None,
-    prior: Annotated[
-        str,
-        typer.Option("--prior", metavar="NAME,...", help="Add the expected SQNR under these priors; see above."),
-    ] = "",
+    per: PerTensor = Per.TENSOR,
+    scale: GivenScale = None,
+    quantizer: Quantizers = None,
+    prior: Priors = "",
     axis: Axis = -1,
-    random_phase: Annotated[
-        bool,
-        typer.Option("--random-phase", help="Block formats: the mean over where powers of two lie; see above."),
-    ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="The seed of stochastic rounding and of --random-phase.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", help="Draw SQNR against bits to a .png, .svg or .pdf file.")
-    ] = None,
+    random_phase: RandomPhase = False,
+    seed: Seed = 0,
+    plot: Annotated[Path | None, plot_of("SQNR against bits")] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -93,9 +98,7 @@ def measure(
     from statqat_sim.spec.catalog import catalog, load_format
 
     names, files = sorted_out(formats, data or [], set(catalog(search or ()).files))
-    inputs = [*paths_in(names), *files]
-    check_plot(plot, inputs)
-    check_text(json, inputs, [plot])
+    check_results([*paths_in(names), *files], text=json, plot=plot)
     if not names:
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, before --data")
     how: dict[str, Any] = {"per": per.value, "scale": scale, "axis": axis, "random_phase": random_phase, "seed": seed}
@@ -107,10 +110,7 @@ def measure(
     rows: Sequence[Row] = _rows(given_or_standard(files), loaded, how)
     if priors:
         rows = with_theory(rows, loaded, priors, random_phase)
-    if json:
-        write_json(rows, json)
-    else:
-        show_table(error_table(rows, console().width))
+    show_or_write(rows, lambda: error_table(rows, console().width), json)
     if plot:
         plot_errors(rows, plot)
 

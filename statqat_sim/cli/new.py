@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from statqat_sim.cli.options import Search
 
+Like: TypeAlias = Annotated[
+    str,
+    typer.Option("--like", metavar="NAME|FILE", help="The format or accelerator to start from."),
+]
+
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: letters, digits, and . _ + -")],
-    like: Annotated[
-        str,
-        typer.Option("--like", metavar="NAME|FILE", help="The format or accelerator to start from."),
-    ] = "float8_e4m3fn",
+    like: Like = "float8_e4m3fn",
     output: Annotated[Path, typer.Option("--output", metavar="DIR", help="The folder to write to.")] = Path(),
     search: Search = None,
 ) -> None:

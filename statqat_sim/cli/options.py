@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -34,3 +34,10 @@ Axis: TypeAlias = Annotated[
     int,
     typer.Option("--axis", metavar="N", help="The axis along which blocks run; for two-dimensional blocks, the last."),
 ]
+
+TO_FILE: Any = typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
+
+
+def plot_of(what: str) -> Any:
+    """The option of a picture of something."""
+    return typer.Option("--plot", metavar="FILE", help=f"Draw {what} to a .png, .svg or .pdf file.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -31,17 +31,28 @@ def paths_in(names: Iterable[str | None]) -> list[Path]:
     return [Path(name) for name in names if name and is_path(name)]
 
 
-def check_output(path: Path | None, inputs: Iterable[Path] = ()) -> None:
-    """Check, before anything is computed, that arrays can be written to a file of this name; None is always fine.
+def check_results(
+    inputs: Collection[Path] = (), *, text: str | None, plot: Path | None = None, output: Path | None = None
+) -> None:
+    """Check, before anything is computed, that results can be written to files of these names.
 
     Args:
-        path: the file of results.
         inputs: files that are read, and folders of them.
+        text: the file of JSON or other text; "-" is always fine.
+        plot: the file of a picture.
+        output: the file of arrays.
 
     Raises:
-        OSError: if its folder does not exist, or if it is one.
-        ValueError: if its suffix is not supported, or if it is one of the inputs.
+        OSError: if a folder does not exist, or if a file is one.
+        ValueError: if a suffix is not supported, a file is one of the inputs, or that of the text is another result
+            or an existing .yaml file: these may be read by name, and by `extends`.
     """
+    _check_output(output, inputs)
+    _check_plot(plot, inputs)
+    _check_text(text, inputs, [output, plot])
+
+
+def _check_output(path: Path | None, inputs: Iterable[Path]) -> None:
     if path is None:
         return
     if path.suffix not in WRITERS:
@@ -49,8 +60,7 @@ def check_output(path: Path | None, inputs: Iterable[Path] = ()) -> None:
     _check_file(path, inputs)
 
 
-def check_plot(path: Path | None, inputs: Iterable[Path] = ()) -> None:
-    """Likewise of a picture."""
+def _check_plot(path: Path | None, inputs: Iterable[Path]) -> None:
     if path is None:
         return
     from statqat_sim.report.plot import check_suffix
@@ -59,19 +69,7 @@ def check_plot(path: Path | None, inputs: Iterable[Path] = ()) -> None:
     _check_file(path, inputs)
 
 
-def check_text(target: str | None, inputs: Iterable[Path] = (), results: Iterable[Path | None] = ()) -> None:
-    """Likewise of JSON and other text, of which `-` is always fine, too.
-
-    Args:
-        target: the file of text.
-        inputs: files that are read, and folders of them.
-        results: the other files that are written, as far as there are any.
-
-    Raises:
-        OSError: if its folder does not exist, or if it is one.
-        ValueError: if it is one of the inputs or results, or an existing .yaml file: these may be read by name, and by
-            `extends`.
-    """
+def _check_text(target: str | None, inputs: Iterable[Path], results: Iterable[Path | None]) -> None:
     if not target or target == STDOUT:
         return
     path = Path(target)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from statqat_sim.cli.console import show_table, write_json
+from statqat_sim.cli.console import show_or_write
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
-from statqat_sim.cli.options import Axis, Json, Search
-from statqat_sim.cli.outputs import check_plot, check_text, paths_in
+from statqat_sim.cli.options import Axis, Json, Search, plot_of
+from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.cli.tensors import Tensor
@@ -27,35 +27,36 @@ class Kind(StrEnum):
     BLOCK = "block"
 
 
+Formats: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FORMAT]...", help="Names, aliases or .yaml files; without any, the catalog's."),
+]
+PerTensor: TypeAlias = Annotated[
+    Per, typer.Option("--per", help="Number formats: one scale for a tensor, or for each slice along axis 0.")
+]
+Weights: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights",
+        metavar="FILE",
+        help="Weights of squared errors: tensors of the same names that broadcast, such as means of a^2 of inputs.",
+    ),
+]
+LeastAxes: TypeAlias = Annotated[
+    int, typer.Option("--least-axes", metavar="N", help="Only tensors with this many axes or more: 2 for matrices.")
+]
+
+
 def rank(
-    formats: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[FORMAT]...", help="Names, aliases or .yaml files; without any, the catalog's."),
-    ] = None,
+    formats: Formats = None,
     data: Data = None,
     kind: Annotated[Kind | None, typer.Option("--kind", help="Only formats of this kind.")] = None,
-    per: Annotated[
-        Per, typer.Option("--per", help="Number formats: one scale for a tensor, or for each slice along axis 0.")
-    ] = Per.TENSOR,
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="Weights of squared errors: tensors of the same names that broadcast, such as means of a^2 of inputs.",
-        ),
-    ] = None,
+    per: PerTensor = Per.TENSOR,
+    weights: Weights = None,
     axis: Axis = -1,
-    least_axes: Annotated[
-        int, typer.Option("--least-axes", metavar="N", help="Only tensors with this many axes or more: 2 for matrices.")
-    ] = 0,
+    least_axes: LeastAxes = 0,
     front: Annotated[bool, typer.Option("--front", help="Print only the Pareto front.")] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            "--plot", metavar="FILE", help="Draw SQNR over bits, and the front, to a .png, .svg or .pdf file."
-        ),
-    ] = None,
+    plot: Annotated[Path | None, plot_of("SQNR over bits, and the front,")] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -80,9 +81,7 @@ def rank(
     if weights and per is Per.CHANNEL:
         raise ValueError("--weights and --per channel; allowed: --weights with --per tensor")
     names, files = sorted_out(formats or [], data or [], set(catalog(search or ()).files))
-    inputs = [*paths_in(names), *files, *([weights] if weights else [])]
-    check_plot(plot, inputs)
-    check_text(json, inputs, [plot])
+    check_results([*paths_in(names), *files, *([weights] if weights else [])], text=json, plot=plot)
     loaded = {fmt.name: fmt for fmt in (load_format(name, search or ()) for name in names)}
     _check_kind(list(loaded.values()), kind)
     if loaded:
@@ -91,10 +90,7 @@ def rank(
     how["weights"] = None if weights is None else _weights(weights)
     rows = _rows(given_or_standard(files), list(loaded.values()), how, least_axes)
     shown = on_front(rows) if front else rows
-    if json:
-        write_json(shown, json)
-    else:
-        show_table(rank_table(shown if len(_names(rows)) == 1 else [*shown, *_total(rows, front)]))
+    show_or_write(shown, lambda: rank_table(shown if len(_names(rows)) == 1 else [*shown, *_total(rows, front)]), json)
     if plot:
         plot_ranking(together(rows), plot)
 

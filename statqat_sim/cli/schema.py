@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
+from statqat_sim.cli.options import TO_FILE
+
+OfAccelerators: TypeAlias = Annotated[
+    bool, typer.Option("--accelerator", help="For accelerator files, not format files.")
+]
+
 
 def schema(
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
-    ] = None,
-    accelerator: Annotated[
-        bool, typer.Option("--accelerator", help="For accelerator files, not format files.")
-    ] = False,
+    output: Annotated[str | None, TO_FILE] = None,
+    accelerator: OfAccelerators = False,
 ) -> None:
     r"""Print the JSON Schema of format or accelerator files, with which editors complete keys and mark errors.
 
@@ -31,11 +33,11 @@ def schema(
     import json
 
     from statqat_sim.cli.console import STDOUT, write_text
-    from statqat_sim.cli.outputs import check_text
+    from statqat_sim.cli.outputs import check_results
     from statqat_sim.spec.accelerator_schema import accelerator_schema
     from statqat_sim.spec.schema import json_schema
 
-    check_text(output)
+    check_results(text=output)
     text = json.dumps(
         accelerator_schema() if accelerator else json_schema(), indent=2, ensure_ascii=False, allow_nan=False
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from statqat_sim.cli.console import console, show_table, write_json
-from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_plot, check_text, paths_in
+from statqat_sim.cli.options import Format, Json, Search, plot_of
+from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
     from statqat_sim.plan.program import CodecPlan
@@ -23,10 +23,7 @@ PIPED_TABLE_WIDTH = 120
 def show(
     format: Format,
     plan: Annotated[bool, typer.Option("--plan", help="Print the programs that encode and decode.")] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw values, rounding and error to a .png, .svg or .pdf file."),
-    ] = None,
+    plot: Annotated[Path | None, plot_of("values, rounding and error")] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -50,11 +47,10 @@ def show(
     if is_accelerator(format, search or ()):
         if plan or plot:
             raise ValueError(f"{format} is an accelerator; --plan and --plot are about formats")
-        check_text(json, inputs)
+        check_results(inputs, text=json)
         show_accelerator(format, json, search)
         return
-    check_plot(plot, inputs)
-    check_text(json, inputs, [plot])
+    check_results(inputs, text=json, plot=plot)
     fmt = load_format(format, search or ())
     _tell(fmt, plan, json)
     if plot:

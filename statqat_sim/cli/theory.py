@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
-from statqat_sim.cli.console import show_table, write_json
-from statqat_sim.cli.options import Format, Json, Search
-from statqat_sim.cli.outputs import check_plot, check_text, paths_in
+from statqat_sim.cli.console import show_or_write
+from statqat_sim.cli.options import Format, Json, Search, plot_of
+from statqat_sim.cli.outputs import check_results, paths_in
+
+Priors: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--prior",
+        metavar="NAME,...",
+        help="normal, laplace, student_t(5), logistic, uniform, generalised_normal(1.5), half_normal, gelu.",
+    ),
+]
+OneScale: TypeAlias = Annotated[
+    float | None, typer.Option("--scale", metavar="VALUE", help="One scale, instead of those around the best.")
+]
 
 
 def theory(
     format: Format,
-    prior: Annotated[
-        str,
-        typer.Option(
-            "--prior",
-            metavar="NAME,...",
-            help="normal, laplace, student_t(5), logistic, uniform, generalised_normal(1.5), half_normal, gelu.",
-        ),
-    ] = "normal,laplace",
-    scale: Annotated[
-        float | None, typer.Option("--scale", metavar="VALUE", help="One scale, instead of those around the best.")
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE", help="Draw error against clipping point to a .png, .svg or .pdf file."),
-    ] = None,
+    prior: Priors = "normal,laplace",
+    scale: OneScale = None,
+    plot: Annotated[Path | None, plot_of("error against clipping point")] = None,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -58,18 +58,13 @@ def theory(
     from statqat_sim.spec.block import BlockFormat
     from statqat_sim.spec.catalog import load_format
 
-    inputs = paths_in([format])
-    check_plot(plot, inputs)
-    check_text(json, inputs, [plot])
+    check_results(paths_in([format]), text=json, plot=plot)
     priors = [prior_named(name) for name in prior.split(",")]
     loaded = load_format(format, search or ())
     if isinstance(loaded, BlockFormat) and (plot or scale is not None):
         option = "--plot" if plot else "--scale"
         raise ValueError(f"{loaded.name} scales its own blocks; {option} is for number formats")
     rows = [row for each in priors for row in theory_rows(loaded, each, scale)]
-    if json:
-        write_json(rows, json)
-    else:
-        show_table(theory_table(rows))
+    show_or_write(rows, lambda: theory_table(rows), json)
     if plot and not isinstance(loaded, BlockFormat):
         plot_theory(loaded, priors, plot)

@@ -12,7 +12,7 @@ import typer
 
 from statqat_sim.cli.console import console, error_text, write_json
 from statqat_sim.cli.options import Json, Search
-from statqat_sim.cli.outputs import check_text, paths_in
+from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -27,20 +27,25 @@ COLUMNS = (("inputs", 10), ("changes", 9), ("wrong inputs", 12), ("codes", 6), (
 Result: TypeAlias = "Verification | str"
 """A verification, or the reason why there is none."""
 
+Formats: TypeAlias = Annotated[
+    list[str] | None, typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files; with --all, filters.")
+]
+Every: TypeAlias = Annotated[
+    bool, typer.Option("--all", help="Every format; with words, those with one in name, aliases, title or kind.")
+]
+Roundings: TypeAlias = Annotated[
+    bool, typer.Option("--roundings", help="Each format under every other deterministic rounding, too.")
+]
+OnBackend: TypeAlias = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="The backend to verify; see `backends`.")
+]
+
 
 def verify(
-    formats: Annotated[
-        list[str] | None, typer.Argument(metavar="FORMAT", help="Names, aliases or .yaml files; with --all, filters.")
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every format; with words, those with one in name, aliases, title or kind.")
-    ] = False,
-    roundings: Annotated[
-        bool, typer.Option("--roundings", help="Each format under every other deterministic rounding, too.")
-    ] = False,
-    backend: Annotated[
-        str, typer.Option("--backend", metavar="NAME", help="The backend to verify; see `backends`.")
-    ] = AUTO,
+    formats: Formats = None,
+    every: Every = False,
+    roundings: Roundings = False,
+    backend: OnBackend = AUTO,
     json: Json = None,
     search: Search = None,
 ) -> None:
@@ -69,7 +74,7 @@ def verify(
         raise LookupError("no format is named; allowed: names, aliases and .yaml files, or --all")
     if backend != AUTO:
         backend_named(backend)
-    check_text(json, paths_in(words))
+    check_results(paths_in(words), text=json)
     found, broken = _chosen(words, every, search or ())
     chosen = list(_rounded(found, every, roundings))
     for fmt in chosen:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import statqat_sim as sqs
-from statqat_sim.plan.mma import lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.reference.dot import Codes, result_code
 from statqat_sim.spec.accelerator import Float64, Instruction, OperandFormat
 

@@ -9,7 +9,8 @@ from mma_cases import FAMILIES, assert_same, bits_of
 from mma_random import FOUND, MODES, Operands, accelerators, grouped, integers, joined, parsed, plain, scaled, text_of
 
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.mma import Unit, lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
+from statqat_sim.plan.mma import Unit
 
 SORTS = {
     "plain": plain(),

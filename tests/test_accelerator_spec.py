@@ -12,7 +12,7 @@ import yaml
 
 import statqat_sim as sqs
 from statqat_sim.errors import SpecError
-from statqat_sim.plan.mma import lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.spec.accelerator import Add, Float64, Fused, Selection, Start, Status
 from statqat_sim.spec.accelerator_catalog import is_accelerator, load_spec
 from statqat_sim.spec.accelerator_dot import Enter, Order, Per, Sum, ordered

@@ -29,7 +29,7 @@ from statqat_sim.backends.cupy_gpu import driver
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.backends.cupy_gpu.mma_text import MmaForm, mma_kernel
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.mma import lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.testing import assert_bit_exact
 

@@ -38,7 +38,8 @@ from statqat_sim import runtime
 from statqat_sim.backends.cupy_gpu.mma_text import MmaForm, mma_kernel
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.matmul import Accelerator
-from statqat_sim.plan.mma import Unit, lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
+from statqat_sim.plan.mma import Unit
 from statqat_sim.spec.accelerator import Instruction
 
 pytestmark = [

@@ -17,7 +17,7 @@ from mma_ways import WAYS, normal
 import statqat_sim as sqs
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.errors import UnsupportedError
-from statqat_sim.plan.mma import lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.testing import assert_bit_exact
 
 REASON = CupyBackend().available()

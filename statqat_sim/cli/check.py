@@ -63,7 +63,7 @@ def _lower(fmt: Format) -> None:
 
 def _lower_instructions(spec: AcceleratorSpec) -> None:
     """Raises UnsupportedError for an instruction that no kernel computes."""
-    from statqat_sim.plan.mma import lower_mma
+    from statqat_sim.plan.lower_mma import lower_mma
 
     for instruction in spec.instructions:
         for a in () if instruction.recipe else instruction.a:

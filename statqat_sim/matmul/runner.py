@@ -12,7 +12,7 @@ from statqat_sim.matmul.formats import value_dtype
 from statqat_sim.matmul.operands import Side
 from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.sums import added
-from statqat_sim.plan.mma import lower_mma
+from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
 from statqat_sim.spec.accelerator import Add, Fused, Instruction, OperandFormat, Start
 from statqat_sim.spec.accelerator_dot import Enter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 from statqat_sim.plan.builder import Builder
 from statqat_sim.plan.halves import Halves
 from statqat_sim.plan.layout import FLOAT32, INFINITY, SIGN
-from statqat_sim.plan.listed import has_value_shortcut, steps
+from statqat_sim.plan.listed import has_value_shortcut, round_to_level, steps
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.octaves import MOST_STEPS, OCTAVE, Octaves
 from statqat_sim.plan.program import CodecPlan, Storage
-from statqat_sim.plan.search import key_of, search
+from statqat_sim.plan.search import key_of, search, shortcut_of
 from statqat_sim.plan.source import read, take_apart
 from statqat_sim.reference.interpret import interpret
 from statqat_sim.spec.catalog import load_format
@@ -31,7 +32,12 @@ CODES, WHOLE = st.integers(0, 0xFFFF), st.integers(1, 0xFFFF).map(lambda top: to
 def plan_of(keys: list[int], results: list[int]) -> CodecPlan:
     builder = Builder()
     source = take_apart(read(builder, "x", Storage.FLOAT32), FORMAT.element, FORMAT.encode, None)
-    return builder.finish(search(source, keys, results), Storage.UINT32)
+    return builder.finish(search(source, tuple(keys), tuple(results)), Storage.UINT32)
+
+
+def found(kind: type[Halves | Octaves], keys: list[int], results: list[int]) -> Halves | Octaves | None:
+    """The step function in a form, if it has it."""
+    return kind.of(tuple(keys), tuple(results))
 
 
 def expected(keys: list[int], results: list[int], words: Any) -> list[int]:
@@ -39,7 +45,7 @@ def expected(keys: list[int], results: list[int], words: Any) -> list[int]:
     return [results[bisect_right(keys, key)] for key in ordered]
 
 
-def words_near(keys: list[int]) -> Any:
+def words_near(keys: Sequence[int]) -> Any:
     magnitudes = {abs(key - SIGN) + step for key in keys for step in (-2, -1, 0, 1, 2, 0x8000)} | {0, 1, INFINITY - 1}
     finite = sorted(each for each in magnitudes if 0 <= each < INFINITY)
     return np.array([*finite, *(each | SIGN for each in finite)], np.uint32)
@@ -65,15 +71,15 @@ def test_a_step_function_of_halves_takes_one_look_up(data: st.DataObject, is_who
 def test_other_step_functions_are_no_functions_of_halves(magnitude: int) -> None:
     keys = sorted([SIGN - (0x4000 + each << 16) for each in range(20)] + [SIGN + magnitude])
     results = list(range(len(keys) + 1))
-    assert Halves.of(keys, results) is None
+    assert found(Halves, keys, results) is None
     words = words_near(keys)
     assert interpret(plan_of(keys, results), [words]).tolist() == expected(keys, results, words)
 
 
 def test_results_with_bits_in_both_halves_are_no_function_of_halves() -> None:
     keys = [SIGN + (0x4000 + each << 16) for each in range(20)]
-    assert Halves.of(keys, [each << 16 for each in range(21)]) is not None
-    assert Halves.of(keys, [(each << 16) + 1 for each in range(21)]) is None
+    assert found(Halves, keys, [each << 16 for each in range(21)]) is not None
+    assert found(Halves, keys, [(each << 16) + 1 for each in range(21)]) is None
 
 
 def octaves(places: list[int], values: list[int], count: int) -> tuple[list[int], list[int]]:
@@ -100,23 +106,23 @@ def test_a_step_function_of_octaves_reads_no_table(data: st.DataObject, size: in
 
 def test_octaves_of_many_steps_are_left_to_tables() -> None:
     places = [0x3F80_0000 + each * 0x1_0000 for each in range(MOST_STEPS + 1)]
-    assert Octaves.of(*octaves(places[:-1], places[:-1], 9)) is not None
-    assert Octaves.of(*octaves(places, places, 9)) is None
+    assert found(Octaves, *octaves(places[:-1], places[:-1], 9)) is not None
+    assert found(Octaves, *octaves(places, places, 9)) is None
 
 
 @pytest.mark.parametrize("where", range(-8, 0))
 def test_one_odd_step_or_result_is_no_function_of_octaves(where: int) -> None:
     places, values = [0x3F80_0000, 0x3FA0_0000, 0x3FC0_0000], [0x3F80_0000, 0x3FB0_0000, 0x3FD0_0000]
     keys, results = octaves(places, values, 9)
-    assert Octaves.of(keys, results) is not None
+    assert found(Octaves, keys, results) is not None
     odd_keys, odd_results = keys.copy(), results.copy()
     odd_keys[where] += 1
     odd_keys[-1 - where] -= 1  # of the other sign
     odd_results[where] += 1
-    assert Octaves.of(odd_keys, results) is None
-    assert Octaves.of(keys, odd_results) is None  # of one sign alone
+    assert found(Octaves, odd_keys, results) is None
+    assert found(Octaves, keys, odd_results) is None  # of one sign alone
     odd_results[-1 - where] += 1
-    assert Octaves.of(keys, odd_results) is None
+    assert found(Octaves, keys, odd_results) is None
 
 
 def test_values_of_short_logarithmic_numbers_are_found_without_tables() -> None:
@@ -148,3 +154,14 @@ def test_values_of_short_tapered_formats_are_found_without_their_codes(name: str
     words = np.concatenate([*(tops | bottom for bottom in (0, 1, 0x7FFF, 0x8000, 0xFFFF)), tiny, tiny | SIGN])
     codes = interpret(lower(format, Purpose.ENCODE), [words])
     assert interpret(plan, [words]).tolist() == interpret(lower(format, Purpose.DECODE), [codes]).tolist()
+
+
+@pytest.mark.parametrize("name", ["posit8", "takum8"])
+def test_the_short_form_of_values_is_made_once(name: str) -> None:
+    """To choose the plan, and for the plan."""
+    format = load_format(name)
+    shortcut_of.cache_clear()
+    assert has_value_shortcut(format.element, format.encode)
+    source = take_apart(read(Builder(), "x", Storage.FLOAT32), format.element, format.encode, None)
+    round_to_level(source, format.element, format.encode)
+    assert shortcut_of.cache_info().misses == 1

@@ -35,7 +35,7 @@ class Halves:
     are_tiny_apart: bool
 
     @classmethod
-    def of(cls, keys: list[int], results: list[int]) -> Halves | None:
+    def of(cls, keys: tuple[int, ...], results: tuple[int, ...]) -> Halves | None:
         """The function with these steps, see `search`; None if it is not such a function."""
         turns, outcomes = np.array(keys, np.int64), np.array(results, np.int64)
         distances = np.abs(turns - SIGN)  # the least magnitude on the far side of each step

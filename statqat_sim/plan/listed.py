@@ -41,7 +41,7 @@ def has_value_shortcut(element: ListedElement, policy: EncodePolicy) -> bool:
         return True
     keys, codes = steps(element, policy, FLOAT32)
     words = float32_words(element)
-    return shortcut_of(keys, [words[code] for code in codes]) is not None
+    return shortcut_of(keys, tuple(words[code] for code in codes)) is not None
 
 
 def round_to_level(source: Source, element: ListedElement, policy: EncodePolicy) -> Word:
@@ -53,7 +53,7 @@ def _encode(source: Source, element: ListedElement, policy: EncodePolicy, result
     """The code of the input, mapped through `result_of` (identity, or decode)."""
     builder = source.sign.builder
     keys, codes = steps(element, policy, source.layout)
-    result = search(source, keys, [result_of(code) for code in codes])
+    result = search(source, keys, tuple(result_of(code) for code in codes))
 
     def nan_if(condition: Word, otherwise: Word) -> Word:
         return condition.where(
@@ -121,7 +121,7 @@ class _Level:
 
 
 @lru_cache(maxsize=8)  # other plans of the format reuse them
-def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[list[int], list[int]]:
+def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """codes[0] below keys[0], then codes[i + 1] from keys[i] on: keys order finite inputs, -0.0 just below +0.0."""
     levels, sign = _levels(element, policy), 1 << (layout.exponent_bits + layout.mantissa_bits)
     zero = next((index for index, level in enumerate(levels) if level.value == 0), None)
@@ -138,7 +138,7 @@ def steps(element: ListedElement, policy: EncodePolicy, layout: Layout) -> tuple
     last_of_key = dict(zip(keys, codes[1:], strict=True))  # no input lies between equal keys
     finite = {key: code for key, code in last_of_key.items() if abs(key - sign) < layout.infinity}
     before = [codes[0], *(code for key, code in last_of_key.items() if key <= sign - layout.infinity)]
-    return list(finite), [before[-1], *finite.values()]
+    return tuple(finite), (before[-1], *finite.values())
 
 
 def _is_symmetric(levels: list[_Level], policy: EncodePolicy) -> bool:

@@ -37,13 +37,13 @@ class Octaves:
     """The results below `least`: of positive inputs, and of negative ones."""
 
     @classmethod
-    def of(cls, keys: list[int], results: list[int]) -> Octaves | None:
+    def of(cls, keys: tuple[int, ...], results: tuple[int, ...]) -> Octaves | None:
         """The function with these steps, see `search`; None if it is not such a function."""
         below, above = bisect_left(keys, SIGN), bisect_left(keys, SIGN + 1)
         places, values = [key - SIGN for key in keys[above:]], results[above + 1 :]
         if places != [SIGN - key for key in reversed(keys[:below])] or len(places) < 2 or max(values) >= INFINITY:
             return None
-        if [value | SIGN for value in values] != results[:below][::-1]:
+        if tuple(value | SIGN for value in values) != results[:below][::-1]:
             return None
         count = bisect_left(places, places[1] + OCTAVE) - 1
         steps, firsts = (places[count] - OCTAVE, *places[1:count]), values[:count]
@@ -54,7 +54,7 @@ class Octaves:
             return None
         if any(value != firsts[i % count] + octaves[i // count] for i, value in enumerate(values)):
             return None
-        return cls(places[0], places[-1], steps, tuple(firsts), (results[above], results[below]))
+        return cls(places[0], places[-1], steps, firsts, (results[above], results[below]))
 
     def result(self, sign: Word, magnitude: Word) -> Word:
         """The result for a float32."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Final
 
 import numpy as np
@@ -48,7 +48,7 @@ def key_of(source: Source) -> Key:
     return Key(high, None if source.low is None else source.low ^ ones)
 
 
-def search(source: Source, keys: list[int], results: list[int]) -> Word:
+def search(source: Source, keys: tuple[int, ...], results: tuple[int, ...]) -> Word:
     """results[0] below keys[0], then results[i + 1] from keys[i] on.
 
     Args:
@@ -69,7 +69,8 @@ def search(source: Source, keys: list[int], results: list[int]) -> Word:
     return _by_cell(key.high, cells, keys, results)
 
 
-def shortcut_of(keys: list[int], results: list[int]) -> Halves | Octaves | None:
+@lru_cache(maxsize=8)  # whether there is one is asked before it is used
+def shortcut_of(keys: tuple[int, ...], results: tuple[int, ...]) -> Halves | Octaves | None:
     """The steps of float32 in a form that is found faster than by searching, if they have one."""
     return Octaves.of(keys, results) or Halves.of(keys, results)
 
@@ -82,7 +83,7 @@ def choose(bits: list[Word], options: list[Word]) -> Word:
     return options[0]
 
 
-def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
+def _by_selects(key: Key, keys: tuple[int, ...], results: tuple[int, ...]) -> Word:
     """Bisection with the thresholds as parameters, padded to a power of two, so that formats share few shapes."""
     builder = key.high.builder
     size = 1 << len(keys).bit_length()
@@ -102,7 +103,7 @@ def _by_selects(key: Key, keys: list[int], results: list[int]) -> Word:
         low = None if lows is None else choose(bits, lows[places])
         bits.append(key.exceeds(choose(bits, highs[places]), low))
         step >>= 1
-    if results == list(range(len(results))):
+    if results == tuple(range(len(results))):
         places_of_bits = [bit.where(size >> (index + 1), 0) for index, bit in enumerate(bits)]
         return reduce(Word.__or__, places_of_bits, builder.const(0))
     filled = results + results[-1:] * (size - len(results))
@@ -134,7 +135,7 @@ class Cells:
         return place.lt(2 * self.near).where(place.min(2 * self.near - 1) + count, number)
 
 
-def _cells(keys: list[int]) -> Cells | None:
+def _cells(keys: tuple[int, ...]) -> Cells | None:
     """The largest cells with at most one threshold each; None if thresholds are too dense."""
     turns = np.array(keys, np.int64)
     for shift in range(WORD_BITS - MIN_CELL_BITS, WORD_BITS - MAX_CELL_BITS - 1, -1):
@@ -147,7 +148,7 @@ def _cells(keys: list[int]) -> Cells | None:
     return None
 
 
-def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Word:
+def _by_cell(key: Word, cells: Cells, keys: tuple[int, ...], results: tuple[int, ...]) -> Word:
     """Look up the cell of the key's top bits and compare with its threshold; narrow results are in the same word."""
     cell = cells.number(key)
     inside = key & key.builder.param("cell mask", (1 << cells.shift) - 1)
@@ -165,7 +166,7 @@ def _by_cell(key: Word, cells: Cells, keys: list[int], results: list[int]) -> Wo
     return (inside.lt(look_up("threshold of cell", turn, cell)).where(pair, pair >> 16)) & 0xFFFF
 
 
-def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Integers, Integers, Integers]:
+def _contents(cells: Cells, keys: tuple[int, ...], results: tuple[int, ...]) -> tuple[Integers, Integers, Integers]:
     """For every cell: the offset of its threshold (0 if none), the result below it and the result from it on."""
     turns, outcomes, first = np.array(keys, np.int64), np.array(results, np.int64), cells.first_keys
     size = np.where((first >= SIGN - cells.near) & (first < SIGN + cells.near), 1, 1 << cells.shift)
@@ -175,7 +176,7 @@ def _contents(cells: Cells, keys: list[int], results: list[int]) -> tuple[Intege
     return turn, outcomes[below], outcomes[beyond]
 
 
-def _by_bisection(key: Key, keys: list[int], results: list[int], cell_bits: int) -> Word:
+def _by_bisection(key: Key, keys: tuple[int, ...], results: tuple[int, ...], cell_bits: int) -> Word:
     """Branch-free bisection among the thresholds of a cell of the key's top bits, or among all of them."""
     shift = WORD_BITS - cell_bits
     lasts = np.array([turn - 1 for turn in keys], np.uint64)

@@ -9,13 +9,11 @@ import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary
 from statqat_sim.arrays.tensors import viewed
+from statqat_sim.plan.layout import MAGNITUDE
 from statqat_sim.plan.program import Storage
 
 EXACT_INTEGERS = 1 << 53
 """Every integer up to this magnitude is exact in float64."""
-
-MAGNITUDE = 0x7FFF_FFFF
-"""Mask of a float32's bits without its sign."""
 
 
 def refuse_nan(x: Any, name: str, scale: Any, library: ArrayLibrary) -> None:

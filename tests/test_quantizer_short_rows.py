@@ -10,7 +10,7 @@ from brute_force import drawn
 from numpy.typing import NDArray
 
 from statqat_sim import Codec, MinMax, load_format
-from statqat_sim.plan.row_scan import BEYOND_MINMAX, SHORTEST
+from statqat_sim.plan.row_scan import BEYOND_MINMAX, ROUNDINGS, SHORTEST
 from statqat_sim.quantizer import Iterative
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.spec.number import NumberFormat
@@ -20,9 +20,6 @@ NAMES += ("float8_e5m2", "float8_e8m0fnu", "nf4", "iq4_nl", "ternary_b158", "ue4
 FORMATS = [pytest.param(load_format(name), id=name) for name in NAMES]
 
 WIDE = [pytest.param(load_format(name), id=name) for name in ("int16", "float16_arm_alt")]
-
-ROUNDED = 2.0**-22
-"""What float32's rounding of a scale and of its products adds to a root of errors, relative to that of the power."""
 
 
 def channels(width: int) -> NDArray[np.float32]:
@@ -42,7 +39,8 @@ def roots(x: NDArray[np.float32], format: NumberFormat, scales: NDArray[Any]) ->
 
 
 def slack(x: NDArray[np.float32]) -> NDArray[np.float64]:
-    return ROUNDED * np.sqrt(np.square(x.astype(np.float64)).sum(1))
+    """What float32's rounding of scales and products may add to a root."""
+    return ROUNDINGS * np.sqrt(np.square(x.astype(np.float64)).sum(1))
 
 
 def least_root(x: NDArray[np.float32], values: NDArray[np.float64], largest_scale: float) -> float:

@@ -12,7 +12,7 @@ from numba import types
 from statqat_sim.arrays import Array
 from statqat_sim.backends.numba_cpu.row_loops import compiled
 from statqat_sim.backends.numba_cpu.threads import run_in_pieces
-from statqat_sim.plan.row_scan import FINER, LEAST_RATIO, PER_OCTAVE, RowScanPlan
+from statqat_sim.plan.row_scan import FINER, LEAST_RATIO, PER_OCTAVE, ROUNDINGS, RowScanPlan
 
 LONGEST_ROW = (1 << 16) - 1
 """Elements; a bin counts no more."""
@@ -52,7 +52,7 @@ class NumbaRowScan:
         search = float(plan.largest), float(plan.reach), LEAST_RATIO, float(PER_OCTAVE), np.array(FINER, np.int64)
 
         def piece(a: int, b: int) -> None:
-            self._run(words[a:b], minmax[a:b], tops[a:b], *steps, *search, scales[a:b], proven[a:b])
+            self._run(words[a:b], minmax[a:b], tops[a:b], *steps, *search, ROUNDINGS, scales[a:b], proven[a:b])
 
         run_in_pieces(len(rows), rows.shape[1], piece)
         return scales, proven
@@ -95,7 +95,7 @@ def _scan_types() -> list[Any]:
     number, numbers, integers = types.float64, _array(types.float64), _array(types.int64)
     rows = [_array(types.uint32, 2), numbers, _array(types.uint32)]
     steps = [numbers, integers, _array(types.float64, 2), _array(types.float64, 2)]
-    return [*rows, *steps, *[number] * 4, integers, _array(types.float32), _array(types.boolean)]
+    return [*rows, *steps, *[number] * 4, integers, number, _array(types.float32), _array(types.boolean)]
 
 
 def _sweep_types() -> list[Any]:

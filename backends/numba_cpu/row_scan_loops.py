@@ -23,7 +23,6 @@ MAGNITUDE, INFINITY = np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
 BINADES = 16  # below the largest; what lies further down is taken for zero
 GRID = 512  # scales, at most
 VALLEYS = 2  # that are looked into
-ROUNDINGS = 2.0**-22  # of float32, relative to an element
 POWER_ERROR = 1.8  # of a power that is known by binades only
 
 
@@ -272,13 +271,15 @@ def refined(
 
 
 @njit(nogil=True, forceinline=True)
-def is_no_worse(best: Any, minmax: Any, power: Any, count: Any, steps: Steps, tables: Tables, top: Any) -> Any:
+def is_no_worse(
+    best: Any, minmax: Any, roundings: Any, power: Any, count: Any, steps: Steps, tables: Tables, top: Any
+) -> Any:
     """Whether the error at `best` is proven to be no larger than at MinMax's scale, whatever float32 rounds."""
     _, high = error_bounds(best, steps, tables, top, count)
     low, above = error_bounds(minmax, steps, tables, top, count)
     whole = POWER_ERROR * power
     roots = math.sqrt(max(high + whole, 0.0)) + math.sqrt(max(above + whole, 0.0))
-    return low - high > 2 * ROUNDINGS * math.sqrt(whole) * roots + 1e-12 * whole
+    return low - high > 2 * roundings * math.sqrt(whole) * roots + 1e-12 * whole
 
 
 def largest_of_rows(rows: Any, tops: Any) -> Any:
@@ -304,6 +305,7 @@ def scan_rows(
     ratio: Any,
     per_octave: Any,
     finer: Any,
+    roundings: Any,
     scales: Any,
     proven: Any,
 ) -> Any:
@@ -325,4 +327,5 @@ def scan_rows(
         size = scanned(minmax[index], largest, reach, ratio, shrink, power, row.size, steps, tables, top, grid, errors)
         best = refined(minmax[index], shrink, finer, grid, errors, size, steps, tables, top)
         scales[index] = np.float32(best)
-        proven[index] = is_no_worse(np.float64(scales[index]), minmax[index], power, row.size, steps, tables, top)
+        scale = np.float64(scales[index])
+        proven[index] = is_no_worse(scale, minmax[index], roundings, power, row.size, steps, tables, top)

@@ -23,6 +23,9 @@ LEAST_RATIO: Final = 0.25
 BEYOND_MINMAX: Final = 2.2
 """The largest scale of the scan, relative to MinMax's: a float grid repeats itself in each octave."""
 
+ROUNDINGS: Final = 2.0**-22
+"""A bound of float32's rounding errors relative to an element: quotient and product, doubled to be safe."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowScanPlan:

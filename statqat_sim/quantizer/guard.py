@@ -6,10 +6,8 @@ import numpy as np
 
 from statqat_sim.arrays import Floats
 from statqat_sim.histogram import Histogram
+from statqat_sim.plan.row_scan import ROUNDINGS
 from statqat_sim.quantizer.task import Task
-
-ROUNDINGS = 2.0**-22
-"""A bound of float32's rounding errors relative to an element: quotient and product, doubled to be safe."""
 
 MOST_TRIED = 3
 """The most candidates to compare with MinMax."""

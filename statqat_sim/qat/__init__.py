@@ -31,7 +31,8 @@ from statqat_sim.qat.product_config import ProductConfig
 from statqat_sim.qat.registry import register
 from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.saving import save
-from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
+from statqat_sim.qat.sensitivity import sensitivity
+from statqat_sim.qat.sensitivity_table import Sensitivity, SensitivityRow
 from statqat_sim.qat.state import load_state_dict, state_dict
 from statqat_sim.qat.summary import Summary, SummaryRow, summary
 from statqat_sim.qat.tensor_config import TensorConfig

@@ -13,7 +13,8 @@ from statqat_sim.qat.config_reader import tensor_config
 from statqat_sim.qat.knapsack import Choice, cheapest
 from statqat_sim.qat.require import told_value
 from statqat_sim.qat.rules import LayerConfig, Rule, Spelled
-from statqat_sim.qat.sensitivity import Sensitivity, SensitivityRow, sensitivity
+from statqat_sim.qat.sensitivity import sensitivity
+from statqat_sim.qat.sensitivity_table import Sensitivity, SensitivityRow
 
 FORMATS = ("int3", "int4", "nvfp4.mse", "mxfp6_e2m3.mse", "mxfp8_e4m3.mse")
 """What is chosen from where no table is given."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from statqat_sim.report.table import NOTHING, number_text, plain_table
 
 if TYPE_CHECKING:
-    from statqat_sim.qat.sensitivity import Sensitivity
+    from statqat_sim.qat.sensitivity_table import Sensitivity
     from statqat_sim.qat.summary import Summary, SummaryRow
 
 WIDTH = 120

@@ -13,7 +13,7 @@ from statqat_sim.report.plot import CHARACTER_WIDTH, FRAME, GREY, check_suffix, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from statqat_sim.qat.sensitivity import Sensitivity
+    from statqat_sim.qat.sensitivity_table import Sensitivity
 
 CELL = (0.95, 0.28)
 """Width and height of a cell in inches."""

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from statqat_sim.cli.schema import schema as command
 from statqat_sim.spec.accelerator_meaning import ACCELERATOR_MEANING, ACCELERATOR_TOP, INSTRUCTION
 from statqat_sim.spec.accelerator_schema import MODELS, accelerator_schema
-from statqat_sim.spec.catalog import builtin_directory
+from statqat_sim.spec.files import builtin_directory
 
 SCHEMA = accelerator_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)

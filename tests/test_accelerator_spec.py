@@ -16,7 +16,7 @@ from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.spec.accelerator import Add, Float64, Fused, Selection, Start, Status
 from statqat_sim.spec.accelerator_catalog import is_accelerator, load_spec
 from statqat_sim.spec.accelerator_dot import Enter, Order, Per, Sum, ordered
-from statqat_sim.spec.catalog import builtin_directory
+from statqat_sim.spec.files import builtin_directory
 
 FOLDER = Path(__file__).parent / "bad_accelerators"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -17,8 +17,9 @@ from strategies import number_specs
 
 from statqat_sim.errors import SpecError
 from statqat_sim.spec.block import BlockFormat, OffsetKind
-from statqat_sim.spec.catalog import builtin_directory, formats, load_format, parse_format
+from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import Rounding
+from statqat_sim.spec.files import builtin_directory
 from statqat_sim.spec.members import holds, power_range
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.pack import Layout

@@ -19,7 +19,8 @@ from oracles import is_run, resolve
 
 from statqat_sim.errors import SpecError
 from statqat_sim.matmul import load_accelerator
-from statqat_sim.spec.catalog import Catalog, builtin_directory, catalog, formats, load_format, parse_format
+from statqat_sim.spec.catalog import Catalog, catalog, formats, load_format, parse_format
+from statqat_sim.spec.files import builtin_directory
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.parts import KINDS

@@ -22,8 +22,9 @@ from strategies import inline, number_mappings, number_specs, to_yaml
 
 from statqat_sim.errors import Problem, SpecError, shown
 from statqat_sim.spec.block import BlockFormat, Offset
-from statqat_sim.spec.catalog import builtin_directory, formats, is_path, load_format, parse_format
+from statqat_sim.spec.catalog import formats, load_format, parse_format
 from statqat_sim.spec.encode import EncodePolicy
+from statqat_sim.spec.files import builtin_directory, is_path
 from statqat_sim.spec.pack import BlockPack, Pack
 from statqat_sim.spec.parts import KINDS
 from statqat_sim.spec.reader import TOP_KEYS

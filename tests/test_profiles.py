@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 import statqat_sim as sqs
-from statqat_sim.spec.catalog import builtin_directory
+from statqat_sim.spec.files import builtin_directory
 
 NAN, MINUS_NAN = np.uint32([0x7FC00000, 0xFFC00000]).view(np.float32)
 INF = np.float32(np.inf)

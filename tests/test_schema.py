@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 from statqat_sim.cli.schema import schema as command
 from statqat_sim.errors import SpecError
 from statqat_sim.spec.block import Offset
-from statqat_sim.spec.catalog import builtin_directory, parse_format
+from statqat_sim.spec.catalog import parse_format
 from statqat_sim.spec.encode import EncodePolicy
+from statqat_sim.spec.files import builtin_directory
 from statqat_sim.spec.meaning import MEANING, TOP
 from statqat_sim.spec.pack import BlockPack, Pack
 from statqat_sim.spec.parts import KINDS

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from strategies import number_mappings, number_specs, to_yaml
 
 from statqat_sim.errors import Problem, SpecError, UnsupportedError
-from statqat_sim.spec.catalog import SEARCH_VARIABLE, catalog, formats, load_format, parse_format
+from statqat_sim.spec.catalog import catalog, formats, load_format, parse_format
 from statqat_sim.spec.encode import EncodePolicy, NanInput, Overflow, Rounding
+from statqat_sim.spec.files import SEARCH_VARIABLE
 from statqat_sim.spec.floating import FloatElement, Zero
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.pack import Pack

@@ -13,7 +13,8 @@ from statqat_sim.spec.accelerator_dot import DEFAULT_ENTER, Dot, Special
 from statqat_sim.spec.accelerator_operands import OPERANDS
 from statqat_sim.spec.accelerator_schema import accelerator_schema
 from statqat_sim.spec.base import Spec
-from statqat_sim.spec.catalog import Search, load_format
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.files import Search
 from statqat_sim.spec.number import NumberFormat
 from statqat_sim.spec.schema_models import Schema
 

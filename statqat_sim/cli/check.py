@@ -84,6 +84,6 @@ def _expanded(files: list[str]) -> Iterator[str]:
 
 def _as_path(file: str) -> str:
     """The file, written so that `load_format` takes it for a path and not for a name."""
-    from statqat_sim.spec.catalog import is_path
+    from statqat_sim.spec.files import is_path
 
     return file if is_path(file) else os.path.join(os.curdir, file)  # noqa: PTH118  (Path drops the folder)

@@ -26,7 +26,7 @@ Named: TypeAlias = tuple[str, Any]
 
 def paths_in(names: Iterable[str | None]) -> list[Path]:
     """The files among names of formats or accelerators: those that are written as paths."""
-    from statqat_sim.spec.catalog import is_path
+    from statqat_sim.spec.files import is_path
 
     return [Path(name) for name in names if name and is_path(name)]
 

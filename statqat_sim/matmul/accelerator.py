@@ -20,7 +20,7 @@ from statqat_sim.plan.lower import code_storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
-from statqat_sim.spec.catalog import Search
+from statqat_sim.spec.files import Search
 from statqat_sim.spec.number import NumberFormat
 
 

@@ -17,7 +17,8 @@ from statqat_sim.measurement.row import Float32s, Row
 from statqat_sim.quantizer import Quantizer, Scale, quantizer_named
 from statqat_sim.quantizer.options import check_choice
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import Search, directories_of, load_format
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.files import Search, directories_of
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import NumberFormat
 

@@ -31,7 +31,8 @@ from statqat_sim.qat.rules import LayerConfig, Rule
 from statqat_sim.qat.tensor_config import TensorConfig
 from statqat_sim.quantizer import StateQuantizer
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import catalog, formats, is_path, load_format, resolver
+from statqat_sim.spec.catalog import catalog, formats, load_format, resolver
+from statqat_sim.spec.files import is_path
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.located import MAX_BYTES, UNREADABLE, Document, Located, read_document
 from statqat_sim.spec.number import NumberFormat

@@ -16,7 +16,8 @@ from statqat_sim.errors import UnsupportedError, none_of, shown
 from statqat_sim.quantizer import QUANTIZERS, Scale, StateQuantizer
 from statqat_sim.runtime import backend_for
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import builtin_directory, catalog, load_format, parse_format
+from statqat_sim.spec.catalog import catalog, load_format, parse_format
+from statqat_sim.spec.files import builtin_directory
 from statqat_sim.spec.format import Format
 from statqat_sim.spec.text import format_text
 

@@ -15,7 +15,7 @@ from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.spec.accelerator import AcceleratorSpec, GemmPlan
 from statqat_sim.spec.accelerator_catalog import accelerators, load_spec
 from statqat_sim.spec.accelerator_text import from_instruction_keys, instruction_keys
-from statqat_sim.spec.catalog import ACCELERATORS, builtin_directory
+from statqat_sim.spec.files import ACCELERATORS, builtin_directory
 from statqat_sim.spec.located import UNREADABLE, Located
 from statqat_sim.spec.validate import meant, validate
 

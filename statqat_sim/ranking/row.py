@@ -9,8 +9,8 @@ from typing import TypedDict
 from statqat_sim.measurement import Row
 from statqat_sim.metrics import finite_decibels, finite_or_none
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import Kind
 from statqat_sim.spec.format import Format
+from statqat_sim.spec.headers import Kind
 
 
 class RankRow(TypedDict):

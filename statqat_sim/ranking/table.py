@@ -21,9 +21,11 @@ from statqat_sim.ranking.distribution import Distribution
 from statqat_sim.ranking.row import RankRow, in_order, kind_of, rank_row
 from statqat_sim.ranking.weights import weighted_means, weights_of
 from statqat_sim.spec.block import BlockFormat
-from statqat_sim.spec.catalog import Kind, Search, directories_of, load_format
 from statqat_sim.spec.catalog import formats as format_names
+from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.files import Search, directories_of
 from statqat_sim.spec.format import Format
+from statqat_sim.spec.headers import Kind
 from statqat_sim.spec.number import NumberFormat
 
 MOST_BITS = 16

@@ -11,22 +11,20 @@ from statqat_sim.errors import SpecError, did_you_mean, shown
 from statqat_sim.spec.accelerator import AcceleratorSpec
 from statqat_sim.spec.accelerator_inherit import Parent
 from statqat_sim.spec.accelerator_reader import read_accelerator
-from statqat_sim.spec.catalog import (
-    ACCELERATOR_KEYS,
+from statqat_sim.spec.catalog import catalog, resolver
+from statqat_sim.spec.files import (
     ACCELERATORS,
     Search,
-    aliases_in,
     builtin_directory,
-    catalog,
     check_text,
     directories_of,
     file_of,
     is_path,
     parent_file,
     read_file,
-    resolver,
     searched,
 )
+from statqat_sim.spec.headers import ACCELERATOR_KEYS, aliases_in
 from statqat_sim.spec.located import Document, read_document
 
 SIZES = ("N",)

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from statqat_sim.quantizer import Stream as Stream
     from statqat_sim.quantizer import Unscaled as Unscaled
     from statqat_sim.ranking import rank as rank
-    from statqat_sim.runtime import get_threads as get_threads
-    from statqat_sim.runtime import set_threads as set_threads
     from statqat_sim.spec.accelerator_catalog import accelerators as accelerators
     from statqat_sim.spec.block import BlockFormat as BlockFormat
     from statqat_sim.spec.catalog import formats as formats
@@ -45,6 +43,8 @@ if TYPE_CHECKING:
     from statqat_sim.spec.catalog import parse_format as parse_format
     from statqat_sim.spec.number import NumberFormat as NumberFormat
     from statqat_sim.theory import expected_error as expected_error
+    from statqat_sim.threads import get_threads as get_threads
+    from statqat_sim.threads import set_threads as set_threads
 
 _HOMES = {
     "Accelerator": "matmul",
@@ -68,7 +68,7 @@ _HOMES = {
     "accelerators": "spec.accelerator_catalog",
     "expected_error": "theory",
     "formats": "spec.catalog",
-    "get_threads": "runtime",
+    "get_threads": "threads",
     "load_accelerator": "matmul",
     "load_format": "spec.catalog",
     "measure": "measurement",
@@ -76,7 +76,7 @@ _HOMES = {
     "parse_accelerator": "matmul",
     "parse_format": "spec.catalog",
     "rank": "ranking",
-    "set_threads": "runtime",
+    "set_threads": "threads",
     "sqnr_db": "metrics",
     "to_c": "export",
     "to_systemverilog": "export",

@@ -23,6 +23,7 @@ FLOORS = {
     "reference": 2,
     "geometry": 2,
     "runtime": 3,
+    "threads": 3,
     "arrays": 3,
     "packing": 3,
     "layouts": 3,
@@ -169,7 +170,7 @@ def test_the_interpreter_knows_the_program_and_nothing_else(name: str, known: se
     assert in_house(imports(f"statqat_sim.reference.{name}")) == {f"statqat_sim.plan.{each}" for each in known}
 
 
-BELOW_BACKENDS = ("errors", "atomic", "plan", "geometry", "runtime", "arrays", "packing", "cache")
+BELOW_BACKENDS = ("errors", "atomic", "plan", "geometry", "runtime", "threads", "arrays", "packing", "cache")
 WORDS_OF_SPECS = ("statqat_sim.spec.base", "statqat_sim.spec.scale")
 """Where the bits of a `BYTE` stand, and the `Block` in which plans say how large blocks are."""
 

@@ -36,7 +36,7 @@ from word_plans import (
     of_two_streams,
 )
 
-from statqat_sim import runtime
+from statqat_sim import set_threads
 from statqat_sim.backends.numba_cpu import cache, kernel, threads
 from statqat_sim.backends.numba_cpu.kernel import NumbaKernel
 from statqat_sim.backends.numba_cpu.processor import Processor
@@ -62,7 +62,7 @@ def normal(*shape: int, seed: int = 0) -> Array:
 @pytest.fixture(autouse=True)
 def _default_threads() -> Iterator[None]:
     yield
-    runtime.set_threads(None)
+    set_threads(None)
 
 
 # --- every operation, one by one ---------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_every_small_size_writes_its_elements_and_no_others(purpose: str, floats
     ("count", "floats"), [(1, "float32"), (2, "float32"), (3, "float32"), (3, "bfloat16"), (3, "float64")]
 )
 def test_sizes_around_the_split_into_threads(count: int, floats: str) -> None:
-    runtime.set_threads(count)
+    set_threads(count)
     x = of_type(normal(5 * SPLIT), floats)
     expected = REFERENCE.encode(x)
     pieces = [count * piece * threads.ALIGNMENT for piece in (1, 65, 80)]
@@ -406,7 +406,7 @@ def test_rows_of_every_length_have_scales_of_their_own(length: int) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_many_rows_are_split_between_threads(count: int) -> None:
-    runtime.set_threads(count)
+    set_threads(count)
     for shape in ((5, SPLIT // 4), (700, 400), (SPLIT + 100, 1), (2, SPLIT)):
         x, scale = normal(*shape), np.exp2(normal(shape[0], 1, seed=1))
         assert_bit_exact(CODEC.fake_quantize(x, scale=scale), REFERENCE.fake_quantize(x, scale=scale))
@@ -448,13 +448,13 @@ def test_the_number_of_threads_changes_no_bit(floats: str) -> None:
     x = np.tile(x, 1 + 2 * SPLIT // len(x))
     expected = REFERENCE.encode(x)
     for count in (1, 2, 3, 7):
-        runtime.set_threads(count)
+        set_threads(count)
         assert_bit_exact(CODEC.encode(x), expected)
 
 
 def test_pieces_cover_everything_once() -> None:
     for workers in (1, 2, 3, 5):
-        runtime.set_threads(workers)
+        set_threads(workers)
         for count, unit in (
             (1, SPLIT),
             (2, SPLIT),
@@ -478,7 +478,7 @@ def test_an_error_in_a_piece_is_raised() -> None:
         if start:
             raise MemoryError("in a thread")
 
-    runtime.set_threads(2)
+    set_threads(2)
     with pytest.raises(MemoryError, match="in a thread"):
         threads.run_in_pieces(4 * SPLIT, 1, fail)
 
@@ -493,7 +493,7 @@ def test_no_piece_outlives_an_interrupt() -> None:
         time.sleep(0.1)
         ended.set()
 
-    runtime.set_threads(2)
+    set_threads(2)
     with pytest.raises(KeyboardInterrupt):
         threads.run_in_pieces(4 * SPLIT, 1, run)
     assert ended.is_set()
@@ -509,7 +509,7 @@ def test_no_piece_outlives_one_that_fails() -> None:
         elif start:
             raise MemoryError("in a thread")
 
-    runtime.set_threads(4)
+    set_threads(4)
     with pytest.raises(MemoryError, match="in a thread"):
         threads.run_in_pieces(4 * SPLIT, 1, run)
     assert ended.is_set()
@@ -529,7 +529,7 @@ def test_no_piece_outlives_an_interrupt_while_it_is_waited_for(monkeypatch: pyte
             ended.set()
 
     monkeypatch.setattr(threads, "wait", interrupted)
-    runtime.set_threads(2)
+    set_threads(2)
     with pytest.raises(KeyboardInterrupt):
         threads.run_in_pieces(4 * SPLIT, 1, run)
     assert ended.is_set()

@@ -25,7 +25,7 @@ from block_kinds import (
     values,
 )
 
-from statqat_sim import runtime
+from statqat_sim import set_threads
 from statqat_sim.backends.numba_cpu import block_cache, cache, threads
 from statqat_sim.backends.numba_cpu.block_kernel import NumbaBlockKernel
 from statqat_sim.geometry import Geometry
@@ -51,7 +51,7 @@ def assert_same(plan: BlockPlan, x: Array, geometry: Geometry, **further: Any) -
 @pytest.fixture(autouse=True)
 def _default_threads() -> Iterator[None]:
     yield
-    runtime.set_threads(None)
+    set_threads(None)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -124,7 +124,7 @@ def test_threads_change_nothing(name: str, axis: int) -> None:
     expected, scales = ReferenceBlockKernel(lower_block(format)).quantize(x, geometry)
     kernel = NumbaBlockKernel(lower_block(format))
     for count in (1, 2, 3):
-        runtime.set_threads(count)
+        set_threads(count)
         codes, stored = kernel.quantize(x, geometry)
         assert_bit_exact(codes, expected)
         for found, scale in zip(stored, scales, strict=True):

@@ -18,7 +18,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inputs import DTYPES, accepted, around, exact_codes, exact_values, random_bits, specs
 
-from statqat_sim import runtime
+from statqat_sim import set_threads
 from statqat_sim.backends.numba_cpu import kernel, threads
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
@@ -38,7 +38,7 @@ CASES = [(bits, order) for bits in WIDTHS for order in ORDERS]
 @pytest.fixture(autouse=True)
 def _default_threads() -> Iterator[None]:
     yield
-    runtime.set_threads(None)
+    set_threads(None)
 
 
 @cache
@@ -305,7 +305,7 @@ def test_threads_change_no_byte(bits: int, shape: tuple[int, ...]) -> None:
         dense = Codec(whole_numbers(bits, order), "reference").encode(x, packed=True)
         codec = Codec(whole_numbers(bits, order), "numba")
         for count in (1, 2, 3):
-            runtime.set_threads(count)
+            set_threads(count)
             room = np.full(dense.nbytes + 128, 0xFF, np.uint8)
             codec.encode(x, packed=True, out=room[64:-64].reshape(dense.shape))
             assert_bit_exact(room[64:-64].reshape(dense.shape), dense)

@@ -16,7 +16,7 @@ from inputs import LAYOUTS, around, exact_codes, random_bits, specs
 from stochastic import KNOWN_ANSWERS, drawn, fields_themselves
 from strategies import STOCHASTIC
 
-from statqat_sim import runtime
+from statqat_sim import set_threads
 from statqat_sim.backends.numba_cpu import cache, kernel, threads
 from statqat_sim.codec import Codec
 from statqat_sim.plan import philox as generator
@@ -40,7 +40,7 @@ PIECE = cache.PIECE
 @pytest.fixture(autouse=True)
 def _default_threads() -> Iterator[None]:
     yield
-    runtime.set_threads(None)
+    set_threads(None)
 
 
 # --- random bits -------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def test_threads_change_no_bit(format: NumberFormat, size: int) -> None:
     expected = Codec(format, "reference").encode(x, seed=5, offset=11)
     codec = Codec(format, "numba")
     for count in (1, 2, 3, 7):
-        runtime.set_threads(count)
+        set_threads(count)
         assert_bit_exact(codec.encode(x, seed=5, offset=11), expected)
         assert_bit_exact(codec.fake_quantize(x, seed=5, offset=11), codec.decode(expected))
 
@@ -301,7 +301,7 @@ def test_packing_changes_no_draw(backend: str, shape: tuple[int, ...]) -> None:
 def test_packing_many_rows_on_threads_changes_no_draw() -> None:
     x = normal(700, 401)
     for count in (1, 2, 5):
-        runtime.set_threads(count)
+        set_threads(count)
         codec, reference = Codec(INT4, "numba"), Codec(INT4, "reference")
         assert_bit_exact(codec.encode(x, seed=6, packed=True), reference.encode(x, seed=6, packed=True))
 
@@ -312,7 +312,7 @@ def test_scales_change_no_draw(kind: str) -> None:
     scale = np.exp2(normal(*shapes[kind], seed=2)).astype(np.float32) if kind != "number" else np.float32(0.3)
     x, codec, reference = normal(40, 700), Codec(FAST, "numba"), Codec(FAST, "reference")
     for count in (1, 3):
-        runtime.set_threads(count)
+        set_threads(count)
         found = codec.fake_quantize(x, scale=scale, seed=7, offset=1)
         assert_bit_exact(found, reference.fake_quantize(x, scale=scale, seed=7, offset=1))
     quotient = (x / scale).astype(np.float32)
@@ -323,7 +323,7 @@ def test_many_rows_with_scales_on_threads_change_no_draw() -> None:
     x, scale = normal(30, SPLIT // 10), np.exp2(normal(30, 1, seed=1))
     expected = Codec(FAST, "reference").fake_quantize(x, scale=scale, seed=7)
     for count in (1, 2, 3):
-        runtime.set_threads(count)
+        set_threads(count)
         assert_bit_exact(Codec(FAST, "numba").fake_quantize(x, scale=scale, seed=7), expected)
 
 

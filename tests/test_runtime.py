@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from statqat_sim import Codec, UnsupportedError, load_format, runtime
+from statqat_sim import Codec, UnsupportedError, load_format, runtime, threads
 from statqat_sim.plan.program import CodecPlan
 
 
@@ -173,53 +173,53 @@ def test_a_backend_that_cannot_be_loaded_says_so_and_disables_no_other(
 
 @pytest.fixture
 def _unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv(runtime.THREADS_VARIABLE, raising=False)
-    runtime._default_threads.cache_clear()
+    monkeypatch.delenv(threads.THREADS_VARIABLE, raising=False)
+    threads._default_threads.cache_clear()
     yield
-    runtime.set_threads(None)
-    runtime._default_threads.cache_clear()
+    threads.set_threads(None)
+    threads._default_threads.cache_clear()
 
 
 @pytest.mark.usefixtures("_unset")
 def test_threads_are_the_processors_at_hand_unless_set() -> None:
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert runtime.get_threads() == here
-    runtime.set_threads(5)
-    assert runtime.get_threads() == 5
-    runtime.set_threads(None)
-    assert runtime.get_threads() == here
+    assert threads.get_threads() == here
+    threads.set_threads(5)
+    assert threads.get_threads() == 5
+    threads.set_threads(None)
+    assert threads.get_threads() == here
 
 
 @pytest.mark.usefixtures("_unset")
 def test_the_environment_sets_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(runtime.THREADS_VARIABLE, "3")
-    assert runtime.get_threads() == 3
-    runtime.set_threads(2)
-    assert runtime.get_threads() == 2
+    monkeypatch.setenv(threads.THREADS_VARIABLE, "3")
+    assert threads.get_threads() == 3
+    threads.set_threads(2)
+    assert threads.get_threads() == 2
 
 
 @pytest.mark.usefixtures("_unset")
 @pytest.mark.parametrize("count", [np.int64(2), np.uint8(2), np.array(2), torch.tensor(2)])
 def test_a_count_may_be_any_librarys_integer(count: Any) -> None:
-    runtime.set_threads(count)
-    assert type(runtime.get_threads()) is int
-    assert runtime.get_threads() == 2
+    threads.set_threads(count)
+    assert type(threads.get_threads()) is int
+    assert threads.get_threads() == 2
 
 
 @pytest.mark.usefixtures("_unset")
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, "2", np.bool_(True), np.float64(2), np.int64(0)])
 def test_what_is_no_count_is_refused(count: Any) -> None:
     with pytest.raises(ValueError, match=rf"{re.escape(repr(count))} threads; allowed: a whole number of at least 1"):
-        runtime.set_threads(count)
-    assert runtime.get_threads() >= 1
+        threads.set_threads(count)
+    assert threads.get_threads() >= 1
 
 
 @pytest.mark.usefixtures("_unset")
 @pytest.mark.parametrize("text", ["0", "-1", "many", "2.0", " 2"])
 def test_an_unreadable_count_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(runtime.THREADS_VARIABLE, text)
+    monkeypatch.setenv(threads.THREADS_VARIABLE, text)
     with pytest.raises(ValueError, match="allowed: a whole number of at least 1"):
-        runtime.get_threads()
+        threads.get_threads()
 
 
 def test_without_torch_it_is_told_what_to_install() -> None:
@@ -244,7 +244,7 @@ except ModuleNotFoundError as error:
 
 
 def test_a_process_reads_the_environment() -> None:
-    environment = os.environ | {runtime.THREADS_VARIABLE: "7"}
+    environment = os.environ | {threads.THREADS_VARIABLE: "7"}
     code = "import statqat_sim as sqs; print(sqs.get_threads()); sqs.set_threads(2); print(sqs.get_threads())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["7", "2"]

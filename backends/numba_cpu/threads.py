@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 
-from statqat_sim.runtime import get_threads
+from statqat_sim.threads import get_threads
 
 MIN_ELEMENTS = 1 << 18
 """Smaller arrays run on the calling thread: splitting them costs more than it gains."""

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import get_args
 
-from statqat_sim.errors import did_you_mean, none_of, shown
+from statqat_sim.errors import SpecError, did_you_mean, none_of, shown
 from statqat_sim.spec.files import (
     ACCELERATORS,
     Search,
@@ -21,9 +21,9 @@ from statqat_sim.spec.files import (
     searched,
 )
 from statqat_sim.spec.format import Format
-from statqat_sim.spec.headers import Kind, aliases_in, kinds_in, others_in
+from statqat_sim.spec.headers import ACCELERATOR_KEYS, Kind, aliases_in, kinds_in, others_in
 from statqat_sim.spec.inherit import Resolve
-from statqat_sim.spec.located import Located, read_document
+from statqat_sim.spec.located import Document, Located, read_document
 from statqat_sim.spec.reader import read_format
 
 WIDER = frozenset({"float64", "fp64", "double", "binary64"})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from statqat_sim.codec import Codec
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
+from statqat_sim.spec.scale import Whole
 
 Array: TypeAlias = NDArray[Any]
 
@@ -33,10 +34,13 @@ def made(q: QuantizedTensor) -> dict[str, Array]:
     return {**arrays, "codes": codes, "elements": q.fields()["elements"], "bytes": octets, "values": dequantized(q)}
 
 
-def block_of(format: BlockFormat) -> int:
-    """Elements of the innermost blocks that have a scale of their own."""
-    assert isinstance(format.anchor.block, int)
-    return format.anchor.block
+def block_of(format: BlockFormat, x: Array) -> int:
+    """Elements of an array's innermost blocks that have a scale of their own."""
+    block = format.anchor.block
+    if block is Whole.CHANNEL:
+        return int(x.shape[-1])
+    assert isinstance(block, int)
+    return block
 
 
 def differing(ours: Mapping[str, Array], theirs: Mapping[str, Array], blocks: int) -> Any:

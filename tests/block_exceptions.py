@@ -99,6 +99,7 @@ EXCEPTIONS: dict[str, Callable[[Blocks], Any]] = {
     r"mxfp8_e4m3.rceil torchao": above_largest(448),
     r"mxfp8_e5m2.rceil torchao": above_largest(57344),
     r"nvfp4(.torchao|_one_level) torchao": all_zero,
+    r"(int4_block128|int8_channel).torchao torchao": all_zero,
     r"gguf_mxfp4 gguf": below_power_of_two,
     r"gguf_q4_0 gguf": ggml_nibbles(8, 8.5),
     r"gguf_q5_0 gguf": ggml_nibbles(16, 16.5),

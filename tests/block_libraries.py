@@ -78,9 +78,25 @@ def _quiet() -> Iterator[None]:
 
 
 def _torchao(name: str, element: str, x: Array) -> Arrays:
-    """`to_mx.floor` and the other modes; `nvfp4_quantize` with the scale of the whole array, or `.one_level`."""
+    """`to_mx.floor` and the other modes; `nvfp4_quantize` with the scale of the whole array, or `.one_level`; tensors
+    of integers: `Int8Tensor` of rows, `IntxUnpackedToInt8Tensor` of 4 bits and groups of 128."""
     function, _, mode = name.partition(".")
+    if function.endswith("Tensor"):
+        return _torchao_integers(function, x)
     return _to_mx(mode, element, x) if function == "to_mx" else _torchao_nvfp4(mode, x)
+
+
+def _torchao_integers(name: str, x: Array) -> Arrays:
+    import torch
+    from torchao.quantization import IntxUnpackedToInt8Tensor, PerRow
+    from torchao.quantization.quantize_.workflows import Int8Tensor
+
+    data = torch.from_numpy(x.copy())
+    if name == "Int8Tensor":
+        found, zero = Int8Tensor.from_hp(data, PerRow()), 0
+    else:
+        found, zero = IntxUnpackedToInt8Tensor.from_hp(data, (1, 128), torch.int4), 8
+    return {"scale": found.scale.numpy(), "codes": _bytes(found.qdata + zero), "values": found.dequantize().numpy()}
 
 
 def _to_mx(mode: str, element: str, x: Array) -> Arrays:

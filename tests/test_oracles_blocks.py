@@ -74,7 +74,7 @@ ENCODED += [("nvfp4_one_level", "torchao==0.18:nvfp4_quantize.one_level")]
 @pytest.mark.parametrize(("name", "entry"), ENCODED)
 def test_blocks_become_the_same(name: str, entry: str, data: str) -> None:
     x, format = drawn(data), block_format(name)
-    blocks = x.reshape(-1, block_of(format))
+    blocks = x.reshape(-1, block_of(format, x))
     theirs = theirs_of(name, entry, x)
     outside = excepted(name, entry, blocks)
     wrong = np.flatnonzero(differing(made(quantized(format, x)), theirs, len(blocks)) & ~outside)
@@ -89,7 +89,7 @@ def test_blocks_of_every_binade_become_the_same(name: str, entry: str) -> None:
     """Down to where a library knows no subnormal scales; torchao divides by the wrong one, and stores the right one."""
     x, format = drawn("binades"), block_format(name)
     theirs, ours = theirs_of(name, entry, x), made(quantized(format, x))
-    blocks = x.reshape(-1, block_of(format))
+    blocks = x.reshape(-1, block_of(format, x))
     below = {
         "torchao": ours["scale"].reshape(-1) == 0,
         "gguf": largest(blocks) < 2.0**-125,

@@ -10,10 +10,11 @@ import json
 from functools import cache
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 from block_compare import Array, made, nibbles, quantized, words
-from block_exceptions import above_largest, below_power_of_two, largest
+from block_exceptions import FLOAT16_ENDS, above_largest, below_power_of_two, largest
 
 from statqat_sim.codec import Codec
 from statqat_sim.spec.block import BlockFormat
@@ -25,6 +26,8 @@ MODELOPT = "modelopt-0.47"
 TRANSFORMER_ENGINE = "transformer_engine-2.20"
 FOUR_OVER_SIX = "fouroversix-1.1"
 COMPRESSED_TENSORS = "compressed_tensors-0.20"
+GPTQMODEL = "gptqmodel-7.7"
+OPTIMUM_QUANTO = "optimum_quanto-0.2"
 
 MX_FORMATS = {
     "fp4_e2m1": "mxfp4",
@@ -341,6 +344,77 @@ def test_compressed_tensors_rounds_amax_of_mxfp8_as_that_of_mxfp4(data: str) -> 
     assert ((exponents - eight)[~is_zero] >= 0).all()
     if data == "steps":
         assert (exponents != eight).mean() > 0.1
+
+
+# --- integers: compressed-tensors, GPTQModel, optimum-quanto; a row is a group of 128 ------------------------------
+
+INTEGERS = {
+    "int4_block128": (COMPRESSED_TENSORS, "int4_float16"),
+    "int4_block128.compressed_tensors": (COMPRESSED_TENSORS, "int4_bfloat16"),
+    "int4_block128.gptq": (GPTQMODEL, "sym"),
+    "int4_block128_asym": (COMPRESSED_TENSORS, "int4_asym"),
+    "int4_block128_quanto": (OPTIMUM_QUANTO, "qint4"),
+    "int8_channel": (OPTIMUM_QUANTO, "qint8"),
+    "int8_channel.compressed_tensors": (COMPRESSED_TENSORS, "int8_channel"),
+}
+
+
+def weights(name: str, data: str) -> Array:
+    """What the software was given, in float32."""
+    x = INPUTS[data]
+    return x.astype(ml_dtypes.bfloat16).astype(np.float32) if INTEGERS[name][1] == "int4_bfloat16" else x
+
+
+def has_scale(name: str, x: Array) -> Array:
+    """Which rows have a scale there that its rule explains: not those of zeros, and what the tests below say."""
+    found, raw = (largest(x) > 0) | (name == "int4_block128_quanto"), largest(x) / np.float32(7.5)
+    if name == "int4_block128":
+        found &= (raw > 2.0**-25) & (raw < FLOAT16_ENDS)
+    if name == "int4_block128.gptq":
+        found &= (x < 0).any(axis=-1) & (raw < FLOAT16_ENDS)
+    return found
+
+
+@pytest.mark.parametrize("data", FINITE)
+@pytest.mark.parametrize("name", INTEGERS)
+def test_integers_are_the_same(name: str, data: str) -> None:
+    x, theirs = weights(name, data), recorded(*INTEGERS[name], data)
+    mine, right = ours(name, x), has_scale(name, x)
+    assert right.any()
+    assert {"scale", "codes"} <= set(theirs)
+    for array in theirs:
+        rows = [each[array].reshape(len(x), -1)[right] for each in (mine, theirs)]
+        assert np.array_equal(*rows), array
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("int4_block128", 2.0**-10),
+        ("int4_block128.compressed_tensors", 0x3C00),
+        ("int4_block128_asym", 2.0**-23),
+        ("int8_channel.compressed_tensors", 2.0**-23),
+        ("int8_channel", 0),
+        ("int4_block128.gptq", np.float16(2 / 15)),
+    ],
+)
+def test_rows_of_zeros_have_some_scale_there(name: str, scale: float) -> None:
+    """Of compressed-tensors the dtype's epsilon, as where a scale in float16 is 0."""
+    x, theirs = INPUTS["zeros"], recorded(*INTEGERS[name], "zeros")
+    zero = largest(x) == 0
+    assert zero.any()
+    assert (theirs["scale"].reshape(-1)[zero] == scale).all()
+    values = ours(name, x)["values"][zero]
+    assert not values.any()
+
+
+def test_gptq_halves_the_scale_of_rows_without_a_negative_element() -> None:
+    """Its lower end is 0 then, but 8 stays the code of 0: what lies above 7/15 of the largest is cut off."""
+    x, theirs = INPUTS["corners"], recorded(GPTQMODEL, "sym", "corners")
+    assert np.array_equal(theirs["scale"].reshape(-1), (largest(x) / np.float32(15)).astype(np.float16))
+    assert (theirs["codes"].max(axis=-1) == 15).all()
+    mine = ours("int4_block128.gptq", x)
+    assert np.array_equal(mine["scale"].reshape(-1), (largest(x) / np.float32(7.5)).astype(np.float16))
 
 
 # --- the files ---------------------------------------------------------------------------------------------------

@@ -94,17 +94,17 @@ def transformer_engine(x: Array) -> Recorded:
         yield name, {"scale": scale.numpy(), "codes": octets(codes)}
 
 
-def _file(path: str) -> Any:
+def _file(path: str, module_name: str = "reference") -> Any:
     """A module by its file. What it imports of its package is left out: the arithmetic of its own uses none of it."""
     checkout = Path(os.environ["CHECKOUT"])
     sys.path.insert(0, str(checkout / "tests/pytorch"))
     for name in ("", ".pytorch", ".pytorch.custom_recipes", ".pytorch.quantized_tensor"):
         sys.modules.setdefault(f"transformer_engine{name}", _Absent(f"transformer_engine{name}"))
-    spec = importlib.util.spec_from_file_location("reference", checkout / path)
+    spec = importlib.util.spec_from_file_location(module_name, checkout / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["reference"] = module
+    sys.modules[module_name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -167,11 +167,72 @@ def compressed_tensors(x: Array) -> Recorded:
         scale, zero = calculate_qparams(*groups(32), args)
         data = quantize(tensor(x), scale, zero, args)
         yield name, {"factor": scale.numpy(), "quotients": data.to(torch.float32).numpy()}
+    yield from _compressed_integers(x)
+
+
+def _compressed_integers(x: Array) -> Recorded:
+    """Integers of float32 and bfloat16 weights, of which groups of 128 share a scale, or rows, which are as long."""
+    import torch
+    from compressed_tensors.compressors.pack_quantized.helpers import pack_to_int32
+    from compressed_tensors.quantization import QuantizationArgs
+    from compressed_tensors.quantization.lifecycle.forward import quantize
+    from compressed_tensors.quantization.utils.helpers import calculate_qparams
+
+    def quantized(dtype: torch.dtype, **keys: Any) -> tuple[Any, Any, Any]:
+        args, weights = QuantizationArgs(type="int", **keys), tensor(x).to(dtype)
+        groups = weights.unflatten(-1, (-1, 128))
+        scale, zero = calculate_qparams(groups.amin(-1), groups.amax(-1), args)
+        return scale, zero, quantize(weights, scale, zero, args, dtype=torch.int8)
+
+    group: dict[str, Any] = {"num_bits": 4, "strategy": "group", "group_size": 128}
+    scale, _, codes = quantized(torch.float32, **group, scale_dtype=torch.float16)
+    yield "int4_float16", {"scale": scale.numpy(), "elements": octets(pack_to_int32(codes, 4))}
+    scale, _, codes = quantized(torch.bfloat16, **group)
+    yield "int4_bfloat16", {"scale": octets(scale).view(np.uint16), "elements": octets(pack_to_int32(codes, 4))}
+    scale, zero, codes = quantized(torch.float32, **group, symmetric=False)
+    offset = octets(zero + 8)  # as pack_to_int32 writes it
+    yield "int4_asym", {"scale": scale.numpy(), "offset": offset, "elements": octets(pack_to_int32(codes, 4))}
+    scale, _, codes = quantized(torch.float32, num_bits=8, strategy="channel")
+    yield "int8_channel", {"scale": scale.numpy(), "codes": octets(codes)}
+
+
+def gptqmodel(x: Array) -> Recorded:
+    """Its quantizer, of groups of 128; CHECKOUT is in the environment. Modules of settings and logs are left out."""
+    import torch
+
+    for name in ("gptqmodel.utils", "gptqmodel.utils.logger", "gptqmodel.quantization.config"):
+        sys.modules.setdefault(name, _Absent(name))
+    module = _file("gptqmodel/quantization/quantizer.py", "gptqmodel.quantization.quantizer")
+    groups = tensor(x).reshape(-1, 128)
+    for name, sym in (("sym", True), ("asym", False)):
+        quantizer = module.Quantizer(types.SimpleNamespace(bits=4, sym=sym, mse=0.0))
+        quantizer.configure(perchannel=True)
+        quantizer.find_params(groups, weight=True)
+        codes = torch.round(quantizer.quantize(groups) / quantizer.scale) + quantizer.zero
+        found = {"scale": quantizer.scale.half().numpy(), "codes": octets(codes.to(torch.uint8))}
+        yield name, found if sym else {**found, "offset": octets(quantizer.zero.to(torch.uint8))}
+
+
+def optimum_quanto(x: Array) -> Recorded:
+    """`qint4` in groups of 128, `qint8` in rows."""
+    import torch
+    from optimum.quanto import AbsmaxOptimizer, MaxOptimizer, qint4, qint8
+
+    groups = tensor(x).reshape(-1, 128)
+    scale, shift = MaxOptimizer()(groups, qint4, 0)
+    codes = torch.ops.quanto.quantize_affine(groups, 4, 0, None, scale, shift)
+    yield "qint4", {"scale": scale.numpy(), "offset": -shift.numpy(), "codes": codes.numpy()}
+    scale = AbsmaxOptimizer()(tensor(x), qint8, 0)
+    codes = torch.ops.quanto.quantize_symmetric(tensor(x), torch.int8, 0, scale)
+    yield "qint8", {"scale": scale.numpy(), "codes": octets(codes)}
 
 
 RECORDERS = {
     recorder.__name__: recorder
-    for recorder in (microxcaling, modelopt, transformer_engine, fouroversix, compressed_tensors)
+    for recorder in (
+        *(microxcaling, modelopt, transformer_engine, fouroversix, compressed_tensors),
+        *(gptqmodel, optimum_quanto),
+    )
 }
 
 

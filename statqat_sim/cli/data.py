@@ -24,9 +24,9 @@ Data: TypeAlias = Annotated[
     typer.Option(
         "--data",
         metavar="FILE...",
-        help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them; float8 is read as its values, without "
-        "scales that other tensors of a file hold. Without --data, 2^20 values each of normal, laplace, student_t5, "
-        "lognormal, and normal with outliers (0.1 % times 30).",
+        help="Files .npy, .npz, .safetensors, .pt or .pth, or folders of them. Float8 is read times its scales, if "
+        "there are tensors NAME_scale_inv or NAME_scale. Without --data, 2^20 values each of normal, laplace, "
+        "student_t5, lognormal, and normal with outliers (0.1 % times 30).",
     ),
 ]
 
@@ -47,12 +47,20 @@ def sorted_out(words: Sequence[str], data: Sequence[Path], known: Container[str]
     return [word for word in words if word not in files], [*data, *map(Path, files)]
 
 
-def given_or_standard(data: Sequence[Path]) -> list[Tensor]:
+def given_or_standard(data: Sequence[Path], *, unscaled: bool) -> list[Tensor]:
     """The tensors of files, or the standard sources."""
     from statqat_sim.cli.sources import standard_sources
+
+    return numbers_in(data, unscaled=unscaled) if data else standard_sources()
+
+
+def numbers_in(data: Sequence[Path], *, unscaled: bool) -> list[Tensor]:
+    """The tensors of files; float8 ones times the scales beside them unless `unscaled`."""
+    from statqat_sim.cli.float8_scales import scaled
     from statqat_sim.cli.tensors import tensors
 
-    return tensors(data) if data else standard_sources()
+    found = tensors(data)
+    return found if unscaled else scaled(found)
 
 
 def rows_of(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from statqat_sim.cli.console import json_text, note, show_table, write_json, write_text
-from statqat_sim.cli.options import Format, Json, Output, Search
+from statqat_sim.cli.options import Format, Json, Output, Search, Unscaled
 
 if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
     from statqat_sim.codec import Codec
 
 COLUMNS = ("input", "code", "binary", "value", "error", "relative")
@@ -37,6 +38,7 @@ def encode(
     format: Format,
     values: Numbers = None,
     data: Files = None,
+    unscaled: Unscaled = False,
     output: Output = None,
     packed: Packed = False,
     seed: Seed = None,
@@ -48,7 +50,7 @@ def encode(
     Typed numbers are read as the nearest float64 and rounded to the format once; the relative error is that of the
     float64. Tensors of files are read without conversion: float16, bfloat16, float32, float64, float8 (its values) and
     integers, each rounded once. (`measure` skips integers, which are mostly indices, and whose errors would mean
-    nothing.)
+    nothing.) Float8 NAME with scales, tensors NAME_scale_inv or NAME_scale, is their product in float32.
 
     \b
     statqat-sim encode float8_e4m3fn 0.1 -1.5 1/3 0x1.8p3 inf nan
@@ -57,6 +59,7 @@ def encode(
     statqat-sim encode float6_e3m2fn --data model.safetensors --packed --output codes.npz
     """
     from statqat_sim.cli.conversion import check_sources, refuse_options
+    from statqat_sim.cli.data import numbers_in
     from statqat_sim.cli.number_formats import load_number_format
     from statqat_sim.cli.outputs import check_results, paths_in
     from statqat_sim.codec import Codec, new_seed
@@ -71,17 +74,16 @@ def encode(
         seed = new_seed()
         note(f"--seed {seed}")
     if data:
-        _encode_files(codec, data, output or Path(), packed, seed, json)
+        _encode_files(codec, numbers_in(data, unscaled=unscaled), output or Path(), packed, seed, json)
     else:
         _encode_typed(codec, values or [], output, packed, seed, json)
 
 
 def _encode_files(
-    codec: Codec, data: Sequence[Path], output: Path, packed: bool, seed: int | None, json: str | None
+    codec: Codec, tensors: Sequence[Tensor], output: Path, packed: bool, seed: int | None, json: str | None
 ) -> None:
-    """Encode files; the sequence of random bits continues from tensor to tensor."""
+    """Encode tensors of files; the sequence of random bits continues from tensor to tensor."""
     from statqat_sim.cli.conversion import convert, show_conversion
-    from statqat_sim.cli.tensors import tensors
 
     offset = 0
 
@@ -91,7 +93,7 @@ def _encode_files(
         offset += math.prod(x.shape)
         return result
 
-    told = convert(tensors(data), codes, output)
+    told = convert(tensors, codes, output)
     if json:
         write_json(told, json)
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from statqat_sim.cli.console import error_text, progress, show_table, types_told, write_json
-from statqat_sim.cli.options import Axis, Json, Search
+from statqat_sim.cli.options import Axis, Json, Search, Unscaled
 
 if TYPE_CHECKING:
     from statqat_sim.identification import Candidate, Compared
@@ -61,6 +61,7 @@ def identify(
     codes: Codes = None,
     scales: Scales = None,
     scale: OutermostScale = None,
+    unscaled: Unscaled = False,
     axis: Axis = -1,
     first: First = 10,
     json: Json = None,
@@ -71,7 +72,8 @@ def identify(
     Every format whose sizes fit is tried: block formats on values, packed bytes, or codes and scales; number formats
     of up to 8 bits on values or codes, with scale 1, with MinMax, and with largest magnitude / largest value, of the
     tensor and of each slice along axis 0, or on codes with the floats of --scales; not with --scale. Values of 16 bits
-    are compared with values rounded to 16 bits; zeros of either sign are equal.
+    are compared with values rounded to 16 bits; zeros of either sign are equal. Float8 as numbers is read times its
+    scales, if its file has a tensor MEMBER_scale_inv or MEMBER_scale.
 
     The table shows the share of identical elements, best format first, and the first difference. Left out are formats
     that reproduce less than half of a sample of the values, unless a sample's scales depend on the rest, and number
@@ -90,9 +92,9 @@ def identify(
     given = {"values": values, "packed": packed, "codes": codes}
     if sum(each is not None for each in given.values()) + (codes is None and bool(scales)) != 1:
         raise LookupError("allowed: --values, or --packed, or --codes with --scales: one of them")
-    arrays: dict[str, Any] = {name: _read(name, text) for name, text in given.items() if text is not None}
+    arrays: dict[str, Any] = {name: _read(name, text, unscaled) for name, text in given.items() if text is not None}
     arrays["scales"] = [read_member(text, codes=True) for text in scales or ()]
-    x = read_member(original)
+    x = read_member(original, unscaled=unscaled)
     found, broken = _found(x, {**arrays, "scale": scale, "axis": axis}, search or ())
     for error in broken:
         typer.echo(error_text(error), err=True)
@@ -101,14 +103,14 @@ def identify(
     _tell(found, first, tuple(x.shape), quiet=json is not None)
 
 
-def _read(name: str, text: str) -> Any:
+def _read(name: str, text: str, unscaled: bool) -> Any:
     """The array or tensor that an option names."""
     from statqat_sim.cli.members import read_member
     from statqat_sim.cli.outputs import RAW
 
     if name == "packed" and Path(text).suffix == RAW:
         return Path(text).read_bytes()
-    return read_member(text, codes=name != "values")
+    return read_member(text, codes=name != "values", unscaled=unscaled)
 
 
 def _found(x: Any, given: dict[str, Any], search: Sequence[Path]) -> tuple[list[Candidate], list[Exception]]:

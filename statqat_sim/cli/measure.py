@@ -11,7 +11,7 @@ import typer
 
 from statqat_sim.cli.console import console, show_or_write
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
-from statqat_sim.cli.options import Axis, Json, Search, plot_of
+from statqat_sim.cli.options import Axis, Json, Search, Unscaled, plot_of
 from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def measure(
     scale: GivenScale = None,
     quantizer: Quantizers = None,
     prior: Priors = "",
+    unscaled: Unscaled = False,
     axis: Axis = -1,
     random_phase: RandomPhase = False,
     seed: Seed = 0,
@@ -107,7 +108,7 @@ def measure(
     loaded = [load_format(name, search or ()) for name in names]
     _check_numbers(loaded, {"--quantizer": quantizer is not None, "--per channel": per is Per.CHANNEL})
     check_blocks(loaded, {"--random-phase": random_phase, "--axis": axis != -1})
-    rows: Sequence[Row] = _rows(given_or_standard(files), loaded, how)
+    rows: Sequence[Row] = _rows(given_or_standard(files, unscaled=unscaled), loaded, how)
     if priors:
         rows = with_theory(rows, loaded, priors, random_phase)
     show_or_write(rows, lambda: error_table(rows, console().width), json)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from statqat_sim.cli.tensors import Tensor
 
 
-def read_member(text: str, *, codes: bool = False) -> Any:
-    """The array or tensor that `text` names; `codes`: elements such as float8 are read as unsigned integers.
+def read_member(text: str, *, codes: bool = False, unscaled: bool = False) -> Any:
+    """The array or tensor that `text` names.
+
+    Args:
+        text: `FILE`, or `FILE:MEMBER`.
+        codes: read elements such as float8 as unsigned integers.
+        unscaled: read float8 as its values alone; otherwise times the scales that the file holds for it.
 
     Raises:
         OSError: if the file cannot be read.
@@ -16,10 +24,15 @@ def read_member(text: str, *, codes: bool = False) -> Any:
         ValueError: if its type is not supported, or it is broken.
         UnsupportedError: for torch files without torch.
     """
-    from statqat_sim.cli.tensors import Kind
+    from statqat_sim.cli.float8_scales import scaled_one
+    from statqat_sim.cli.tensors import Kind, tensors
 
     path, member = _split(text)
-    return _load(path, member, Kind.EITHER if codes else Kind.NUMBERS)()
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; allowed: FILE, or FILE:MEMBER")
+    found = tensors([path], Kind.EITHER if codes else Kind.NUMBERS)
+    chosen = _chosen(path, member, found)
+    return (chosen if codes or unscaled else scaled_one(chosen, found)).load()
 
 
 def file_of(text: str) -> Path:
@@ -41,13 +54,10 @@ def _colons(text: str) -> Iterator[int]:
     return (index for index, letter in enumerate(text) if letter == ":")
 
 
-def _load(path: Path, member: str | None, kind: Any) -> Any:
-    from statqat_sim.cli.tensors import tensors
+def _chosen(path: Path, member: str | None, tensors: Sequence[Tensor]) -> Tensor:
     from statqat_sim.errors import did_you_mean, shown
 
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder; allowed: FILE, or FILE:MEMBER")
-    found = {tensor.name: tensor.load for tensor in tensors([path], kind)}
+    found = {tensor.name: tensor for tensor in tensors}
     if member is None and len(found) == 1:
         return next(iter(found.values()))
     names = ", ".join([*list(found)[:8], *["..."] * (len(found) > 8)])

@@ -34,6 +34,10 @@ Axis: TypeAlias = Annotated[
     int,
     typer.Option("--axis", metavar="N", help="The axis along which blocks run; for two-dimensional blocks, the last."),
 ]
+Unscaled: TypeAlias = Annotated[
+    bool,
+    typer.Option("--unscaled", help="Read float8 as its values alone, without the scales that other tensors hold."),
+]
 
 TO_FILE: Any = typer.Option("--output", "-o", metavar="FILE", help="Write to FILE, not to the standard output.")
 

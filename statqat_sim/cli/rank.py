@@ -11,7 +11,7 @@ import typer
 from statqat_sim.cli.console import show_or_write
 from statqat_sim.cli.data import Data, check_blocks, fitting, given_or_standard, rows_of, sorted_out
 from statqat_sim.cli.measure import Per
-from statqat_sim.cli.options import Axis, Json, Search, plot_of
+from statqat_sim.cli.options import Axis, Json, Search, Unscaled, plot_of
 from statqat_sim.cli.outputs import check_results, paths_in
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def rank(
     kind: Annotated[Kind | None, typer.Option("--kind", help="Only formats of this kind.")] = None,
     per: PerTensor = Per.TENSOR,
     weights: Weights = None,
+    unscaled: Unscaled = False,
     axis: Axis = -1,
     least_axes: LeastAxes = 0,
     front: Annotated[bool, typer.Option("--front", help="Print only the Pareto front.")] = False,
@@ -88,7 +89,7 @@ def rank(
         check_blocks(list(loaded.values()), {"--axis": axis != -1})
     how: dict[str, Any] = {"kind": kind and kind.value, "per": per.value, "axis": axis, "search": search or ()}
     how["weights"] = None if weights is None else _weights(weights)
-    rows = _rows(given_or_standard(files), list(loaded.values()), how, least_axes)
+    rows = _rows(given_or_standard(files, unscaled=unscaled), list(loaded.values()), how, least_axes)
     shown = on_front(rows) if front else rows
     show_or_write(shown, lambda: rank_table(shown if len(_names(rows)) == 1 else [*shown, *_total(rows, front)]), json)
     if plot:

@@ -53,6 +53,9 @@ ZIP, PICKLE = b"PK", b"\x80"
 Load: TypeAlias = Callable[[], Any]
 """A function that reads one tensor: an array or a torch tensor."""
 
+Entry: TypeAlias = tuple[str, Load, bool]
+"""A tensor of a file: its key, the function that reads it, and whether its dtype is a float8."""
+
 
 class NotRead(ValueError):
     """A tensor of an unwanted kind: complex where numbers are expected, or sparse."""
@@ -100,11 +103,15 @@ def holds_integers(array: Any) -> bool:
 class Tensor:
     """One named tensor, read when needed.
 
-    `load` raises ValueError, naming file and tensor, if it cannot be read; NotRead if it is of an unwanted kind.
+    `load` raises ValueError, naming file and tensor, if it cannot be read; NotRead if it is of an unwanted kind. `key`
+    is what its file calls it, empty if the file holds one tensor without a name.
     """
 
     name: str
     load: Load
+    file: Path | None = None
+    key: str = ""
+    is_float8: bool = False
 
 
 def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS, *, with_files: bool = False) -> list[Tensor]:
@@ -118,11 +125,11 @@ def tensors(paths: Iterable[Path], kind: Kind = Kind.NUMBERS, *, with_files: boo
     files = [file for path in paths for file in _files(path)]
     found = []
     for file in files:
-        for key, load in READERS[file.suffix](file, kind):
+        for key, load, is_float8 in READERS[file.suffix](file, kind):
             name = key or file.stem
             if with_files or len(files) > 1:
                 name = f"{file}:{key}" if key else str(file)
-            found.append(Tensor(name, load))
+            found.append(Tensor(name, load, file, key, is_float8))
     return found
 
 
@@ -161,8 +168,8 @@ def _told(where: str) -> Iterator[None]:
 # --- numpy -----------------------------------------------------------------------------------------------------
 
 
-def _npy(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
-    yield "", partial(_load_npy, file, kind)
+def _npy(file: Path, kind: Kind) -> Iterator[Entry]:
+    yield "", partial(_load_npy, file, kind), False
 
 
 def _load_npy(file: Path, kind: Kind) -> Any:
@@ -175,7 +182,7 @@ def _load_npy(file: Path, kind: Kind) -> Any:
         return _numpy_array(np.load(stream, allow_pickle=False), kind)
 
 
-def _npz(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
+def _npz(file: Path, kind: Kind) -> Iterator[Entry]:
     import numpy as np
 
     with _told(str(file)), file.open("rb") as stream:
@@ -185,7 +192,7 @@ def _npz(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
         with np.load(stream, allow_pickle=False) as archive:
             keys = list(archive.files)
     for key in keys:
-        yield key, partial(_load_npz, file, key, kind)
+        yield key, partial(_load_npz, file, key, kind), False
 
 
 def _load_npz(file: Path, key: str, kind: Kind) -> Any:
@@ -208,13 +215,14 @@ def _numpy_array(array: Any, kind: Kind) -> Any:
 # --- safetensors -----------------------------------------------------------------------------------------------
 
 
-def _safetensors(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
+def _safetensors(file: Path, kind: Kind) -> Iterator[Entry]:
     from safetensors import safe_open
 
     with _told(str(file)):
         archive: Any = safe_open(file, "np")
     for key in archive.keys():  # noqa: SIM118
-        yield key, partial(_load_safetensors, archive, file, key, kind)
+        is_float8 = archive.get_slice(key).get_dtype() in SAFETENSORS_FLOAT8
+        yield key, partial(_load_safetensors, archive, file, key, kind), is_float8
 
 
 def _load_safetensors(archive: Any, file: Path, key: str, kind: Kind) -> Any:
@@ -241,7 +249,7 @@ def _safetensors_bytes(file: Path, key: str) -> Any:
 # --- torch -----------------------------------------------------------------------------------------------------
 
 
-def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
+def _torch(file: Path, kind: Kind) -> Iterator[Entry]:
     if find_spec("torch") is None:
         raise UnsupportedError(f"{file}: reading it needs torch; {to_install('torch')}")
     import torch
@@ -255,7 +263,8 @@ def _torch(file: Path, kind: Kind) -> Iterator[tuple[str, Load]]:
     if not found:
         raise ValueError(f"{file}: holds no tensors")
     for key, tensor in found:
-        yield key, partial(_torch_tensor, tensor, f"{file}: {key}" if key else str(file), kind)
+        load = partial(_torch_tensor, tensor, f"{file}: {key}" if key else str(file), kind)
+        yield key, load, dtype_name(tensor) in FLOAT8
 
 
 def _flat(key: str, content: Any, kind: type) -> Iterator[tuple[str, Any]]:
@@ -280,7 +289,7 @@ def _torch_tensor(tensor: Any, where: str, kind: Kind) -> Any:
         return kind.of_float8(tensor.view(torch.uint8), dtype) if dtype in FLOAT8 else tensor
 
 
-READERS: Mapping[str, Callable[[Path, Kind], Iterator[tuple[str, Load]]]] = {
+READERS: Mapping[str, Callable[[Path, Kind], Iterator[Entry]]] = {
     ".npy": _npy,
     ".npz": _npz,
     ".safetensors": _safetensors,

@@ -61,6 +61,11 @@ FORMATS = {
     "zero point": text(
         "uint4", "block: 100, format: float32, rule: minmax", further="offset: {kind: zero_point, format: uint4}\n"
     ),
+    "zero point after rounding": text(
+        "int4",
+        "block: 32, format: float16, rule: minmax, quotient: unrounded",
+        further="offset: {kind: zero_point, format: int8, added: after_rounding}\n",
+    ),
     "k-quant": nested(32, 8),
     "k-quant of 12": nested(12, 3),
     "nested to the channel": text(E2M1, "block: 12, format: " + NESTED % "channel"),

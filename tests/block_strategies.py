@@ -100,7 +100,7 @@ def block_mappings(draw: st.DrawFn, kinds: Sequence[Kind] = KINDS, *, rules: Seq
     spec = draw(elements(kinds))
     blocks = draw(nested_blocks())
     if "minmax" in rules and spec["element"]["kind"] != "codebook" and draw(st.integers(0, 4)) == 4:
-        return spec | draw(offset_parts(spec["element"], blocks[-1]))
+        return spec | draw(offset_parts(spec, blocks[-1]))
     shared = draw(shared_exponents(blocks))
     depth = len(blocks) - len(shared)
     levels: list[Mapped] = []
@@ -332,15 +332,19 @@ def nested_formats(draw: st.DrawFn, elements: Sequence[str]) -> Mapped:
 
 
 @st.composite
-def offset_parts(draw: st.DrawFn, element: Mapped, block: Any) -> Mapped:
+def offset_parts(draw: st.DrawFn, spec: Mapped, block: Any) -> Mapped:
     """`scales` and `offset` of a format of one level with `rule: minmax`."""
+    element, rounding = spec["element"], spec.get("encode", {}).get("rounding", "nearest_even")
+    is_integer = element["kind"] == "int" and not element.get("fraction_bits") and rounding == "nearest_even"
     scale_format = draw(scale_formats())
     place = Place(0, is_anchor=True, is_innermost=True, outer=())
     level = {"format": scale_format.written, "block": block, "rule": "minmax"}
     if draw(st.booleans()):
-        policies = draw(_policies("given", scale_format, place))  # nothing is unrounded
-        zero_points = st.sampled_from(["uint8", "int8", "uint4", "int16"])
-        return {"scales": [level | policies], "offset": {"kind": "zero_point", "format": draw(zero_points)}}
+        offset = {"kind": "zero_point", "format": draw(st.sampled_from(["uint8", "int8", "uint4", "int16"]))}
+        if is_integer and draw(st.booleans()):
+            offset["added"] = "after_rounding"
+        policies = _policies("minmax" if "added" in offset else "given", scale_format, place)  # or nothing is unrounded
+        return {"scales": [level | draw(policies)], "offset": offset}
     level |= draw(_policies("minmax", scale_format, place))
     sign = draw(st.sampled_from([1, -1]))
     names, nested = (

@@ -408,6 +408,29 @@ def test_zero_points_are_added_to_the_quotient(apply: str) -> None:
     assert np.array_equal(found.codes.astype(np.uint8).view(np.int8), np.clip(np.rint(scaled + zero), -128, 127))
 
 
+@pytest.mark.parametrize("quotient", ["rounded", "unrounded"])
+@pytest.mark.parametrize("apply", ["divide", "multiply_reciprocal"])
+def test_zero_points_are_added_to_rounded_quotients(apply: str, quotient: str) -> None:
+    """Ties go to an even quotient, not to an even element; the scale is 1 in the first row."""
+    x = RNG.standard_normal((6, 12)).astype(np.float32)
+    x[0] = [-1, 14, 0.5, 1.5, 2.5, 3.5, 4.5, -0.5, 7.5, 8.5, 0, 1]
+    offset = Offset(kind="zero_point", format=number("uint4"), added="after_rounding")
+    format = block_format("uint4", level("float16", 12, rule="minmax", apply=apply, quotient=quotient), offset=offset)
+    found = quantize_exactly(format, x)
+    low, high = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
+    raw = (high - low) / np.float32(15)
+    scale = raw if quotient == "unrounded" else raw.astype(np.float16).astype(np.float32)
+
+    def rounded(x: Array) -> Array:
+        return np.rint(x / scale if apply == "divide" else x * (np.float32(1) / scale))
+
+    zero = np.clip(-rounded(low), 0, 15)
+    assert found.offset is not None
+    assert np.array_equal(found.offset, zero)
+    assert np.array_equal(found.codes, np.clip(rounded(x) + zero, 0, 15))
+    assert found.codes[0].tolist() == [0, 15, 1, 3, 3, 5, 5, 1, 9, 9, 1, 2]
+
+
 def test_signed_zero_point() -> None:
     offset = Offset(kind="zero_point", format=number("int8"))
     format = block_format("int8", level("float32", "tensor", rule="minmax"), offset=offset)

@@ -353,6 +353,7 @@ INTEGERS = {
     "int4_block128.compressed_tensors": (COMPRESSED_TENSORS, "int4_bfloat16"),
     "int4_block128.gptq": (GPTQMODEL, "sym"),
     "int4_block128_asym": (COMPRESSED_TENSORS, "int4_asym"),
+    "int4_block128_asym.gptq": (GPTQMODEL, "asym"),
     "int4_block128_quanto": (OPTIMUM_QUANTO, "qint4"),
     "int8_channel": (OPTIMUM_QUANTO, "qint8"),
     "int8_channel.compressed_tensors": (COMPRESSED_TENSORS, "int8_channel"),
@@ -372,6 +373,8 @@ def has_scale(name: str, x: Array) -> Array:
         found &= (raw > 2.0**-25) & (raw < FLOAT16_ENDS)
     if name == "int4_block128.gptq":
         found &= (x < 0).any(axis=-1) & (raw < FLOAT16_ENDS)
+    if name == "int4_block128_asym.gptq":
+        found &= np.ptp(x, axis=-1) / np.float32(15) < FLOAT16_ENDS
     return found
 
 
@@ -396,6 +399,7 @@ def test_integers_are_the_same(name: str, data: str) -> None:
         ("int8_channel.compressed_tensors", 2.0**-23),
         ("int8_channel", 0),
         ("int4_block128.gptq", np.float16(2 / 15)),
+        ("int4_block128_asym.gptq", np.float16(2 / 15)),
     ],
 )
 def test_rows_of_zeros_have_some_scale_there(name: str, scale: float) -> None:

@@ -90,6 +90,8 @@ READER_ALONE: Mapping[str, set[str]] = {
         "extends_with_impossible_policy",
         "mse_of_float16",
         "name_differs_from_file",
+        "offset_added_of_another_rounding",
+        "offset_added_to_fractions",
         "offset_minimum_unsigned",
         "offset_zero_point_is_block",
         "offset_zero_point_is_float",

@@ -30,7 +30,7 @@ from typing import Final
 
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, is_nan
 from statqat_sim.plan.builder import Word
-from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, QUIET_NAN
+from statqat_sim.plan.layout import FLOAT32, MAGNITUDE, MANTISSA_BITS, QUIET_NAN, SIGN
 from statqat_sim.plan.scale_rules import EXPONENT_OFFSET, exponent_of
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.floating import FloatElement
@@ -48,6 +48,12 @@ def quotient(words: PlanWriter, x: Word, format: BlockFormat, outer: OuterScales
     """An element divided by its scale; NaN where that is 0 or NaN."""
     divisor = words[str(outer.divisor)]
     return x.fmul(divisor) if multiplies(format) else x.fdiv(divisor)
+
+
+def nearest_integer(words: PlanWriter, x: Word) -> Word:
+    """A float32 rounded to an integer, to nearest even, with its sign; NaN and Inf stay."""
+    magnitude, magic = x & MAGNITUDE, words.number("least without fraction", 2.0**MANTISSA_BITS)
+    return magnitude.lt(magic).where(magnitude.fadd(magic).fsub(magic) | (x & SIGN), x)
 
 
 def zero_if_nan_scale(words: PlanWriter, word: Word, format: BlockFormat, outer: OuterScales) -> Word:

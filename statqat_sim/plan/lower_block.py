@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.block import CODES, ELEMENTS, BlockPlan, Stage
-from statqat_sim.plan.block_divisor import is_dead, quotient, zero_if_nan_scale
+from statqat_sim.plan.block_divisor import is_dead, nearest_integer, quotient, zero_if_nan_scale
 from statqat_sim.plan.block_levels import LOWEST_ELEMENT, Levels, Stages, decoded_in, encoded_in, nested_code, stored_as
 from statqat_sim.plan.block_policies import element_policy, meets_no_nan, plain_policy
 from statqat_sim.plan.block_scale import OuterScales, PlanWriter, canonical, is_nan
@@ -85,9 +85,16 @@ def _add_offset(format: BlockFormat, offset: Offset, outer: OuterScales, out: St
 def _zero_point(
     words: PlanWriter, format: BlockFormat, stored: NumberFormat, outer: OuterScales, lowering: Lowering
 ) -> tuple[Word, Word]:
-    """The code and value of Z = RNE(v_min - low / S), clamped; low / S counts as 0 if S is 0 or NaN."""
-    scale = words[str(outer.product)]
-    steps = is_nan(words[str(outer.divisor)]).where(0, words[LOWEST_ELEMENT].fdiv(scale))
+    """The code and value of Z = RNE(v_min - low / S), clamped; low / S counts as 0 if S is 0 or NaN.
+
+    A zero-point that is added to integers is v_min minus the one that the lowest element is rounded to.
+    """
+    low = words[LOWEST_ELEMENT]
+    if format.adds_after_rounding:
+        steps = nearest_integer(words, quotient(words, low, format, outer))
+    else:
+        steps = low.fdiv(words[str(outer.product)])
+    steps = is_nan(words[str(outer.divisor)]).where(0, steps)
     point = words.number("lowest value", format.element.min).fsub(steps)
     code = encoded_in(words, "code", point, stored, plain_policy(stored), lowering)
     return code, decoded_in(words, "value", code, stored)
@@ -148,6 +155,8 @@ class _Elements:
         if offset is not None and offset.kind is OffsetKind.MINIMUM:
             x = x.fsub(words[CENTRE])
         scaled = quotient(words, x, self.format, self.outer)
+        if self.format.adds_after_rounding:
+            scaled = nearest_integer(words, scaled)
         if offset is not None and offset.kind is OffsetKind.ZERO_POINT:
             return scaled.fadd(words[OFFSET])
         return scaled

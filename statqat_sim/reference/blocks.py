@@ -197,7 +197,7 @@ def _zero_points(format: BlockFormat, offset: Offset, layers: tuple[Layer, ...],
         for block, low in lows.items()
     }
     values = blocks_offset.zero_point_values(offset, codes)
-    return Offsets(offset.kind, layer.tiles, values, values, (code_array(codes, layer.tiles.count),))
+    return Offsets(offset, layer.tiles, values, values, (code_array(codes, layer.tiles.count),))
 
 
 def _minima(offset: Offset, layer: Layer, lows: Lows, subtracted: Cells, axis: int) -> Offsets:
@@ -212,7 +212,7 @@ def _minima(offset: Offset, layer: Layer, lows: Lows, subtracted: Cells, axis: i
         arrays, stored = _nested(format, raws, layer.tiles, axis)
     values = blocks_offset.minima(offset, stored)
     is_unrounded = layer.level.quotient is Quotient.UNROUNDED
-    return Offsets(offset.kind, layer.tiles, values, subtracted if is_unrounded else values, arrays)
+    return Offsets(offset, layer.tiles, values, subtracted if is_unrounded else values, arrays)
 
 
 def _values(format: NumberFormat, codes: Codes) -> Cells:

@@ -87,4 +87,4 @@ def _decoded_offsets(format: BlockFormat, quantized: Quantized, shape: Shape) ->
     else:
         arrays = [*quantized.offset_scales, quantized.offset]
         values = blocks_offset.minima(offset, _stored(offset.scales[0], arrays, tiles, quantized.axis))
-    return Offsets(offset.kind, tiles, values, values)
+    return Offsets(offset, tiles, values, values)

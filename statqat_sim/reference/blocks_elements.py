@@ -13,6 +13,7 @@ from statqat_sim.reference.blocks_float32 import (
     is_nan,
     is_zero,
     minus,
+    nearest_integer,
     over,
     plus,
     product,
@@ -36,9 +37,10 @@ class Minimum:
 
 @dataclass(frozen=True, slots=True)
 class ZeroPoint:
-    """Z."""
+    """Z, and whether it is added to the rounded quotient."""
 
     value: Number
+    after_rounding: bool = False
 
 
 Added: TypeAlias = Minimum | ZeroPoint | None
@@ -101,7 +103,7 @@ def element_value(element: NumberFormat, code: int) -> Number:
 def restored(value: Number, scaling: Scaling) -> Number:
     """The decoded element (26, 27)."""
     match scaling.added:
-        case ZeroPoint(z):
+        case ZeroPoint(z, _):
             return times(minus(value, z), scaling.scale)
         case Minimum(o):
             return plus(times(value, scaling.scale), o)
@@ -113,14 +115,16 @@ def _quotient(x: Number, scaling: Scaling) -> Number:
     """X in units of the elements (25, 27)."""
     match scaling.added:
         case Minimum(_, subtracted):
-            return _divided(minus(x, subtracted), scaling)
-        case ZeroPoint(z):
-            return plus(_divided(x, scaling), z)
+            return divided(minus(x, subtracted), scaling)
+        case ZeroPoint(z, after_rounding):
+            q = divided(x, scaling)
+            return plus(nearest_integer(q) if after_rounding else q, z)
         case None:
-            return _divided(x, scaling)
+            return divided(x, scaling)
 
 
-def _divided(x: Number, scaling: Scaling) -> Number:
+def divided(x: Number, scaling: Scaling) -> Number:
+    """The quotient (25)."""
     match scaling.apply:
         case Apply.DIVIDE:
             return over(x, product(scaling.divisors))

@@ -97,6 +97,11 @@ def minus(a: Number, b: Number) -> Number:
     return plus(a, negated(b))
 
 
+def nearest_integer(number: Number) -> Number:
+    """A number rounded to an integer, ties to even, with its sign; NaN and Inf stay."""
+    return _signed(is_negative(number), Fraction(round(abs(real(number))))) if is_finite(number) else number
+
+
 def product(factors: tuple[Number, ...]) -> Number:
     """The product, rounded after each factor, first to last; 1 without factors (20)."""
     one: Number = ONE

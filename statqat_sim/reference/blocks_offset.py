@@ -10,12 +10,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from statqat_sim.reference import exact
-from statqat_sim.reference.blocks_elements import Added, Minimum, Scaling, ZeroPoint, element_value
-from statqat_sim.reference.blocks_float32 import ZERO, fl, is_nan, is_zero, minus, negated, over
+from statqat_sim.reference.blocks_elements import Added, Minimum, Scaling, ZeroPoint, divided, element_value
+from statqat_sim.reference.blocks_float32 import ZERO, fl, is_nan, is_zero, minus, nearest_integer, negated, over
 from statqat_sim.reference.blocks_scale import saturated
 from statqat_sim.reference.blocks_tiling import Cells, Codes, Index, Tiling
 from statqat_sim.reference.grid import Grid, Number, Special
-from statqat_sim.spec.block import Offset, OffsetKind
+from statqat_sim.spec.block import AddedWhen, Offset, OffsetKind
 from statqat_sim.spec.encode import Rounding, Underflow
 from statqat_sim.spec.number import NumberFormat
 
@@ -24,7 +24,7 @@ from statqat_sim.spec.number import NumberFormat
 class Offsets:
     """The offsets of all blocks: decoded, and the values that the encoder subtracts instead of them."""
 
-    kind: OffsetKind
+    offset: Offset
     tiles: Tiling
     values: Cells
     subtracted: Cells
@@ -32,8 +32,8 @@ class Offsets:
 
     def at(self, element: Index) -> Added:
         block = self.tiles.block_of(element)
-        if self.kind is OffsetKind.ZERO_POINT:
-            return ZeroPoint(self.values[block])
+        if self.offset.kind is OffsetKind.ZERO_POINT:
+            return ZeroPoint(self.values[block], self.offset.added is AddedWhen.AFTER_ROUNDING)
         return Minimum(self.values[block], self.subtracted[block])
 
 
@@ -62,9 +62,15 @@ def minimum_code(format: NumberFormat, raw: Number) -> int:
 
 
 def zero_point(offset: Offset, element: NumberFormat, low: Fraction, scaling: Scaling) -> int:
-    """Z = RNE(v_min - lo/S), clamped to the format; lo/S is 0 without a quotient and under a NaN S."""
+    """Z = RNE(v_min - lo/S), clamped to the format; lo/S is 0 without a quotient and under a NaN S.
+
+    Under `added: after_rounding` it is v_min less the rounded quotient of lo.
+    """
     grid, scale = _grid(element), scaling.scale
-    steps = over(low, scale) if scaling.has_quotient and not is_nan(scale) else ZERO
+    steps: Number = ZERO
+    if scaling.has_quotient and not is_nan(scale):
+        rounds_first = offset.added is AddedWhen.AFTER_ROUNDING
+        steps = nearest_integer(divided(low, scaling)) if rounds_first else over(low, scale)
     return saturated(_format(offset), minus(fl(grid.value(grid.lowest)), steps), Rounding.NEAREST_EVEN, Underflow.ZERO)
 
 

@@ -25,11 +25,19 @@ class OffsetKind(StrEnum):
     ZERO_POINT = "zero_point"
 
 
+class AddedWhen(StrEnum):
+    """Whether a zero-point is added to a quotient, or to the integer that this is rounded to."""
+
+    BEFORE_ROUNDING = "before_rounding"
+    AFTER_ROUNDING = "after_rounding"
+
+
 class OffsetKeys(Spec):
     """What the `offset` part says, but for formats."""
 
     kind: Worded[OffsetKind]
     sign: Annotated[int, Field(ge=-1, le=1)] = Field(1, title="1 or -1")
+    added: Worded[AddedWhen] = AddedWhen.BEFORE_ROUNDING
 
 
 class Offset(OffsetKeys):
@@ -69,6 +77,11 @@ class BlockFormat(Spec):
     title: str = ""
     source: str = ""
     oracle: tuple[str, ...] = ()
+
+    @property
+    def adds_after_rounding(self) -> bool:
+        """Whether there is a zero-point that is added to integers."""
+        return self.offset is not None and self.offset.added is AddedWhen.AFTER_ROUNDING
 
     @property
     def bits(self) -> int:

@@ -39,7 +39,7 @@ class BlockReader:
         scales = resolved(element, scales)
         found = impossible(merged, "scales", scale_problems(element, scales, has_offset=has_offset))
         if offset is not None:
-            found += impossible(merged, "offset", offset_problems(offset, scales))
+            found += impossible(merged, "offset", offset_problems(element, offset, scales))
         self.problems.extend(found)
         if found or (has_offset and offset is None):
             return None

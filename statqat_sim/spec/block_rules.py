@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from statqat_sim.spec.base import KeyProblem
-from statqat_sim.spec.block import Offset, OffsetKind
+from statqat_sim.spec.block import AddedWhen, Offset, OffsetKind
+from statqat_sim.spec.encode import Rounding
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.level_rules import LevelRules, nested_problems
 from statqat_sim.spec.number import NumberFormat
@@ -99,17 +100,21 @@ def _rule_problems(levels: Sequence[ScaleLevel], *, has_offset: bool) -> Iterato
 # --- offset ----------------------------------------------------------------------------------------------------
 
 
-def offset_problems(offset: Offset, levels: Sequence[ScaleLevel]) -> Iterator[KeyProblem]:
+def offset_problems(element: NumberFormat, offset: Offset, levels: Sequence[ScaleLevel]) -> Iterator[KeyProblem]:
     """Impossible combinations of keys, below `offset`."""
     if offset.kind is OffsetKind.MINIMUM:
         yield from _minimum_problems(offset, levels)
     else:
         yield from _zero_point_problems(offset)
+    if offset.added is AddedWhen.AFTER_ROUNDING:
+        yield from _added_problems(element)
 
 
 def _minimum_problems(offset: Offset, levels: Sequence[ScaleLevel]) -> Iterator[KeyProblem]:
     if offset.format is not None:
         yield "format", "kind: minimum has 'scales'; only zero_point has a 'format'"
+    if "added" in offset.model_fields_set:
+        yield "added", "only kind: zero_point is added before or after rounding"
     if offset.sign == 0:
         yield "sign", "expected 1 or -1, got 0"
     if len(offset.scales) != 1:
@@ -143,3 +148,11 @@ def _zero_point_problems(offset: Offset) -> Iterator[KeyProblem]:
     elif not isinstance(element, IntElement) or element.fraction_bits or element.bits > MAX_ZERO_POINT_BITS:
         what = f"a zero-point is an integer of up to {MAX_ZERO_POINT_BITS} bits, without fraction"
         yield "format", f"{what}; allowed: a format of kind int"
+
+
+def _added_problems(element: NumberFormat) -> Iterator[KeyProblem]:
+    if not isinstance(element.element, IntElement) or element.element.fraction_bits:
+        yield "added", "'after_rounding' needs elements that are integers; allowed: kind int without fraction_bits"
+    elif element.encode.rounding is not Rounding.NEAREST_EVEN:
+        told = f"'after_rounding' rounds to nearest even, not {element.encode.rounding.value!r}"
+        yield "added", f"{told}; allowed: encode without 'rounding'"

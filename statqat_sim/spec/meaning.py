@@ -78,6 +78,7 @@ MEANING: Final[Mapping[str, str]] = {
     "quotient": "whether elements are divided by the stored scale, or by the one before it was encoded (unrounded)",
     "order": "the order of the float32 operations in a scale below another one",
     "candidates": "what rule: mse chooses among: codes at these distances from the plain rule's, or {targets: [...]}",
+    "added": "whether a zero-point is added to a quotient, or to the integer that this is rounded to",
     "combine": "whether it is a factor, or is added to the exponent of those outside of it or taken from it",
     "offsets": "distances from the code of the plain rule",
     "targets": "the plain one first",

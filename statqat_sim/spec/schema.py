@@ -111,7 +111,7 @@ def _add_formats(definitions: dict[str, Schema], required: dict[str, list[str]])
         "format": {"description": MEANING["format"]} | named,
     }
     offset["if"] = {"properties": {"kind": {"const": OffsetKind.MINIMUM.value}}}
-    offset["then"] = {"required": ["scales"], "properties": {"format": False}}
+    offset["then"] = {"required": ["scales"], "properties": {"format": False, "added": False}}
     offset["else"] = {"required": ["format"], "properties": {"scales": False, "sign": False}}
 
 

@@ -184,6 +184,17 @@ element: {0}
 scales: [{{format: {1}, block: 4, rule: minmax, underflow: zero, quotient: unrounded}}]
 offset: {{kind: zero_point, format: {2}}}
 """
+
+ROUNDED_ZERO_POINT = """
+name: rounded_zero_point
+element: {0}
+scales: [{{format: {1}, block: 12, rule: minmax, nonfinite: saturate, all_zero: zero, underflow: zero,
+  {2}}}]
+offset: {{kind: zero_point, format: int8, added: after_rounding}}
+"""
+HALVES = [-1, 14, 0.5, 1.5, 2.5, 3.5, 4.5, -0.5, 7.5, np.nan, np.inf, -np.inf]
+"""Of scale 1 in 4 bits."""
+
 COARSE = "{element: {kind: codebook, bits: 2, values: [0.0, 1.0, 2.0]}}"
 SIGNED_ZERO = "{element: {kind: int, bits: 8, encoding: sign_magnitude}}"
 
@@ -243,6 +254,20 @@ offset: {kind: minimum, scales: [{format: float32, block: 2}]}
         ),
         pytest.param(
             UNROUNDED_ZERO_POINT.format("int4", "float32", SIGNED_ZERO), [1, -1.05, 0, 0], None, id="or of -0"
+        ),
+        *(
+            pytest.param(
+                ROUNDED_ZERO_POINT.format(element, format, how), x, None, id=f"added to {element}, {format}, {how}"
+            )
+            for element in ("uint4", "int4", "{kind: int, bits: 24, encoding: unsigned}")
+            for format in ("float32", COARSE)
+            for how in ("quotient: unrounded", "apply: multiply_reciprocal")
+            for x in (
+                HALVES,
+                [0, 2**24 - 1, 2**23 + 1, 2**23 + 3] * 3,
+                [-1e30, 1e30, 3e29, 0.0] * 3,
+                [-0.0, 0.01, -0.02, 1e-45] * 3,
+            )
         ),
         pytest.param(UNROUNDED_MINIMUM, [-0.0, 1, 0.0, 1, -0.0, 0.0], None, id="a minimum of -0 is subtracted"),
     ],

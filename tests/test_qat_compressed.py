@@ -70,6 +70,7 @@ WEIGHTS: dict[str, Any] = {
     "zero_points": with_zero_points("zp", "q4_offset8", "q4_offset8", 32),
     "zero_points_3": with_zero_points("zp3", "int3", "int3", 64),
     "zero_points_of_channels": with_zero_points("zpc", "int8", "int8", "channel"),
+    **{name: name for name in ("int4_block128", "int4_block128_asym.gptq", "int8_channel")},
     "channel_blocks": own("c", "int8", "float32", "channel"),
     "blocks": "fp8_block128x128_deepseek",
     "mxfp4": "mxfp4",
@@ -108,7 +109,7 @@ def test_the_library_decodes_our_values(weight: str, inputs: str, tmp_path: Path
         assert torch.equal(state["bias"], layer.bias)
         decoded = compressor.decompress(state, group)["weight"]
         assert decoded.shape == layer.weight.shape
-        if weight in ("groups", "narrow_groups", "from_least"):  # computed in the scale's dtype there
+        if weight in ("groups", "narrow_groups", "from_least") or weight.startswith("int4_block128"):  # computed in the scale's dtype there
             assert torch.equal(decoded, layer.weight.to(decoded.dtype))
         elif weight.startswith("nvfp4"):  # in bfloat16
             torch.testing.assert_close(decoded.float(), layer.weight, rtol=2**-7, atol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,9 @@ WEIGHTS: dict[str, Any] = {
     "nvfp4": "nvfp4",
     "nvfp4_mse": "nvfp4.mse",
 }
+OF_16_BITS = {"groups", "narrow_groups", "from_least", "int4_block128", "int4_block128_asym.gptq"}
+"""Weights whose scales are float16 or bfloat16, which the library decodes to."""
+
 INPUTS: dict[str, Any] = {
     "none": None,
     "static": {"format": "float8_e4m3fn", "quantizer": "minmax"},
@@ -88,8 +92,13 @@ INPUTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("inputs", INPUTS)
-@pytest.mark.parametrize("weight", WEIGHTS)
+PAIRS = [
+    *((weight, "none") for weight in WEIGHTS),
+    *product(("channel", "e4m3", "mxfp4", "nvfp4", "zero_points"), INPUTS.keys() - {"none"}),
+]
+
+
+@pytest.mark.parametrize(("weight", "inputs"), sorted(PAIRS))
 def test_the_library_decodes_our_values(weight: str, inputs: str, tmp_path: Path) -> None:
     model = saved(tmp_path, qat.QATConfig(weight=WEIGHTS[weight], input=INPUTS[inputs]))
     tensors, config = read(tmp_path)
@@ -109,7 +118,7 @@ def test_the_library_decodes_our_values(weight: str, inputs: str, tmp_path: Path
         assert torch.equal(state["bias"], layer.bias)
         decoded = compressor.decompress(state, group)["weight"]
         assert decoded.shape == layer.weight.shape
-        if weight in ("groups", "narrow_groups", "from_least") or weight.startswith("int4_block128"):  # computed in the scale's dtype there
+        if weight in OF_16_BITS:
             assert torch.equal(decoded, layer.weight.to(decoded.dtype))
         elif weight.startswith("nvfp4"):  # in bfloat16
             torch.testing.assert_close(decoded.float(), layer.weight, rtol=2**-7, atol=0)

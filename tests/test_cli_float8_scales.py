@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +171,27 @@ def test_unclear_scales_are_not_guessed(run: Run, tmp_path: Path, name: str) -> 
     assert [row["tensor"] for row in answer.json] == ["norm"]
     assert f"note: {message}" in answer.err
     assert "; skipped" in answer.err
+
+
+def test_scales_of_a_file_with_a_tensor_of_its_own_are_not_another_files(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weight = torch.randn(8, 8).to(torch.float8_e4m3fn)
+    save_file({"w": weight}, "cast.safetensors")
+    save_file({"w": weight, "w_scale": torch.tensor(3.0)}, "scaled.safetensors")
+    answer = run("measure", "float8_e4m3fn", "--quantizer", "none", "--data", ".", "--json", "-")
+    cast, times_three = json.loads(answer.out)
+    assert cast["mse"] == 0
+    assert cast["tensor"].startswith("cast.safetensors")
+    assert times_three["mse"] > 0
+    assert "scaled.safetensors:w: float8, times scaled.safetensors:w_scale;" in answer.err
+    assert "cast.safetensors:w: float8 without scales, read as its values" in answer.err
+
+
+def test_a_shard_whose_scales_lie_in_another_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_file({"w": torch.randn(8, 8).to(torch.float8_e4m3fn)}, "1.safetensors")
+    save_file({"w_scale": torch.tensor(3.0)}, "2.safetensors")
+    answer = run("measure", "int8", "--data", "1.safetensors")
+    assert answer.err == "note: w: float8 without scales, read as its values\n"

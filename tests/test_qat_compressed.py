@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def test_the_library_decodes_our_values(weight: str, inputs: str, tmp_path: Path
     model = saved(tmp_path, qat.QATConfig(weight=WEIGHTS[weight], input=INPUTS[inputs]))
     tensors, config = read(tmp_path)
     (group,) = config.config_groups.values()
-    assert group.targets == ["Linear"]
+    assert group.targets == ["0", "2"]
     assert config.ignore == []
     assert config.format == group.format
     inferred = infer_module_format(nn.Linear, group)
@@ -184,6 +185,34 @@ def test_layers_that_stay_floats_are_left_out(tmp_path: Path) -> None:
     assert torch.equal(tensors["2.weight"], model.get_submodule("2").weight)
 
 
+@pytest.mark.parametrize("weight", ["channel_blocks", "e4m3", "channel", "int4_block128", "blocks", "nvfp4"])
+def test_layers_that_share_a_weight_have_codes_each(weight: str, tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(128, 128), nn.Linear(128, 128))
+    model[1].weight = model[0].weight
+    qat.convert(qat.prepare(model, qat.QATConfig(weight=WEIGHTS[weight])))
+    qat.save_compressed_tensors(model, tmp_path)
+    tensors, _ = read(tmp_path)
+    for name in (key.removeprefix("0.") for key in tensors if key.startswith("0.weight")):
+        assert torch.equal(tensors[f"0.{name}"].view(torch.uint8), tensors[f"1.{name}"].view(torch.uint8))
+
+
+def test_what_holds_matrices_and_stays_float_is_told(tmp_path: Path) -> None:
+    class Router(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(4, 32)), nn.Parameter(torch.ones(4))
+
+    model = nn.Sequential(OrderedDict(up=nn.Linear(32, 128), gate=Router(), norm=nn.LayerNorm(4)))
+    qat.save_compressed_tensors(qat.convert(qat.prepare(model, qat.QATConfig(weight="mxfp4"))), tmp_path)
+    assert read(tmp_path)[1].ignore == ["gate"]
+
+
+def test_folders_of_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="index.json: it names other files, which would be read; allowed: a folder"):
+        saved(tmp_path, qat.QATConfig(weight="mxfp4"))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's compiler warns of torch
 def test_a_layer_alone_and_without_values(tmp_path: Path) -> None:
     layer = nn.Linear(64, 4)
@@ -219,6 +248,7 @@ def test_other_keys_of_the_configuration_stay(tmp_path: Path) -> None:
         ({"weight": {"format": "float4_e2m1fn", "quantizer": "minmax"}}, "0: weight: no float4_e2m1fn; "),
         ({"weight": "nvfp4_2d"}, "0: weight: no nvfp4_2d; "),
         ({"weight": own("wide", "int4", "float32", 96)}, "0: weight: 256 columns are no whole groups of 96; "),
+        ({"weight": "mxfp4", "input": own("wide", "int8", "float32", 96)}, "0: input: 256 columns are no whole groups"),
         ({"weight": "mxfp4", "input": "nvfp4"}, "0: input: no nvfp4; allowed: one scale for the tensor, or dynamic"),
         ({"weight": "mxfp4", "output": "mxfp4"}, "0: output: it is quantized, too; allowed: weights and inputs"),
         ({"input": "mxfp4"}, "0: its weight stays float; allowed: layers whose weights are quantized"),
@@ -284,8 +314,25 @@ def test_transformers_loads_what_was_trained(weight: str, inputs: str, most: flo
     model.config.save_pretrained(tmp_path)
     qat.save_compressed_tensors(model, tmp_path)
     dtype = torch.bfloat16 if "fp4" in weight else torch.float32  # which it decodes them to
+    document = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**document, "tie_word_embeddings": True}))
+    assert qat.save_compressed_tensors(model, tmp_path)  # the output layer stays float here
+    (tmp_path / "config.json").write_text(json.dumps(document))
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype)
     with torch.no_grad():
         ours, theirs = model(tokens).logits, loaded(tokens).logits
     assert loaded.lm_head.weight.equal(model.lm_head.weight.to(dtype))
     assert (theirs.float() - ours).norm() <= most * ours.norm()
+
+
+def test_an_output_layer_that_is_tied_to_the_embedding_is_refused(tmp_path: Path) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, vocab_size=32, tie_word_embeddings=True))
+    rules = {"rules": [{"match": "*", "type": "Linear", "weight": "mxfp4"}]}
+    qat.convert(qat.prepare(model, qat.QATConfig.from_dict(rules)))
+    model.config.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="tie_word_embeddings gives the output layer the embedding's weight"):
+        qat.save_compressed_tensors(model, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()

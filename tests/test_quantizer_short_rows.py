@@ -9,7 +9,7 @@ import pytest
 from brute_force import drawn
 from numpy.typing import NDArray
 
-from statqat_sim import Codec, MinMax, load_format
+from statqat_sim import Codec, MinMax, load_format, parse_format
 from statqat_sim.plan.row_scan import BEYOND_MINMAX, ROUNDINGS, SHORTEST
 from statqat_sim.quantizer import Iterative
 from statqat_sim.quantizer.chooser import Chooser
@@ -54,6 +54,18 @@ def least_root(x: NDArray[np.float32], values: NDArray[np.float64], largest_scal
     a, b = chosen @ wide, np.square(chosen).sum(1)
     best = np.clip(np.divide(a, b, out=np.zeros_like(a), where=b > 0), 0, None)
     return float(np.sqrt(np.square(wide - best[:, None] * chosen).sum(1).min()))
+
+
+@pytest.mark.parametrize("x", [[-1.65], [0.0, 0.0, -1.65, 0.254], [-3.0, -2.0], [1.0, -9.0, 2.0]])
+@pytest.mark.parametrize("values", [[32, 89], [-89, -32]])
+def test_formats_of_one_sign_without_zero_are_searched(x: list[float], values: list[float]) -> None:
+    """The error may fall with the scale, down to the smallest: sweeps begin where values change."""
+    format = parse_format(f"{{name: one_sided, element: {{kind: codebook, bits: 1, values: {values}}}}}")
+    assert isinstance(format, NumberFormat)
+    rows = np.float32([x, x])
+    found = Iterative().fit(rows, format, channel_axis=0).value
+    searched = Chooser.fit(Iterative(), rows, format, channel_axis=0).value
+    assert (roots(rows, format, found) <= roots(rows, format, searched) + slack(rows)).all()
 
 
 @pytest.mark.parametrize("format", FORMATS)

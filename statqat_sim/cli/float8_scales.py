@@ -28,15 +28,14 @@ UNSCALED: Final = "--unscaled reads float8 alone"
 def scaled(found: Sequence[Tensor]) -> list[Tensor]:
     """The tensors, float8 ones times their scales, which are left out; notes on the standard error say so.
 
-    Scales are looked for in the tensor's own file, then in the others of its folder. Reading a tensor raises NotRead if
-    there are several, or if their dtype or shape fits no rule.
+    Scales are looked for in the tensor's own file, then in those files of its folder that were given, too, and hold no
+    tensor of its name. Reading a tensor raises NotRead if there are several, or if their dtype or shape fits no rule.
     """
     scales = _scales(found)
     parts = {scale for each in scales.values() for scale in each}
     alone = [tensor for tensor in found if tensor.is_float8 and tensor not in scales and tensor not in parts]
     _tell(scales)
-    if scales and alone:
-        note(f"{alone[0].name}: float8 without scales, read as its values{_more(alone)}")
+    _tell_alone(alone)
     return [_times(tensor, scales) for tensor in found if tensor not in parts]
 
 
@@ -44,12 +43,18 @@ def scaled_one(tensor: Tensor, found: Sequence[Tensor]) -> Tensor:
     """One of the tensors found, times its scales if it has any."""
     scales = {each: beside for each, beside in _scales(found).items() if each == tensor}
     _tell(scales)
+    _tell_alone([tensor] if tensor.is_float8 and not scales else [])
     return _times(tensor, scales)
 
 
 def _tell(scales: Mapping[Tensor, Sequence[Tensor]]) -> None:
     for tensor, beside in list(scales.items())[:1]:
-        note(f"{tensor.name}: float8, times {beside[0].key}{_more(scales)}; {UNSCALED}")
+        note(f"{tensor.name}: float8, times {beside[0].name}{_more(scales)}; {UNSCALED}")
+
+
+def _tell_alone(alone: Sequence[Tensor]) -> None:
+    if alone:
+        note(f"{alone[0].name}: float8 without scales, read as its values{_more(alone)}")
 
 
 def _more(tensors: Collection[Tensor]) -> str:
@@ -70,8 +75,10 @@ def _scales(found: Sequence[Tensor]) -> Mapping[Tensor, Sequence[Tensor]]:
     scales = {}
     for tensor in found:
         if tensor.is_float8 and tensor.file is not None:
-            near = [each for end in SUFFIXES for each in places.get((tensor.file.parent, f"{tensor.key}{end}"), ())]
-            scales[tensor] = [each for each in near if each.file == tensor.file] or near
+            folder, owners = tensor.file.parent, {each.file for each in places[tensor.file.parent, tensor.key]}
+            near = [each for end in SUFFIXES for each in places.get((folder, f"{tensor.key}{end}"), ())]
+            own = [each for each in near if each.file == tensor.file]
+            scales[tensor] = own or [each for each in near if each.file not in owners]
     return {tensor: each for tensor, each in scales.items() if each}
 
 

@@ -54,7 +54,7 @@ def scanned_rows(
     if kernel is None or sums is None:
         return None
     rows = by_channel(array.astype(np.float32, copy=False), channel_axis)
-    if rows.shape[1] >= SHORTEST and (len(rows) < 2 or rows.shape[1] > kernel.longest_row):
+    if not _is_supported(rows, format, kernel):
         return None
     amax = kernel.amax(rows)
     is_safe = (amax > SMALLEST_SAFE) & (amax < LARGEST_SAFE)
@@ -67,6 +67,16 @@ def scanned_rows(
     for index in np.flatnonzero(~is_safe & (amax > 0)):
         scales[index] = alone(rows[index])
     return Scale(scales.reshape(minmax.shape))
+
+
+def _is_supported(rows: NDArray[np.float32], format: NumberFormat, kernel: RowScanKernel) -> bool:
+    """Whether rows of this length are swept or scanned.
+
+    Sweeps end at MinMax's scale; where a format has neither zero nor the sign of the data, the smallest scale is best.
+    """
+    if rows.shape[1] < SHORTEST:
+        return format.min <= 0 <= format.max
+    return len(rows) > 1 and rows.shape[1] <= kernel.longest_row
 
 
 def _scanned(

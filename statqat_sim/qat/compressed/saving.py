@@ -27,6 +27,12 @@ from statqat_sim.qat.wrappers import modules_by_name, plain_name
 CONFIG: Final = "config.json"
 KEY: Final = "quantization_config"
 
+INDEX: Final = f"{FILE}.index.json"
+"""What tells transformers of several files."""
+
+TIED: Final = "tie_word_embeddings"
+"""The key by which transformers gives the output layer the weight of the embedding."""
+
 MIXED: Final = "mixed-precision"
 """The layout of a model whose layers have several."""
 
@@ -58,15 +64,21 @@ class _Layer:
     @property
     def arrays(self) -> dict[str, Tensor]:
         found = arrays_of(self.packed, self.weight, self.layout)
-        return found if self.input_scale is None else {**found, "input_scale": self.input_scale.reshape(1).cpu()}
+        if self.input_scale is not None:
+            found["input_scale"] = self.input_scale.reshape(1).cpu()
+        return {name: array.clone() for name, array in found.items()}  # layers may share codes; files have no shares
 
 
 def save_compressed_tensors(model: nn.Module, folder: str | os.PathLike[str], *, inputs: bool = True) -> Path:
     """Write a converted model as compressed-tensors has it, for vLLM and transformers: the same codes and scales.
 
-    What runs it has arithmetic of its own: it may decode to bfloat16, and finds dynamic scales by its own rule. NVFP4's
-    scale of the tensor is stored as its reciprocal, rounded to float32. Tied parameters are written once, under the
-    first of their names, as `save_pretrained` of transformers does.
+    What runs it has arithmetic of its own: it may decode to bfloat16, gives float scales the model's dtype, and finds
+    dynamic scales by its own rule. NVFP4's scale of the tensor is stored as its reciprocal, rounded to float32. vLLM
+    multiplies by q, k and v at once, and by gate and up: where each has a scale of the tensor of its own, as in NVFP4
+    and in E4M3 without channels, it takes one of them for all.
+
+    Codes are written for every layer, other tied parameters once, under the first of their names, as `save_pretrained`
+    of transformers does. Names are those of the model in memory.
 
     Args:
         model: what `convert` gave, with or without torch's wrappers around it. Its quantized layers are Linear, of
@@ -81,7 +93,8 @@ def save_compressed_tensors(model: nn.Module, folder: str | os.PathLike[str], *,
 
     Raises:
         ValueError: if the model, or a layer of it, is not converted, or has no values; if compressed-tensors has no
-            place for a layer: every one is named; if `config.json` is there and is no JSON object.
+            place for a layer: every one is named; if the folder has a `config.json` that is no JSON object or ties the
+            quantized output layer to the embedding, or an index of other files.
         TypeError: if `model` is none, or `folder` no path.
         OSError: if it cannot be written.
     """
@@ -90,7 +103,12 @@ def save_compressed_tensors(model: nn.Module, folder: str | os.PathLike[str], *,
         raise TypeError(f"folder is {told_value(folder)}; allowed: the path of a folder")
     folder = Path(folder)
     document = _document(folder / CONFIG)
+    if (index := folder / INDEX).exists():
+        raise ValueError(f"{index}: it names other files, which would be read; allowed: a folder without them")
     found = _layers(model, inputs=inputs)
+    if document.get(TIED) and isinstance(_output_layer(model), Quantized):
+        told = f"{folder / CONFIG}: {TIED} gives the output layer the embedding's weight, but it has codes"
+        raise ValueError(f"{told}; allowed: a rule with `skip: true` for the layer, or {TIED} false")
     tensors = _others(model, found)
     for name, layer in found.items():
         tensors |= {_within(name, key): array for key, array in layer.arrays.items()}
@@ -113,6 +131,12 @@ def _document(file: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"{file}: it is no JSON object; allowed: the configuration of a model, or no such file")
     return document
+
+
+def _output_layer(model: nn.Module) -> object:
+    """What transformers says is the layer before the logits; None of other models."""
+    told = getattr(model, "get_output_embeddings", None)
+    return told() if callable(told) else None
 
 
 def _layers(model: nn.Module, *, inputs: bool) -> dict[str, _Layer]:
@@ -150,6 +174,8 @@ def _problems(layer: Quantized, *, inputs: bool) -> Iterator[str]:
                 f"input: no {quantizer.config.format.name}; allowed: one scale for the tensor, or dynamic ones for "
                 f"tokens (`block: channel`), groups or MX blocks, of {ALLOWED}; inputs=False leaves inputs floats"
             )
+        elif inputs and (found := input_scheme_of(quantizer.config)) is not None:
+            yield from _group_problems("input", found[0], packed.packing.shape[1])
 
 
 def _weight_problems(packed: PackedWeight) -> Iterator[str]:
@@ -159,10 +185,14 @@ def _weight_problems(packed: PackedWeight) -> Iterator[str]:
         yield f"weight: no {packing.format.name}; allowed: {ALLOWED}"
     elif packing.axis not in (-1, 1):
         yield f"weight: blocks of {packing.format.name} run along axis {packing.axis}; allowed: 1, the input's features"
-    elif scheme.strategy in (Strategy.GROUP, Strategy.TENSOR_GROUP) and scheme.block is not None:
-        columns, size = packing.shape[1], scheme.block[1]
-        if columns % size:
-            yield f"weight: {columns} columns are no whole groups of {size}; allowed: multiples of it"
+    else:
+        yield from _group_problems("weight", scheme, packing.shape[1])
+
+
+def _group_problems(what: str, scheme: Scheme, columns: int) -> Iterator[str]:
+    size = scheme.block[1] if scheme.block is not None and scheme.strategy is not Strategy.BLOCK else 1
+    if columns % size:
+        yield f"{what}: {columns} columns are no whole groups of {size}; allowed: multiples of it"
 
 
 def _scheme(packed: PackedWeight) -> Scheme | None:
@@ -198,14 +228,10 @@ def _within(name: str, key: str) -> str:
 
 
 def _configuration(model: nn.Module, found: Mapping[str, _Layer]) -> dict[str, Any]:
-    """The `QuantizationConfig`: layers that are alike form a group; if all are, that of whatever is Linear."""
+    """The `QuantizationConfig`: alike layers form a group; what stays float is told, routers and experts too."""
     members: dict[str, list[str]] = {}
     for name, layer in found.items():
         members.setdefault(json.dumps(layer.group), []).append(name)
-    ignored: list[str] = []
-    if len(members) == 1:
-        ignored = [name for name, module in modules_by_name(model).items() if _is_float(module)]
-        members = dict.fromkeys(members, ["Linear"])
     groups = [{"targets": targets, **json.loads(group)} for group, targets in members.items()]
     layouts = {layer.layout for layer in found.values()}
     return {
@@ -213,9 +239,11 @@ def _configuration(model: nn.Module, found: Mapping[str, _Layer]) -> dict[str, A
         "format": layouts.pop() if len(layouts) == 1 else MIXED,
         "quantization_status": "compressed",
         "config_groups": {f"group_{index}": group for index, group in enumerate(groups)},
-        "ignore": ignored,
+        "ignore": [name for name, module in modules_by_name(model).items() if _is_float(module)],
     }
 
 
 def _is_float(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) and not isinstance(module, Quantized)
+    """Whether it holds matrices that stay float."""
+    matrices = any(parameter.ndim > 1 for parameter in module.parameters(recurse=False))
+    return matrices and not isinstance(module, Quantized)

@@ -64,8 +64,8 @@ def _levels(levels: Sequence[ScaleLevel], indent: str) -> Iterator[str]:
 
 
 def _offset(offset: Offset) -> Iterator[str]:
-    for key in ("kind", "sign", "format"):
-        if key in offset.model_fields_set and getattr(offset, key) is not None:
+    for key in type(offset).model_fields:
+        if key != "scales" and key in offset.model_fields_set and getattr(offset, key) is not None:
             yield from wrapped(f"{INDENT}{key}: {inline(getattr(offset, key))}", INSIDE)
     if offset.scales:
         yield from (f"{INDENT}scales:", *_levels(offset.scales, INDENT))

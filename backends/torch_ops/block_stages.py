@@ -27,7 +27,7 @@ from statqat_sim.backends.torch_ops.vectors import (
 )
 from statqat_sim.geometry import block_sizes
 from statqat_sim.plan.block import ELEMENT, ELEMENTS, GIVEN, INDEX, BlockPlan, Stage, Statistic
-from statqat_sim.plan.block_statistics import highest, lowest
+from statqat_sim.plan.block_statistics import highest, lowest, peak
 from statqat_sim.plan.ranges import ranges
 from statqat_sim.spec.scale import Block
 
@@ -47,6 +47,8 @@ class Key:
 
 def _among(statistic: Statistic) -> Among:
     """What a statistic's keys are known to be."""
+    if statistic == peak(statistic.of):
+        return Among.BELOW_SIGN  # no index is larger than `LAST_INDEX`
     if statistic in (lowest(statistic.of), highest(statistic.of)):
         return Among.FINITE
     return Among.up_to(ranges(statistic.key)[statistic.key.shape.outputs[0]].high)
@@ -130,7 +132,7 @@ class Found:
             self.put(GIVEN, given, stage.block)
         if len(stage.programs) == 1:
             results = self._run(stage.programs[0], stage.block)
-            self.add(stage, tuple(map(kept, results)) if self._repeats_across(stage, fake_quantize) else results)
+            self.add(stage, tuple(map(kept, results)) if self._is_repeated(stage, fake_quantize) else results)
         else:
             self._choose(stage, fake_quantize, weights)
 
@@ -177,9 +179,11 @@ class Found:
             return count > 0 and not count % LANES
         return count == LANES and key.is_below_sign
 
-    def _repeats_across(self, stage: StagePrograms, fake_quantize: Program) -> bool:
-        """Whether the compiler would compute the words of a block again for each of many elements below each other."""
+    def _is_repeated(self, stage: StagePrograms, fake_quantize: Program) -> bool:
+        """Whether the compiler would compute the words of a block again for each of several vectors of elements."""
         rows, columns = block_sizes(stage.block, along_rows=self.tiling.geometry.along_rows)
+        if rows == 1:
+            return columns == 0 or columns >= 2 * LANES
         is_last = any(name in fake_quantize.names for name in stage.results)
         return columns == 1 and (rows == 0 or rows >= (LANES // 2 if is_last else LANES))
 

@@ -215,8 +215,16 @@ class OptionalParts(Protocol):
 
 @cache
 def backends() -> Mapping[str, Backend]:
-    """Every installed backend by name, available or not."""
-    return {entry.name: _of_entry(entry) for entry in entry_points(group=GROUP)}
+    """Every installed backend by name, available or not.
+
+    Raises:
+        UnsupportedError: if there is none: statqat_sim is imported from a folder, and not installed.
+    """
+    found = {entry.name: _of_entry(entry) for entry in entry_points(group=GROUP)}
+    if not found:
+        told = "statqat_sim is not installed, and its metadata names its backends"
+        raise UnsupportedError(f"{told}; allowed: pip install -e . in its repository")
+    return found
 
 
 @dataclass(slots=True, eq=False)

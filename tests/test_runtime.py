@@ -98,6 +98,14 @@ def test_names_are_looked_up() -> None:
         runtime.backend_named("auto")
 
 
+def test_a_checkout_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "entry_points", lambda group: [])
+    monkeypatch.setattr(runtime, "backends", runtime.backends.__wrapped__)
+    for call in (lambda: runtime.backend_for(np.zeros(3)), lambda: runtime.backend_named("numba")):
+        with pytest.raises(UnsupportedError, match=r"statqat_sim is not installed.*allowed: pip install -e \."):
+            call()
+
+
 def test_a_third_party_plugs_in(third_party: type[ThirdParty]) -> None:
     codec = Codec(load_format("int4"))
     name, count, steps, scale = codec.fake_quantize(Mine(1, 2), scale=0.5)

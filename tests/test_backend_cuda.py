@@ -56,6 +56,7 @@ from statqat_sim.backends.cupy_gpu.kernel_text import THREADS, KernelText
 from statqat_sim.backends.cupy_gpu.steps import never_nan
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
+from statqat_sim.histogram import Histogram
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import CodecPlan, PlanShape, Storage, Stream
 from statqat_sim.plan.step import Op, Step
@@ -756,6 +757,14 @@ def test_cupy_arrays_are_read_and_written(floats: str) -> None:
     for scale in (0.5, np.float32(0.3), np.full((), 3.0), *map(scales, ((5, 1), (80,), (6, 5, 80), (1,), ()))):
         device_scale = OnGpu(scale) if isinstance(scale, np.ndarray) and scale.dtype == np.float32 else scale
         assert_bit_exact(memory(scaled(OnGpu(x), scale=device_scale)), expected(x, scale=scale))
+
+
+@pytest.mark.usefixtures("_cupy", "_cupy_runs")
+def test_empty_arrays_of_cupy_are_owned() -> None:
+    x = OnGpu(np.zeros((0, 3), np.float32), device=1)
+    codes = Codec(E4M3).encode(x)
+    assert (codes.shape, codes.dtype, codes.device.id) == ((0, 3), np.uint8, 1)
+    assert Histogram.of(x).elements == 0
 
 
 @pytest.mark.usefixtures("_cupy")

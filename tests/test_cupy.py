@@ -16,6 +16,7 @@ from cuda_on_cpu.stand_in import RawModule, module
 from inputs import DTYPES
 
 from statqat_sim.arrays import dtype_name
+from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.backends.cupy_gpu.driver import OLDEST_CUPY
 from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
@@ -70,6 +71,11 @@ def test_arrays_have_what_is_read_of_them() -> None:
     assert (str(array.device), array.device.id) == ("<CUDA Device 0>", 0)
     with pytest.raises(TypeError, match="Implicit conversion to a NumPy array is not allowed"):
         np.asarray(array)
+
+
+def test_arrays_are_owned_by_their_type() -> None:
+    """Cupy's `__dlpack_device__` asks CUDA about an address, which needs a driver, and one that is not null."""
+    assert CupyBackend().owns(in_cpu_memory(np.zeros(3, np.float32)))
 
 
 @pytest.mark.parametrize("name", DTYPES)

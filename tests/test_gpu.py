@@ -367,6 +367,16 @@ def test_results_are_in_kind(library: str, floats: str) -> None:
     assert type(Codec(E4M3).decode(codes)) is type(given)
 
 
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_empty_arrays(library: str) -> None:
+    x = on_gpu(np.zeros((0, 64), np.float32), library)
+    assert tuple(Codec(E4M3).fake_quantize(x, scale=0.5).shape) == (0, 64)
+    blocks = Codec(load_format("nvfp4"))
+    q = blocks.quantize(x)
+    assert tuple(q.codes.shape) == tuple(blocks.dequantize(q).shape) == (0, 64)
+    assert Histogram.of(x).elements == 0
+
+
 class Foreign:
     """An array of some library, known by dlpack alone."""
 

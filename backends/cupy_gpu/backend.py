@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from statqat_sim.arrays import CUDA, device_type
 from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.cupy_gpu.driver import driver_version, version_text, why_not
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
         ReductionByLibrary,
     )
 
-CUDA: Final = 2
 MANAGED: Final = 13
-"""Devices, as dlpack numbers them."""
+"""The device type of CUDA's managed memory, as DLPack numbers it."""
 
 
 class CupyBackend:
@@ -44,14 +44,7 @@ class CupyBackend:
     def owns(self, array: object) -> bool:
         if is_tensor(array):
             return bool(array.device.type == "cuda")  # type: ignore[attr-defined]  # torch's, which nobody imports
-        asked = getattr(array, "__dlpack_device__", None)
-        if asked is None or isinstance(array, type):
-            return False
-        try:
-            device = asked()[0]
-        except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError):
-            return False
-        return int(device) in (CUDA, MANAGED)
+        return device_type(array) in (CUDA, MANAGED)
 
     def library(self, array: object) -> ArrayLibrary:
         from statqat_sim.backends.cupy_gpu.by_library import library_of

@@ -4,6 +4,7 @@ from statqat_sim.arrays.addresses import addresses
 from statqat_sim.arrays.cpu import CPU, CpuLibrary
 from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array, refuse_flag
 from statqat_sim.arrays.kinds import (
+    CUDA,
     FLOATS,
     HALVES,
     INTEGERS,
@@ -12,6 +13,7 @@ from statqat_sim.arrays.kinds import (
     Array,
     Floats,
     Integers,
+    device_type,
     dtype_name,
     float_storage,
     is_cpu_array,
@@ -25,6 +27,7 @@ from statqat_sim.arrays.results import in_kind, result_array, separate
 
 __all__ = [
     "CPU",
+    "CUDA",
     "FLOATS",
     "HALVES",
     "INTEGERS",
@@ -39,6 +42,7 @@ __all__ = [
     "as_float32",
     "as_numpy",
     "as_scale",
+    "device_type",
     "dtype_name",
     "float_storage",
     "in_kind",

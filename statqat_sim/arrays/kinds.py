@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,9 @@ INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) 
 LONG_INTEGERS = ("int64", "uint64")
 """The integer dtypes whose numbers float64 cannot all hold."""
 
+CUDA: Final = 2
+"""The device type of CUDA's own memory, as DLPack numbers it."""
+
 READ = ", ".join((*FLOATS, "integers"))
 """The dtypes that encoders read, for error messages."""
 
@@ -38,6 +41,23 @@ def is_cpu_tensor(array: object) -> bool:
 def is_cpu_array(array: object) -> bool:
     """Whether numpy can see this array's memory without a copy."""
     return isinstance(array, np.ndarray | np.generic) or is_cpu_tensor(array)
+
+
+def device_type(array: object) -> int | None:
+    """The type of the device that an array lies on, as DLPack numbers it; None if it does not say.
+
+    An array of cupy is not asked: it would look up its address, which fails for an empty one and without a driver.
+    """
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return CUDA
+    asked = getattr(array, "__dlpack_device__", None)
+    if asked is None or isinstance(array, type):
+        return None
+    try:
+        return int(asked()[0])
+    except (BufferError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
 
 
 def dtype_name(array: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from statqat_sim.arrays import Array, is_cpu_array
+from statqat_sim.arrays import Array, device_type, is_cpu_array
 from statqat_sim.arrays.tensors import is_tensor
 
 CPU_DEVICES: Final = (1, 3)
@@ -18,9 +18,7 @@ def lies_elsewhere(x: Any) -> bool:
     """Whether this is an array outside the CPU's memory."""
     if is_tensor(x):
         return bool(x.device.type != "cpu")
-    if is_cpu_array(x) or isinstance(x, type) or not hasattr(x, "__dlpack_device__"):
-        return False
-    return int(x.__dlpack_device__()[0]) not in CPU_DEVICES
+    return not is_cpu_array(x) and device_type(x) not in (None, *CPU_DEVICES)
 
 
 def on_cpu(array: Any) -> Array:

@@ -38,6 +38,8 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
             return Array(flushed(getattr(ufunc, method)(*map(operand, inputs), **options)))
 
     def __dlpack_device__(self) -> tuple[int, int]:
+        if not self.size:
+            raise RuntimeError("cudaErrorInvalidValue: invalid argument")  # cupy looks up the address, which is null
         return 2, self.device.id
 
     def __dlpack__(

@@ -302,7 +302,7 @@ def test_a_format_of_small_blocks_is_one_kernel() -> None:
         assert [kernel.name for kernel in block_texts(named(name))] == ["block_group"] * 3
     for name in ("mxfp4", "mx9", "gguf_q8_0", "mxfp4.mse"):
         assert [kernel.name for kernel in block_texts(named(name), (64, 96), 0)] == ["block_group"] * 3
-    assert {kernel.name for kernel in block_texts(named("nvfp4"))} == {"block_group", "block_statistic"}
+    assert {kernel.name for kernel in block_texts(named("nvfp4"))} == {"block_group", "reduction_maxima"}
 
 
 def test_formats_of_one_shape_share_their_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:

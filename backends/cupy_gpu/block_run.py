@@ -14,10 +14,12 @@ from statqat_sim.backends.cupy_gpu.block_group import GroupShape, Source, Trial
 from statqat_sim.backends.cupy_gpu.block_group_text import group_kernel
 from statqat_sim.backends.cupy_gpu.block_places import Site
 from statqat_sim.backends.cupy_gpu.block_statistic import Patches, StatisticShape, statistic_kernel
+from statqat_sim.backends.cupy_gpu.reduction_kernel import reduce
 from statqat_sim.geometry import WHOLE, Geometry
 from statqat_sim.plan.block import ELEMENT, INDEX, Stage, Statistic, Stored
 from statqat_sim.plan.philox import RANDOM
 from statqat_sim.plan.program import CodecPlan, Storage
+from statqat_sim.plan.reduction import maximum_plan
 from statqat_sim.spec.scale import Block
 
 ENOUGH_THREADS: Final = 1 << 17
@@ -103,17 +105,31 @@ class Run:
     def _statistic(self, statistic: Statistic, block: Block) -> Located:
         """The largest key of every block; 0 of one without elements."""
         unit = self.known[statistic.of].place.block
-        names = [stream.name for stream in statistic.key.shape.streams if stream.name != INDEX]
-        site = Site.of(block, unit, along_rows=self.geometry.along_rows)
-        shape = StatisticShape(statistic.key.shape, tuple(self._seen(name, unit) for name in names), site)
         words = self.device.zeros(self._blocks(block))
-        batch, height, length = self.geometry.grid(unit)
-        if batch * height * length:
-            patches = Patches.of(site, height, length)
-            values = self.device.numbers([statistic.key]) | self._sources(shape.sources) | patches._asdict()
-            values |= {"threads": batch * patches.threads, "height": height, "length": length, "words": words}
-            self.device.launch(statistic_kernel(shape), values["threads"], values)
+        if self._blocks(unit):
+            site = Site.of(block, unit, along_rows=self.geometry.along_rows)
+            if site.shared and len(statistic.key.shape.streams) == 1:
+                self._reduce_all(statistic, words)
+            else:
+                self._reduce_blocks(statistic, site, words)
         return Located(words, Place(Storage.UINT32, block))
+
+    def _reduce_all(self, statistic: Statistic, words: Any) -> None:
+        """Raise one word to the largest key of all units."""
+        units = self.known[statistic.of]
+        count = self._blocks(units.place.block)
+        reduce(self.device, maximum_plan(statistic.key), units.array, 1, count, {"results": words})
+
+    def _reduce_blocks(self, statistic: Statistic, site: Site, words: Any) -> None:
+        """Raise the word of each block."""
+        unit = self.known[statistic.of].place.block
+        names = [stream.name for stream in statistic.key.shape.streams if stream.name != INDEX]
+        shape = StatisticShape(statistic.key.shape, tuple(self._seen(name, unit) for name in names), site)
+        batch, height, length = self.geometry.grid(unit)
+        patches = Patches.of(site, height, length)
+        values = self.device.numbers([statistic.key]) | self._sources(shape.sources) | patches._asdict()
+        values |= {"threads": batch * patches.threads, "height": height, "length": length, "words": words}
+        self.device.launch(statistic_kernel(shape), values["threads"], values)
 
     def _results(self, stage: Stage, plan: CodecPlan, into: dict[str, Located] | None = None) -> dict[str, Located]:
         """The outputs of a stage's plan, in new arrays if none are given."""

@@ -29,10 +29,14 @@ class CudaReduction:
         words = 2 * rows * plan.width if plan.in_pairs or not is_maximum else rows * plan.width
         results = {name: device.zeros(words) for name in (("results",) if is_maximum else ("counts", "sums"))}
         if rows * length:
-            piece = piece_elements(rows, length)
-            pieces = -(-length // piece)
-            values = {"x": source, "rows": rows, "length": length, "pieces": pieces, "piece_elements": piece}
-            values |= results | device.numbers([plan.element])
-            device.launch(reduction_kernel(plan), rows * pieces * THREADS, values)
+            reduce(device, plan, source, rows, length, results)
         dtype = ("uint64" if plan.in_pairs else "uint32") if is_maximum else "int64"
         return tuple(viewed(result[:words], dtype).reshape(rows, plan.width) for result in results.values())
+
+
+def reduce(device: Device, plan: ReductionPlan, x: Any, rows: int, length: int, results: dict[str, Any]) -> None:
+    """Reduce rows of elements in C order, which are not empty, into zeroed results, named as the kernel does."""
+    piece = piece_elements(rows, length)
+    pieces = -(-length // piece)
+    values = {"x": x, "rows": rows, "length": length, "pieces": pieces, "piece_elements": piece}
+    device.launch(reduction_kernel(plan), rows * pieces * THREADS, values | results | device.numbers([plan.element]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from statqat_sim.plan.builder import Builder, Word
@@ -114,6 +115,14 @@ def amax_plan(storage: Storage) -> ReductionPlan:
     magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
     finite = magnitude.lt(INFINITY).where(magnitude, 0)
     return ReductionPlan(builder.finish(finite, Storage.UINT32), Reducer.MAXIMUM)
+
+
+@lru_cache(maxsize=64)
+def maximum_plan(key: CodecPlan) -> ReductionPlan:
+    """The largest word of a plan that reads one stream, whatever its name."""
+    (stream,) = key.shape.streams
+    element = replace(key, shape=replace(key.shape, streams=(replace(stream, name="x"),)))
+    return ReductionPlan(element, Reducer.MAXIMUM)
 
 
 def extremes_plan(storage: Storage) -> ReductionPlan:

@@ -8,19 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cuda_block_texts import block_texts
 from cuda_on_cpu import arrays
 from cuda_on_cpu.arrays import ATTRIBUTES
 from cuda_on_cpu.arrays import Array as StandIn
 from cuda_on_cpu.devices import Device, Stream
 from cuda_on_cpu.stand_in import RawModule, module
 from inputs import DTYPES
+from reduction_cases import PLANS
 
 from statqat_sim.arrays import dtype_name
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
+from statqat_sim.backends.cupy_gpu.conversions import _BODIES, _text
 from statqat_sim.backends.cupy_gpu.driver import OLDEST_CUPY
 from statqat_sim.backends.cupy_gpu.elementwise import Feed, elementwise
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
+from statqat_sim.backends.cupy_gpu.mma_text import MmaForm, mma_kernel
+from statqat_sim.backends.cupy_gpu.reduction_text import reduction_kernel
 from statqat_sim.plan.lower import Purpose, lower
+from statqat_sim.plan.program import Storage
 from statqat_sim.spec.catalog import load_format
 
 cupy = pytest.importorskip("cupy", reason="cupy is not installed")
@@ -166,15 +172,33 @@ def test_arrays_of_the_cpu_are_not_imported() -> None:
         cupy.from_dlpack(np.zeros(3))
 
 
-@pytest.mark.parametrize("purpose", [Purpose.ENCODE, Purpose.FAKE_QUANTIZE])
-def test_cupys_compiler_takes_the_kernels_and_their_options(purpose: Purpose) -> None:
+KERNELS: dict[str, Callable[[], list[KernelText]]] = {
+    "elementwise": lambda: [of_numbers(purpose) for purpose in (Purpose.ENCODE, Purpose.FAKE_QUANTIZE)],
+    "blocks": lambda: block_texts(load_format("nvfp4")),
+    "blocks along columns": lambda: block_texts(load_format("gguf_q4_k"), (1024, 4), 0),
+    "reductions": lambda: [reduction_kernel(PLANS[name](Storage.FLOAT32)).text for name in ("extremes", "histogram 6")],
+    "matrix instructions": lambda: [
+        mma_kernel(form).text for form in {each.unit: each for each in MmaForm.every()}.values()
+    ],
+    "conversions": lambda: [_text(floats, to) for floats, to in _BODIES],
+}
+
+
+def of_numbers(purpose: Purpose) -> KernelText:
+    return elementwise(lower(load_format("float8_e4m3fn"), purpose).shape, (Feed.ARRAY,)).text
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_cupys_compiler_takes_the_kernels_and_their_options(kind: str) -> None:
+    """Without a warning, and in ASCII: cupy writes the text to a file in the locale's encoding."""
     from statqat_sim.backends.cupy_gpu.cupy_launcher import OPTIONS
 
-    text = elementwise(lower(load_format("float8_e4m3fn"), purpose).shape, (Feed.ARRAY,)).text
-    assert cupy.RawModule(code=text.source, options=OPTIONS, backend="nvrtc").options == OPTIONS
-    cubin, log = compiled(text, OPTIONS)
-    assert cubin.startswith(b"\x7fELF")
-    assert not log.strip("\0\n ")
+    for text in KERNELS[kind]():
+        assert text.source.isascii()
+        assert cupy.RawModule(code=text.source, options=OPTIONS, backend="nvrtc").options == OPTIONS
+        cubin, log = compiled(text, OPTIONS)
+        assert cubin.startswith(b"\x7fELF")
+        assert not log.strip("\0\n ")
 
 
 def compiled(text: KernelText, options: tuple[str, ...]) -> tuple[bytes, str]:

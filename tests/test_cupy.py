@@ -33,7 +33,7 @@ cupy = pytest.importorskip("cupy", reason="cupy is not installed")
 
 Array = Any
 FUNCTIONS = [name for name, member in vars(module()).items() if inspect.isfunction(member)]
-OWN = {"on", "launches", "waits", "ptr"}
+OWN = {"on", "launches", "waits", "ptr", "non_blocking"}
 """What only the stand-ins have, or only their classes."""
 
 

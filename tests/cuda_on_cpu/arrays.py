@@ -90,6 +90,13 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     def copy(self, order: str = "C") -> Array:
         return Array(here(self).copy(order))
 
+    @property
+    def T(self) -> Array:
+        return self.transpose()
+
+    def all(self) -> Array:
+        return Array(here(self).all())
+
     def any(self) -> Array:
         return Array(here(self).any())
 
@@ -202,6 +209,14 @@ def empty(shape: Any, dtype: Any = float, order: str = "C") -> Array:
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Array:
     return Array(np.zeros(shape, dtype))
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> Array:
+    return Array(np.full(shape, fill_value, dtype))
+
+
+def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> Any:
+    return a.get() if isinstance(a, Array) else np.asarray(a)
 
 
 def ascontiguousarray(a: Array, dtype: Any = None) -> Array:

@@ -39,6 +39,7 @@ class Stream:
     ptr: int = 0
     launches: list[str] = field(default_factory=list)
     waits: int = 0
+    non_blocking: bool = False
 
     def __enter__(self) -> Stream:
         CURRENT.append(self)

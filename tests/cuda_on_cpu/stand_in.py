@@ -55,7 +55,8 @@ def _text_of(source: str) -> KernelText:
 def module() -> ModuleType:
     """In place of cupy."""
     replaced = ModuleType("cupy")
-    functions = ("asarray", "empty", "zeros", "ascontiguousarray", "broadcast_to", "where", "from_dlpack")
+    functions = ("asarray", "asnumpy", "empty", "full", "zeros", "ascontiguousarray", "broadcast_to", "where")
+    functions += ("from_dlpack",)
     cuda = SimpleNamespace(Device=Device, Stream=Stream, get_current_stream=get_current_stream)
     members = {name: getattr(arrays, name) for name in functions}
     replaced.__dict__.update(members | {"ndarray": Array, "RawModule": RawModule, "cuda": cuda})

@@ -61,12 +61,13 @@ def plain(draw: st.DrawFn) -> Part:
     if sum_ == "aligned":
         dot["aligned"] = draw(alignments())
     if sum_ == "chain" and dot["c"] != "first":
-        dot["split"] = draw(st.integers(1, 3))
+        dot["split"] = draw(st.integers(1, min(step, 3)))
     size = step if dot["c"] == "none" else step * draw(st.integers(1, 2))
+    is_ordered = sum_ in ("chain", "pairwise")
     if sum_ != "pairwise" and draw(st.integers(0, 5)) == 0:
         del dot["step"]
-        dot["order"] = draw(st.sampled_from(ORDERS))
-    else:
+        dot |= {"order": draw(st.sampled_from(ORDERS))} if is_ordered else {}
+    elif is_ordered:
         dot["order"] = draw(st.one_of(st.sampled_from(ORDERS), st.permutations(range(step)).map(list)))
     parts = draw(results(OPERANDS, size))
     if sum_ == "aligned" and draw(st.booleans()):
@@ -85,7 +86,7 @@ def joined(draw: st.DrawFn) -> Part:
     if draw(st.booleans()):
         merge["c_reach"] = draw(st.integers(0, 60))
     dot: Part = {"sum": "aligned", "step": step, "c": "join", "split": draw(st.integers(1, min(step, 4)))}
-    dot |= {"aligned": draw(alignments(bits=40)), "merge": merge, "order": draw(st.sampled_from(ORDERS))}
+    dot |= {"aligned": draw(alignments(bits=40)), "merge": merge}
     parts = draw(results(OPERANDS, step * draw(st.integers(1, 2))))
     if draw(st.booleans()):
         parts["special"]["product_limit"] = draw(st.sampled_from((128, 15, 0, -20)))
@@ -152,9 +153,10 @@ def results(draw: st.DrawFn, operands: tuple[str, ...], size: int) -> Part:
         "nan": {"float32": 0x7FFFFFFF, "float16": 0x7FFF, "bfloat16": 0xFFC1, "tf32": 0x3FE00}[d],
         "negative_zero": draw(st.sampled_from(("never", "never", "underflow", "ieee"))),
         "flush": draw(st.sampled_from(("none", "none", "inputs", "outputs", "both"))),
-        "flushed": draw(st.sampled_from(("signed", "positive"))),
         "overflow": draw(st.sampled_from(("inf", "saturate"))),
     }
+    if special["flush"] in ("inputs", "both"):
+        special["flushed"] = draw(st.sampled_from(("signed", "positive")))
     rounding: Part = {"mode": draw(st.sampled_from(MODES))} | ({} if to is None else {"to": to})
     return {"operands": formats, "round": rounding, "special": special}
 

@@ -23,11 +23,11 @@ SORTS = {
 
 def check(text: str, family: str, seed: int) -> Unit | None:
     """The kernel gives what the oracle says; which kernel it is, None if it is said that there is none."""
-    accelerator, instruction = parsed(text)
     try:
-        unit = lower_mma(instruction, instruction.a[0], instruction.b[0]).unit
+        accelerator, instruction = parsed(text)
     except UnsupportedError:
         return None
+    unit = lower_mma(instruction, instruction.a[0], instruction.b[0]).unit
     operands = Operands.drawn(instruction, family, seed)
     d = accelerator.matmul(**operands.given(instruction))
     assert_same(bits_of(d), operands.expected(instruction), f"{family}\n{text}")

@@ -30,6 +30,10 @@ READER_ALONE = {
     "results_without_inf": "other files",
     "unknown_format": "other files",
     "integers_are_summed_exactly": "other files",
+    "integers_are_not_rounded": "other files",
+    "float64_is_plain": "other files",
+    "nan_is_a_number": "other files",
+    "operands_are_random": "other files",
     "gemm_names_nothing": "names of instructions",
     "recipe_names_nothing": "names of instructions",
     **dict.fromkeys(
@@ -46,6 +50,8 @@ READER_ALONE = {
         ("nan_too_wide", "recipe_nan_too_wide", "conversion_nan_too_wide"), "numbers that do not go with others"
     ),
     "order_without_step": "numbers that do not go with others",
+    **dict.fromkeys(("gemm_cuts_a_block", "gemm_of_more_than_without_c"), "numbers that do not go with others"),
+    "keys_without_effect": "keys that others make superfluous",
     "round_to_wider": "numbers that do not go with others",
     "step_does_not_divide": "numbers that do not go with others",
     "steps_without_c": "numbers that do not go with others",

@@ -134,11 +134,11 @@ def test_special_values_are_what_the_oracle_says(unit: Unit) -> None:
 
 def check_random(text: str, family: str, seed: int, forms: Collection[MmaForm]) -> MmaForm | None:
     """Of an accelerator whose kernel is one of these; which it is. None if it is another, or there is none."""
-    accelerator, instruction = parsed(text)
     try:
-        form = form_of(instruction)
+        accelerator, instruction = parsed(text)
     except UnsupportedError:
         return None
+    form = form_of(instruction)
     if form not in forms:
         return None
     check(accelerator, instruction, Operands.drawn(instruction, family, seed), f"{family}\n{text}")

@@ -59,6 +59,8 @@ def test_a_file_is_checked(tmp_path: Path, run: Run) -> None:
     assert run("check", path).out == f"{path}: ok\n"
     path.write_text(MINE.replace("exact", "exactly"))
     told(run("check", path), "did you mean 'exact'?")
+    path.write_text(MINE.replace("{sum: exact}", "{sum: chain}, special: {product_limit: 128}"))
+    told(run("check", path), f"{path}: m.f16.f32 (evidence: guess): product_limit; allowed: without scales")
 
 
 def meant(spec: AcceleratorSpec) -> Any:

@@ -128,8 +128,12 @@ def test_a_doubtful_spelling_is_refused_with_what_to_write(text: str) -> None:
         ("-1.0e+309", "'-1.0e+309' is beyond float64; allowed: up to 1.7976931348623157e+308"),
         ("2.0e-324", "'2.0e-324' reads as 0 in float64; allowed: 0.0, or from 5.0e-324"),
         (
-            "9223372036854775808",
-            "'9223372036854775808' is beyond 64 bits; where a number may have a fraction, write a float",
+            "18446744073709551616",
+            "'18446744073709551616' is beyond 64 bits; where a number may have a fraction, write a float",
+        ),
+        (
+            "-9223372036854775808",
+            "'-9223372036854775808' is beyond 64 bits; where a number may have a fraction, write a float",
         ),
         ("!!float 1", "tag '!!float' is not allowed; write the plain value"),
         ("!!str no", "tag '!!str' is not allowed; write the plain value"),

@@ -321,7 +321,26 @@ def test_a_recipe_is_made_of_its_instructions() -> None:
     assert_bit_exact(H100.matmul(a, b, c, instruction="mma.e4m3.f32"), c + second)
 
 
+@pytest.mark.parametrize("nan", [0xFFF8000000000000, 0x7FF8000000000001])
+def test_a_double_nan_has_the_code_of_the_file(nan: int) -> None:
+    unit = one_instruction("m.f64.f64", f"{{dot: {{sum: chain}}, special: {{nan: {nan:#x}}}}}")
+    one = np.ones((1, 1))
+    assert unit.matmul(one * np.nan, one, instruction="m.f64.f64").view(np.uint64) == nan
+
+
 # --- conversions -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nan", ["", ", nan: 0x7f"])
+def test_conversions_round_stochastically_by_a_seed(nan: str) -> None:
+    entry = f"{{format: float8_e4m3fn, encode: {{rounding: stochastic_a}}{nan}}}"
+    unit = sqs.parse_accelerator(f"name: one\nconversions: {{cvt.rs: {entry}}}\n")
+    x = np.full(64, 1.0625, np.float32)
+    codes = unit.convert(x, "cvt.rs", seed=7)
+    assert set(codes.tolist()) == {0x38, 0x39}
+    assert_bit_exact(codes, unit.convert(x, "cvt.rs", seed=7))
+    assert_bit_exact(codes, sqs.Codec(unit.conversions["cvt.rs"].format).encode(x, seed=7))
+    assert_bit_exact(codes[9:], unit.convert(x[9:], "cvt.rs", seed=7, offset=9))
 
 
 def test_conversions_give_codes() -> None:
@@ -392,8 +411,8 @@ def test_integers_are_clamped_after_each_instruction(step: str) -> None:
 
 WIDE = "{kind: float, exponent_bits: 11, mantissa_bits: 20, nan: ieee, inf: ieee}"
 BEYOND = {
-    "mma.wide.float32": ("{dot: {sum: exact}}", "wide: values that float32 does not hold"),
-    "mma.float32.wide": ("{dot: {sum: exact}}", "wide: values that float32 does not hold"),
+    "mma.wide.float32": ("{dot: {sum: exact}}", "wide has values that float32 does not hold"),
+    "mma.float32.wide": ("{dot: {sum: exact}}", "wide has values that float32 does not hold"),
     "mma.u32.int32": ("{dot: {sum: integer}}", "u32 has 0 to 4294967295; allowed: what int32 holds"),
     "mma.int8.uint8": ("{dot: {sum: integer}}", "D is unsigned; allowed: twos_complement"),
     "mma.int32.int32": (
@@ -408,10 +427,8 @@ def test_what_kernels_do_not_hold_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "wide.yaml").write_text(f"name: wide\nelement: {WIDE}\nencode: {{overflow: inf}}\n")
     (tmp_path / "u32.yaml").write_text("name: u32\nelement: {kind: int, bits: 32, encoding: unsigned}\n")
     text, told = BEYOND[name]
-    unit = one_instruction(name, text, (tmp_path,))
-    codes = np.zeros((1, 1), np.uint8 if "int8" in name else np.uint32)
-    with pytest.raises(sqs.UnsupportedError, match=told):
-        unit.matmul(codes, codes, instruction=name)
+    with pytest.raises(sqs.UnsupportedError, match=rf"^<string>: {name} \(evidence: guess\): {told}"):
+        one_instruction(name, text, (tmp_path,))
 
 
 @pytest.mark.parametrize("sum_", ["exact", "chain"])

@@ -53,6 +53,19 @@ instructions:
     return tmp_path
 
 
+def test_an_accelerator_that_no_kernel_computes_is_refused_where_it_is_named(made_up: Path) -> None:
+    text = (made_up / "made_up.yaml").read_text()
+    (made_up / "made_up.yaml").write_text(
+        text.replace("c: term}", "c: term}\n    scale: {format: float8_e8m0fnu, block: 16}").replace(
+            "fraction_bits: 3", "fraction_bits: 60"
+        )
+    )
+    with pytest.raises(
+        sqs.SpecError, match=r"rules\.0\.matmul\S*: .*made_up\.yaml: dot\.e4m3\.f32 .*: terms of 60 fraction bits"
+    ):
+        qat.QATConfig.from_yaml(made_up / "qat.yaml")
+
+
 def test_an_accelerator_may_come_from_a_file(made_up: Path) -> None:
     config = qat.QATConfig.from_yaml(made_up / "qat.yaml")
     model, x = qat.prepare(net(), config), batch(3, 96)

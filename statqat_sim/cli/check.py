@@ -13,7 +13,6 @@ from statqat_sim.cli.console import error_text
 from statqat_sim.cli.options import Search
 
 if TYPE_CHECKING:
-    from statqat_sim.spec.accelerator import AcceleratorSpec
     from statqat_sim.spec.format import Format
 
 
@@ -28,6 +27,7 @@ def check(
     statqat-sim check my_formats/
     """
     from statqat_sim.errors import SpecError, UnsupportedError
+    from statqat_sim.plan.lower_mma import check_mma
     from statqat_sim.spec.accelerator_catalog import is_accelerator, load_spec
     from statqat_sim.spec.catalog import load_format
 
@@ -36,12 +36,13 @@ def check(
         path = _as_path(file)
         try:
             if is_accelerator(path):
-                _lower_instructions(load_spec(path, search or ()))
+                check_mma(load_spec(path, search or ()).instructions)
             else:
                 _lower(load_format(path, search or ()))
         except (SpecError, UnsupportedError, OSError) as error:
             wrong += 1
-            typer.echo(error_text(error), err=True)
+            told = f"{file}: {error}" if isinstance(error, UnsupportedError) else error_text(error)  # which names it
+            typer.echo(told, err=True)
         else:
             typer.echo(f"{file}: ok")
     if wrong:
@@ -59,16 +60,6 @@ def _lower(fmt: Format) -> None:
         return
     for purpose in (Purpose.ENCODE, Purpose.DECODE):
         lower(fmt, purpose)
-
-
-def _lower_instructions(spec: AcceleratorSpec) -> None:
-    """Raises UnsupportedError for an instruction that no kernel computes."""
-    from statqat_sim.plan.lower_mma import lower_mma
-
-    for instruction in spec.instructions:
-        for a in () if instruction.recipe else instruction.a:
-            for b in instruction.b:
-                lower_mma(instruction, a, b)
 
 
 def _expanded(files: list[str]) -> Iterator[str]:

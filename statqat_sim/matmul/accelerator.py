@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.codec import Codec
-from statqat_sim.errors import of_type, shown
+from statqat_sim.errors import UnsupportedError, of_type, shown
 from statqat_sim.matmul.gemm import product
 from statqat_sim.matmul.operands import Side, accumulator, left, right
 from statqat_sim.matmul.place import Place
 from statqat_sim.matmul.results import put_codes, stored
 from statqat_sim.matmul.runner import Runner
 from statqat_sim.plan.lower import code_storage
+from statqat_sim.plan.lower_mma import check_mma
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.accelerator import AcceleratorSpec, Conversion, Evidence, GemmPlan, Instruction
 from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
@@ -136,25 +137,28 @@ class Accelerator:
             d = product(Runner(chosen, self.instructions, place), x, y, start, cut, shape)
             return place.library.in_kind(stored(chosen, d), given)
 
-    def convert(self, x: Any, conversion: str) -> Any:
+    def convert(self, x: Any, conversion: str, *, seed: int | None = None, offset: int = 0) -> Any:
         """The codes that a conversion instruction produces from the numbers in x, one code each.
 
         Args:
             x: numbers, as `Codec.encode` takes them.
             conversion: the conversion's name, such as `cvt.rn.satfinite.e4m3x2.f32`.
+            seed: of conversions that round stochastically, as in `Codec.encode`; None: a new one each time.
+            offset: the index of the first element among those that the random bits are for.
 
         Raises:
             LookupError: if there is no such conversion.
+            ValueError: if `seed` or `offset` is beyond 64 bits.
             TypeError: if x has the wrong dtype, or no backend owns it.
         """
         found = self.spec.conversion(conversion)
         codec, library = Codec(found.format), Place.of(x, "x").library
         if found.nan is None:
-            return codec.encode(x)
+            return codec.encode(x, seed=seed, offset=offset)
         with library.on_device_of(x):
             values = library.as_float32(x, "x")
             codes = library.result(None, tuple(values.shape), code_storage(found.format), values)
-            codec.encode(x, out=codes)
+            codec.encode(x, out=codes, seed=seed, offset=offset)
             put_codes(codes, values != values, found.nan)
             return library.in_kind(codes, x)
 
@@ -179,9 +183,10 @@ def load_accelerator(name: str | os.PathLike[str], search: Search = ()) -> Accel
         TypeError: if `name` is neither text nor a path.
         LookupError: if no accelerator has this name; the message suggests the nearest.
         SpecError: if the file is wrong.
+        UnsupportedError: if no kernel computes one of its instructions.
         OSError: if the file cannot be read.
     """
-    return Accelerator(load_spec(name, search))
+    return _computed(load_spec(name, search), os.fspath(name))
 
 
 def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> Accelerator:
@@ -190,8 +195,18 @@ def parse_accelerator(text: str | bytes, *, file: str = "<string>", search: Sear
     Raises:
         TypeError: if `text` is not text.
         SpecError: if the text is wrong; it lists every problem.
+        UnsupportedError: if no kernel computes one of its instructions.
     """
-    return Accelerator(parse_spec(text, file=file, search=search))
+    return _computed(parse_spec(text, file=file, search=search), file)
+
+
+def _computed(spec: AcceleratorSpec, file: str) -> Accelerator:
+    """The accelerator, if kernels compute all of its instructions."""
+    try:
+        check_mma(spec.instructions)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{file}: {error}") from None
+    return Accelerator(spec)
 
 
 def _shape(instruction: Instruction, a: Side, b: Side) -> tuple[int, ...]:

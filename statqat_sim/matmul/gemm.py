@@ -13,6 +13,7 @@ from statqat_sim.errors import UnsupportedError
 from statqat_sim.matmul.operands import Side
 from statqat_sim.matmul.runner import Runner
 from statqat_sim.spec.accelerator import GemmPlan, ReduceOrder
+from statqat_sim.spec.accelerator_rules import cut_problems
 
 
 def product(runner: Runner, a: Side, b: Side, c: Any, plan: GemmPlan, shape: tuple[int, ...]) -> Any:
@@ -39,14 +40,9 @@ def _factor(runner: Runner, a: Side, b: Side) -> Any:
 
 
 def _check(runner: Runner, plan: GemmPlan) -> None:
-    """Raises ValueError if the plan would cut K within a scale's block."""
-    scale = runner.instruction.scale
-    for key in ("k_slab", "promote_every"):
-        length = getattr(plan, key)
-        if scale is not None and length is not None and length % scale.block:
-            raise ValueError(
-                f"{runner.instruction}: {key} is {length}; allowed: multiples of its blocks of {scale.block}"
-            )
+    """Raises ValueError if the plan has lengths that the instruction cannot take."""
+    for _, told in cut_problems(plan, runner.instruction):
+        raise ValueError(f"{runner.instruction}: {told}")
 
 
 def _at(side: Side, at: tuple[int, ...]) -> Side:

@@ -15,8 +15,8 @@ from statqat_sim.matmul.sums import added
 from statqat_sim.plan.lower_mma import lower_mma
 from statqat_sim.runtime import Backend, MmaKernel, mma_kernel
 from statqat_sim.spec.accelerator import Add, Fused, Instruction, OperandFormat, Start
-from statqat_sim.spec.accelerator_dot import Enter
 from statqat_sim.spec.accelerator_recipe import recipe_k
+from statqat_sim.spec.accelerator_rules import most_products
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,10 @@ class Runner:
 
     def _check_length(self, size: int) -> None:
         """Raises UnsupportedError where an instruction that adds nothing to its products would run several times."""
-        instruction = self.instruction
-        if instruction.dot is None or instruction.dot.c is not Enter.NONE or instruction.k is None:
-            return
-        if size > instruction.k:
-            told = f"{instruction}: K is {size}, and it takes {instruction.k} products and no C to go on from"
-            raise UnsupportedError(f"{told}; allowed: GemmPlan(promote_every={instruction.k}), which adds the parts")
+        most = most_products(self.instruction)
+        if most is not None and size > most:
+            told = f"{self.instruction}: K is {size}, and it takes {most} products and no C to go on from"
+            raise UnsupportedError(f"{told}; allowed: GemmPlan(promote_every={most}), which adds the parts")
 
     def added(self, x: Any, y: Any) -> Any:
         """The sums x + y, rounded to D's format; see `sums.added`."""

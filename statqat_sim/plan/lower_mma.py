@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.mma import (
@@ -41,6 +42,18 @@ from statqat_sim.spec.integer import Encoding, IntElement
 from statqat_sim.spec.number import NumberFormat
 
 
+def check_mma(instructions: Iterable[Instruction]) -> None:
+    """Check that kernels compute all of these instructions, with each of their operands' formats.
+
+    Raises:
+        UnsupportedError: for the first that none computes.
+    """
+    for instruction in instructions:
+        for a in () if instruction.recipe else instruction.a:
+            for b in instruction.b:
+                lower_mma(instruction, a, b)
+
+
 def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> MmaPlan:
     """The plan of an instruction for operands of these formats.
 
@@ -50,16 +63,16 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
     dot = instruction.dot
     if dot is None:
         raise UnsupportedError(f"{instruction} is a recipe; its instructions have plans of their own")
-    scale, enter = instruction.scale, dot.c
+    scale, enter, special = instruction.scale, dot.c, instruction.special
     assert enter is not None  # the reader has filled it in
     if dot.sum is Sum.INTEGER:
         return _integer_plan(instruction, (a, b), enter)
-    *factors, _ = (_factor(operand, instruction.special) for operand in (a, b, instruction.c, instruction.d))
+    *factors, _ = (_factor(instruction, operand, special) for operand in (a, b, instruction.c, instruction.d))
     alignment, junction = _alignment(dot.aligned), _junction(dot.merge)
     result = _result(instruction)
-    of_scale = _factor(scale.format, Special()) if scale else None
+    of_scale = _factor(instruction, scale.format, Special()) if scale else None
     unit = unit_of(instruction, dot, factors[0], factors[1], of_scale)
-    is_limited, has_lanes = instruction.special.product_limit is not None, unit in (Unit.NARROW, Unit.BROAD)
+    is_limited, has_lanes = special.product_limit is not None, unit in (Unit.NARROW, Unit.BROAD)
     if is_limited and (not has_lanes or instruction.scale is not None):
         told = "allowed: without scales, where terms are aligned and float64 holds their sums"
         raise UnsupportedError(f"{instruction}: product_limit; {told}")
@@ -85,7 +98,7 @@ def lower_mma(instruction: Instruction, a: OperandFormat, b: OperandFormat) -> M
         group_bits=group_bits(dot.group, *factors[:2]) if dot.group > 1 else 0,
         block=scale.block if scale else None,
         scale_emin=of_scale.emin if of_scale else BELOW_ALL_EXPONENTS,
-        product_limit=instruction.special.product_limit,
+        product_limit=special.product_limit,
     )
 
 
@@ -99,7 +112,7 @@ def _integer_plan(instruction: Instruction, operands: tuple[OperandFormat, Opera
     a, b, c, d = (_in_int32(instruction, each) for each in (*operands, instruction.c, instruction.d))
     largest = [max(-low, high) for low, high in (each.full_range for each in (a, b, c))]
     if saturates and (step or 1 << INT32_BITS) * largest[0] * largest[1] + largest[2] >= 1 << INT64_BITS:
-        told = f"steps of {step} products of {a.bits} and {b.bits} bits saturate"
+        told = f"steps of {step or 'any number of'} products of {a.bits} and {b.bits} bits saturate"
         raise UnsupportedError(f"{instruction}: {told}; allowed: sums that int64 holds")
     if d.encoding is not Encoding.TWOS_COMPLEMENT:
         raise UnsupportedError(f"{instruction}: D is {d.encoding}; allowed: {Encoding.TWOS_COMPLEMENT}")
@@ -118,7 +131,7 @@ def _in_int32(instruction: Instruction, operand: OperandFormat) -> IntElement:
     return operand.element
 
 
-def _factor(operand: OperandFormat, special: Special) -> Factor:
+def _factor(instruction: Instruction, operand: OperandFormat, special: Special) -> Factor:
     """How a unit reads an operand: from the fields of a float element, from the values of other kinds."""
     flush, is_positive = special.flush in (Flush.INPUTS, Flush.BOTH), special.flushed is Flushed.POSITIVE
     if isinstance(operand, Float64):
@@ -128,10 +141,12 @@ def _factor(operand: OperandFormat, special: Special) -> Factor:
         least = math.ldexp(1.0, element.emin) if flush else 0.0
         found = Factor(element.mantissa_bits + 1, element.emin, _emax(element), least, is_positive)
         if found.precision > FLOAT32_BITS or found.emax > FLOAT32_EMAX or found.lowest < FLOAT32_LEAST:
-            raise UnsupportedError(f"{operand.name}: values that float32 does not hold; allowed: those that it does")
+            told = f"{operand.name} has values that float32 does not hold"
+            raise UnsupportedError(f"{instruction}: {told}; allowed: those that it does")
         return found
     if operand.bits > FLOAT32_BITS - 8:
-        raise UnsupportedError(f"{operand.name}: kind {element.kind} of {operand.bits} bits; allowed: up to 16 bits")
+        told = f"{operand.name} is of kind {element.kind}, of {operand.bits} bits"
+        raise UnsupportedError(f"{instruction}: {told}; allowed: up to 16 bits")
     return Factor(FLOAT32_BITS, BELOW_ALL_EXPONENTS, FLOAT32_EMAX, 0.0, False)
 
 

@@ -55,7 +55,8 @@ def unit_of(instruction: Instruction, dot: Dot, a: Factor, b: Factor, of_scale: 
         is_plain = scale is None and aligned.round is Rounding.TOWARD_ZERO
         return Unit.NARROW if is_plain and _fits_float32(aligned, a, b) else Unit.BROAD
     if dot.c is Enter.JOIN or scale is not None:
-        told = f"terms of {aligned.fraction_bits} fraction bits, steps of {dot.step}, {aligned.round} per {aligned.per}"
+        steps = "no 'step'" if dot.step is None else f"steps of {dot.step}"
+        told = f"terms of {aligned.fraction_bits} fraction bits, {steps}, {aligned.round} per {aligned.per}"
         raise UnsupportedError(f"{instruction}: {told}; {IN_FLOAT64}")
     return Unit.EXACT
 

@@ -9,8 +9,8 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from statqat_sim.errors import Problem, SpecError, shown
-from statqat_sim.matmul import Accelerator
+from statqat_sim.errors import Problem, SpecError, UnsupportedError, shown
+from statqat_sim.matmul import Accelerator, load_accelerator
 from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.spec.accelerator import AcceleratorSpec, GemmPlan
 from statqat_sim.spec.accelerator_catalog import accelerators, load_spec
@@ -145,11 +145,11 @@ def _accelerator(node: Located, problems: list[Problem], place: Callable[[str], 
             case dict():
                 return from_instruction_keys(node.plain())
             case str() | os.PathLike():
-                return load_spec(place(os.fspath(node.value)))
+                return load_accelerator(place(os.fspath(node.value))).spec
     except SpecError as error:
         problems.extend(error.problems)
         return None
-    except (LookupError, ValueError) as error:
+    except (LookupError, ValueError, UnsupportedError) as error:
         problems.append(node.problem(str(error.args[0])))
         return None
     except OSError as error:

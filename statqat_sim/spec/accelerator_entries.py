@@ -53,7 +53,7 @@ class Entries:
             **self._round(node),
         }
         recipe = read_recipe(node, self.problems)
-        if len(self.problems) > before or operands is None:
+        if len(self.problems) > before or operands is None or keys["special"] is None:
             return None
         instruction = Instruction(name=name, evidence=evidence, recipe=recipe, **operands, **keys)
         found = list(placed(node, instruction_problems(instruction), node))

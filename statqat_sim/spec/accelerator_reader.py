@@ -75,7 +75,7 @@ class _Reader:
         conversions = self._named(node, "conversions", lambda each, name: read.conversion(each, name, evidence))
         gemm = read_part(node, "gemm", GemmPlan, self.problems) if "gemm" in node.value else None
         if gemm:
-            self.problems.extend(placed(node.value["gemm"], plan_problems(gemm, _names(node)), own))
+            self.problems.extend(placed(node.value["gemm"], plan_problems(gemm, _names(node), instructions), own))
         if not instructions and not conversions and not self.problems:
             self.problems.append(own.problem("neither 'instructions' nor 'conversions'; allowed: one of them, or both"))
         if header is None or self.problems:

@@ -12,14 +12,17 @@ from statqat_sim.spec.accelerator import (
     GemmPlan,
     Instruction,
     OperandFormat,
+    ReduceOrder,
     precision_of,
 )
 from statqat_sim.spec.accelerator_dot import Beyond, Dot, Enter, Flush, Order, Sum
+from statqat_sim.spec.accelerator_idle import idle_problems
 from statqat_sim.spec.accelerator_recipe_rules import own_problems
 from statqat_sim.spec.base import KeyProblem
 from statqat_sim.spec.floating import FloatElement
 from statqat_sim.spec.integer import IntElement
 from statqat_sim.spec.members import only_powers_of_two
+from statqat_sim.spec.number import NumberFormat
 
 ENTERS: Mapping[Sum, tuple[Enter, ...]] = {
     Sum.ALIGNED: (Enter.TERM, Enter.JOIN, Enter.LAST, Enter.NONE),
@@ -37,8 +40,8 @@ NO_IEEE_LAYOUT: Final = (
 
 def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
     """The key and message of each problem."""
-    if told := too_wide(instruction.special.nan, instruction.d):
-        yield "special.nan", told
+    yield from _nan_problems(instruction)
+    yield from _seed_problems(instruction)
     if instruction.recipe:
         yield from own_problems(instruction)
         yield from _layout_problems(instruction)
@@ -48,6 +51,7 @@ def instruction_problems(instruction: Instruction) -> Iterator[KeyProblem]:
         yield "", "required key 'dot' is missing (or 'recipe')"
         return
     yield from _dot_problems(dot)
+    yield from idle_problems(instruction, dot)
     yield from _scale_problems(instruction, dot)
     yield from _operand_problems(instruction, dot)
     yield from _result_problems(instruction, dot)
@@ -65,6 +69,31 @@ def too_wide(code: int | None, operand: OperandFormat) -> str | None:
     if code is None or not code >> operand.bits:
         return None
     return f"{code:#x} has more bits than {operand.name}; allowed: {operand.bits}"
+
+
+def _nan_problems(instruction: Instruction) -> Iterator[KeyProblem]:
+    nan, d = instruction.special.nan, instruction.d
+    if told := too_wide(nan, d):
+        yield "special.nan", told
+    elif nan is not None and (stored := precision_of(d)) is not None:
+        inf = (1 << stored.exponent_bits) - 1 << stored.mantissa_bits
+        if nan & (1 << d.bits - 1) - 1 <= inf:
+            yield (
+                "special.nan",
+                f"{nan:#x} is no NaN of {d.name}; allowed: {inf + 1:#x} and above, and with the sign bit",
+            )
+
+
+def _seed_problems(instruction: Instruction) -> Iterator[KeyProblem]:
+    """Floats that would be encoded with random bits of nobody's choice."""
+    told = "rounds stochastically, and a product takes no seed; allowed: 'encode' with another rounding"
+    b = () if instruction.b == instruction.a else instruction.b  # told of a, whose formats b has if it is left out
+    for key, operands in {"a": instruction.a, "b": b, "c": (instruction.c,)}.items():
+        for operand in operands:
+            if isinstance(operand, NumberFormat) and operand.encode.rounding.is_stochastic:
+                yield f"operands.{key}", f"{operand.name} {told}"
+    if instruction.scale is not None and instruction.scale.format.encode.rounding.is_stochastic:
+        yield "scale.format", f"{instruction.scale.format.name} {told}"
 
 
 def _dot_problems(dot: Dot) -> Iterator[KeyProblem]:
@@ -177,8 +206,32 @@ def _holds(exponent_bits: int, mantissa_bits: int, instruction: Instruction) -> 
     return to is None or (to.exponent_bits == exponent_bits and to.mantissa_bits <= mantissa_bits)
 
 
-def plan_problems(plan: GemmPlan, instructions: Collection[str]) -> Iterator[KeyProblem]:
-    """Problems of a plan for the instructions of these names."""
-    if plan.instruction is not None and plan.instruction not in instructions:
-        told = none_of(plan.instruction, instructions)
-        yield "instruction", f"no instruction is named {shown(plan.instruction)}{told}"
+def plan_problems(
+    plan: GemmPlan, names: Collection[str], instructions: Mapping[str, Instruction]
+) -> Iterator[KeyProblem]:
+    """Problems of a file's plan; `names`: those of all of its instructions; `instructions`: those without problems."""
+    if plan.instruction is not None and plan.instruction not in names:
+        yield "instruction", f"no instruction is named {shown(plan.instruction)}{none_of(plan.instruction, names)}"
+    if plan.reduce_order is not ReduceOrder.ASCENDING and plan.split_k == 1:
+        yield "reduce_order", "K is not split; allowed: beside 'split_k' above 1"
+    for name, instruction in instructions.items():
+        if plan.instruction in (None, name):
+            yield from ((key, f"{name}: {told}") for key, told in cut_problems(plan, instruction))
+
+
+def cut_problems(plan: GemmPlan, instruction: Instruction) -> Iterator[KeyProblem]:
+    """Lengths of a plan that an instruction cannot take."""
+    for key in ("k_slab", "promote_every"):
+        length = getattr(plan, key)
+        if length is None:
+            continue
+        if instruction.scale is not None and length % instruction.scale.block:
+            yield key, f"{key} is {length}; allowed: multiples of its blocks of {instruction.scale.block}"
+        most = most_products(instruction)
+        if most is not None and length > most:
+            yield key, f"{key} is {length}, and it takes {most} products and no C to go on from; allowed: up to {most}"
+
+
+def most_products(instruction: Instruction) -> int | None:
+    """The longest K that it takes, if the results of its runs cannot be added because it takes no C; None: any."""
+    return instruction.k if instruction.dot is not None and instruction.dot.c is Enter.NONE else None

@@ -83,7 +83,7 @@ def _plain(text: str, kind: str) -> Any:
 
 def _integer(text: str) -> int:
     number = int(text, 0)
-    if number.bit_length() > 63:
+    if number.bit_length() > (63 if number < 0 else 64):
         raise UnreadableScalar(f"{shown(text)} is beyond 64 bits; where a number may have a fraction, write a float")
     return number
 

@@ -15,7 +15,7 @@ Meaning: TypeAlias = Callable[[str, str], str]
 """A function from the names of a model and a key to the key's description."""
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-INTEGERS: Final[Schema] = {"minimum": 1 - (1 << 63), "maximum": (1 << 63) - 1}
+INTEGERS: Final[Schema] = {"minimum": 1 - (1 << 63), "maximum": (1 << 64) - 1}
 FINITE: Final[Schema] = {"minimum": -sys.float_info.max, "maximum": sys.float_info.max}
 
 

@@ -10,6 +10,7 @@ import pytest
 from command import Run, commands, told
 
 import statqat_sim as sqs
+from statqat_sim.cli import main
 from statqat_sim.cli.accelerator_template import accelerator_template
 from statqat_sim.matmul import GemmPlan
 from statqat_sim.report.matmul import compared, histogram
@@ -154,6 +155,22 @@ def test_new_accelerators_have_new_names(tmp_path: Path, run: Run) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_formats_beside_the_model_are_found_or_told(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "mine6.yaml").write_text("name: mine6\nelement: {kind: float, exponent_bits: 3, mantissa_bits: 2}\n")
+    (tmp_path / "mine.yaml").write_text(MINE.replace("{dot", "{operands: {a: mine6, d: float32}, dot"))
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "second", "--like", "./mine.yaml").out.startswith("second.yaml: written")
+    assert run("check", "second.yaml").code == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    refused = run("new", "third", "--like", "../mine.yaml")
+    told(refused, "error: ../mine.yaml names formats beside it, which third.yaml would not find: no format is named ")
+    told(refused, "'mine6'", "; allowed: '--output ..' or '--search ..'")
+    assert not Path("third.yaml").exists()
+    assert run("new", "third", "--like", "../mine.yaml", "--search", "..").code == 0
+    assert run("new", "fourth", "--like", "../mine.yaml", "--output", "..").code == 0
+
+
 def test_a_product_is_written_and_compared(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
     chosen = ("--accelerator", "nvidia_h100", "--instruction", "wgmma.e4m3.f32")
     target, picture = tmp_path / "d.npy", tmp_path / "d.png"
@@ -174,6 +191,21 @@ def test_an_array_of_a_wrong_type_is_told(dtype: str, what: str, matrices: tuple
     chosen = ("--accelerator", "h100", "--instruction", "wgmma.e4m3.f32")
     np.save(matrices[0], np.ones((8, 64), dtype))
     told(run("matmul", *matrices, *chosen), what, "allowed: ")
+
+
+def test_a_c_of_a_wrong_type_is_told(matrices: tuple[str, str], tmp_path: Path, run: Run) -> None:
+    chosen = ("--accelerator", "h100", "--instruction", "wgmma.e4m3.f32")
+    np.save(tmp_path / "c.npy", np.ones((8, 6), np.int64))
+    told(run("matmul", *matrices, *chosen, "--c", tmp_path / "c.npy"), "c is int64", "allowed: ")
+
+
+def test_a_bug_of_the_product_is_no_fault_of_a_file(matrices: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("of a kernel")
+
+    monkeypatch.setattr("statqat_sim.matmul.accelerator.product", broken)
+    with pytest.raises(TypeError, match="of a kernel"):
+        main(["matmul", *matrices, "--accelerator", "h100", "--instruction", "wgmma.e4m3.f32"])
 
 
 def test_operands_of_a_wrong_type_for_the_other_are_told(matrices: tuple[str, str], run: Run) -> None:

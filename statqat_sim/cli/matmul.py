@@ -68,17 +68,18 @@ def matmul(
     chosen = unit.instruction(instruction)
     arrays = [None if path is None else _read(path) for path in (a, b, c)]
     formats: dict[str, Any] = {"a_format": a_format, "b_format": b_format}
-    with types_told():
-        d = unit.matmul(*arrays, instruction=chosen.name, **formats)
+    sides = _sides(chosen, arrays, formats)
+    d = unit.matmul(*arrays, instruction=chosen.name, **formats)
     if output:
         write_arrays([("d", d)], output)
     typer.echo(f"{unit.name} {chosen}: {d.dtype} {'×'.join(map(str, d.shape))}", err=bool(json))
     if compare:
         other = load_accelerator(compare, search or ())
-        sides = _sides(chosen, arrays[0], arrays[1], formats)
         theirs = other.instruction(compare_instruction or _same_operands(other, chosen, sides))
-        with types_told():
-            expected = _product(other, theirs, sides, arrays[2])
+        values = [*(side.values for side in sides), arrays[2]]
+        formats = {"a_format": _known(theirs.a, sides[0].format), "b_format": _known(theirs.b, sides[1].format)}
+        _sides(theirs, values, formats)
+        expected = other.matmul(*values, instruction=theirs.name, **formats)  # rounded to formats that it has
         _tell(d, expected, f"{other.name} {theirs.name}", plot, json)
 
 
@@ -91,27 +92,22 @@ def _read(path: Path) -> Any:
     return tensor.load()
 
 
-def _sides(instruction: Instruction, a: Any, b: Any, formats: Mapping[str, Any]) -> tuple[Side, Side]:
-    """A and B as an instruction reads them: their values, and the formats that these are in."""
-    from statqat_sim.matmul.operands import left, right
+def _sides(instruction: Instruction, arrays: Sequence[Any], formats: Mapping[str, Any]) -> tuple[Side, Side]:
+    """A and B as an instruction reads them: their values, and the formats that these are in; C is looked at, too.
+
+    Raises:
+        ValueError: if an array has the wrong type: here a file is to blame, where the product's TypeError is a bug.
+    """
+    from statqat_sim.matmul.operands import accumulator, left, right
     from statqat_sim.matmul.place import Place
 
-    place = Place.of(a, "a")
-    x = left(instruction, a, formats["a_format"], None, place)
-    return x, right(instruction, b, formats["b_format"], None, place)
-
-
-def _product(unit: Accelerator, instruction: Instruction, sides: tuple[Side, Side], c: Any) -> Any:
-    """The product of values; those in formats that the instruction has not are rounded to its own."""
-    a, b = sides
-    return unit.matmul(
-        a.values,
-        b.values,
-        c,
-        instruction=instruction.name,
-        a_format=_known(instruction.a, a.format),
-        b_format=_known(instruction.b, b.format),
-    )
+    a, b, c = arrays
+    with types_told():
+        place = Place.of(a, "a")
+        x = left(instruction, a, formats["a_format"], None, place)
+        y = right(instruction, b, formats["b_format"], None, place)
+        accumulator(instruction, c, () if c is None else c.shape, place)
+    return x, y
 
 
 def _same_operands(other: Accelerator, instruction: Instruction, sides: tuple[Side, Side]) -> str:

@@ -58,12 +58,25 @@ def _format(name: str, like: str, path: Path, search: Sequence[Path]) -> str:
 
 
 def _accelerator(name: str, like: str, path: Path, search: Sequence[Path]) -> str:
-    """The text of an accelerator's file."""
+    """The text of an accelerator's file, whose formats have to be found from where it is to lie.
+
+    Raises:
+        ValueError: if some are not, as they lie beside the model.
+    """
     from statqat_sim.cli.accelerator_template import accelerator_template
+    from statqat_sim.errors import SpecError
     from statqat_sim.spec.accelerator_catalog import load_spec, parse_spec
 
     text = accelerator_template(name, load_spec(like, search), search)
-    parse_spec(text, file=str(path), search=search)
+    try:
+        parse_spec(text, file=str(path), search=search, beside=path)
+    except SpecError as error:
+        beside = Path(like).parent
+        told = "; ".join(dict.fromkeys(problem.message for problem in error.problems))
+        raise ValueError(
+            f"{like} names formats beside it, which {path} would not find: {told}; "
+            f"allowed: '--output {beside}' or '--search {beside}'"
+        ) from None
     return text
 
 

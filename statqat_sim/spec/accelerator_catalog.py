@@ -46,8 +46,16 @@ def load_spec(name: str | os.PathLike[str], search: Search = ()) -> AcceleratorS
     return read_accelerator(read_file(path, SIZES), _parent(search, beside=path), formats)
 
 
-def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()) -> AcceleratorSpec:
+def parse_spec(
+    text: str | bytes, *, file: str = "<string>", search: Search = (), beside: Path | None = None
+) -> AcceleratorSpec:
     """An accelerator's spec from YAML text.
+
+    Args:
+        text: the text.
+        file: what errors call it.
+        search: as in `load_spec`.
+        beside: the file that the text is meant for, in whose folder formats are looked for first.
 
     Raises:
         TypeError: if `text` is not text.
@@ -55,7 +63,8 @@ def parse_spec(text: str | bytes, *, file: str = "<string>", search: Search = ()
     """
     check_text(text, reader="load_accelerator")
     search = directories_of(search)
-    return read_accelerator(read_document(text, file, words=SIZES), _parent(search), resolver(catalog(search)))
+    document, formats = read_document(text, file, words=SIZES), resolver(catalog(search), beside)
+    return read_accelerator(document, _parent(search, beside), formats)
 
 
 def accelerators(search: Search = ()) -> tuple[str, ...]:

@@ -90,7 +90,9 @@ def test_an_arithmetic_tie_is_the_middle(spec: dict[str, Any]) -> None:
 def test_a_tie_of_bitstrings_is_the_value_of_one_more_bit(spec: dict[str, Any]) -> None:
     element = parse_format(to_yaml(spec)).element
     longer = spec["element"] | {"bits": element.bits + 1}
-    for code in range(2 ** (element.bits - 1) - 1):
+    gaps = range(2 ** (element.bits - 1) - 1)
+    assert element.tie_values(TieDomain.BITSTRING) == [float(exact_bitstring(longer, 2 * code + 1)) for code in gaps]
+    for code in gaps:
         low, high = element.value(code), element.value(code + 1)
         between = Tie(exact_bitstring(longer, 2 * code + 1))
         assert low < between.value < high
@@ -110,6 +112,9 @@ def test_a_tie_of_logarithms_is_the_geometric_mean(spec: dict[str, Any]) -> None
         tie = element.tie(low, high, TieDomain.LOG)
         assert tie == element.tie(-high, -low, TieDomain.LOG) == Tie(Fraction(low) * Fraction(high), squared=True)
         assert (tie.compare(Fraction(low)), tie.compare(Fraction(high))) == (-1, 1)
+    first, *ties = element.tie_values(TieDomain.LOG)
+    assert first == pytest.approx(math.sqrt(below) * math.sqrt(positive[0]))
+    assert ties == pytest.approx([math.sqrt(low) * math.sqrt(high) for low, high in pairwise(positive)], rel=1e-15)
 
 
 def test_ties_order_what_lies_around_them() -> None:
@@ -121,6 +126,8 @@ def test_ties_order_what_lies_around_them() -> None:
 def test_a_tie_in_a_domain_that_a_kind_lacks_is_refused(kind: str, domain: str) -> None:
     with pytest.raises(ValueError, match=f"{domain} midpoints: not in this kind"):
         element_of(f"{{kind: {kind}, bits: 4}}").tie(0.0, 1.0, TieDomain(domain))
+    with pytest.raises(ValueError, match=f"{domain} midpoints: not in this kind"):
+        element_of(f"{{kind: {kind}, bits: 4}}").tie_values(TieDomain(domain))
 
 
 def half_a_step(value: float) -> Fraction:
@@ -146,7 +153,7 @@ def bounds_of_exp(x: Fraction, terms: int = 60) -> tuple[Fraction, Fraction]:
     return total, total + 2 * term
 
 
-@pytest.mark.parametrize("bits", [2, 5, 8])
+@pytest.mark.parametrize("bits", [2, 5, 8, 11])
 def test_values_of_logarithmic_takums_are_the_nearest_float64_by_rational_bounds(bits: int) -> None:
     """e^(l/2) = (e^(l/512))^256, where l/512 lies between -1 and 1."""
     takum = element_of(f"{{kind: takum, bits: {bits}, variant: logarithmic}}")

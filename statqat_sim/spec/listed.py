@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field
@@ -92,6 +93,15 @@ class ListedElement(Spec):
         if domain is not TieDomain.ARITHMETIC:
             raise ValueError(f"{domain.value} midpoints: not in this kind of element")
         return Tie(abs(Fraction(low) + Fraction(high)) / 2)
+
+    def tie_values(self, domain: TieDomain) -> list[float]:
+        """The midpoints of adjacent levels from 0 up, ascending, as the nearest float64.
+
+        Raises:
+            ValueError: if this kind does not support the domain.
+        """
+        ties = (self.tie(*pair, domain) for pair in pairwise(level for level in self.levels if level >= 0))
+        return [math.sqrt(tie.value) if tie.squared else float(tie.value) for tie in ties]
 
     @property
     def sign_bit(self) -> int:
@@ -177,8 +187,8 @@ class ListedElement(Spec):
 class TwosComplementElement(ListedElement):
     """Codes in the order of two's complement integers: 0 is zero, the most negative is NaN, -code is -value."""
 
-    def magnitude(self, code: int, bits: int) -> Fraction:
-        """Exact value, or the float64 nearest to it, of a positive code of this many bits.
+    def magnitude(self, code: int, bits: int) -> tuple[int, int]:
+        """A positive code of this many bits: s and e of its value s·2^e, or of the float64 nearest to it.
 
         A tie is the value of a code one bit longer than the format's codes, and may be beyond float64.
         """
@@ -190,14 +200,29 @@ class TwosComplementElement(ListedElement):
         if code == 0:
             return 0.0
         is_negative = code >> (self.bits - 1)
-        magnitude = float(self.magnitude((1 << self.bits) - code if is_negative else code, self.bits))
+        magnitude = math.ldexp(*self.magnitude((1 << self.bits) - code if is_negative else code, self.bits))
         return -magnitude if is_negative else magnitude
+
+    @cached_property
+    def values_by_code(self) -> tuple[float, ...]:
+        """Value of every code; 2^bits of them."""
+        positive = [self.value(code) for code in range(1, self.nan_code)]
+        return (0.0, *positive, math.nan, *(-value for value in reversed(positive)))
 
     def tie(self, low: float, high: float, domain: TieDomain) -> Tie:
         if domain is not TieDomain.BITSTRING:
             return super().tie(low, high, domain)
-        nearer_zero = self.level_code(min(abs(low), abs(high)))
-        return Tie(self.magnitude(nearer_zero << 1 | 1, self.bits + 1))
+        significand, exponent = self._tie_above(self.level_code(min(abs(low), abs(high))))
+        return Tie(Fraction(significand << max(exponent, 0), 1 << max(-exponent, 0)))
+
+    def tie_values(self, domain: TieDomain) -> list[float]:
+        if domain is not TieDomain.BITSTRING:
+            return super().tie_values(domain)
+        return [math.ldexp(*self._tie_above(code)) for code in range(self.nan_code - 1)]
+
+    def _tie_above(self, code: int) -> tuple[int, int]:
+        """The midpoint between 0 or a positive code and the next code, as of `magnitude`."""
+        return self.magnitude(code << 1 | 1, self.bits + 1)
 
     @property
     def nan_code(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,8 +18,8 @@ class PositElement(TwosComplementElement):
     bits: Annotated[int, Field(ge=2, le=MAX_TABLE_BITS)]
     es: Annotated[int, Field(ge=0, le=8)]
 
-    def magnitude(self, code: int, bits: int) -> Fraction:
-        """The value of a positive code from regime, exponent and fraction; missing exponent bits are zeros."""
+    def magnitude(self, code: int, bits: int) -> tuple[int, int]:
+        """From regime, exponent and fraction; missing exponent bits are zeros."""
         body = bits - 1
         first = code >> (body - 1)
         run = body - (code ^ ((1 << body) - 1) if first else code).bit_length()
@@ -28,7 +27,7 @@ class PositElement(TwosComplementElement):
         width = max(body - run - 1, 0)
         rest = (code & ((1 << width) - 1)) << self.es  # so that all exponent bits exist
         exponent, fraction = divmod(rest, 1 << width)
-        return Fraction((1 << width) + fraction, 1 << width) * Fraction(2) ** ((regime << self.es) + exponent)
+        return (1 << width) + fraction, (regime << self.es) + exponent - width
 
     def problems(self) -> Iterator[KeyProblem]:
         """Impossible combinations of keys."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -30,8 +29,8 @@ class TakumElement(TwosComplementElement):
     bits: Annotated[int, Field(ge=2, le=MAX_TABLE_BITS)]
     variant: Worded[TakumVariant] = TakumVariant.LINEAR
 
-    def magnitude(self, code: int, bits: int) -> Fraction:
-        """The value of a positive code with fields c and m: (1 + m)·2^c, or the float64 nearest to √e^(c + m)."""
+    def magnitude(self, code: int, bits: int) -> tuple[int, int]:
+        """With fields c and m: (1 + m)·2^c, or the float64 nearest to √e^(c + m)."""
         missing = max(HEADER_BITS + MAX_CHARACTERISTIC_BITS - bits, 0)
         code, bits = code << missing, bits + missing
         header = code >> (bits - HEADER_BITS)
@@ -43,5 +42,8 @@ class TakumElement(TwosComplementElement):
         one = 1 << mantissa_bits
         mantissa = code & (one - 1)
         if self.variant is TakumVariant.LOGARITHMIC:
-            return Fraction(exp((characteristic << mantissa_bits) + mantissa, 2 << mantissa_bits))
-        return Fraction(one + mantissa, one) * Fraction(2) ** characteristic
+            power, denominator = exp(
+                (characteristic << mantissa_bits) + mantissa, 2 << mantissa_bits
+            ).as_integer_ratio()
+            return power, 1 - denominator.bit_length()
+        return one + mantissa, characteristic - mantissa_bits

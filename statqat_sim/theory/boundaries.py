@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,13 +51,7 @@ def _ties(format: NumberFormat, line: Floats) -> Floats:
     """Midpoints in the tie domain."""
     match format.encode.tie_domain, format.element:
         case (TieDomain.BITSTRING | TieDomain.LOG) as domain, ListedElement() as element:
-            # all formats with these tie domains are symmetric, and have a zero
-            outward = line[line >= 0].tolist()
-            ties = [_root(element, low, high, domain) for low, high in pairwise(outward)]
-            return np.concatenate((-np.array(ties[::-1]), ties))
+            # all formats with these tie domains are symmetric, have a zero, and produce all of their values
+            ties = np.array(element.tie_values(domain))
+            return np.concatenate((-ties[::-1], ties))
     return line[:-1] / 2 + line[1:] / 2
-
-
-def _root(element: ListedElement, low: float, high: float, domain: TieDomain) -> float:
-    tie = element.tie(low, high, domain)
-    return math.sqrt(tie.value) if tie.squared else float(tie.value)

@@ -96,9 +96,11 @@ def _rounded(format: NumberFormat) -> tuple[Floats, Floats, tuple[float, float]]
 def _values(format: NumberFormat) -> Floats:
     """The values of `format.grid()`, computed faster."""
     match format.element:
-        case FloatElement() if format.bits <= MAX_TABLE_BITS:
-            table = format.table()
-            return np.unique(table[np.isfinite(table)] + 0.0)
+        case FloatElement() as element if format.bits <= MAX_TABLE_BITS:
+            magnitudes = np.array([element.magnitude_value(each) for each in range(element.max_magnitude + 1)])
+            return (
+                np.unique(np.concatenate((-magnitudes, magnitudes)) + 0.0) if element.signed else np.unique(magnitudes)
+            )
         case IntElement() as element if format.bits <= MAX_TABLE_BITS:
             low, high = element.range
             return np.ldexp(np.arange(low, high + 1, dtype=np.float64), -element.fraction_bits)

@@ -145,6 +145,21 @@ def test_scales_that_are_powers_of_two_need_no_multiplier(name: str) -> None:
 
 
 @needs("gcc")
+@pytest.mark.parametrize(
+    ("scale", "stored"), [("float32", 0x7FC00000), ("float8_e4m3fn", 0x7F), ("float6_e3m2fn", 0x1F)]
+)
+def test_a_given_nan_is_encoded_as_the_text_says(scale: str, stored: int, tmp_path: Path) -> None:
+    format = parse_format(f"{{name: given, element: int4, scales: [{{format: {scale}, block: 2, rule: given}}]}}")
+    assert "Given scales are not checked" in to_c(format)
+    assert "Given scales are not checked" in to_systemverilog(format)
+    x = np.float32([[3, 3, 3, 3]])
+    q = sqs.Codec(format, "reference").quantize(x, scale=1)
+    codes, scales = MatricesInC.compiled([format], tmp_path).quantize(q, x, np.float32([[np.nan, 1]]))
+    assert codes.tolist() == [[0, 0, 3, 3]]
+    assert scales.reshape(-1).view(np.uint32 if scale == "float32" else np.uint8)[0] == stored
+
+
+@needs("gcc")
 @pytest.mark.parametrize("first", range(0, len(EXPORTED), CHUNK))
 def test_every_format_in_c(first: int, tmp_path: Path) -> None:
     chosen = EXPORTED[first : first + CHUNK]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.export.arithmetic import FLOAT_OPERATIONS, Operation, arithmetic
@@ -17,6 +18,11 @@ from statqat_sim.plan.program import CodecPlan, Packed, Stream
 from statqat_sim.plan.step import WORD_BITS, Op
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block
+
+UNCHECKED: Final = (
+    "Given scales are not checked: a NaN, which the codec refuses, becomes their format's NaN or largest value."
+)
+"""What functions that read the caller's scales say of them."""
 
 
 @dataclass(frozen=True, slots=True)

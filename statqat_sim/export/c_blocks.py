@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from statqat_sim.export.blocks import Blocks, blocks_of
+from statqat_sim.export.blocks import UNCHECKED, Blocks, blocks_of
 from statqat_sim.export.c_text import comment, definition, unsigned
 from statqat_sim.export.functions import Function
 from statqat_sim.export.passes import MATRIX, VALUES, Extent, Let, Loop, Passes, Put, Rise, Sizes, Statement, Zero, kept
@@ -80,7 +80,7 @@ class _Matrices:
         inputs = [f"const float *{ELEMENTS}"]
         if RANDOM in read:
             inputs.append(f"const {unsigned(read[RANDOM].bits)} *{RANDOM}")
-        if any(level.is_given for level in self.blocks.levels):
+        if is_given := any(level.is_given for level in self.blocks.levels):
             inputs.append(f"const float *{GIVEN}")
         outputs = [f"{_element(self.blocks)} *{CODES}", *(f"{_type(one)} *{one.result}" for one in self.blocks.stored)]
         buffers, start = [], "workspace"
@@ -89,7 +89,7 @@ class _Matrices:
             start = f"{name} + {self._room(extent)}"
         inner = ["uint32_t *workspace"] if self.kept else []
         body = [*buffers, *self._lines(self.passes.quantize(self.blocks.levels))]
-        yield comment(["Codes and scales of a matrix in C order, quantized along its rows."])
+        yield comment(["Codes and scales of a matrix in C order, quantized along its rows.", *[UNCHECKED] * is_given])
         yield from self._function("quantize", [*inputs, *outputs, *inner], body)
 
     def dequantize(self) -> Iterator[str]:

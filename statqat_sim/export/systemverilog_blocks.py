@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from statqat_sim.export.blocks import Blocks, Level, blocks_of
+from statqat_sim.export.blocks import UNCHECKED, Blocks, Level, blocks_of
 from statqat_sim.export.functions import Function
 from statqat_sim.export.passes import VALUES, Extent, Let, Loop, Passes, Put, Rise, Sizes, Statement, Zero, kept
 from statqat_sim.export.systemverilog_text import definition, logic
@@ -110,6 +110,7 @@ class _Block:
         words = [f"{self._vectors[name].type} {name};" for name in kept(self.blocks, self.levels, self._outer)]
         statements = self._passes.quantize(self.levels)
         yield "// The bits of a block_t, from those of float32."
+        yield from [f"// {UNCHECKED}"] * (GIVEN in self._vectors)
         yield from self._function("quantize", QUANTIZED, logic(self._bits), inputs, words, statements)
 
     def dequantize(self) -> Iterator[str]:

@@ -10,9 +10,21 @@ from collections.abc import Iterable
 from typing import Final
 
 from statqat_sim.spec.accelerator import ConversionKeys, Evidence, GemmPlan, RoundKeys, ScaleKeys, ShapeKeys
-from statqat_sim.spec.accelerator_dot import PARTS_OF_STEP, Aligned, Beyond, DotKeys, Enter, Merge, Precision, Special
+from statqat_sim.spec.accelerator_dot import (
+    PARTS_OF_STEP,
+    Aligned,
+    Beyond,
+    DotKeys,
+    Enter,
+    Flush,
+    Merge,
+    Order,
+    Precision,
+    Special,
+)
 from statqat_sim.spec.accelerator_dot import Sum as S
 from statqat_sim.spec.accelerator_entries import CONVERSION, PARTS
+from statqat_sim.spec.accelerator_idle import OF_INTEGERS
 from statqat_sim.spec.accelerator_meaning import ACCELERATOR_MEANING, ACCELERATOR_TOP, INSTRUCTION, accelerator_meaning
 from statqat_sim.spec.accelerator_operands import MAX_OPERANDS, OPERANDS
 from statqat_sim.spec.accelerator_reader import TOP_KEYS, Header
@@ -142,7 +154,7 @@ def _instruction() -> Schema:
         "additionalProperties": False,
         "if": {"required": ["recipe"]},
         "then": {"properties": dict.fromkeys(("dot", "scale", "round"), False) | {"special": ONLY_NAN}},
-        "else": {"required": ["dot"], "allOf": [*_scale_rules(), *_overflow_rules()]},
+        "else": {"required": ["dot"], "allOf": [*_scale_rules(), *_special_rules()]},
     }
 
 
@@ -164,6 +176,8 @@ def _dot_rules() -> Iterable[Schema]:
     chains: Schema = {"allOf": [_is("sum", S.CHAIN), _is("c", Enter.LAST, Enter.NONE)]}
     yield {"if": {"not": {"anyOf": [chains, joins]}}, "then": {"properties": {"split": {"enum": [1, "none"]}}}}
     yield {"if": _is("sum", S.PAIRWISE), "then": {"required": ["step"]}}
+    ordered = _is("sum", S.CHAIN, S.PAIRWISE)
+    yield {"if": {"not": ordered}, "then": {"properties": {"order": {"const": Order.ASCENDING.value}}}}
 
 
 def _scale_rules() -> Iterable[Schema]:
@@ -177,9 +191,13 @@ def _scale_rules() -> Iterable[Schema]:
     yield {"if": grouped, "then": {"properties": {"dot": some}}, "else": {"properties": {"dot": none}}}
 
 
-def _overflow_rules() -> Iterable[Schema]:
-    """Integers have no Inf, and nothing else wraps."""
+def _special_rules() -> Iterable[Schema]:
+    """Integers are not rounded and have no Inf, nothing else wraps, and `flushed` is about inputs that are flushed."""
     integers: Schema = {"properties": {"dot": _is("sum", S.INTEGER)}}
     for condition, word in ((integers, Beyond.INF), ({"not": integers}, Beyond.WRAP)):
         refused: Schema = {"properties": {"overflow": {"not": {"const": word}}}}
         yield {"if": condition, "then": {"properties": {"special": refused}}}
+    alone: Schema = {"propertyNames": {"enum": sorted(OF_INTEGERS)}}
+    yield {"if": integers, "then": {"properties": {"round": False, "special": alone}}}
+    flushed: Schema = {"if": {"required": ["flushed"]}, "then": _is("flush", Flush.INPUTS, Flush.BOTH)}
+    yield {"properties": {"special": flushed}}

@@ -190,6 +190,27 @@ def test_what_never_came_by_has_no_scale() -> None:
         model(batch(1))
 
 
+@pytest.mark.parametrize("nothing", [math.nan, math.inf, -math.inf])
+def test_data_without_a_number_are_refused_by_layer(nothing: float) -> None:
+    model = calibrated(prepared(input=INT8), batch(0))
+    before, state = scales(model), qat.state_dict(model)
+    told = "0, input: all that calibration saw is NaN or infinite; allowed: batches with numbers\n2, input: all that"
+    with pytest.raises(ValueError, match=told):
+        calibrated(model, torch.full((8, 64), nothing))
+    assert scales(model) == before
+    assert qat.state_dict(model).keys() == state.keys()
+    calibrated(model, torch.full((8, 64), nothing), batch(0))
+    assert scales(model)["0.input_quantizer"] == before["0.input_quantizer"]
+
+
+def test_channels_without_a_number_are_named() -> None:
+    model, x = prepared(input={**INT8, "quantizer": "minmax", "per": "channel"}), batch(0)
+    x[:, 3] = x[0, 5] = math.nan
+    with pytest.raises(ValueError, match="^0, input: all of channels 3 that calibration saw is NaN or infinite"):
+        calibrated(model[0], x)
+    calibrated(model[0], x, batch(1))
+
+
 def test_activation_checkpointing_counts_nothing_twice() -> None:
     model, x = prepared(input=INT8, grad_output={**INT8, "dynamic": False}), batch(0)
     with qat.calibrate(model):

@@ -449,6 +449,19 @@ def test_tensors_that_are_missing_or_too_many_or_others(saved: tuple[Net, Path],
     ]
 
 
+@pytest.mark.parametrize("weight", ["mxfp4", INT8])
+def test_weights_along_other_axes(weight: Any, tmp_path: Path) -> None:
+    """Of a square weight there are as many blocks along either."""
+    file = qat.save(qat.convert(prepared(qat.QATConfig(weight=weight))), tmp_path)
+
+    def change(_: Any, description: Any) -> None:
+        description["layers"]["linear"]["weights"]["weight"]["axis"] = 0
+
+    assert refused(changed(file, tmp_path / "m.safetensors", change)) == [
+        "linear.weight: the file says axis 0; allowed: -1, which products add up"
+    ]
+
+
 def test_scales_of_other_channels(tmp_path: Path) -> None:
     channels = {"format": "int8", "quantizer": "minmax", "per": "channel"}
     config = qat.QATConfig([{"match": "down|linear|attention", "input": channels}])

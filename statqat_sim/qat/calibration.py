@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from inspect import signature
@@ -17,6 +17,7 @@ from statqat_sim.qat.conversion import is_converted
 from statqat_sim.qat.distributed import summed_over_processes
 from statqat_sim.qat.modes import layers, quantizers, require_layers
 from statqat_sim.qat.require import told_value
+from statqat_sim.qat.statistics import told_of_no_numbers
 from statqat_sim.qat.tensor_quantizer import TensorQuantizer
 
 Parameters = ParamSpec("Parameters")
@@ -49,7 +50,7 @@ def calibrate(
     acts.
     Nothing is quantized meanwhile, and what torch.compile made runs as it was written. Processes add up what they saw,
     so that all get the same scales, bit for bit: those of one process on all their batches. Every one of them must come
-    here.
+    here. NaN and infinities are left out; what nothing came by keeps no scale, and its layer says so when it is run.
 
     Args:
         model: a prepared model.
@@ -58,7 +59,8 @@ def calibrate(
 
     Raises:
         TypeError: if `model` is none, `synchronise` no bool, or `process_group` none.
-        ValueError: if the model is not prepared, or converted, or other processes have another one.
+        ValueError: if the model is not prepared, or converted, or other processes have another one; if all that came by
+            one, or a channel of it, is NaN or infinite: then the model is as it was.
     """
     require_layers(model)
     if is_converted(model):
@@ -75,6 +77,10 @@ def calibrate(
     try:
         with _uncompiled():
             yield model
+        calibrated = {name: quantizer for name, quantizer in found.items() if quantizer.is_calibrated}
+        if synchronise and calibrated:
+            _sum(calibrated, process_group)
+        _require_numbers(calibrated.values())
     except BaseException:
         for name, quantizer in found.items():
             quantizer.statistics = seen[name]
@@ -82,8 +88,8 @@ def calibrate(
     finally:
         for name, quantizer in found.items():
             quantizer.mode = modes[name]
-    calibrated = {name: quantizer for name, quantizer in found.items() if quantizer.is_calibrated}
-    _choose(calibrated, synchronise, process_group)
+    for quantizer in calibrated.values():
+        quantizer.choose_from_statistics()
     for layer in (layer for _, layer in layers(model)):
         layer.choose_weight_scales(lambda quantizer: not quantizer.is_ready)
 
@@ -93,14 +99,19 @@ def _uncompiled() -> AbstractContextManager[object]:
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
-def _choose(found: Mapping[str, TensorQuantizer], synchronise: bool, group: ProcessGroup | None) -> None:
-    if synchronise and found:
-        device = next(quantizer.device for quantizer in found.values())
-        seen = summed_over_processes({name: quantizer.statistics for name, quantizer in found.items()}, device, group)
-        for name, statistics in seen.items():
-            found[name].statistics = statistics
-    for quantizer in found.values():
-        quantizer.choose_from_statistics()
+def _sum(found: Mapping[str, TensorQuantizer], group: ProcessGroup | None) -> None:
+    """Give quantizers what those of all processes saw together."""
+    device = next(quantizer.device for quantizer in found.values())
+    seen = summed_over_processes({name: quantizer.statistics for name, quantizer in found.items()}, device, group)
+    for name, statistics in seen.items():
+        found[name].statistics = statistics
+
+
+def _require_numbers(found: Iterable[TensorQuantizer]) -> None:
+    """Check that each has seen a number, in every channel, or nothing at all."""
+    told = {each.name or "a quantizer": told_of_no_numbers(each.statistics) for each in found}
+    if problems := [f"{name}: {problem}" for name, problem in told.items() if problem]:
+        raise ValueError("\n".join(problems))
 
 
 def choose_weight_scales(model: nn.Module) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from statqat_sim.errors import did_you_mean, of_type
+from statqat_sim.errors import did_you_mean, of_type, shown
 from statqat_sim.qat.config_rules import Role
 from statqat_sim.qat.conversion import same_bits
 from statqat_sim.qat.description import Description, SavedLayer
@@ -33,7 +33,7 @@ def problems(model: nn.Module, description: Description, tensors: Mapping[str, T
     found = [*_of_names(description, modules)]
     for name, layer in description.layers.items():
         if name in classes:
-            found += _of_weights(name, modules[name], layer)
+            found += _of_weights(name, modules[name], classes[name], layer)
         elif name in modules:
             found.append(f"{name}: a module {of_type(modules[name])}, which does not become the saved {layer.kind}")
     if not found:
@@ -71,13 +71,15 @@ def _of_names(description: Description, modules: Mapping[str, nn.Module]) -> Ite
             yield f"{name}: in the model it is {other}; it was saved as a layer of its own"
 
 
-def _of_weights(name: str, module: nn.Module, layer: SavedLayer) -> Iterator[str]:
-    """Parameters that are none in the model, or others."""
+def _of_weights(name: str, module: nn.Module, quantized: type[Quantized], layer: SavedLayer) -> Iterator[str]:
+    """Parameters that are none in the model, or others, or whose blocks run along another axis than their class's."""
     for parameter, weight in layer.weights.items():
         own, shape = getattr(module, parameter), weight.packing.shape
         if own is None or tuple(own.shape) != shape or own.dtype != weight.dtype:
             told = "nothing" if own is None else f"{_told(own.shape, own.dtype)}"
             yield f"{name}.{parameter}: saved was {_told(shape, weight.dtype)}; the model has {told}"
+        if (axis := weight.packing.axis) != (allowed := quantized.weights[parameter].axis):
+            yield f"{name}.{parameter}: the file says axis {shown(axis)}; allowed: {allowed}, which products add up"
 
 
 def _expected(

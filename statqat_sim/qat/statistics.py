@@ -12,6 +12,8 @@ from statqat_sim.histogram import Histogram
 
 INTEGERS, ENDS = ("keys", "counts", "sums"), ("low", "high")
 ARRAYS = (*INTEGERS, *ENDS)
+TOLD = 8
+"""How many channels an error names."""
 
 
 def with_batch(seen: Histogram | None, x: Tensor, channel_axis: int | None, *, exact: bool = True) -> Histogram:
@@ -22,6 +24,18 @@ def with_batch(seen: Histogram | None, x: Tensor, channel_axis: int | None, *, e
     backend = "auto" if exact or x.device.type == "cpu" else "torch"
     batch = Histogram.of(x.detach(), channel_axis=channel_axis, backend=backend)
     return batch if seen is None else seen + batch
+
+
+def told_of_no_numbers(seen: Histogram | None) -> str:
+    """What an error says of data that have no finite element, or a channel without one; "" of all else."""
+    if seen is None or not seen.elements:
+        return ""
+    empty = [index for index, channel in enumerate(seen.each_channel()) if channel.elements == channel.nonfinite]
+    if not empty:
+        return ""
+    named = ", ".join(map(str, empty[:TOLD])) + ", ..." * (len(empty) > TOLD)
+    where = "" if len(empty) == seen.channels else f" of channels {named}"
+    return f"all{where} that calibration saw is NaN or infinite; allowed: batches with numbers"
 
 
 def as_tensors(seen: Histogram) -> dict[str, Tensor]:

@@ -49,6 +49,23 @@ def test_codecs_are_traced_whole() -> None:
         assert_bit_exact(result, each)
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+@pytest.mark.parametrize("backend", ["auto", "numba"])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "mxfp4"])
+def test_backends_that_are_not_traced_name_the_one_that_is(name: str, backend: str) -> None:
+    """Where the compiler may not leave them out: elsewhere they run between its graphs."""
+    codec, x = Codec(load_format(name), backend), normal(4, 64)
+    wanted = 2 * codec.fake_quantize(2 * x)  # a kernel that is there already is not traced either
+    for traced in (codec, Codec(codec.format, backend)):
+        torch.compiler.reset()
+        compiled = partial(torch.compile, lambda x, codec=traced: 2 * codec.fake_quantize(2 * x), backend="eager")
+        with pytest.raises(
+            torch._dynamo.exc.Unsupported, match=r"allowed: backend 'torch', as in Codec\(format, 'torch'\)"
+        ):
+            compiled(fullgraph=True)(x)
+        assert_bit_exact(compiled()(x), wanted)
+
+
 def test_random_bits_are_drawn_in_compiled_code() -> None:
     """Many of them: where the compiler saw what is multiplied, its loops had no end."""
     x, drawn = normal(300, 1001), [(8, 3, 0), (32, 2**64 - 1, 2**33 + 7)]

@@ -16,6 +16,7 @@ from statqat_sim.arrays.kinds import (
     float_storage,
     is_cpu_array,
     is_cpu_tensor,
+    refuse_traced,
     storage_dtype,
     word_type,
 )
@@ -75,6 +76,7 @@ def _refuse_mask(array: Any, what: str) -> None:
 
 def _tensor_view(tensor: Any, what: str) -> Array:
     """A numpy view of a tensor; a bfloat16 tensor is viewed as its bits."""
+    refuse_traced(tensor)
     tensor = _resolved(tensor.detach(), what)
     if dtype_name(tensor) == Storage.BFLOAT16:
         tensor = tensor.view(sys.modules["torch"].uint16)

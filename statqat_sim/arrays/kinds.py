@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.program import Packed, Storage
 
 Array: TypeAlias = NDArray[Any]
@@ -36,6 +37,19 @@ def is_cpu_tensor(array: object) -> bool:
     """Whether this is a torch tensor in the CPU's memory."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cpu"
+
+
+def refuse_traced(array: object) -> None:
+    """Raise UnsupportedError for a tensor that torch's compiler traces: machine code is no graph of torch's.
+
+    Where it may leave a part of the graph out, it then runs what traces as it was written.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor) and torch.compiler.is_compiling():
+        raise UnsupportedError(
+            "torch's compiler traces torch's operations alone, and this backend has machine code of its own; "
+            "allowed: backend 'torch', as in Codec(format, 'torch')"
+        )
 
 
 def is_cpu_array(array: object) -> bool:

@@ -325,6 +325,33 @@ def test_transformers_loads_what_was_trained(weight: str, inputs: str, most: flo
     assert (theirs.float() - ours).norm() <= most * ours.norm()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_transformers_loads_several_groups_bit_for_bit(dtype: str, tmp_path: Path) -> None:
+    """In bfloat16, too, where that holds the scales; MX is decoded to it, whatever the model's dtype."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(**sizes, vocab_size=64, max_position_embeddings=32)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    weights = {
+        "*.mlp.*": "mxfp4" if dtype == "bfloat16" else own("rows", "int8", "bfloat16", "channel"),
+        "*.self_attn.*": own("g128", "int4", "bfloat16", 128),
+        "*.q_proj": own("e4m3", "float8_e4m3fn", "bfloat16", "channel"),
+    }
+    rules = [{"match": match, "type": "Linear", "weight": weight} for match, weight in weights.items()]
+    qat.convert(qat.prepare(model, qat.QATConfig.from_dict({"rules": rules})))
+    model.config.save_pretrained(tmp_path)
+    _, written = read(qat.save_compressed_tensors(model, tmp_path))
+    assert [len(group.targets) for group in written.config_groups.values()] == [2, 6, 6]
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=dtype)
+    tokens = torch.arange(32).reshape(1, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+    for name, layer in qat.layers(model):  # decoded by then
+        assert torch.equal(loaded.get_submodule(name).weight, layer.weight)
+
+
 def test_an_output_layer_that_is_tied_to_the_embedding_is_refused(tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -21,6 +21,7 @@ from statqat_sim.qat.checkpoints import Checkpointed
 from statqat_sim.qat.compressed import save_compressed_tensors
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import convert
+from statqat_sim.qat.decoding import decoded
 from statqat_sim.qat.layout import Layout
 from statqat_sim.qat.loading import load
 from statqat_sim.qat.matmul_config import MatmulConfig
@@ -57,6 +58,7 @@ __all__ = [
     "calibrate",
     "choose_weight_scales",
     "convert",
+    "decoded",
     "layers",
     "load",
     "load_state_dict",

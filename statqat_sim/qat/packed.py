@@ -13,6 +13,8 @@ from torch import Tensor
 
 from statqat_sim import layouts
 from statqat_sim.geometry import Geometry
+from statqat_sim.plan.lower import packed_storage
+from statqat_sim.plan.program import Packed
 from statqat_sim.qat.dense import dense_bytes, from_dense, to_dense
 from statqat_sim.qat.keys import codec_for, format_key, format_of
 from statqat_sim.qat.ops import word
@@ -96,7 +98,12 @@ class PackedWeight(Stamped):
         packing: what the buffers hold.
         dtype: of the weight; `model.to(torch.bfloat16)` changes it, and leaves codes and scales alone.
         buffers: by the names of `Packing.buffers`.
+
+    Attributes:
+        kept: the decoded weight, for as long as `qat.decoded` lasts; None: each forward decodes it.
     """
+
+    kept: Tensor | None = None
 
     def __init__(self, packing: Packing, dtype: torch.dtype, buffers: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -131,6 +138,10 @@ class PackedWeight(Stamped):
             packing, dtype, {name: torch.empty(shape, dtype=kind, device=device) for name, (shape, kind) in known}
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies decode for themselves."""
+        return {**super().__getstate__(), "kept": None}  # type: ignore[no-untyped-call]
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A weight of `quantizer: none` that an earlier version pickled has a scale of 1."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
@@ -142,6 +153,10 @@ class PackedWeight(Stamped):
         return [getattr(self, name) for name in self.packing.names]
 
     def forward(self) -> Tensor:
+        return self.decode() if self.kept is None else self.kept
+
+    def decode(self) -> Tensor:
+        """The weight, in memory of its own."""
         packing, (codes, *scales) = self.packing, self.arrays()
         return torch.ops.statqat.decode_weight(  # type: ignore[no-any-return]
             codes, scales, self.format_key, packing.shape, packing.axis, self.dtype
@@ -169,13 +184,13 @@ class PackedWeight(Stamped):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        like = next(self.buffers())
+        self.kept, like = None, next(self.buffers())
         self.dtype = fn(torch.empty(0, dtype=self.dtype, device=like.device)).dtype
         super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        key = f"{prefix}{SCALE}"
+        self.kept, key = None, f"{prefix}{SCALE}"
         if self.packing.is_scaled or key not in state_dict:
             super()._load_from_state_dict(state_dict, prefix, *rest)
         elif is_one(state_dict[key]):
@@ -232,15 +247,23 @@ def _stored(field: layouts.Field) -> tuple[tuple[int, ...], torch.dtype]:
 
 def _decode(codes: Tensor, scales: list[Tensor], key: str, shape: list[int], axis: int, dtype: torch.dtype) -> Tensor:
     format, sizes = format_of(key), tuple(shape)
-    elements, *arrays = unpacked(codes, scales, format, sizes, axis)
     if isinstance(format, NumberFormat):
-        values = codec_for(key, codes).decode(elements)
+        values = _decode_numbers(codes, format, key, sizes)
         return (values.mul_(*scales) if scales else values).to(dtype)  # type: ignore[no-any-return]
+    elements, *arrays = unpacked(codes, scales, format, sizes, axis)
     count = sum(name.startswith(layouts.SCALE) for name in _fields(format, sizes, axis))
     offsets = arrays[count:]
     offset = offsets[-1] if offsets else None
     q = QuantizedTensor(elements, tuple(arrays[:count]), format, axis, offset, tuple(offsets[:-1]))
     return codec_for(key, codes).dequantize(q).to(dtype)  # type: ignore[no-any-return]
+
+
+def _decode_numbers(codes: Tensor, format: NumberFormat, key: str, shape: tuple[int, ...]) -> Any:
+    """The values of a number format's codes, unpacked on the way where its codec packs a row as `to_dense` does."""
+    codec = codec_for(key, codes)
+    if format.bits < BYTE and packed_storage(format) == Packed(format.bits):
+        return codec.decode(codes, packed=True, shape=(math.prod(shape),)).reshape(shape)
+    return codec.decode(from_dense(codes, format.bits, shape))
 
 
 def unpacked(codes: Tensor, scales: list[Tensor], format: Format, shape: tuple[int, ...], axis: int) -> list[Tensor]:

@@ -48,7 +48,7 @@ def test_ordered_rules_of_a_file(tmp_path: Path) -> None:
 
 def test_the_search_of_a_block_format_is_its_variant_of_least_error() -> None:
     for name, found in (("nvfp4", "nvfp4.mse"), ("mxfp4.mse", "mxfp4.mse")):
-        config = tensor_config("weight", {"format": name, "quantizer": "search"})
+        config = tensor_config("weight", {"format": name, "quantizer": "search"}, "here")
         assert config == TensorConfig(format=sqs.load_format(found))
 
 
@@ -78,7 +78,7 @@ def test_the_spellings_of_a_format(spelled: Any) -> None:
 
 def test_all_the_keys_of_a_tensor() -> None:
     keys = {"quantizer": "search", "per": "tensor", "update_every": 10, "gradient": "lsq"}
-    found = tensor_config("weight", {"format": "int4", **keys})
+    found = tensor_config("weight", {"format": "int4", **keys}, "here")
     expected = TensorConfig(format=sqs.load_format("int4"), **{**keys, "quantizer": sqs.Search()})  # type: ignore[arg-type]
     assert found == expected
 
@@ -123,7 +123,7 @@ def test_a_format_without_a_key_of_its_own_may_extend_another(role: str, keys: d
 
 @pytest.mark.parametrize("name", QUANTIZERS)
 def test_quantizers_by_name(name: str) -> None:
-    assert tensor_config("weight", {"format": "int4", "quantizer": name}).quantizer == QUANTIZERS[name]()
+    assert tensor_config("weight", {"format": "int4", "quantizer": name}, "here").quantizer == QUANTIZERS[name]()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_quantizers_by_name(name: str) -> None:
     ids=lambda value: "",
 )
 def test_quantizers_with_options(options: Any, expected: Any) -> None:
-    assert tensor_config("weight", {"format": "int4", "quantizer": options}).quantizer == expected
+    assert tensor_config("weight", {"format": "int4", "quantizer": options}, "here").quantizer == expected
 
 
 # --- which rule decides ------------------------------------------------------------------------------------------

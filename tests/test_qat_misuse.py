@@ -174,7 +174,28 @@ VALUES: dict[str, tuple[Call, str]] = {
         lambda: qat.TensorConfig(format=sqs.load_format("int4"), quantizer=sqs.MinMax),  # type: ignore[arg-type]
         r"quantizer: int4 needs one, such as statqat_sim.Iterative\(\), got <class",
     ),
-    "an input that is no format": (lambda: qat.assign(floats(), 0.1, input="int44"), "input: no format is named"),
+    "an input that is no format": (
+        lambda: qat.assign(floats(), 0.1, input="int44"),
+        "^assign: input: no format is named",
+    ),
+    "a format of a table": (
+        lambda: sensitivity(floats(), None, ["int4", "int44"]),
+        r"^sensitivity: formats.1: no format is named 'int44'",
+    ),
+    "batches of a generator that has given them": (
+        lambda: sensitivity(floats(), iter([]), ["int4"]),
+        "batches is empty; allowed: one at least, of a generator that is not read yet; or None",
+    ),
+    "classes that nobody knows": (
+        lambda: qat.prepare(nn.Sequential(nn.LSTM(8, 8)), qat.QATConfig(weight="int4")),
+        r"the rule match: '\*' \(there are: none\)\n100 % of the elements .* classes: LSTM; allowed: qat.register",
+    ),
+    "a weight that is computed": (
+        lambda: qat.prepare(
+            nn.Sequential(torch.nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))), qat.QATConfig(weight="int4")
+        ),
+        r"\(there are: none\)\nnot quantized, .* 0 \(ParametrizedLinear\); allowed: .*remove_parametrizations before",
+    ),
 }
 
 

@@ -38,7 +38,7 @@ def assign(source: Sensitivity | nn.Module, budget_bits: float = 4.5, *, input: 
         SpecError: if `input` is wrong.
     """
     _require_budget(budget_bits)
-    activations = None if input is None else tensor_config("input", input)
+    activations = None if input is None else tensor_config("input", input, "assign", "input")
     if not isinstance(source, Sensitivity | nn.Module):
         raise TypeError(f"source is {told_value(source)}; allowed: what qat.sensitivity gave, or a float model")
     table = source if isinstance(source, Sensitivity) else sensitivity(source, formats=FORMATS, progress=False)

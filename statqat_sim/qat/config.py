@@ -156,4 +156,4 @@ def _nearest(rule: Rule, modules: Mapping[str, str]) -> str:
     if unknown := [name for name in rule.types if name not in classes]:
         return f"{did_you_mean(unknown[0], classes)} (there are: {', '.join(classes) or 'none'})"
     hints = [did_you_mean(pattern, modules) for pattern in rule.match.split("|")]
-    return next((hint for hint in hints if hint), f" (there are: {shown(', '.join(modules) or 'none')})")
+    return next((hint for hint in hints if hint), f" (there are: {shown(', '.join(modules)) if modules else 'none'})")

@@ -79,14 +79,20 @@ def rules_of(everything: Mapping[str, Any], rules: Iterable[Any]) -> tuple[Rule,
     return tuple(rule for rule in read if rule is not None)
 
 
-def tensor_config(role: Role, spelled: Any) -> TensorConfig:
+def tensor_config(role: Role, spelled: Any, caller: str, *path: str) -> TensorConfig:
     """One tensor's configuration, of all that `QATConfig` takes for it.
+
+    Args:
+        role: of the tensor.
+        spelled: what the user wrote.
+        caller: the function that was given it, for errors.
+        path: where it stands among the function's arguments, likewise.
 
     Raises:
         SpecError: with every problem found.
     """
     reader = Reader()
-    read = reader.tensor(Located.of(spelled, (role,)), role)
+    read = reader.tensor(Located.of(spelled, path, caller), role)
     return reader.sound(read)
 
 

@@ -79,15 +79,18 @@ def prepare(model: Model, config: QATConfig) -> Model:
     skippable = [(name, kind) for name, kinds in others.items() for kind in kinds]
     unknown = unknown_modules(model)
     skippable += [(name, type(module).__name__) for name, module in (*projections(candidates), *unknown.items())]
-    config.require_matches(known, skippable)
+    told_of_classes = [told for told in (told_of(others, config), told_of_unknown(model, unknown, config)) if told]
+    try:
+        config.require_matches(known, skippable)
+    except ValueError as error:
+        raise ValueError("\n".join([str(error), *told_of_classes])) from None
     jobs = _jobs(candidates, config)
     if not jobs:
         raise ValueError("the configuration quantizes no module; allowed: a rule that does not skip")
     _require_tensors(jobs)
     if problems := [*layer_problems(jobs), *product_problems(jobs, config)]:
         raise ValueError("\n".join(problems))
-    warned = told_of(others, config), told_of_projections(jobs, config), told_of_unknown(model, unknown, config)
-    for told in filter(None, warned):
+    for told in filter(None, (*told_of_classes, told_of_projections(jobs, config))):
         warnings.warn(told, UserWarning, stacklevel=2)
     quantize(model, jobs, exact=config.exact)
     return model

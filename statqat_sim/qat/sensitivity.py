@@ -52,7 +52,8 @@ def sensitivity(
         TypeError: if `model` is none, `formats` or `batches` no list, or `loss` no function that gives a number; if
             there is no loss, and the model does not take a batch.
         ValueError: if the model is prepared, or on torch's meta device; if no layer can be quantized; if there are no
-            formats, or no batches for a loss; if a format's blocks are of axes that a weight has not.
+            formats, or `batches` has none, or is None beside a loss; if a format's blocks are of axes that a weight has
+            not.
         SpecError: if a format is wrong.
     """
     require_floats(model)
@@ -63,8 +64,9 @@ def sensitivity(
     if not groups:
         raise ValueError("the model has no layer whose weights can be quantized")
     _require_axes(groups, configs.values())
+    kept = _kept(batches)
     with _evaluating(model), torch.no_grad():
-        measure = MeanLoss.of(model, [] if batches is None else list(batches), loss)
+        measure = MeanLoss.of(model, kept, loss)
         jobs = [(group, *pair) for group in groups for pair in configs.items()]
         rows = tuple(_row(measure, *job) for job in _shown(jobs, progress))
     patterns = {group.name: group.pattern for group in groups}
@@ -83,6 +85,14 @@ def _require_lists(formats: object, batches: object, loss: object) -> None:
         raise TypeError(f"loss is {told_value(loss)}; allowed: a function of the model and a batch")
     if loss is not None and batches is None:
         raise ValueError("a loss, and no batches; allowed: both, or neither")
+
+
+def _kept(batches: Iterable[Any] | None) -> list[Any]:
+    """Batches to go through many times; none where there are to be no losses."""
+    kept = [] if batches is None else list(batches)
+    if not kept and batches is not None:
+        raise ValueError("batches is empty; allowed: one at least, of a generator that is not read yet; or None")
+    return kept
 
 
 def _require_axes(groups: Iterable[WeightGroup], configs: Collection[TensorConfig]) -> None:
@@ -111,7 +121,9 @@ def _configs(formats: Sequence[Spelled]) -> dict[str, TensorConfig]:
     listed = list(formats)
     if not listed or any(format is None for format in listed):
         raise ValueError(f"formats is {shown(listed)}; allowed: one at least, and none that is nothing")
-    configs = [tensor_config("weight", format) for format in listed]
+    configs = [
+        tensor_config("weight", format, "sensitivity", "formats", str(index)) for index, format in enumerate(listed)
+    ]
     names = [config.format.name for config in configs]
     told = [
         name if names.count(name) == 1 else f"{name} {config.quantizer!r}{_per(config)}"

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from statqat_sim.arrays import CPU, ArrayLibrary, refuse_traced
+from statqat_sim.arrays import CPU, ArrayLibrary, refuse_watched
 from statqat_sim.errors import UnsupportedError, none_of, of_type, shown
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
@@ -280,10 +280,10 @@ def backend_for(array: object) -> Backend:
 
     Raises:
         TypeError: if none does.
-        UnsupportedError: if the one that does cannot run here, or torch's compiler traces the array; there is no
+        UnsupportedError: if the one that does cannot run here, or torch traces the array; there is no
             fall-back to another.
     """
-    refuse_traced(array)
+    refuse_watched(array)
     for backend in backends().values():
         if backend.owns(array):
             return _ready(backend)

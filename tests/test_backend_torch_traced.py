@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo.testing
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch_compiled import WARNINGS, normal, together
 
 from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Programs
 from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.codec import Codec
+from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry, is_whole_array
 from statqat_sim.plan.block import ELEMENT
 from statqat_sim.plan.lower_block import lower_block
@@ -64,6 +66,21 @@ def test_backends_that_are_not_traced_name_the_one_that_is(name: str, backend: s
         ):
             compiled(fullgraph=True)(x)
         assert_bit_exact(compiled()(x), wanted)
+
+
+def _traced_by_example(call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x: torch.jit.trace(call, (x,), check_trace=False)  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("watched", [make_fx, torch.func.vmap, torch.func.grad, _traced_by_example])
+@pytest.mark.parametrize("backend", ["auto", "numba"])
+def test_tracers_are_told_not_to_take_results_for_constants(watched: Callable[..., Any], backend: str) -> None:
+    codec, x = Codec(E4M3, backend), normal(4, 64)
+    codec.fake_quantize(x)
+    call = watched(lambda x: codec.fake_quantize(x).sum())
+    with pytest.raises(UnsupportedError, match=r"allowed: backend 'torch', as in Codec\(format, 'torch'\)"):
+        call(x)
 
 
 def test_random_bits_are_drawn_in_compiled_code() -> None:

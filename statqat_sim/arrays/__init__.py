@@ -19,7 +19,7 @@ from statqat_sim.arrays.kinds import (
     is_cpu_array,
     is_cpu_tensor,
     plain_name,
-    refuse_traced,
+    refuse_watched,
     shape_of,
     word_type,
 )
@@ -52,7 +52,7 @@ __all__ = [
     "plain_name",
     "real_array",
     "refuse_flag",
-    "refuse_traced",
+    "refuse_watched",
     "result_array",
     "separate",
     "shape_of",

@@ -16,7 +16,7 @@ from statqat_sim.arrays.kinds import (
     float_storage,
     is_cpu_array,
     is_cpu_tensor,
-    refuse_traced,
+    refuse_watched,
     storage_dtype,
     word_type,
 )
@@ -76,7 +76,7 @@ def _refuse_mask(array: Any, what: str) -> None:
 
 def _tensor_view(tensor: Any, what: str) -> Array:
     """A numpy view of a tensor; a bfloat16 tensor is viewed as its bits."""
-    refuse_traced(tensor)
+    refuse_watched(tensor)
     tensor = _resolved(tensor.detach(), what)
     if dtype_name(tensor) == Storage.BFLOAT16:
         tensor = tensor.view(sys.modules["torch"].uint16)

@@ -39,16 +39,24 @@ def is_cpu_tensor(array: object) -> bool:
     return torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cpu"
 
 
-def refuse_traced(array: object) -> None:
-    """Raise UnsupportedError for a tensor that torch's compiler traces: machine code is no graph of torch's.
+def refuse_watched(array: object) -> None:
+    """Raise UnsupportedError for a tensor whose operations torch writes down: of machine code it would see none.
 
-    Where it may leave a part of the graph out, it then runs what traces as it was written.
+    Where torch's compiler may leave a part of the graph out, it then runs what traces as it was written. It may compile
+    functions one by one, and one that asked whether it is compiled would always say so: this one raises.
     """
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(array, torch.Tensor) and torch.compiler.is_compiling():
+    if torch is None or not isinstance(array, torch.Tensor):
+        return
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()
+        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+        or torch._C._functorch.is_functorch_wrapped_tensor(array)
+    ):
         raise UnsupportedError(
-            "torch's compiler traces torch's operations alone, and this backend has machine code of its own; "
-            "allowed: backend 'torch', as in Codec(format, 'torch')"
+            "torch compiles, traces or vectorises its own operations alone, and this backend has machine code of its "
+            "own; allowed: backend 'torch', as in Codec(format, 'torch')"
         )
 
 

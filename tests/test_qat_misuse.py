@@ -233,6 +233,8 @@ def test_files_that_are_not_there_say_what_is(tmp_path: Path) -> None:
     for path, name in ((tmp_path, "model"), (tmp_path / "mien.safetensors", "mien")):
         with pytest.raises(FileNotFoundError, match=f"{name}.safetensors: there is no such file; its folder has: mine"):
             qat.load(path, floats())
+    with pytest.raises(FileNotFoundError, match=r"there is no such file; did you mean 'mine.safetensors'\?"):
+        qat.load(tmp_path / "mine.safetensor", floats())
     (tmp_path / "other.dat").write_bytes(b"abc")
     for path in (tmp_path / "model.pt", tmp_path / "other.dat"):
         with pytest.raises(ValueError, match="is no .safetensors file; allowed: such a one, or a folder for model.saf"):

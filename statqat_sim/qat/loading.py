@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from statqat_sim.errors import did_you_mean
 from statqat_sim.qat.config import QATConfig
 from statqat_sim.qat.conversion import freeze, put
 from statqat_sim.qat.description import KEY, Description, SavedLayer, SavedWeight
@@ -70,9 +71,7 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
     if not file.is_file():
-        there = sorted(path.name for path in file.parent.glob(f"*{SUFFIX}")) if file.parent.is_dir() else []
-        told = f"; its folder has: {', '.join(there)}" if there else ""
-        raise FileNotFoundError(f"{file}: there is no such file{told}")
+        raise FileNotFoundError(f"{file}: there is no such file{_there(file.parent)}")
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
@@ -87,6 +86,14 @@ def _read(file: Path) -> tuple[Description, dict[str, Tensor]]:
         raise ValueError(f"{file}: {error}") from None
     aliases = {name: tensors[other] for name, other in description.aliases.items() if other in tensors}
     return description, {**tensors, **aliases}
+
+
+def _there(folder: Path) -> str:
+    """The files of a folder; where it is none, the file whose name it may have meant."""
+    if not folder.is_dir():
+        return did_you_mean(folder.name, (path.name for path in folder.parent.glob(f"*{SUFFIX}")))
+    names = sorted(path.name for path in folder.glob(f"*{SUFFIX}"))
+    return f"; its folder has: {', '.join(names)}" if names else ""
 
 
 # --- rebuilding --------------------------------------------------------------------------------------------------

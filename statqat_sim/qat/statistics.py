@@ -28,7 +28,7 @@ def with_batch(seen: Histogram | None, x: Tensor, channel_axis: int | None, *, e
 
 def told_of_no_numbers(seen: Histogram | None) -> str:
     """What an error says of data that have no finite element, or a channel without one; "" of all else."""
-    if seen is None or not seen.elements:
+    if seen is None or not seen.nonfinite:
         return ""
     empty = [index for index, channel in enumerate(seen.each_channel()) if channel.elements == channel.nonfinite]
     if not empty:

@@ -168,7 +168,7 @@ def doubles(draw: st.DrawFn) -> Part:
     step, enter = draw(st.integers(1, 8)), draw(st.sampled_from(ENTERS["chain"]))
     dot: Part = {"sum": "chain", "step": step, "c": enter, "order": draw(st.sampled_from(ORDERS))}
     if enter != "first":
-        dot["split"] = draw(st.integers(1, 3))
+        dot["split"] = draw(st.integers(1, min(step, 3)))
     return {
         "operands": dict.fromkeys("abcd", "float64") | {"shape": ["M", "N", step if enter == "none" else 2 * step]},
         "dot": dot,

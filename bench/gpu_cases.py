@@ -14,8 +14,10 @@ from bench.cases import magic_add
 from bench.pairs import Call
 from bench.report import Section
 from statqat_sim.histogram import BIN_MANTISSA_BITS, Counter
+from statqat_sim.plan.block import ELEMENTS
+from statqat_sim.plan.block_statistics import amax
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.reduction import amax_plan, histogram_plan
+from statqat_sim.plan.reduction import histogram_plan, maximum_plan
 from statqat_sim.runtime import backend_for, reduction_kernel
 
 ELEMENTWISE_TARGET, BLOCK_TARGET = 0.85, 0.75
@@ -105,8 +107,12 @@ def blocks(data: GpuData) -> Iterator[GpuCase]:
 def reductions(data: GpuData) -> Iterator[GpuCase]:
     """Calibration statistics beside copies of the same number of bytes; `Counter` reads its data twice."""
     counter, backend = Counter(), backend_for(data.x)
-    for name, make in (("histogram", partial(histogram_plan, mantissa_bits=BIN_MANTISSA_BITS)), ("amax", amax_plan)):
-        kernel = reduction_kernel(backend, make(Storage.FLOAT32))
+    plans = {
+        "histogram": histogram_plan(Storage.FLOAT32, BIN_MANTISSA_BITS),
+        "amax": maximum_plan(amax(ELEMENTS, finite=True).key),
+    }
+    for name, plan in plans.items():
+        kernel = reduction_kernel(backend, plan)
         yield _beside_copy(data, name, 4, None, partial(kernel, data.x))
     yield _beside_copy(data, "count", 8, None, partial(counter.count, data.x))
     zeros = data.x.relu()

@@ -9,8 +9,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from statqat_sim.plan.builder import Builder
+from statqat_sim.plan.layout import INFINITY
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.reduction import ReductionPlan, amax_plan, extremes_plan, histogram_plan
+from statqat_sim.plan.reduction import Reducer, ReductionPlan, extremes_plan, histogram_plan
+from statqat_sim.plan.source import narrowed, read, widened
+
+
+def amax_plan(storage: Storage) -> ReductionPlan:
+    """The largest finite magnitude, as float32 bits."""
+    builder = Builder()
+    real = read(builder, "x", storage)
+    magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
+    finite = magnitude.lt(INFINITY).where(magnitude, 0)
+    return ReductionPlan(builder.finish(finite, Storage.UINT32), Reducer.MAXIMUM)
+
 
 PLANS: dict[str, Callable[[Storage], ReductionPlan]] = {
     "amax": amax_plan,

@@ -16,14 +16,14 @@ from cuda_on_cpu.stand_in import Array as OnGpu
 from cuda_on_cpu.stand_in import Stream as GpuStream
 from hypothesis import given
 from hypothesis import strategies as st
-from reduction_cases import SPECIAL, in_dtype, wide_range
+from reduction_cases import SPECIAL, amax_plan, in_dtype, wide_range
 
 import statqat_sim as sqs
 from statqat_sim.backends.cupy_gpu.backend import CupyBackend
 from statqat_sim.histogram import Counter, Histogram
 from statqat_sim.plan.philox import philox
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.reduction import Reducer, ReductionPlan, amax_plan, histogram_plan
+from statqat_sim.plan.reduction import Reducer, ReductionPlan, histogram_plan
 from statqat_sim.runtime import backends, reduction_kernel
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")

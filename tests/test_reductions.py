@@ -12,12 +12,12 @@ import torch
 from cuda_on_cpu import CudaOnCpu
 from inputs import DTYPES, around
 from numpy.typing import NDArray
-from reduction_cases import PLANS, SPECIAL, in_dtype, wide_range
+from reduction_cases import PLANS, SPECIAL, amax_plan, in_dtype, wide_range
 
 from statqat_sim.backends.cupy_gpu import block_device, reduction_text
 from statqat_sim.histogram import Counter, extremes
 from statqat_sim.plan.program import Storage
-from statqat_sim.plan.reduction import ReductionPlan, amax_plan, extremes_plan, histogram_plan
+from statqat_sim.plan.reduction import ReductionPlan, extremes_plan, histogram_plan
 from statqat_sim.runtime import backends, reduction_kernel
 from statqat_sim.spec.catalog import load_format
 

@@ -108,15 +108,6 @@ def histogram_plan(storage: Storage, mantissa_bits: int) -> ReductionPlan:
     return ReductionPlan(element, Reducer.HISTOGRAM, SIGN_AND_EXPONENT + mantissa_bits)
 
 
-def amax_plan(storage: Storage) -> ReductionPlan:
-    """The largest finite magnitude, as float32 bits."""
-    builder = Builder()
-    real = read(builder, "x", storage)
-    magnitude = (narrowed(real) if storage is Storage.FLOAT64 else widened(real)).magnitude
-    finite = magnitude.lt(INFINITY).where(magnitude, 0)
-    return ReductionPlan(builder.finish(finite, Storage.UINT32), Reducer.MAXIMUM)
-
-
 @lru_cache(maxsize=64)
 def maximum_plan(key: CodecPlan) -> ReductionPlan:
     """The largest word of a plan that reads one stream, whatever its name."""

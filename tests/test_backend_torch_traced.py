@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,21 @@ def test_backends_that_are_not_traced_name_the_one_that_is(name: str, backend: s
         ):
             compiled(fullgraph=True)(x)
         assert_bit_exact(compiled()(x), wanted)
+
+
+def test_other_threads_go_on_while_one_compiles() -> None:
+    codec, x = Codec(E4M3, "numba"), normal(4, 64)
+    found: list[torch.Tensor] = []
+
+    def compiler(graph: torch.fx.GraphModule, _: list[torch.Tensor]) -> Callable[..., Any]:
+        thread = Thread(target=lambda: found.append(codec.fake_quantize(x)))
+        thread.start()
+        thread.join()
+        return graph
+
+    torch.compiler.reset()
+    torch.compile(lambda x: 2 * x, backend=compiler)(x)
+    assert_bit_exact(found[0], codec.fake_quantize(x))
 
 
 def _traced_by_example(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -439,8 +439,22 @@ def test_a_sum_without_c_goes_on_from_nothing(sum_: str) -> None:
     assert unit.matmul(ones[:, :8], ones.T[:8], instruction="f16.f32") == 8
     with pytest.raises(sqs.UnsupportedError, match=r"K is 9, and it takes 8 products and no C .*promote_every=8"):
         unit.matmul(ones, ones.T, instruction="f16.f32")
-    for plan in ({"promote_every": 8}, {"split_k": 2}):
+    for plan in ({"promote_every": 8}, {"split_k": 2}, {"k_slab": 16, "promote_every": 8}):
         assert unit.matmul(ones, ones.T, instruction="f16.f32", plan=plan) == 9
+    long = {"promote_every": 16}
+    assert unit.matmul(ones[:, :8], ones.T[:8], instruction="f16.f32", plan=long) == 8
+    with pytest.raises(sqs.UnsupportedError, match="K is 9, and it takes 8 products"):
+        unit.matmul(ones, ones.T, instruction="f16.f32", plan=long)
+
+
+def test_a_plan_that_names_no_instruction_is_one_for_those_that_take_it() -> None:
+    half = "{operands: {shape: [16, 8, 8]}, dot: {sum: exact, c: none}}"
+    start, end = f"name: two\ninstructions:\n  half.f16.f32: {half}\n", "gemm: {promote_every: 64}\n"
+    unit = sqs.parse_accelerator(f"{start}  m.f16.f32: {{dot: {{sum: exact}}}}\n{end}")
+    ones = np.ones((1, 70), np.float32)
+    assert unit.matmul(ones, ones.T, instruction="m.f16.f32") == 70
+    with pytest.raises(sqs.SpecError, match="half.f16.f32: promote_every is 64, and it takes 8 products"):
+        sqs.parse_accelerator(start + end)
 
 
 # --- for users' tests --------------------------------------------------------------------------------------------

@@ -63,6 +63,15 @@ def test_what_is_loaded_or_moved_meanwhile_counts() -> None:
         assert_bit_exact(outputs(model), outputs(other.to(torch.bfloat16)))
 
 
+def test_codes_of_another_model_are_those_that_count() -> None:
+    model, other = converted(), converted(seed=3)
+    with qat.decoded(model):
+        x, codes = torch.randn(3, 24), other.linear.state_dict()
+        found = torch.func.functional_call(model.linear, codes, (x,))
+        assert_bit_exact(found, other.linear(x))
+        assert model.linear.weight is model.linear.weight
+
+
 def test_copies_decode_for_themselves() -> None:
     model = converted()
     with qat.decoded(model):

@@ -15,6 +15,7 @@ import statqat_sim as sqs
 from statqat_sim import qat
 from statqat_sim.qat.matmul_keys import matmul_hash, matmul_key, matmul_of, matmul_text
 from statqat_sim.qat.registry import _classes
+from statqat_sim.spec.accelerator_catalog import load_spec
 from tests.qat_matmul import E4M3, IDEAL, MXFP8, PROMOTED, WGMMA, batch, matmul_config, net, prepared
 
 # --- configurations ----------------------------------------------------------------------------------------------
@@ -54,16 +55,15 @@ instructions:
 
 
 def test_an_accelerator_that_no_kernel_computes_is_refused_where_it_is_named(made_up: Path) -> None:
-    text = (made_up / "made_up.yaml").read_text()
-    (made_up / "made_up.yaml").write_text(
-        text.replace("c: term}", "c: term}\n    scale: {format: float8_e8m0fnu, block: 16}").replace(
-            "fraction_bits: 3", "fraction_bits: 60"
-        )
-    )
-    with pytest.raises(
-        sqs.SpecError, match=r"rules\.0\.matmul\S*: .*made_up\.yaml: dot\.e4m3\.f32 .*: terms of 60 fraction bits"
-    ):
+    file = made_up / "made_up.yaml"
+    scaled = "c: term}\n    scale: {format: float8_e8m0fnu, block: 16}"
+    file.write_text(file.read_text().replace("c: term}", scaled).replace("fraction_bits: 3", "fraction_bits: 60"))
+    told = r"dot\.e4m3\.f32 .*: terms of 60 fraction bits"
+    with pytest.raises(sqs.SpecError, match=rf"rules\.0\.matmul\S*: .*made_up\.yaml: {told}"):
         qat.QATConfig.from_yaml(made_up / "qat.yaml")
+    by_object = {"accelerator": load_spec(file), "instruction": "dot.e4m3.f32"}
+    with pytest.raises(sqs.SpecError, match=rf"matmul\S*: {told}"):
+        qat.QATConfig(weight=E4M3, input=E4M3, matmul=by_object)
 
 
 def test_an_accelerator_may_come_from_a_file(made_up: Path) -> None:

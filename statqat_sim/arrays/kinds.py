@@ -40,16 +40,17 @@ def is_cpu_tensor(array: object) -> bool:
 
 
 def refuse_watched(array: object) -> None:
-    """Raise UnsupportedError for a tensor whose operations torch writes down: of machine code it would see none.
+    """Raise UnsupportedError for a tensor whose operations torch records; it would not see those of machine code.
 
     Where torch's compiler may leave a part of the graph out, it then runs what traces as it was written. It may compile
-    functions one by one, and one that asked whether it is compiled would always say so: this one raises.
+    functions one by one, and one that asked whether it is compiled would always say so: this one raises. Other threads
+    go on, where `torch.compiler.is_compiling` is true as well.
     """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(array, torch.Tensor):
         return
     if (
-        torch.compiler.is_compiling()
+        torch.compiler.is_dynamo_compiling()
         or torch._C._is_tracing()
         or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
         or torch._C._functorch.is_functorch_wrapped_tensor(array)

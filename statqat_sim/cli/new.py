@@ -41,7 +41,8 @@ def new(
     output.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8") as stream:  # never overwrites a file
         stream.write(text)
-    typer.echo(f"{path}: written; change it, then: statqat-sim check {path}")
+    where = "".join(f" --search {folder}" for folder in search or ())
+    typer.echo(f"{path}: written; change it, then: statqat-sim check {path}{where}")
 
 
 def _format(name: str, like: str, path: Path, search: Sequence[Path]) -> str:

@@ -20,7 +20,7 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.scale import Block
 
 UNCHECKED: Final = (
-    "Given scales are not checked: a NaN, which the codec refuses, becomes their format's NaN or largest value."
+    "Given scales are not checked: a NaN, which the codec refuses, becomes their format's NaN, Inf or largest value."
 )
 """What functions that read the caller's scales say of them."""
 

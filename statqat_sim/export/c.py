@@ -27,8 +27,8 @@ def to_c(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float3
     `NAME_dequantize(rows, columns, codes, ..., y)` is its inverse. The arrays of scales follow the codes, outermost
     first, then those of offsets: codes as unsigned integers, float32 scales as `float`. After `x` come `random`, for
     stochastic rounding an integer for each element, and `given`, where the format's scales are the caller's: a NaN,
-    which the codec refuses, becomes their format's NaN or largest value. Where words of blocks have to be kept, a last
-    argument `workspace` has room for `NAME_workspace(rows, columns)` integers of 32 bits.
+    which the codec refuses, becomes their format's NaN, Inf or largest value. Where words of blocks have to be kept, a
+    last argument `workspace` has room for `NAME_workspace(rows, columns)` integers of 32 bits.
 
     Args:
         format: a number format, or a block format without `rule: mse`.

@@ -25,11 +25,12 @@ def to_systemverilog(format: NumberFormat | BlockFormat, *, floats: Sequence[str
     Of a block format: `quantize(x)` makes the bits of a `block_t`, codes and scales, of those of as many float32 as the
     blocks of all levels divide, the first in the lowest; rows of two-dimensional blocks follow each other.
     `dequantize(q)` is its inverse. After `x` come `random`, for stochastic rounding a field for each element, and
-    `given`, where the format's scales are the caller's: a NaN, which the codec refuses, becomes their format's NaN or
-    largest value. Scales of a whole tensor or channel cannot be found from one block: last `quantize` takes the words
-    that it needs of them, by their names in alphabetical order, and `dequantize` takes their codes. Functions of words
-    make these: the amax of a tensor is the largest `amax_key(x)` of its elements, its scale's code `scale0_of(amax)`.
-    Formats whose innermost blocks are tensors or channels, and blocks beyond 65536 bits, have functions of words alone.
+    `given`, where the format's scales are the caller's: a NaN, which the codec refuses, becomes their format's NaN,
+    Inf or largest value. Scales of a whole tensor or channel cannot be found from one block: last `quantize` takes the
+    words that it needs of them, by their names in alphabetical order, and `dequantize` takes their codes. Functions of
+    words make these: the amax of a tensor is the largest `amax_key(x)` of its elements, its scale's code
+    `scale0_of(amax)`. Formats whose innermost blocks are tensors or channels, and blocks beyond 65536 bits, have
+    functions of words alone.
 
     Args:
         format: a number format, or a block format without `rule: mse`.

@@ -40,7 +40,7 @@ def _factor(runner: Runner, a: Side, b: Side) -> Any:
 
 
 def _check(runner: Runner, plan: GemmPlan) -> None:
-    """Raises ValueError if the plan has lengths that the instruction cannot take."""
+    """Raises ValueError if the plan would cut K within a scale's block."""
     for _, told in cut_problems(plan, runner.instruction):
         raise ValueError(f"{runner.instruction}: {told}")
 

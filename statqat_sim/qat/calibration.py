@@ -109,8 +109,8 @@ def _sum(found: Mapping[str, TensorQuantizer], group: ProcessGroup | None) -> No
 
 def _require_numbers(found: Iterable[TensorQuantizer]) -> None:
     """Check that each has seen a number, in every channel, or nothing at all."""
-    told = {each.name or "a quantizer": told_of_no_numbers(each.statistics) for each in found}
-    if problems := [f"{name}: {problem}" for name, problem in told.items() if problem]:
+    told = [(each.name or "a quantizer", told_of_no_numbers(each.statistics)) for each in found]
+    if problems := [f"{name}: {problem}" for name, problem in told if problem]:
         raise ValueError("\n".join(problems))
 
 

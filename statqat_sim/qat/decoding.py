@@ -19,8 +19,8 @@ def decoded(model: Model) -> Iterator[Model]:
     """While it lasts a converted model keeps its weights decoded: it runs as fast as floats do, in their memory.
 
     Not a bit changes. Codes and scales stay where they are, and are what `state_dict`, `save` and copies have. Weights
-    that are moved or loaded meanwhile are decoded in every forward again. What is written into `layer.weight` is lost
-    in the end.
+    that are moved, loaded or given to `torch.func.functional_call` meanwhile are decoded in every forward. What is
+    written into `layer.weight` is lost in the end, and what is written into codes and scales counts only then.
 
     Args:
         model: a converted model.
@@ -36,8 +36,8 @@ def decoded(model: Model) -> Iterator[Model]:
     try:
         with torch.inference_mode(False):
             for packed in ours:
-                packed.kept = packed.decode()
+                packed.keep()
         yield model
     finally:
         for packed in ours:
-            packed.kept = None
+            packed.let_go()

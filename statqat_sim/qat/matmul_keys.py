@@ -11,6 +11,7 @@ from typing import Any
 
 from statqat_sim.errors import Problem, SpecError, UnsupportedError, shown
 from statqat_sim.matmul import Accelerator, load_accelerator
+from statqat_sim.plan.lower_mma import check_mma
 from statqat_sim.qat.matmul_config import MatmulConfig
 from statqat_sim.spec.accelerator import AcceleratorSpec, GemmPlan
 from statqat_sim.spec.accelerator_catalog import accelerators, load_spec
@@ -138,26 +139,25 @@ def _accelerator(node: Located, problems: list[Problem], place: Callable[[str], 
     """By name, from a file, of what `matmul_keys` wrote, or as an object."""
     try:
         match node.value:
-            case AcceleratorSpec():
-                return node.value
-            case Accelerator(spec=spec):
-                return spec
-            case dict():
-                return from_instruction_keys(node.plain())
             case str() | os.PathLike():
                 return load_accelerator(place(os.fspath(node.value))).spec
+            case (AcceleratorSpec() as spec) | Accelerator(spec=spec):
+                pass
+            case dict():
+                spec = from_instruction_keys(node.plain())
+            case _:
+                if node.value is not UNREADABLE:
+                    told = "expected the name of an accelerator, the path of its file, or a mapping"
+                    problems.append(node.problem(f"{told}, got {shown(node.value)}"))
+                return None
+        check_mma(spec.instructions)
+        return spec
     except SpecError as error:
         problems.extend(error.problems)
-        return None
     except (LookupError, ValueError, UnsupportedError) as error:
         problems.append(node.problem(str(error.args[0])))
-        return None
     except OSError as error:
         problems.append(node.problem(f"the file of {shown(str(node.value))} cannot be read: {error}"))
-        return None
-    if node.value is not UNREADABLE:
-        told = "expected the name of an accelerator, the path of its file, or a mapping"
-        problems.append(node.problem(f"{told}, got {shown(node.value)}"))
     return None
 
 

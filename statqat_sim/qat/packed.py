@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -101,9 +101,11 @@ class PackedWeight(Stamped):
 
     Attributes:
         kept: the decoded weight, for as long as `qat.decoded` lasts; None: each forward decodes it.
+        kept_of: the arrays that it was decoded from.
     """
 
     kept: Tensor | None = None
+    kept_of: Sequence[Tensor] = ()
 
     def __init__(self, packing: Packing, dtype: torch.dtype, buffers: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -140,7 +142,7 @@ class PackedWeight(Stamped):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies decode for themselves."""
-        return {**super().__getstate__(), "kept": None}  # type: ignore[no-untyped-call]
+        return {**super().__getstate__(), "kept": None, "kept_of": ()}  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A weight of `quantizer: none` that an earlier version pickled has a scale of 1."""
@@ -153,7 +155,18 @@ class PackedWeight(Stamped):
         return [getattr(self, name) for name in self.packing.names]
 
     def forward(self) -> Tensor:
-        return self.decode() if self.kept is None else self.kept
+        kept = self.kept
+        if kept is not None and all(a is b for a, b in zip(self.arrays(), self.kept_of, strict=True)):
+            return kept
+        return self.decode()
+
+    def keep(self) -> None:
+        """Decode the weight for as long as its arrays are these, which `torch.func.functional_call` may replace."""
+        self.kept, self.kept_of = self.decode(), self.arrays()
+
+    def let_go(self) -> None:
+        """Decode the weight in each forward again."""
+        self.kept, self.kept_of = None, ()
 
     def decode(self) -> Tensor:
         """The weight, in memory of its own."""
@@ -184,13 +197,15 @@ class PackedWeight(Stamped):
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
-        self.kept, like = None, next(self.buffers())
+        self.let_go()
+        like = next(self.buffers())
         self.dtype = fn(torch.empty(0, dtype=self.dtype, device=like.device)).dtype
         super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        self.kept, key = None, f"{prefix}{SCALE}"
+        self.let_go()
+        key = f"{prefix}{SCALE}"
         if self.packing.is_scaled or key not in state_dict:
             super()._load_from_state_dict(state_dict, prefix, *rest)
         elif is_one(state_dict[key]):

@@ -214,22 +214,26 @@ def plan_problems(
         yield "instruction", f"no instruction is named {shown(plan.instruction)}{none_of(plan.instruction, names)}"
     if plan.reduce_order is not ReduceOrder.ASCENDING and plan.split_k == 1:
         yield "reduce_order", "K is not split; allowed: beside 'split_k' above 1"
-    for name, instruction in instructions.items():
-        if plan.instruction in (None, name):
-            yield from ((key, f"{name}: {told}") for key, told in cut_problems(plan, instruction))
+    meant = {name: each for name, each in instructions.items() if plan.instruction in (None, name)}
+    found = {name: [*cut_problems(plan, each), *_run_problems(plan, each)] for name, each in meant.items()}
+    if all(found.values()):  # one that takes the plan is enough where it names none
+        yield from ((key, f"{name}: {told}") for name, problems in found.items() for key, told in problems)
 
 
 def cut_problems(plan: GemmPlan, instruction: Instruction) -> Iterator[KeyProblem]:
-    """Lengths of a plan that an instruction cannot take."""
+    """Lengths of a plan that cut a block of an instruction's scales."""
     for key in ("k_slab", "promote_every"):
-        length = getattr(plan, key)
-        if length is None:
-            continue
-        if instruction.scale is not None and length % instruction.scale.block:
-            yield key, f"{key} is {length}; allowed: multiples of its blocks of {instruction.scale.block}"
-        most = most_products(instruction)
-        if most is not None and length > most:
-            yield key, f"{key} is {length}, and it takes {most} products and no C to go on from; allowed: up to {most}"
+        length, scale = getattr(plan, key), instruction.scale
+        if scale is not None and length is not None and length % scale.block:
+            yield key, f"{key} is {length}; allowed: multiples of its blocks of {scale.block}"
+
+
+def _run_problems(plan: GemmPlan, instruction: Instruction) -> Iterator[KeyProblem]:
+    """A length of a plan's runs that is beyond what an instruction takes."""
+    key = "k_slab" if plan.promote_every is None else "promote_every"
+    most, length = most_products(instruction), getattr(plan, key)
+    if most is not None and length is not None and length > most:
+        yield key, f"{key} is {length}, and it takes {most} products and no C to go on from; allowed: up to {most}"
 
 
 def most_products(instruction: Instruction) -> int | None:

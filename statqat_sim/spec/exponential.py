@@ -40,7 +40,11 @@ def exp(numerator: int, denominator: int) -> float:
 
 @lru_cache(maxsize=MAX_KEPT)
 def exp2(numerator: int, denominator: int) -> float:
-    """The float64 nearest to 2^(numerator/denominator), for exponents from -1074 to below 1024."""
+    """The float64 nearest to 2^(numerator/denominator), for exponents from -1074 to below 1024.
+
+    Raises:
+        OverflowError: if it is beyond float64.
+    """
     whole, rest = divmod(numerator, denominator)
     if whole >= LEAST_NORMAL and whole:
         return math.ldexp(exp2(rest, denominator), whole)

@@ -8,7 +8,9 @@ from torch.nn.functional import pad
 
 from statqat_sim.backends.torch_ops.grids import Grids
 from statqat_sim.backends.torch_ops.tiling import Tiling
+from statqat_sim.backends.torch_ops.vectors import LANES, kept, makes_loops
 from statqat_sim.plan.block import ELEMENT
+from statqat_sim.plan.layout import INFINITY, MAGNITUDE
 from statqat_sim.spec.scale import Block
 
 
@@ -17,12 +19,15 @@ def squared_errors(x: Tensor, y: Tensor, weights: Tensor | None, tiling: Tiling 
 
     x and y are float32 of shape `tiling.shape(ELEMENT)`.
     """
+    counts = (x.view(torch.int32) & MAGNITUDE) < INFINITY
+    # not the squares: on CPUs, compiled code takes as long to mask float64 as for all else
+    x, y = (torch.where(counts, each, 0.0) for each in (x, y))
     difference = x.to(torch.float64) - y.to(torch.float64)
     squares = difference * difference
     if weights is not None:
-        squares = squares * weights
-    terms = torch.where(torch.isfinite(x), squares, 0.0)
-    sums = _added_by_halves(tiling.rows_of(terms, block))
+        squares = squares * torch.where(counts, weights, 0.0)
+    count = tiling.count_in_row(ELEMENT, block) if makes_loops(squares) else 0
+    sums = _added_by_halves(tiling.rows_of(squares, block), LANES if count and not count % LANES else 1)
     return torch.where(torch.isnan(sums), float("inf"), sums).reshape(tiling.shape(block))
 
 
@@ -34,11 +39,18 @@ def split_weights(weights: Tensor, tiling: Tiling | Grids) -> Tensor:
     return tiling.split(along.broadcast_to(geometry.grid(ELEMENT)), ELEMENT)
 
 
-def _added_by_halves(terms: Tensor) -> Tensor:
-    """Sum over the last axis: it is padded with zeros to a power of two, then its upper half added to the lower."""
+def _added_by_halves(terms: Tensor, lanes: int) -> Tensor:
+    """Sum over the last axis: it is padded with zeros to a power of two, then its upper half added to the lower.
+
+    The last `lanes` sums are kept: compiled loops would compute terms again for halves that fill no vector.
+    """
     size = 1 << max(terms.shape[-1] - 1, 0).bit_length()
     sums = pad(terms, (0, size - terms.shape[-1]))
-    while size > 1:
+    while size > lanes:
         size //= 2
         sums = sums[..., :size] + sums[..., size:]
-    return sums[..., 0]
+    words = kept(sums).unbind(-1)
+    while len(words) > 1:
+        half = len(words) // 2
+        words = tuple(map(torch.add, words[:half], words[half:]))
+    return words[0]

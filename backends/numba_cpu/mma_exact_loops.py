@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import called
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import (
     LAST,
@@ -35,7 +36,7 @@ HIDDEN = np.int64(1) << np.int64(52)
 NO_EXPONENT = -4096
 
 
-@njit
+@called
 def add_integer(words: Any, magnitude: Any, place: Any, negative: Any) -> Any:
     """Add ±magnitude·2^(BASE + place); the magnitude has up to 53 bits."""
     at, shift = place >> 5, np.int64(place & 31)
@@ -47,14 +48,14 @@ def add_integer(words: Any, magnitude: Any, place: Any, negative: Any) -> Any:
     words[at + 2] += sign * (high >> np.int64(32))
 
 
-@njit
+@called
 def significand(x: Any) -> Any:
     """The significand of a normal float64 as a 53-bit integer, and the exponent of its last bit."""
     bits = np.float64(abs(x)).view(np.int64)
     return (bits & (HIDDEN - np.int64(1))) | HIDDEN, exponent(x) - np.int64(52)
 
 
-@njit
+@called
 def goes_up(mode: Any, negative: Any, is_odd: Any, half: Any, below: Any) -> Any:
     """Whether a truncated magnitude is rounded up; `half`: the first bit cut off, `below`: whether any other is set."""
     if not (half or below):
@@ -76,7 +77,7 @@ def goes_up(mode: Any, negative: Any, is_odd: Any, half: Any, below: Any) -> Any
     return False
 
 
-@njit
+@called
 def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
     """Add x, rounded to a multiple of 2^unit, or exactly if `unit` is NO_EXPONENT."""
     if x == 0.0:
@@ -93,7 +94,7 @@ def add_term(words: Any, x: Any, unit: Any, mode: Any) -> Any:
         add_integer(words, magnitude, place - BASE, x < 0.0)
 
 
-@njit
+@called
 def settled(words: Any) -> Any:
     """Propagate carries and replace the number by its magnitude. Returns whether it was negative."""
     carry = np.int64(0)
@@ -109,13 +110,13 @@ def settled(words: Any) -> Any:
     return True
 
 
-@njit
+@called
 def bit(words: Any, place: Any) -> Any:
     """Whether a bit of a number is set, after `settled`."""
     return (words[place >> 5] >> np.int64(place & 31)) & np.int64(1) == 1
 
 
-@njit
+@called
 def length(words: Any) -> Any:
     """The number's bit length."""
     for at in range(WORDS - 1, -1, -1):
@@ -128,7 +129,7 @@ def length(words: Any) -> Any:
     return 0
 
 
-@njit
+@called
 def round_at(words: Any, place: Any, mode: Any, negative: Any) -> Any:
     """Round a number to a multiple of 2^(BASE + place), after `settled`."""
     if place <= 0:
@@ -146,7 +147,7 @@ def round_at(words: Any, place: Any, mode: Any, negative: Any) -> Any:
         settled(words)
 
 
-@njit
+@called
 def value(words: Any, negative: Any) -> Any:
     """A number of up to 53 significant bits as float64, after `settled`."""
     result = 0.0
@@ -156,7 +157,7 @@ def value(words: Any, negative: Any) -> Any:
     return -result if negative else result
 
 
-@njit
+@called
 def rounded(words: Any, all_negative: Any, to: Result) -> Any:
     """Round the sum to D's format and clear the words; `all_negative`: whether every term has its sign bit set."""
     negative = settled(words)
@@ -174,7 +175,7 @@ def rounded(words: Any, all_negative: Any, to: Result) -> Any:
     return x
 
 
-@njit
+@called
 def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
     """The largest exponent of the products; `zero` is that of a product that is zero."""
     top = np.int64(NO_EXPONENT)
@@ -184,13 +185,13 @@ def top_of(xs: Any, ys: Any, ex: Any, ey: Any, zero: Any) -> Any:
     return top
 
 
-@njit
+@called
 def flushed(c: Any, least: Any, is_positive: Any) -> Any:
     """C, or a zero if its magnitude is below `least`."""
     return zero_like(c, is_positive) if abs(c) < least else c
 
 
-@njit
+@called
 def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan: Exact, to: Result) -> Any:
     """One step of K for one element of D."""
     enter, is_aligned, mode, per_sum, zero = plan.enter, plan.is_aligned, plan.mode, plan.per_sum, plan.zero

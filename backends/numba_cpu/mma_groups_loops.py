@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import inlined
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, Grouped, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, exponent, power, to_results, zero_like
@@ -15,13 +16,13 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, exponent, pow
 FLOAT = np.float32
 
 
-@njit(forceinline=True)
+@inlined
 def cut(x: Any) -> Any:
     """Round a term to an integer; the call is replaced by that of the plan's rounding mode."""
     return np.trunc(x)
 
 
-@njit(forceinline=True)
+@inlined
 def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any, top: Any) -> Any:
     """Write C, flushed below `least`, to `total` and its exponents to `top`. Returns whether any lane is Inf or NaN."""
     wrong = np.int64(0)
@@ -33,7 +34,7 @@ def begin(c: Any, least: Any, is_positive: Any, emin: Any, zero: Any, total: Any
     return wrong
 
 
-@njit(forceinline=True)
+@inlined
 def group_sums(av: Any, bv: Any, total: Any) -> Any:
     """The exact sum of a group's products in each lane; four products at a time keep the sums in registers."""
     for j in range(LANES):
@@ -50,7 +51,7 @@ def group_sums(av: Any, bv: Any, total: Any) -> Any:
             total[j] += FLOAT(x * row[j])
 
 
-@njit(forceinline=True)
+@inlined
 def group_exponents(mask: Any, masks: Any, e: Any, es: Any, zero: Any, found: Any, here: Any, top: Any) -> Any:
     """Each lane's exponent of the group, in `here`, and the largest so far, in `top`; masks: the nonzero elements."""
     for j in range(LANES):
@@ -63,7 +64,7 @@ def group_exponents(mask: Any, masks: Any, e: Any, es: Any, zero: Any, found: An
         top[j] = max(top[j], here[j])
 
 
-@njit(forceinline=True)
+@inlined
 def add_terms(sums: Any, scale: Any, scales: Any, exponents: Any, top: Any, fraction: Any, total: Any) -> Any:
     """Add a group's sum times its scales to `total`, in units of 2^(top - fraction bits)."""
     for j in range(LANES):
@@ -71,7 +72,7 @@ def add_terms(sums: Any, scale: Any, scales: Any, exponents: Any, top: Any, frac
         total[j] += cut(np.float64(sums[j]) * np.float64(scale * scales[j]) * unit)
 
 
-@njit(forceinline=True)
+@inlined
 def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
     """A group's exact sum times its scales, up to a power of two: for signs of zeros, and for Inf and NaN."""
     total = -0.0
@@ -80,7 +81,7 @@ def group_value(av: Any, bv: Any, lane: Any, scale: Any) -> Any:
     return total * np.float64(scale)
 
 
-@njit(forceinline=True)
+@inlined
 def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
     """Set the result of lanes whose C or products contain Inf or NaN."""
     group = av.size // scale.size
@@ -94,7 +95,7 @@ def put_right(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) ->
             result[j] = total
 
 
-@njit(forceinline=True)
+@inlined
 def sign_zeros(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -> Any:
     """Set the sign of zero sums: -0 where C and all groups are -0, else +0."""
     group = av.size // scale.size

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import inlined
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import JOIN, LANES, LAST, NOTHING, TERM, Aligned, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
@@ -24,19 +25,19 @@ from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
 FLOAT, INTEGER, LARGEST_UNIT = np.float64, np.float64, 1000
 
 
-@njit(forceinline=True)
+@inlined
 def cut(x: Any) -> Any:
     """Round a product to an integer; `mma` replaces the call by the plan's rounding."""
     return np.trunc(x)  # of a product
 
 
-@njit(forceinline=True)
+@inlined
 def cut_c(x: Any) -> Any:
     """Round C to an integer; `mma` replaces the call by the plan's rounding."""
     return np.trunc(x)
 
 
-@njit(forceinline=True)
+@inlined
 def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
     """The largest exponent of the products in each lane; four products at a time keep it in registers."""
     for j in range(LANES):
@@ -56,7 +57,7 @@ def tops(ae: Any, be: Any, stride: Any, top: Any) -> Any:
             top[j] = max(top[j], np.int16(e + row[j]))
 
 
-@njit(forceinline=True)
+@inlined
 def of_all_terms(top: Any, row_has: Any, lane_has: Any, zero: Any, c: Any, emin: Any, is_term: Any,
                  exponents: Any) -> Any:  # fmt: skip
     """The exponent E of each lane: the largest of its products, and of C if that is a term; `zero` is that of zeros."""
@@ -66,13 +67,13 @@ def of_all_terms(top: Any, row_has: Any, lane_has: Any, zero: Any, c: Any, emin:
         exponents[j] = max(np.int64(top[j]), e, of_c if is_term else np.int64(LOW), LOW)
 
 
-@njit(forceinline=True)
+@inlined
 def term(x: Any, y: Any, unit: Any) -> Any:
     """A product's term."""
     return INTEGER(cut(FLOAT(FLOAT(x * y) * unit)))
 
 
-@njit(forceinline=True)
+@inlined
 def add_four(av: Any, bv: Any, k: Any, stride: Any, units: Any, part: Any) -> Any:
     """Add terms k, k + stride, k + 2·stride and k + 3·stride to each lane's sum, which stays in registers."""
     x0, x1, x2, x3 = av[k], av[k + stride], av[k + 2 * stride], av[k + 3 * stride]
@@ -84,14 +85,14 @@ def add_four(av: Any, bv: Any, k: Any, stride: Any, units: Any, part: Any) -> An
         part[j] = INTEGER(part[j] + INTEGER(first + second))
 
 
-@njit(forceinline=True)
+@inlined
 def add_one(x: Any, row: Any, units: Any, part: Any) -> Any:
     """Add one term to each lane's sum."""
     for j in range(LANES):
         part[j] = INTEGER(part[j] + term(x, row[j], units[j]))
 
 
-@njit(forceinline=True)
+@inlined
 def move(part: Any, total: Any) -> Any:
     """Add the partial sums to the totals, and set them to zero."""
     for j in range(LANES):
@@ -99,7 +100,7 @@ def move(part: Any, total: Any) -> Any:
         part[j] = 0
 
 
-@njit(forceinline=True)
+@inlined
 def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any, units: Any, part: Any,
          total: Any) -> Any:  # fmt: skip
     """The sum of all terms in each lane, in units of 2^(exponent - fraction bits)."""
@@ -122,7 +123,7 @@ def sums(av: Any, bv: Any, stride: Any, exponents: Any, fraction: Any, most: Any
     move(part, total)
 
 
-@njit(forceinline=True)
+@inlined
 def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: Any, result: Any) -> Any:
     """Add the sums of several parts, each rounded to units of the largest exponent."""
     for j in range(LANES):
@@ -141,7 +142,7 @@ def parts_joined(totals: Any, tops_of: Any, mode: Any, total: Any, exponents: An
         total[j] = result[j]
 
 
-@njit(forceinline=True)
+@inlined
 def c_joined(total: Any, c: Any, exponents: Any, plan: Aligned, emin: Any, later_emin: Any, result: Any) -> Any:
     """Add the sum of products and C, each rounded at its own number of bits; see `plan.mma.Junction`."""
     fraction, dot_bits, c_bits, kept_bits = plan.fraction, plan.dot_bits, plan.c_bits, plan.kept_bits
@@ -166,7 +167,7 @@ def c_joined(total: Any, c: Any, exponents: Any, plan: Aligned, emin: Any, later
         result[j] = result[j] * power(exponents[j] - kept_bits)
 
 
-@njit(forceinline=True)
+@inlined
 def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, result: Any) -> Any:
     """The sum of all terms, scaled from units of 2^(exponent - fraction bits) to a float64."""
     for j in range(LANES):
@@ -174,7 +175,7 @@ def in_units(total: Any, c: Any, exponents: Any, fraction: Any, is_term: Any, re
         result[j] = x * power(exponents[j] - fraction)
 
 
-@njit(forceinline=True)
+@inlined
 def add_last(result: Any, c: Any, products: Any, to: Result) -> Any:
     """Add C to the rounded sums, which are copied to `products`. Returns whether one of these is Inf or NaN."""
     infinite = np.int64(0)
@@ -186,7 +187,7 @@ def add_last(result: Any, c: Any, products: Any, to: Result) -> Any:
     return infinite
 
 
-@njit(forceinline=True)
+@inlined
 def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
     """The sum if a product or C is infinite or NaN; 0 if none is."""
     total = 0.0 if abs(c) < np.inf else c
@@ -197,7 +198,7 @@ def special(av: Any, bv: Any, lane: Any, c: Any, limit: Any) -> Any:
     return total
 
 
-@njit(forceinline=True)
+@inlined
 def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, result: Any) -> Any:
     """Set the result of lanes whose C or products contain Inf or NaN."""
     for j in range(LANES):
@@ -209,7 +210,7 @@ def put_right(av: Any, bv: Any, c: Any, enter: Any, limit: Any, products: Any, r
             result[j] = x
 
 
-@njit(forceinline=True)
+@inlined
 def sign_zeros(av: Any, bv: Any, c: Any, enter: Any, result: Any) -> Any:
     """Set the sign of zero sums: -0 where all summands are -0, else +0."""
     for j in range(LANES):
@@ -221,7 +222,7 @@ def sign_zeros(av: Any, bv: Any, c: Any, enter: Any, result: Any) -> Any:
             result[j] = zero
 
 
-@njit(forceinline=True)
+@inlined
 def flushed(c: Any, least: Any, is_positive: Any, result: Any) -> Any:
     """C with values below `least` flushed to zero. Returns whether any lane is Inf or NaN."""
     wrong = np.int64(0)
@@ -231,7 +232,7 @@ def flushed(c: Any, least: Any, is_positive: Any, result: Any) -> Any:
     return wrong
 
 
-@njit(forceinline=True)
+@inlined
 def any_beyond(exponents: Any, limit: Any) -> Any:
     """Whether a lane's products may reach `limit`, from which on they are infinite."""
     found = np.int64(0)

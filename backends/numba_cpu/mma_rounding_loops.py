@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import inlined
 from statqat_sim.backends.numba_cpu.mma_numbers import (
     LANES,
     NEAREST_EVEN,
@@ -24,25 +24,25 @@ from statqat_sim.backends.numba_cpu.mma_numbers import (
 LOW = -900  # below every exponent that occurs; 2^LOW is a normal float64
 
 
-@njit(forceinline=True)
+@inlined
 def exponent(x: Any) -> Any:
     """The unbiased exponent field of a float64; -1023 for zero."""
     return np.int64((np.float64(x).view(np.int64) >> np.int64(52)) & np.int64(0x7FF)) - np.int64(1023)
 
 
-@njit(forceinline=True)
+@inlined
 def power(e: Any) -> Any:
     """2^e as float64; e must be a normal exponent."""
     return np.int64((np.int64(e) + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
-@njit(forceinline=True)
+@inlined
 def zero_like(x: Any, is_positive: Any) -> Any:
     """The zero that x is flushed to: +0, or one with the sign of x."""
     return 0.0 if is_positive else math.copysign(0.0, x)
 
 
-@njit(forceinline=True)
+@inlined
 def odd(x: Any, y: Any) -> Any:
     """The sum x + y rounded to odd: rounding this to 51 bits or fewer equals rounding the exact sum once."""
     total = x + y
@@ -55,7 +55,7 @@ def odd(x: Any, y: Any) -> Any:
     return np.int64(bits + (step if inexact else np.int64(0))).view(np.float64)
 
 
-@njit(forceinline=True)
+@inlined
 def integer(x: Any, mode: Any) -> Any:
     """Round x to an integer, for the modes without an instruction."""
     kept = np.trunc(x)
@@ -73,7 +73,7 @@ def integer(x: Any, mode: Any) -> Any:
     return away if half >= 0.5 else kept
 
 
-@njit(forceinline=True)
+@inlined
 def nearby(x: Any, mode: Any) -> Any:
     """Round x to an integer."""
     if mode == ZERO:
@@ -85,13 +85,13 @@ def nearby(x: Any, mode: Any) -> Any:
     return integer(x, mode)
 
 
-@njit(forceinline=True)
+@inlined
 def simply(x: Any, mode: Any) -> Any:
     """`nearby` for the two commonest modes: a vectorized loop over lanes evaluates every mode that it contains."""
     return np.trunc(x) if mode == ZERO else np.rint(x)
 
 
-@njit(forceinline=True)
+@inlined
 def to_integers(lanes: Any, mode: Any) -> Any:
     """Round all lanes to integers, in place."""
     if mode <= NEAREST_EVEN:
@@ -102,7 +102,7 @@ def to_integers(lanes: Any, mode: Any) -> Any:
             lanes[j] = nearby(lanes[j], mode)
 
 
-@njit(forceinline=True)
+@inlined
 def to_precision(lanes: Any, integer_of: Any, to: Result) -> Any:
     """See `to_results`. Adding -0 changes nothing; adding +0 turns -0 into +0."""
     mode, mantissa_bits, emin, largest, least = to.mode, to.mantissa_bits, to.emin, to.largest, to.least
@@ -116,7 +116,7 @@ def to_precision(lanes: Any, integer_of: Any, to: Result) -> Any:
         lanes[j] = (math.copysign(0.0, x) if abs(x) < least else x) + after
 
 
-@njit(forceinline=True)
+@inlined
 def to_results(lanes: Any, to: Result) -> Any:
     """Round all lanes to a result's precision, in place."""
     if to.mode <= NEAREST_EVEN:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import called
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Result, Span, Start, Steps
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import odd, to_results, zero_like
 
 
-@njit
+@called
 def add(x: Any, y: Any, to: Result, saturated: Any) -> Any:
     """Replace x by the rounded sum x + y; `saturated` is a work array.
 
@@ -26,7 +27,7 @@ def add(x: Any, y: Any, to: Result, saturated: Any) -> Any:
     finish(x, to, saturated)
 
 
-@njit
+@called
 def finish(x: Any, to: Result, before: Any) -> Any:
     """Round lanes in place; where `before` is Inf or NaN, the result is `before`."""
     to_results(x, to)
@@ -34,7 +35,7 @@ def finish(x: Any, to: Result, before: Any) -> Any:
         x[j] = x[j] if abs(before[j]) < np.inf else before[j]
 
 
-@njit
+@called
 def chain(
     av: Any, bv: Any, places: Any, first: Any, stride: Any, lanes: Any, product: Any, to: Result, before: Any
 ) -> Any:
@@ -46,7 +47,7 @@ def chain(
         add(lanes, product, to, before)
 
 
-@njit
+@called
 def pairwise(av: Any, bv: Any, places: Any, lanes: Any, to: Result, before: Any) -> Any:
     """Round the products and sum them pairwise; the result is `lanes[0]`."""
     for at in range(places.size):

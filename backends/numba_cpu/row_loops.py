@@ -6,16 +6,20 @@ from typing import Any
 
 from numba import types
 
-from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept
+from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept, printed_by
 
 _END = """
 
+from numba import njit
+
 run = njit(signature, nogil=True, cache={on_disk})({entry})
 """
+_CALLED = printed_by(("called.py",))
+"""Of the text that all texts import."""
 
 
 def compiled(entry: str, text: str, *kinds: Any) -> Any:
-    """The text's function of this name for arguments of these types. The text imports `njit`."""
-    name = f"statqat_sim_{entry}_{digest(text + _END)}"
+    """The text's function of this name for arguments of these types."""
+    name = f"statqat_sim_{entry}_{digest((text, _END, _CALLED))}"
     names = {"signature": types.void(*kinds)}
     return kept(entry, lambda: Generated(name, lambda on_disk: text + _END.format(on_disk=on_disk, entry=entry), names))

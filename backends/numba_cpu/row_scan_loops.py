@@ -10,7 +10,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from statqat_sim.backends.numba_cpu.called import called, inlined
 
 MANTISSA_BITS = 5
 SHIFT = np.uint32(23 - MANTISSA_BITS)
@@ -45,7 +46,7 @@ class Tables(NamedTuple):
     """The least magnitude of each bin."""
 
 
-@njit(nogil=True)
+@called
 def fill(row: Any, table: Any, mask: Any) -> Any:
     """Count the elements of a row, and sum their bits."""
     for i in range(row.size):
@@ -53,7 +54,7 @@ def fill(row: Any, table: Any, mask: Any) -> Any:
         table[word >> SHIFT] += ONE + np.uint64(word)
 
 
-@njit(nogil=True)
+@called
 def drained(table: Any, sign: Any, top: Any, factor: Any, counts: Any, sums: Any) -> Any:
     """Counts and sums of all elements from each bin on; the last bin that they reach, and the sum of squares.
 
@@ -90,7 +91,7 @@ def drained(table: Any, sign: Any, top: Any, factor: Any, counts: Any, sums: Any
 # no array is sliced from here on: that counts references, which takes longer than a look-up
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def roughly(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """Σ_j gap_j·excess(s·threshold_j), were all elements of a bin beyond the threshold that cuts it."""
     thresholds, gaps, counts, sums = steps.thresholds, steps.gaps, tables.counts, tables.sums
@@ -103,7 +104,7 @@ def roughly(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     return result
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def saved(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """The same, but inside a bin the cubic that has the right values and slopes at both of its edges."""
     thresholds, gaps, counts, sums, edges = steps.thresholds, steps.gaps, tables.counts, tables.sums, tables.edges
@@ -126,7 +127,7 @@ def saved(s: Any, side: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     return result
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def error(s: Any, is_rough: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     """Σ(x - Q(x))² - Σx²."""
     total: Any = 0.0
@@ -137,7 +138,7 @@ def error(s: Any, is_rough: Any, steps: Steps, tables: Tables, top: Any) -> Any:
     return total
 
 
-@njit(nogil=True)
+@called
 def excess_bounds(at: Any, side: Any, tables: Tables, top: Any, missing: Any) -> Any:
     """Between what it lies: a sum of convex functions of elements whose number and mean each bin tells."""
     counts, sums, last = tables.counts, tables.sums, tables.lasts[side]
@@ -160,13 +161,13 @@ def excess_bounds(at: Any, side: Any, tables: Tables, top: Any, missing: Any) ->
     return outer + least, outer + max(most, least)
 
 
-@njit(nogil=True)
+@called
 def edge(bin: Any) -> Any:
     """The least magnitude of a bin."""
     return np.float64(np.uint32(np.uint32(bin) << SHIFT).view(np.float32))
 
 
-@njit(nogil=True)
+@called
 def error_bounds(s: Any, steps: Steps, tables: Tables, top: Any, count: Any) -> Any:
     """Between what it lies, of `count` elements."""
     low = high = known = 0.0
@@ -188,7 +189,7 @@ def error_bounds(s: Any, steps: Steps, tables: Tables, top: Any, count: Any) -> 
     return low, high
 
 
-@njit(nogil=True)
+@called
 def valley(errors: Any, size: Any) -> Any:
     """Where the least of these is."""
     place = 0
@@ -198,7 +199,7 @@ def valley(errors: Any, size: Any) -> Any:
     return place
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def tabled(row: Any, top: Any, factor: Any, table: Any, dirty: Any, tables: Tables) -> Any:
     """Write a row's tables, and return about its Σx²; see `drained`.
 
@@ -219,7 +220,7 @@ def tabled(row: Any, top: Any, factor: Any, table: Any, dirty: Any, tables: Tabl
     return power
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def scanned(
     minmax: Any,
     largest: Any,
@@ -249,7 +250,7 @@ def scanned(
     return size
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def refined(
     minmax: Any, shrink: Any, finer: Any, grid: Any, errors: Any, size: Any, steps: Steps, tables: Tables, top: Any
 ) -> Any:
@@ -270,7 +271,7 @@ def refined(
     return best
 
 
-@njit(nogil=True, forceinline=True)
+@inlined
 def is_no_worse(
     best: Any, minmax: Any, roundings: Any, power: Any, count: Any, steps: Steps, tables: Tables, top: Any
 ) -> Any:

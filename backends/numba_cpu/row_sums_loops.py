@@ -7,12 +7,13 @@ halves to halves: the order of additions is fixed, and vectors hold them. On eve
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from statqat_sim.backends.numba_cpu.called import called
 
 LANES = 64
 
 
-@njit(nogil=True)
+@called
 def used(size: Any) -> Any:
     """How many lanes a row uses, rounded up to a power of two: the others would add zeros, which change no bit."""
     lanes = 1
@@ -21,7 +22,7 @@ def used(size: Any) -> Any:
     return lanes
 
 
-@njit(nogil=True)
+@called
 def added(sums: Any, lanes: Any) -> Any:
     """The sum of the first lanes, a power of two; they are changed."""
     half = lanes // 2
@@ -32,13 +33,13 @@ def added(sums: Any, lanes: Any) -> Any:
     return sums[0]
 
 
-@njit(nogil=True)
+@called
 def magnitude(x: Any) -> Any:
     """Of a finite number; 0 of others."""
     return np.float64(abs(x)) if abs(x) < np.inf else 0.0
 
 
-@njit(nogil=True)
+@called
 def squared(x: Any, y: Any) -> Any:
     """(x - y)² of a finite x; 0 of others."""
     error = np.float64(x) - np.float64(y) if abs(x) < np.inf else 0.0

@@ -10,7 +10,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
+
+from statqat_sim.backends.numba_cpu.called import called
 
 LEVEL, ELEMENT = np.uint64((1 << 16) - 1), np.uint64((1 << 8) - 1)
 LEVEL_BITS, PAYLOAD_BITS = np.uint64(16), np.uint64(24)  # of an event, below the bits that order it
@@ -37,7 +38,7 @@ class Elements(NamedTuple):
     sides: Any
 
 
-@njit(nogil=True)
+@called
 def split(row: Any, steps: Steps, elements: Elements) -> Any:
     """Write the finite elements of a row, but for those whose value is 0 at any scale; returns how many."""
     size: Any = 0
@@ -49,7 +50,7 @@ def split(row: Any, steps: Steps, elements: Elements) -> Any:
     return size
 
 
-@njit(nogil=True)
+@called
 def passed(at: Any, side: Any, steps: Steps) -> Any:
     """How many thresholds are at or below a point."""
     low: Any = 0
@@ -63,7 +64,7 @@ def passed(at: Any, side: Any, steps: Steps) -> Any:
     return low
 
 
-@njit(nogil=True)
+@called
 def onward(level: Any, at: Any, side: Any, steps: Steps) -> Any:
     """The same, of a point beyond as many thresholds as `level`, and not many more."""
     while level < steps.lengths[side] and steps.thresholds[side, level] <= at:
@@ -71,7 +72,7 @@ def onward(level: Any, at: Any, side: Any, steps: Steps) -> Any:
     return level
 
 
-@njit(nogil=True)
+@called
 def started(inverse: Any, steps: Steps, elements: Elements, size: Any, levels: Any) -> Any:
     """Write each element's level at the scale with this inverse; returns A and B there."""
     a, b = 0.0, 0.0
@@ -84,7 +85,7 @@ def started(inverse: Any, steps: Steps, elements: Elements, size: Any, levels: A
     return a, b
 
 
-@njit(nogil=True)
+@called
 def last_inverse(minmax: Any, steps: Steps, elements: Elements, size: Any, levels: Any) -> Any:
     """Beyond it, some element alone is clipped by more than the whole error near MinMax's scale."""
     a, b, power, least = 0.0, 0.0, 0.0, 0.0
@@ -102,13 +103,13 @@ def last_inverse(minmax: Any, steps: Steps, elements: Elements, size: Any, level
     return 1 / least if least > 0 else np.inf
 
 
-@njit(nogil=True)
+@called
 def bits_of(x: Any) -> Any:
     """Of a float64; ordered as numbers above zero are."""
     return np.float64(x).view(np.uint64)
 
 
-@njit(nogil=True)
+@called
 def counted(first: Any, last: Any, steps: Steps, elements: Elements, size: Any, levels: Any) -> Any:
     """How many events lie between two inverses of scales, and where the last is; writes the levels that end them."""
     count: Any = 0
@@ -124,7 +125,7 @@ def counted(first: Any, last: Any, steps: Steps, elements: Elements, size: Any, 
     return count, furthest
 
 
-@njit(nogil=True)
+@called
 def shift_below(number: Any, limit: Any) -> Any:
     """The least shift that brings a number below a limit."""
     shift: Any = np.uint64(0)
@@ -133,7 +134,7 @@ def shift_below(number: Any, limit: Any) -> Any:
     return shift
 
 
-@njit(nogil=True)
+@called
 def ordered(
     first: Any, furthest: Any, steps: Steps, elements: Elements, size: Any, levels: Any, some: Any, events: Any
 ) -> Any:
@@ -166,7 +167,7 @@ def ordered(
         events[place] = event
 
 
-@njit(nogil=True)
+@called
 def swept(a: Any, b: Any, steps: Steps, elements: Elements, events: Any) -> Any:
     """The best scale of the values with these A and B, and of all that follow; 0 if none is above zero."""
     best_a, best_b = (a, b) if a > 0 else (0.0, 1.0)

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import statqat_sim as sqs
+from statqat_sim.backends.numba_cpu.backend import NumbaBackend
 from statqat_sim.identification import Candidate, identify
+from statqat_sim.identification.given import FEW
 
 NAMES = (
     "mxfp4", "mxfp4.ceil", "mxfp4.even", "mxfp6_e2m3", "mxfp8_e4m3", "nvfp4", "nvfp4.mse", "gguf_q4_0", "gguf_q4_k",
@@ -242,6 +244,15 @@ def test_what_gives_little_of_the_values_is_left_out() -> None:
     assert not {"mxfp6_e2m3", "mxfp8_e4m3", "gguf_q4_0"} & set(names)
     assert "nvfp4" in names  # its first values depend on the last ones
     assert found[1].compared[0].total == x.size
+
+
+@pytest.mark.parametrize(("count", "compiles"), [(FEW, False), (FEW + 64, True)])
+def test_code_is_compiled_for_many_elements_alone(count: int, compiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, fmt, compiled, compile_ = data(count // 64, 64), sqs.load_format("float8_e4m3fn"), [], NumbaBackend.compile
+    values = sqs.Codec(fmt, "reference").fake_quantize(x)
+    monkeypatch.setattr(NumbaBackend, "compile", lambda self, plan: compiled.append(plan) or compile_(self, plan))
+    assert exact(identify(x, values=values, formats=[fmt])) == ["float8_e4m3fn"]
+    assert bool(compiled) is compiles
 
 
 def test_stochastic_formats_are_left_out() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import octets
 from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.catalog import load_format
+from statqat_sim.spec.format import Format
 from statqat_sim.spec.number import checked_format
 
 SAMPLE = 1 << 12
@@ -25,8 +26,11 @@ SAMPLE = 1 << 12
 ENOUGH = 0.5
 """The share of the sample that a format must reproduce to be tried on all."""
 
-SAMPLER = "reference"
+SAMPLER: Final = "reference"
 """The backend that quantizes samples: it compiles nothing."""
+
+FEW: Final = 1 << 16
+"""The most elements that take longer to compile for than to interpret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,10 @@ class Given:
     def sample(self) -> NDArray[np.float32]:
         """The first indices of axis 0 of the original: about `SAMPLE` elements, at least one index."""
         return self.x[: max(SAMPLE * len(self.x) // self.x.size, 1)]
+
+    def codec(self, format: Format) -> Codec:
+        """The codec that quantizes the whole original."""
+        return Codec(format, SAMPLER if self.x.size <= FEW else "auto")
 
 
 def without_signs(codes: Array, bits: int) -> Array:

@@ -61,7 +61,7 @@ def _values_beside(given: Given, values: Values, format: NumberFormat, scale: Sc
     sample = given.sample
     if not values.begin_like(Codec(format, SAMPLER).fake_quantize(sample, scale=_first(scale, len(sample)))):
         return None
-    return values.beside(Codec(format).fake_quantize(given.x, scale=scale))
+    return values.beside(given.codec(format).fake_quantize(given.x, scale=scale))
 
 
 def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
@@ -106,7 +106,7 @@ def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scale
     first = _encoded(Codec(format, SAMPLER), sample, _first(scale, len(sample)), is_dense)
     if _elements(codes, first, format, is_dense).share < ENOUGH:
         return None
-    return _elements(codes, _encoded(Codec(format), given.x, scale, is_dense), format, is_dense)
+    return _elements(codes, _encoded(given.codec(format), given.x, scale, is_dense), format, is_dense)
 
 
 def _encoded(codec: Codec, x: NDArray[np.float32], scale: Scales, is_dense: bool) -> Array:

@@ -10,7 +10,8 @@ import numpy as np
 
 from statqat_sim import layouts
 from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, real_array
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.errors import of_type
 from statqat_sim.geometry import Geometry
 from statqat_sim.packing import sizes

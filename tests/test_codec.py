@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import ModuleType
 from typing import Any
 
 import ml_dtypes
@@ -425,3 +427,11 @@ def test_masked_arrays_are_refused(format: NumberFormat, backend: str) -> None:
         with pytest.raises(TypeError, match=rf"{name} is a masked array; allowed: .*{name}\.filled\(0\)"):
             call()
     assert codec.encode(masked.filled(0)).tolist()[0] == 0
+
+
+def test_numpy_arrays_while_another_thread_imports_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, x = Codec(load_format("float8_e4m3fn")), np.ones(3, np.float32)
+    wanted = codec.encode(x)
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # so far it has no names
+    assert_bit_exact(codec.encode(x), wanted)
+    assert_bit_exact(codec.fake_quantize(x, out=np.zeros_like(x)), x)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from statqat_sim.arrays import CUDA, device_type
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.arrays.library import ArrayLibrary
-from statqat_sim.arrays.tensors import is_tensor
 from statqat_sim.backends.cupy_gpu.driver import driver_version, version_text, why_not
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.mma import MmaPlan

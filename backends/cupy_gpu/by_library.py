@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Final
 
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.arrays.library import ArrayLibrary
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.cupy_gpu.block_kernel import CudaBlockKernel
 from statqat_sim.backends.cupy_gpu.cupy_arrays import CupyLibrary, device_of
 from statqat_sim.backends.cupy_gpu.cupy_launcher import CupyLauncher

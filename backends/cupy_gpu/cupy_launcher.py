@@ -12,7 +12,7 @@ from typing import Any, Final
 import cupy
 import numpy as np
 
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 from statqat_sim.backends.cupy_gpu.launcher import Argument
 

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from statqat_sim.arrays import CPU, ArrayLibrary
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.errors import to_install
 from statqat_sim.plan.block import BlockPlan
 from statqat_sim.plan.program import CodecPlan

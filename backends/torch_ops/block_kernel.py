@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.backends.torch_ops import parts
 from statqat_sim.backends.torch_ops.block_stages import Found, Programs
 from statqat_sim.backends.torch_ops.dense import pack

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from statqat_sim.arrays import Array, as_numpy, as_scale, result_array
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.torch_ops.draws import Draws
 from statqat_sim.backends.torch_ops.program import Halves, Program
 from statqat_sim.backends.torch_ops.streams import stored, words

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from statqat_sim.arrays import as_numpy
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.torch_ops.largest import Among, largest
 from statqat_sim.backends.torch_ops.program import Program
 from statqat_sim.backends.torch_ops.streams import words

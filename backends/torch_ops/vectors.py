@@ -7,7 +7,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.backends.torch_ops.operations import signed
 from statqat_sim.plan.layout import SIGN
 

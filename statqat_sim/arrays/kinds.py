@@ -33,10 +33,14 @@ READ = ", ".join((*FLOATS, "integers"))
 """The dtypes that encoders read, for error messages."""
 
 
-def is_cpu_tensor(array: object) -> bool:
+def is_tensor(array: object) -> bool:
+    """Whether this is a torch tensor, on any device. Another thread may be importing torch."""
+    return isinstance(array, getattr(sys.modules.get("torch"), "Tensor", ()))
+
+
+def is_cpu_tensor(array: Any) -> bool:
     """Whether this is a torch tensor in the CPU's memory."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor) and array.device.type == "cpu"
+    return is_tensor(array) and array.device.type == "cpu"
 
 
 def refuse_watched(array: object) -> None:
@@ -46,9 +50,9 @@ def refuse_watched(array: object) -> None:
     functions one by one, and one that asked whether it is compiled would always say so: this one raises. Other threads
     go on, where `torch.compiler.is_compiling` is true as well.
     """
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(array, torch.Tensor):
+    if not is_tensor(array):
         return
+    torch = sys.modules["torch"]
     if (
         torch.compiler.is_dynamo_compiling()
         or torch._C._is_tracing()

@@ -11,7 +11,16 @@ import numpy as np
 
 from statqat_sim.arrays.inputs import as_scale as numpy_scale
 from statqat_sim.arrays.inputs import real_array, refuse_flag
-from statqat_sim.arrays.kinds import FLOATS, INTEGERS, LONG_INTEGERS, READ, conversion_to, plain_name, storage_dtype
+from statqat_sim.arrays.kinds import (
+    FLOATS,
+    INTEGERS,
+    LONG_INTEGERS,
+    READ,
+    conversion_to,
+    is_tensor,
+    plain_name,
+    storage_dtype,
+)
 from statqat_sim.arrays.shapes import broadcasts, may_overlap_itself
 from statqat_sim.errors import of_type
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
@@ -129,12 +138,6 @@ def count_write(out: Any) -> None:
         )
     if not torch.compiler.is_compiling():  # the compiler counts what it writes itself
         torch.autograd.graph.increment_version(out)
-
-
-def is_tensor(array: object) -> bool:
-    """Whether this is a torch tensor, on any device."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def viewed(array: Any, dtype: str) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import Integers
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.histogram.devices import on_cpu
 from statqat_sim.plan.reduction import ReductionPlan
 

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import numpy as np
 
 from statqat_sim.arrays import Array, device_type, is_cpu_array
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 
 CPU_DEVICES: Final = (1, 3)
 """DLPack's device types of CPU memory: plain (kDLCPU), and pinned for CUDA (kDLCUDAHost)."""

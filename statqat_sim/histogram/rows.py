@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, SupportsIndex
 import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary, Floats, float_storage, is_cpu_array, real_array
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.histogram.bins import Occupied, by_sorting, none_occupied, occupied
 from statqat_sim.histogram.devices import lies_elsewhere, on_cpu, with_first
 from statqat_sim.histogram.extremes import extremes

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays.tensors import is_tensor
+from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.histogram.devices import where_it_lies
 from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.state import BIN_MANTISSA_BITS, Histogram

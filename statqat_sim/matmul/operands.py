@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from statqat_sim.arrays import FLOATS, INTEGERS, dtype_name, float_storage
-from statqat_sim.arrays.tensors import converted, is_tensor, viewed
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import converted, viewed
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, none_of, shown
 from statqat_sim.matmul.formats import have_same_codes, means_scales, operand_of

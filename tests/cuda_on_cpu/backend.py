@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from cuda_on_cpu.launcher import GccLauncher
 from statqat_sim.arrays import CPU, ArrayLibrary
-from statqat_sim.arrays.tensors import TENSORS, is_tensor
+from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.backends.cupy_gpu.kernel import CudaKernel
 from statqat_sim.backends.cupy_gpu.launcher import Launcher
 from statqat_sim.backends.cupy_gpu.mma_kernel import CudaMma

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from statqat_sim.export import to_c, to_systemverilog
 from statqat_sim.export.blocks import Blocks, blocks_of
+from statqat_sim.export.functions import identifier
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.spec.block import BlockFormat
 
@@ -40,7 +41,7 @@ class MatricesInC:
         source = []
         for place, format in enumerate(formats):
             (folder / f"format{place}.h").write_text(to_c(format), "utf-8")
-            name = blocks_of(format).name
+            name = identifier(format.name)
             source.append(f'#include "format{place}.h"\nextern void *const {name}_all[3];')
             functions = [f"{name}_{each}" for each in FUNCTIONS]
             if f"{functions[-1]}(" not in (folder / f"format{place}.h").read_text("utf-8"):
@@ -73,7 +74,7 @@ class MatricesInC:
         function(*map(ctypes.c_size_t, shape), *(ctypes.c_void_p(array.ctypes.data) for array in kept))
 
     def _function(self, format: BlockFormat, name: str) -> Any:
-        pointers = (ctypes.c_void_p * len(FUNCTIONS)).in_dll(self.library, f"{blocks_of(format).name}_all")
+        pointers = (ctypes.c_void_p * len(FUNCTIONS)).in_dll(self.library, f"{identifier(format.name)}_all")
         address = pointers[FUNCTIONS.index(name)]
         return None if address is None else ctypes.CFUNCTYPE(ctypes.c_size_t)(address)
 

@@ -34,18 +34,18 @@ class Layout:
 
     def floor_magnitude(self, value: Fraction) -> int:
         """The greatest finite magnitude whose value is at most `value`, which must not be negative."""
-        steps, exponent = self._in_steps(value)
-        return min(self._magnitude(steps.numerator // steps.denominator, exponent), self.infinity - 1)
+        steps, parts, exponent = self._in_steps(value)
+        return min(self._magnitude(steps // parts, exponent), self.infinity - 1)
 
     def ceil_magnitude(self, value: Fraction) -> int:
         """The least magnitude whose value is at least `value`; Inf beyond the largest finite one."""
-        steps, exponent = self._in_steps(value)
-        return min(self._magnitude(-(-steps.numerator // steps.denominator), exponent), self.infinity)
+        steps, parts, exponent = self._in_steps(value)
+        return min(self._magnitude(-(-steps // parts), exponent), self.infinity)
 
     def nearest_magnitude(self, value: Fraction) -> int:
         """`value` rounded once to the nearest float, ties to even; it may become Inf."""
-        steps, exponent = self._in_steps(value)
-        return min(self._magnitude(round(steps), exponent), self.infinity)
+        steps, parts, exponent = self._in_steps(value)
+        return min(self._magnitude(round(Fraction(steps, parts)), exponent), self.infinity)
 
     def pattern(self, value: float) -> int:
         """The bits of a float64, rounded once to nearest even; the sign of zero is kept, NaN is the quiet one."""
@@ -56,12 +56,10 @@ class Layout:
             return sign | self.infinity
         return sign | self.nearest_magnitude(abs(Fraction(value)))
 
-    def _in_steps(self, value: Fraction) -> tuple[Fraction, int]:
-        """`value` in units of the step of its binade, and the binade's exponent (at least `emin`)."""
-        if value == 0:
-            return value, self.emin
-        exponent = max(floor_log2(value), self.emin)
-        return value * power_of_two(self.mantissa_bits - exponent), exponent
+    def _in_steps(self, value: Fraction) -> tuple[int, int, int]:
+        """`value` / the step of its binade, as a numerator and a denominator, and the binade's exponent (>= `emin`)."""
+        exponent = max(floor_log2(value), self.emin) if value.numerator else self.emin
+        return *scaled_by_power(value, self.mantissa_bits - exponent), exponent
 
     def _magnitude(self, steps: int, exponent: int) -> int:
         """The pattern of `steps` steps in a binade; a carry propagates into the exponent field."""
@@ -101,4 +99,11 @@ def power_of_two(exponent: int) -> Fraction:
 def floor_log2(value: Fraction) -> int:
     """The exponent of a positive value."""
     exponent = value.numerator.bit_length() - value.denominator.bit_length()
-    return exponent - (power_of_two(exponent) > value)
+    numerator, denominator = scaled_by_power(value, -exponent)
+    return exponent - (numerator < denominator)
+
+
+def scaled_by_power(value: Fraction, exponent: int) -> tuple[int, int]:
+    """The numerator and the denominator of value · 2^exponent, which a Fraction would take longer to reduce."""
+    numerator, denominator = value.as_integer_ratio()
+    return (numerator << exponent, denominator) if exponent >= 0 else (numerator, denominator << -exponent)

@@ -11,7 +11,7 @@ from math import isqrt
 
 from statqat_sim.plan.builder import Word
 from statqat_sim.plan.decode_by_table import float32_words
-from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two
+from statqat_sim.plan.layout import FLOAT32, FLOAT64, Layout, floor_log2, power_of_two, scaled_by_power
 from statqat_sim.plan.rounding import boundary, boundary_around_zero, stops_at_end
 from statqat_sim.plan.search import SMALL_TABLE_BITS, search, shortcut_of
 from statqat_sim.plan.source import Source, nan_instead
@@ -171,11 +171,10 @@ def _threshold(element: ListedElement, policy: EncodePolicy, low: _Level, high: 
     """The threshold between two levels, and whether the threshold itself rounds up."""
     if policy.underflow is Underflow.MIN and 0.0 in (low.value, high.value):
         return Fraction(0), high.value == 0
-    below, above, mode = Fraction(low.value), Fraction(high.value), policy.rounding
-    if below < 0 < above:
-        return boundary_around_zero(mode, below, above, low.odd)
-    negative = below < 0
-    near, far = (-above, -below) if negative else (below, above)
+    mode, negative = policy.rounding, low.value < 0
+    if negative and high.value > 0:
+        return boundary_around_zero(mode, Fraction(low.value), Fraction(high.value), low.odd)
+    near, far = map(Fraction, (-high.value, -low.value) if negative else (low.value, high.value))
     middle = _rational(element.tie(low.value, high.value, policy.tie_domain))
     turn = boundary(mode, near, far, high.odd if negative else low.odd, negative, middle)
     return (-turn.value, not turn.included) if negative else (turn.value, turn.included)
@@ -186,12 +185,14 @@ def _rational(tie: Tie) -> Fraction:
     if not tie.squared:
         return tie.value
     places = 2 * FLOAT64.mantissa_bits - floor_log2(tie.value) // 2
-    root = isqrt(int(tie.value * power_of_two(2 * places))) * power_of_two(-places)
-    return root if root * root == tie.value else root + power_of_two(-places - 1)
+    numerator, denominator = scaled_by_power(tie.value, 2 * places)
+    root = isqrt(numerator // denominator)
+    is_above = root * root * denominator != numerator
+    return (2 * root + is_above) * power_of_two(-places - 1)
 
 
 def _first_key(value: Fraction, included: bool, layout: Layout, sign: int) -> int:
     """The key of the first float above `value`, or at it if `included`."""
-    if value > 0 or (value == 0 and not included):
+    if value.numerator > 0 or (value.numerator == 0 and not included):
         return sign + (layout.ceil_magnitude(value) if included else layout.floor_magnitude(value) + 1)
     return sign - 1 - (layout.floor_magnitude(-value) if included else layout.ceil_magnitude(-value) - 1)

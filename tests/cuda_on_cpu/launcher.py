@@ -25,7 +25,7 @@ ERRORS = {1: "threads wait for ever", 2: "memory is read or written by misaligne
 MOST_BLOCKS = (1 << 31) - 1
 
 HERE = Path(__file__).parent
-OPTIONS = ("-O1", "-std=c++17", "-ffp-contract=off", "-fno-fast-math", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
+OPTIONS = ("-O0", "-std=c++17", "-ffp-contract=off", "-fno-fast-math", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE")
 OPTIONS += ("-fsanitize=alignment", "-shared", "-fPIC", "-w")
 
 

@@ -63,7 +63,7 @@ def test_backends_that_are_not_traced_name_the_one_that_is(name: str, backend: s
         torch.compiler.reset()
         compiled = partial(torch.compile, lambda x, codec=traced: 2 * codec.fake_quantize(2 * x), backend="eager")
         with pytest.raises(
-            torch._dynamo.exc.Unsupported, match=r"allowed: backend 'torch', as in Codec\(format, 'torch'\)"
+            torch._dynamo.exc.Unsupported, match=r"allowed: for codecs backend 'torch', as in Codec\(format, 'torch'\)"
         ):
             compiled(fullgraph=True)(x)
         assert_bit_exact(compiled()(x), wanted)
@@ -95,7 +95,7 @@ def test_tracers_are_told_not_to_take_results_for_constants(watched: Callable[..
     codec, x = Codec(E4M3, backend), normal(4, 64)
     codec.fake_quantize(x)
     call = watched(lambda x: codec.fake_quantize(x).sum())
-    with pytest.raises(UnsupportedError, match=r"allowed: backend 'torch', as in Codec\(format, 'torch'\)"):
+    with pytest.raises(UnsupportedError, match=r"allowed: for codecs backend 'torch', as in Codec\(format, 'torch'\)"):
         call(x)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from statqat_sim.arrays import CUDA, device_type
+from statqat_sim.arrays import DeviceType, device_type
 from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.backends.cupy_gpu.driver import driver_version, version_text, why_not
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
         MmaByLibrary,
         ReductionByLibrary,
     )
-
-MANAGED: Final = 13
-"""The device type of CUDA's managed memory, as DLPack numbers it."""
 
 
 class CupyBackend:
@@ -44,7 +41,7 @@ class CupyBackend:
     def owns(self, array: object) -> bool:
         if is_tensor(array):
             return bool(array.device.type == "cuda")  # type: ignore[attr-defined]  # torch's, which nobody imports
-        return device_type(array) in (CUDA, MANAGED)
+        return device_type(array) in (DeviceType.CUDA, DeviceType.CUDA_MANAGED)
 
     def library(self, array: object) -> ArrayLibrary:
         from statqat_sim.backends.cupy_gpu.by_library import library_of

@@ -4,13 +4,13 @@ from statqat_sim.arrays.addresses import addresses
 from statqat_sim.arrays.cpu import CPU, CpuLibrary
 from statqat_sim.arrays.inputs import as_float32, as_numpy, as_scale, real_array, refuse_flag
 from statqat_sim.arrays.kinds import (
-    CUDA,
     FLOATS,
     HALVES,
     INTEGERS,
     LONG_INTEGERS,
     READ,
     Array,
+    DeviceType,
     Floats,
     Integers,
     device_type,
@@ -28,7 +28,6 @@ from statqat_sim.arrays.results import in_kind, result_array, separate
 
 __all__ = [
     "CPU",
-    "CUDA",
     "FLOATS",
     "HALVES",
     "INTEGERS",
@@ -37,6 +36,7 @@ __all__ = [
     "Array",
     "ArrayLibrary",
     "CpuLibrary",
+    "DeviceType",
     "Floats",
     "Integers",
     "addresses",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from enum import IntEnum
 from functools import cache
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,17 @@ INTEGERS = dict.fromkeys(("int8", "uint8", "int16", "uint16"), Storage.FLOAT32) 
 LONG_INTEGERS = ("int64", "uint64")
 """The integer dtypes whose numbers float64 cannot all hold."""
 
-CUDA: Final = 2
-"""The device type of CUDA's own memory, as DLPack numbers it."""
+
+class DeviceType(IntEnum):
+    """Kinds of memory, as DLPack numbers them."""
+
+    CPU = 1
+    CUDA = 2
+    CUDA_HOST = 3
+    """The CPU's, pinned for CUDA."""
+
+    CUDA_MANAGED = 13
+
 
 READ = ", ".join((*FLOATS, "integers"))
 """The dtypes that encoders read, for error messages."""
@@ -61,7 +71,7 @@ def refuse_watched(array: object) -> None:
     ):
         raise UnsupportedError(
             "torch compiles, traces or vectorises its own operations alone, and this backend has machine code of its "
-            "own; allowed: backend 'torch', as in Codec(format, 'torch')"
+            "own; allowed: for codecs backend 'torch', as in Codec(format, 'torch')"
         )
 
 
@@ -77,7 +87,7 @@ def device_type(array: object) -> int | None:
     """
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(array, cupy.ndarray):
-        return CUDA
+        return DeviceType.CUDA
     asked = getattr(array, "__dlpack_device__", None)
     if asked is None or isinstance(array, type):
         return None

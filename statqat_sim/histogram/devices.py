@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 
-from statqat_sim.arrays import Array, device_type, is_cpu_array
+from statqat_sim.arrays import Array, DeviceType, device_type, is_cpu_array
 from statqat_sim.arrays.kinds import is_tensor
-
-CPU_DEVICES: Final = (1, 3)
-"""DLPack's device types of CPU memory: plain (kDLCPU), and pinned for CUDA (kDLCUDAHost)."""
 
 
 def lies_elsewhere(x: Any) -> bool:
     """Whether this is an array outside the CPU's memory."""
     if is_tensor(x):
         return bool(x.device.type != "cpu")
-    return not is_cpu_array(x) and device_type(x) not in (None, *CPU_DEVICES)
+    return not is_cpu_array(x) and device_type(x) not in (None, DeviceType.CPU, DeviceType.CUDA_HOST)
 
 
 def on_cpu(array: Any) -> Array:

@@ -246,12 +246,18 @@ def test_what_gives_little_of_the_values_is_left_out() -> None:
     assert found[1].compared[0].total == x.size
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "mxfp4"])
 @pytest.mark.parametrize(("count", "compiles"), [(FEW, False), (FEW + 64, True)])
-def test_code_is_compiled_for_many_elements_alone(count: int, compiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, fmt, compiled, compile_ = data(count // 64, 64), sqs.load_format("float8_e4m3fn"), [], NumbaBackend.compile
-    values = sqs.Codec(fmt, "reference").fake_quantize(x)
-    monkeypatch.setattr(NumbaBackend, "compile", lambda self, plan: compiled.append(plan) or compile_(self, plan))
-    assert exact(identify(x, values=values, formats=[fmt])) == ["float8_e4m3fn"]
+def test_code_is_compiled_for_many_elements_alone(
+    name: str, dtype: str, count: int, compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, fmt, compiled = data(count // 64, 64), sqs.load_format(name), []
+    for call in (each for each in vars(NumbaBackend) if each.startswith("compile")):
+        made = getattr(NumbaBackend, call)
+        monkeypatch.setattr(NumbaBackend, call, lambda self, *plan, to=made: compiled.append(plan) or to(self, *plan))
+    values = sqs.Codec(fmt, "reference").fake_quantize(x).astype(getattr(ml_dtypes, dtype, dtype))
+    assert exact(identify(x, values=values, formats=[fmt])) == [name]
     assert bool(compiled) is compiles
 
 

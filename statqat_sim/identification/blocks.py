@@ -15,7 +15,7 @@ from statqat_sim.block_codec import given_scale
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.geometry import Geometry
-from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values, without_signs
+from statqat_sim.identification.given import SAMPLE, SAMPLER, Given, Values, codec_for, without_signs
 from statqat_sim.identification.result import Compared
 from statqat_sim.layouts.bits import row_bytes
 from statqat_sim.quantized import QuantizedTensor, unpack
@@ -65,7 +65,7 @@ def tried(given: Given, format: BlockFormat, axis: int, scale: Any) -> tuple[Com
             return None
         if given.packed is None and not _sizes_fit(given, format, geometry):
             return None
-        q = given.codec(format).quantize(given.x, axis=axis, scale=scale)
+        q = codec_for(format, given.x).quantize(given.x, axis=axis, scale=scale)
     except (ValueError, UnsupportedError):  # the format refuses NaN, or the scale
         return None
     return _packed_beside(given.packed, q) if given.packed is not None else _arrays_beside(given, q)
@@ -80,7 +80,7 @@ def _values_beside(
     """The comparison of all values; None if a sample shows that the format does not fit."""
     if _are_too_many(values, format, geometry) or not _promises(given, values, format, geometry, scale):
         return None
-    return (values.beside(given.codec(format).fake_quantize(given.x, axis=geometry.axis, scale=scale)),)
+    return (values.beside(codec_for(format, given.x).fake_quantize(given.x, axis=geometry.axis, scale=scale)),)
 
 
 def _are_too_many(values: Values, format: BlockFormat, geometry: Geometry) -> bool:

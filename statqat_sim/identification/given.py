@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -18,7 +19,6 @@ from statqat_sim.quantized import octets
 from statqat_sim.spec.base import BYTE
 from statqat_sim.spec.catalog import load_format
 from statqat_sim.spec.format import Format
-from statqat_sim.spec.number import checked_format
 
 SAMPLE = 1 << 12
 """The approximate number of elements on which a format is tried first."""
@@ -56,7 +56,7 @@ class Values:
     def rounded(self, y: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values rounded to the tensor's dtype, as float32."""
         if self.storage is Storage.BFLOAT16:
-            rounded: NDArray[np.float32] = Codec(checked_format(load_format("bfloat16"))).fake_quantize(y)
+            rounded: NDArray[np.float32] = codec_for(_bfloat16(), y).fake_quantize(y)
             return rounded
         with np.errstate(over="ignore"):
             return y.astype(np.float16).astype(np.float32) if self.storage is Storage.FLOAT16 else y
@@ -108,9 +108,15 @@ class Given:
         """The first indices of axis 0 of the original: about `SAMPLE` elements, at least one index."""
         return self.x[: max(SAMPLE * len(self.x) // self.x.size, 1)]
 
-    def codec(self, format: Format) -> Codec:
-        """The codec that quantizes the whole original."""
-        return Codec(format, SAMPLER if self.x.size <= FEW else "auto")
+
+def codec_for(format: Format, x: NDArray[np.float32]) -> Codec:
+    """The codec that quantizes an array which need not be a sample."""
+    return Codec(format, SAMPLER if x.size <= FEW else "auto")
+
+
+@cache
+def _bfloat16() -> Format:
+    return load_format("bfloat16")
 
 
 def without_signs(codes: Array, bits: int) -> Array:

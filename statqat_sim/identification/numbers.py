@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from statqat_sim.arrays import Array
 from statqat_sim.arrays.inputs import widened
 from statqat_sim.codec import Codec
-from statqat_sim.identification.given import ENOUGH, SAMPLE, SAMPLER, Given, Values, without_signs
+from statqat_sim.identification.given import ENOUGH, SAMPLE, SAMPLER, Given, Values, codec_for, without_signs
 from statqat_sim.identification.result import Candidate, Compared
 from statqat_sim.layouts import ELEMENTS
 from statqat_sim.layouts.bits import row_bytes
@@ -61,7 +61,7 @@ def _values_beside(given: Given, values: Values, format: NumberFormat, scale: Sc
     sample = given.sample
     if not values.begin_like(Codec(format, SAMPLER).fake_quantize(sample, scale=_first(scale, len(sample)))):
         return None
-    return values.beside(given.codec(format).fake_quantize(given.x, scale=scale))
+    return values.beside(codec_for(format, given.x).fake_quantize(given.x, scale=scale))
 
 
 def _are_among(format: NumberFormat, values: Values, scale: Scales) -> bool:
@@ -106,7 +106,7 @@ def _codes_beside(given: Given, codes: Array, format: NumberFormat, scale: Scale
     first = _encoded(Codec(format, SAMPLER), sample, _first(scale, len(sample)), is_dense)
     if _elements(codes, first, format, is_dense).share < ENOUGH:
         return None
-    return _elements(codes, _encoded(given.codec(format), given.x, scale, is_dense), format, is_dense)
+    return _elements(codes, _encoded(codec_for(format, given.x), given.x, scale, is_dense), format, is_dense)
 
 
 def _encoded(codec: Codec, x: NDArray[np.float32], scale: Scales, is_dense: bool) -> Array:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo.testing
+from numpy.typing import NDArray
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch_compiled import WARNINGS, normal, together
 
 from statqat_sim.backends.torch_ops import parts
+from statqat_sim.backends.torch_ops.block_errors import squared_errors
 from statqat_sim.backends.torch_ops.block_stages import Programs
 from statqat_sim.backends.torch_ops.grids import tiling_of
 from statqat_sim.codec import Codec
@@ -199,6 +201,41 @@ def test_codes_and_scales_of_two_kinds() -> None:
     assert_bit_exact(Codec(format, "numba").dequantize(mixed), Codec(format, "numba").dequantize(q))
     with pytest.raises(TypeError, match="scale is of type ndarray; allowed: a uint8 array"):
         Codec(format, "torch").dequantize(mixed)
+
+
+# --- errors of candidates ----------------------------------------------------------------------------------------
+
+
+def by_halves(terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums over the last axis, as Definition 30 adds them."""
+    sums = np.pad(terms, ((0, 0), (0, 0), (0, 2 ** (terms.shape[-1] - 1).bit_length() - terms.shape[-1])))
+    while sums.shape[-1] > 1:
+        lower, upper = np.split(sums, 2, axis=-1)
+        sums = lower + upper
+    return sums[..., 0]
+
+
+def test_squared_errors_are_added_in_one_order() -> None:
+    """Where compiled loops keep sums of vectors, where 16 does not divide blocks, and where the last one is short."""
+    calls, wanted = [], []
+    for block, columns in (16, 96), (48, 96), (24, 96), ("channel", 112), (16, 100):
+        format = parse_format(f"name: m\nelement: int4\nscales: [{{format: ue4m3, block: {block}, rule: mse}}]")
+        assert isinstance(format, BlockFormat)
+        tiling = tiling_of(Geometry.of((9, columns), -1, format), lower_block(format))
+        x, y, weights = normal(9, columns), normal(9, columns, seed=1), normal(9, columns, seed=2).abs().double()
+        x[0, :4] = torch.tensor([np.nan, -np.inf, -0.0, 1e-40])
+        weights[0, :2] = np.inf  # of elements that do not count
+        size = columns if block == "channel" else int(block)
+        for each in None, weights:
+            squares = (x.double() - y.double()).numpy() ** 2 * (1 if each is None else each.numpy())
+            terms = np.pad(np.where(np.isfinite(x.numpy()), squares, 0), ((0, 0), (0, -columns % size)))
+            wanted.append(by_halves(terms.reshape(9, -1, size)))
+            split = [None if one is None else tiling.split(one, ELEMENT) for one in (x, y, each)]
+            calls.append(partial(squared_errors, *split, tiling, format.scales[0].block))
+    traced = together(*calls, backend="eager")
+    for one, found, each in zip(calls, traced, wanted, strict=True):
+        assert_bit_exact(one().reshape(each.shape), each)
+        assert_bit_exact(found.reshape(each.shape), each)
 
 
 # --- parts -------------------------------------------------------------------------------------------------------

@@ -177,6 +177,15 @@ def test_values_of_16_bits_are_compared_as_such() -> None:
         assert exact(identify(x, values=values, formats=FORMATS)) == ["nvfp4"]
 
 
+def test_scales_beyond_float32_are_not_tried() -> None:
+    """No value of q0_7 is 1 or more."""
+    x, q0_7 = data(2, 64), sqs.load_format("q0_7")
+    x[0, 0] = np.finfo(np.float32).max
+    found = identify(x, values=sqs.Codec(q0_7).fake_quantize(x), formats=[q0_7])
+    assert [(each.scale, each.exact) for each in found] == [("1", True)]
+    assert identify(x, values=np.full_like(x, np.nan), formats=[q0_7]) == []
+
+
 def test_signs_of_zero_and_nan_are_equal() -> None:
     x = data(2, 64)
     x[0, 0] = np.nan

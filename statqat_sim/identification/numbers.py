@@ -155,5 +155,7 @@ class Extremes:
             yield f"minmax, {extent}", MinMax().fit(ends, format, channel_axis=0).value.reshape(shape)
             if 0 < format.max <= LARGEST:
                 amax = np.abs(ends).max(axis=1)
-                absmax = np.where(amax > 0, amax / np.float32(format.max), np.float32(1))
-                yield f"absmax, {extent}", absmax.reshape(shape)
+                with np.errstate(over="ignore"):
+                    absmax = np.where(amax > 0, amax / np.float32(format.max), np.float32(1))
+                if np.isfinite(absmax).all():
+                    yield f"absmax, {extent}", absmax.reshape(shape)

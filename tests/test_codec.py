@@ -429,9 +429,15 @@ def test_masked_arrays_are_refused(format: NumberFormat, backend: str) -> None:
     assert codec.encode(masked.filled(0)).tolist()[0] == 0
 
 
-def test_numpy_arrays_while_another_thread_imports_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    codec, x = Codec(load_format("float8_e4m3fn")), np.ones(3, np.float32)
-    wanted = codec.encode(x)
-    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))  # so far it has no names
-    assert_bit_exact(codec.encode(x), wanted)
+@pytest.mark.parametrize("names", [(), ("Tensor",)])
+@pytest.mark.parametrize("library", ["torch", "cupy"])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "mxfp4"])
+def test_numpy_arrays_while_another_thread_imports(
+    name: str, library: str, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, x = Codec(load_format(name)), np.ones((1, 32), np.float32)
+    begun = ModuleType(library)  # so far it has only these names
+    begun.__dict__.update(dict.fromkeys(names, type("Tensor", (), {})))
+    monkeypatch.setitem(sys.modules, library, begun)
+    assert_bit_exact(codec.fake_quantize(x), x)
     assert_bit_exact(codec.fake_quantize(x, out=np.zeros_like(x)), x)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from statqat_sim.arrays.kinds import is_tensor
+
 ITEM_BYTES = 4
 """Size of a float32."""
 
 
 def addresses(x: Any, out: Any) -> tuple[int, int] | None:
     """The data addresses of two contiguous float32 CPU tensors of equal shape, identical or disjoint; else None."""
-    torch = sys.modules.get("torch")
-    if torch is None or not (_is_plain(x, torch) and _is_plain(out, torch) and x.shape == out.shape):
+    if not (_is_plain(x) and _is_plain(out) and x.shape == out.shape):
         return None
     source, target = x.data_ptr(), out.data_ptr()
     is_aligned = source % ITEM_BYTES == target % ITEM_BYTES == 0
@@ -20,8 +21,11 @@ def addresses(x: Any, out: Any) -> tuple[int, int] | None:
     return (source, target) if source and target and is_aligned and is_apart else None
 
 
-def _is_plain(tensor: Any, torch: Any) -> bool:
+def _is_plain(tensor: Any) -> bool:
     """Whether it is a contiguous float32 CPU tensor."""
+    if not is_tensor(tensor):
+        return False
+    torch = sys.modules["torch"]
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.dtype is torch.float32

@@ -44,8 +44,13 @@ READ = ", ".join((*FLOATS, "integers"))
 
 
 def is_tensor(array: object) -> bool:
-    """Whether this is a torch tensor, on any device. Another thread may be importing torch."""
-    return isinstance(array, getattr(sys.modules.get("torch"), "Tensor", ()))
+    """Whether this is a torch tensor, on any device."""
+    return _is_of("torch", "Tensor", array)
+
+
+def _is_of(library: str, kind: str, array: object) -> bool:
+    """Whether this is a library's array. Another thread may be importing the library, which then has no arrays yet."""
+    return isinstance(array, getattr(sys.modules.get(library), kind, ()))
 
 
 def is_cpu_tensor(array: Any) -> bool:
@@ -85,8 +90,7 @@ def device_type(array: object) -> int | None:
 
     An array of cupy is not asked: it would look up its address, which fails for an empty one and without a driver.
     """
-    cupy = sys.modules.get("cupy")
-    if cupy is not None and isinstance(array, cupy.ndarray):
+    if _is_of("cupy", "ndarray", array):
         return DeviceType.CUDA
     asked = getattr(array, "__dlpack_device__", None)
     if asked is None or isinstance(array, type):

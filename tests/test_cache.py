@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 
 from statqat_sim import Codec, cache, load_format
 from statqat_sim.backends.numba_cpu import cache as kernels
+from statqat_sim.backends.numba_cpu import mma, row_loops
 from statqat_sim.backends.numba_cpu.vector import Feed, Variant
 from statqat_sim.plan.lower import Purpose, lower
 
@@ -190,6 +193,17 @@ def test_another_printer_has_kernels_of_its_own(monkeypatch: pytest.MonkeyPatch)
     name = kernels._name(shape, variant)
     monkeypatch.setattr(kernels, "_printer", lambda: "changed")
     assert kernels._name(shape, variant) != name
+
+
+@pytest.mark.parametrize("loops", [mma, row_loops])
+def test_sources_that_others_import_determine_their_kernels(loops: ModuleType) -> None:
+    here = Path(kernels.__file__).parent
+    unread, imported = list(here.glob(f"{'mma' if loops is mma else 'row'}_*_loops.py")), set()
+    while unread:
+        names = re.findall(r"from statqat_sim\.backends\.numba_cpu\.(\w+) import", unread.pop().read_text("utf-8"))
+        unread += [here / f"{name}.py" for name in {*names} - imported]
+        imported |= {*names}
+    assert imported == {Path(name).stem for name in loops._SHARED}
 
 
 def test_a_source_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,7 @@
-"""Decorators of functions that compiled code alone calls: numba makes no wrappers for Python and C, which take long."""
+"""Decorators of functions that compiled code alone calls: numba makes no wrappers for Python and C, which take long.
+
+A call from Python ends the process.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar

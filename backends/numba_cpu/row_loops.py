@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from numba import types
 
@@ -14,12 +14,12 @@ from numba import njit
 
 run = njit(signature, nogil=True, cache={on_disk})({entry})
 """
-_CALLED = printed_by(("called.py",))
-"""Of the text that all texts import."""
+_SHARED: Final = ("called.py",)
+"""Texts that other texts import."""
 
 
 def compiled(entry: str, text: str, *kinds: Any) -> Any:
     """The text's function of this name for arguments of these types."""
-    name = f"statqat_sim_{entry}_{digest((text, _END, _CALLED))}"
+    name = f"statqat_sim_{entry}_{digest((text, _END, printed_by(_SHARED)))}"
     names = {"signature": types.void(*kinds)}
     return kept(entry, lambda: Generated(name, lambda on_disk: text + _END.format(on_disk=on_disk, entry=entry), names))

@@ -30,7 +30,7 @@ CHOSEN = (
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
 def test_the_tests_of_a_gpu_pass_on_its_stand_in() -> None:
     chosen = " or ".join(f"({each})" for each in CHOSEN)
-    options = ["-v", "-p", "cuda_on_cpu.as_gpu", "-p", "no:cacheprovider", "-k", chosen]
+    options = ["-v", "--color=no", "-p", "cuda_on_cpu.as_gpu", "-p", "no:cacheprovider", "-k", chosen]
     paths = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *options, TESTS / "test_gpu.py", TESTS / "test_gpu_matmul.py"],

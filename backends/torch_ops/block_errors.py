@@ -19,13 +19,13 @@ def squared_errors(x: Tensor, y: Tensor, weights: Tensor | None, tiling: Tiling 
 
     x and y are float32 of shape `tiling.shape(ELEMENT)`.
     """
-    counts = (x.view(torch.int32) & MAGNITUDE) < INFINITY
+    is_finite = (x.view(torch.int32) & MAGNITUDE) < INFINITY
     # not the squares: on CPUs, compiled code takes as long to mask float64 as for all else
-    x, y = (torch.where(counts, each, 0.0) for each in (x, y))
+    x, y = (torch.where(is_finite, each, 0.0) for each in (x, y))
     difference = x.to(torch.float64) - y.to(torch.float64)
     squares = difference * difference
     if weights is not None:
-        squares = squares * torch.where(counts, weights, 0.0)
+        squares = squares * torch.where(is_finite, weights, 0.0)
     count = tiling.count_in_row(ELEMENT, block) if makes_loops(squares) else 0
     sums = _added_by_halves(tiling.rows_of(squares, block), LANES if count and not count % LANES else 1)
     return torch.where(torch.isnan(sums), float("inf"), sums).reshape(tiling.shape(block))

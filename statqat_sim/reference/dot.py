@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 from statqat_sim.reference.dot_numbers import (
     ZERO,
@@ -93,7 +94,9 @@ def _scale(instruction: Instruction, side: Codes, block: int) -> Value:
     return value_of(format, side.scales[block] if block < len(side.scales) else _one(format))
 
 
+@cache
 def _one(format: NumberFormat) -> int:
+    """The lowest code of 1."""
     return next(code for code in range(1 << format.bits) if value_of(format, code).exact == 1)
 
 

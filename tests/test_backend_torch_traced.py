@@ -71,6 +71,22 @@ def test_backends_that_are_not_traced_name_the_one_that_is(name: str, backend: s
         assert_bit_exact(compiled()(x), wanted)
 
 
+def test_loaded_modules_are_not_guarded() -> None:
+    """There may be thousands, in `sys.modules`."""
+    guarded: list[str] = []
+
+    def keep_all(guards: list[Any]) -> list[bool]:
+        guarded.extend(each.name for each in guards)
+        return [True] * len(guards)
+
+    torch.compiler.reset()
+    for name in "float8_e4m3fn", "mxfp4":
+        call = Codec(load_format(name), "torch").fake_quantize
+        torch.compile(call, fullgraph=True, backend="eager", options={"guard_filter_fn": keep_all})(normal(4, 64))
+    assert guarded
+    assert not [name for name in guarded if "modules" in name]
+
+
 def test_other_threads_go_on_while_one_compiles() -> None:
     codec, x = Codec(E4M3, "numba"), normal(4, 64)
     found: list[torch.Tensor] = []

@@ -45,12 +45,22 @@ READ = ", ".join((*FLOATS, "integers"))
 
 def is_tensor(array: object) -> bool:
     """Whether this is a torch tensor, on any device."""
-    return _is_of("torch", "Tensor", array)
+    if not _has_been_imported("torch", "Tensor"):
+        return False
+    import torch
+
+    return isinstance(array, torch.Tensor)
 
 
-def _is_of(library: str, kind: str, array: object) -> bool:
-    """Whether this is a library's array. Another thread may be importing the library, which then has no arrays yet."""
-    return isinstance(array, getattr(sys.modules.get(library), kind, ()))
+def _has_been_imported(library: str, kind: str) -> bool:
+    """Whether a library has arrays of this kind; not yet, if another thread has begun to import it.
+
+    torch's compiler runs it while it traces: it would guard every module that it finds in `sys.modules`.
+    """
+    return hasattr(sys.modules.get(library), kind)
+
+
+_has_been_imported._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def is_cpu_tensor(array: Any) -> bool:
@@ -58,7 +68,7 @@ def is_cpu_tensor(array: Any) -> bool:
     return is_tensor(array) and array.device.type == "cpu"
 
 
-def refuse_watched(array: object) -> None:
+def refuse_watched(array: Any) -> None:
     """Raise UnsupportedError for a tensor whose operations torch records; it would not see those of machine code.
 
     Where torch's compiler may leave a part of the graph out, it then runs what traces as it was written. It may compile
@@ -67,7 +77,8 @@ def refuse_watched(array: object) -> None:
     """
     if not is_tensor(array):
         return
-    torch = sys.modules["torch"]
+    import torch
+
     if (
         torch.compiler.is_dynamo_compiling()
         or torch._C._is_tracing()
@@ -90,7 +101,7 @@ def device_type(array: object) -> int | None:
 
     An array of cupy is not asked: it would look up its address, which fails for an empty one and without a driver.
     """
-    if _is_of("cupy", "ndarray", array):
+    if _has_been_imported("cupy", "ndarray") and isinstance(array, sys.modules["cupy"].ndarray):
         return DeviceType.CUDA
     asked = getattr(array, "__dlpack_device__", None)
     if asked is None or isinstance(array, type):

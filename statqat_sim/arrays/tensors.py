@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
@@ -151,7 +150,10 @@ def converted(array: Any, dtype: str) -> Any:
 
 
 def _torch() -> Any:
-    return sys.modules["torch"]
+    """The package, which has been imported; from `sys.modules` torch's compiler would guard every module."""
+    import torch
+
+    return torch
 
 
 def _rounded(tensor: Any) -> Any:

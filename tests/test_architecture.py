@@ -49,7 +49,12 @@ FLOORS = {
     "cli": 8,
 }
 ONE_PLACE = {  # libraries, and the modules that may import them
-    "torch": ("statqat_sim.backends.torch_ops", "statqat_sim.qat", "statqat_sim.cli.tensors"),  # which reads its files
+    "torch": (
+        "statqat_sim.backends.torch_ops",
+        "statqat_sim.qat",
+        "statqat_sim.cli.tensors",  # reads its files
+        "statqat_sim.arrays.loaded",  # once a caller has imported it
+    ),
     "cupy": ("statqat_sim.backends.cupy_gpu",),
     "numba": ("statqat_sim.backends.numba_cpu",),
     "llvmlite": ("statqat_sim.backends.numba_cpu",),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from statqat_sim.arrays.loaded import is_loaded, loaded_torch
 from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.program import Packed, Storage
 
@@ -45,22 +46,7 @@ READ = ", ".join((*FLOATS, "integers"))
 
 def is_tensor(array: object) -> bool:
     """Whether this is a torch tensor, on any device."""
-    if not _has_been_imported("torch", "Tensor"):
-        return False
-    import torch
-
-    return isinstance(array, torch.Tensor)
-
-
-def _has_been_imported(library: str, kind: str) -> bool:
-    """Whether a library has arrays of this kind; not yet, if another thread has begun to import it.
-
-    torch's compiler runs it while it traces: it would guard every module that it finds in `sys.modules`.
-    """
-    return hasattr(sys.modules.get(library), kind)
-
-
-_has_been_imported._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return is_loaded("torch", "Tensor") and isinstance(array, loaded_torch().Tensor)
 
 
 def is_cpu_tensor(array: Any) -> bool:
@@ -68,7 +54,7 @@ def is_cpu_tensor(array: Any) -> bool:
     return is_tensor(array) and array.device.type == "cpu"
 
 
-def refuse_watched(array: Any) -> None:
+def refuse_watched(array: object) -> None:
     """Raise UnsupportedError for a tensor whose operations torch records; it would not see those of machine code.
 
     Where torch's compiler may leave a part of the graph out, it then runs what traces as it was written. It may compile
@@ -77,8 +63,7 @@ def refuse_watched(array: Any) -> None:
     """
     if not is_tensor(array):
         return
-    import torch
-
+    torch = loaded_torch()
     if (
         torch.compiler.is_dynamo_compiling()
         or torch._C._is_tracing()
@@ -101,7 +86,7 @@ def device_type(array: object) -> int | None:
 
     An array of cupy is not asked: it would look up its address, which fails for an empty one and without a driver.
     """
-    if _has_been_imported("cupy", "ndarray") and isinstance(array, sys.modules["cupy"].ndarray):
+    if is_loaded("cupy", "ndarray") and isinstance(array, sys.modules["cupy"].ndarray):
         return DeviceType.CUDA
     asked = getattr(array, "__dlpack_device__", None)
     if asked is None or isinstance(array, type):

@@ -20,6 +20,7 @@ from statqat_sim.arrays.kinds import (
     plain_name,
     storage_dtype,
 )
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.arrays.shapes import broadcasts, may_overlap_itself
 from statqat_sim.errors import of_type
 from statqat_sim.plan.layout import QUIET_NAN, SIGN
@@ -51,7 +52,7 @@ class TensorLibrary:
 
     def as_scale(self, scale: Any, shape: tuple[int, ...], like: Any) -> Any:
         """See `library.ArrayLibrary`. A 0-d tensor beyond float32's range is not diagnosed."""
-        torch = _torch()
+        torch = loaded_torch()
         if not isinstance(scale, torch.Tensor):
             return _given(scale, shape, like)
         if scale.ndim == 0:
@@ -65,7 +66,7 @@ class TensorLibrary:
 
     def as_weights(self, weights: Any, like: Any) -> Any:
         """See `library.ArrayLibrary`."""
-        torch = _torch()
+        torch = loaded_torch()
         if isinstance(weights, torch.Tensor):
             return _real(weights, like, "weights").to(torch.float64).contiguous()
         values = np.array(real_array(weights, "weights"), np.float64)
@@ -77,7 +78,7 @@ class TensorLibrary:
 
     def result(self, out: Any, shape: tuple[int, ...], storage: Storage | Packed, like: Any) -> Any:
         """See `library.ArrayLibrary`."""
-        torch = _torch()
+        torch = loaded_torch()
         if out is None:
             return torch.empty(shape, dtype=getattr(torch, storage_dtype(storage)), device=like.device)
         tensor, name, wanted = _tensor(out, storage, "out"), plain_name(out.dtype), storage_dtype(storage)
@@ -104,7 +105,7 @@ class TensorLibrary:
 
     def separate(self, source: Any, target: Any) -> Any:
         """See `library.ArrayLibrary`. Never copies while traced: the compiler does where needed."""
-        if _torch().compiler.is_compiling():
+        if loaded_torch().compiler.is_compiling():
             return source
         (first, last), (start, stop) = _extent(source), _extent(target)
         if source.device != target.device or last <= start or stop <= first:
@@ -130,7 +131,7 @@ def count_write(out: Any) -> None:
     Raises:
         ValueError: if gradients are recorded for it, as torch's own operations do: codecs pass none on.
     """
-    torch = _torch()
+    torch = loaded_torch()
     if out.requires_grad and torch.is_grad_enabled():
         raise ValueError(
             "out requires gradients, which codecs do not pass on; allowed: in torch.no_grad(), or detached"
@@ -141,24 +142,17 @@ def count_write(out: Any) -> None:
 
 def viewed(array: Any, dtype: str) -> Any:
     """A view of any library's array as another dtype of the same size."""
-    return array.view(getattr(_torch(), dtype) if is_tensor(array) else dtype)
+    return array.view(getattr(loaded_torch(), dtype) if is_tensor(array) else dtype)
 
 
 def converted(array: Any, dtype: str) -> Any:
     """Any library's array converted to another dtype; for conversions on which the libraries agree."""
-    return array.to(getattr(_torch(), dtype)) if is_tensor(array) else array.astype(dtype)
-
-
-def _torch() -> Any:
-    """The package, which has been imported; from `sys.modules` torch's compiler would guard every module."""
-    import torch
-
-    return torch
+    return array.to(getattr(loaded_torch(), dtype)) if is_tensor(array) else array.astype(dtype)
 
 
 def _rounded(tensor: Any) -> Any:
     """Floats as float32; NaN keep their signs, which GPUs would drop."""
-    torch = _torch()
+    torch = loaded_torch()
     if tensor.dtype is torch.float32 or tensor.device.type == "cpu":
         return tensor.to(torch.float32)
     nan = torch.where(torch.signbit(tensor), NEGATIVE_NAN, QUIET_NAN).to(torch.int32).view(torch.float32)
@@ -174,7 +168,7 @@ def _tensor(array: Any, storage: Storage | Packed, what: str) -> Any:
     if not is_tensor(array):
         raise TypeError(f"{what} is {of_type(array)}; allowed: a {storage_dtype(storage)} array")
     # the compiler, which takes no others, may not ask while it traces a backward pass
-    if not _torch().compiler.is_compiling() and array.layout is not _torch().strided:
+    if not loaded_torch().compiler.is_compiling() and array.layout is not loaded_torch().strided:
         raise TypeError(f"{what} is a {str(array.layout).removeprefix('torch.')} tensor; allowed: strided ones")
     return array.detach().resolve_neg()
 
@@ -191,7 +185,7 @@ def _float_storage(array: Any, what: str) -> Storage:
 
 def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
     """A hint for error messages: how to convert the tensor to the wanted dtype."""
-    if array.dtype is _torch().bool:
+    if array.dtype is loaded_torch().bool:
         return ""
     wanted, is_integer = storage_dtype(storage), not (array.is_floating_point() or array.is_complex())
     return conversion_to(wanted, f"{what}.to(torch.{wanted})", is_integer=is_integer)
@@ -199,7 +193,7 @@ def _conversion(array: Any, storage: Storage | Packed, what: str) -> str:
 
 def _given(scale: Any, shape: tuple[int, ...], like: Any) -> Any:
     """A number, or the values of a `Scale`, as float32 on the device of `like`."""
-    torch = _torch()
+    torch = loaded_torch()
     if getattr(scale, "shape", ()) != ():
         raise TypeError(f"scale is {of_type(scale)}; allowed: a number or a float32 tensor")
     values = numpy_scale(scale, shape)
@@ -240,7 +234,7 @@ def _extent(tensor: Any) -> tuple[int, int]:
 
 def _floats(integers: Any, name: str) -> Any:
     """Integers as floats; 64-bit ones that float64 cannot hold are rounded to odd, see `inputs`."""
-    torch = _torch()
+    torch = loaded_torch()
     if INTEGERS[name] is Storage.FLOAT32:
         return (integers.view(torch.int16).to(torch.int32) & 0xFFFF if name == "uint16" else integers).to(torch.float32)
     if name not in LONG_INTEGERS:
@@ -252,7 +246,7 @@ def _floats(integers: Any, name: str) -> Any:
 
 def _rounded_to_odd(high: Any, low: Any) -> Any:
     """The sum of two float64 rounded to odd; `high` is 0 or the larger of the two."""
-    torch = _torch()
+    torch = loaded_torch()
     total = high + low
     rest = low - (total - high)  # exact, as high is the larger
     bits = total.view(torch.int64)

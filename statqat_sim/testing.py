@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays import dtype_name, is_cpu_tensor
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.errors import of_type, shown
 from statqat_sim.metrics import sqnr_db
 
@@ -106,7 +106,7 @@ class _Bits:
 
 
 def _tensor_words(size: int, dtype: Any, what: str) -> Any:
-    torch = sys.modules["torch"]
+    torch = loaded_torch()
     if size not in WORD_BYTES:
         raise TypeError(f"{what} is {dtype}; {ALLOWED_SIZES}")
     return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]

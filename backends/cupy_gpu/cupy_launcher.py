@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import cupy
 import numpy as np
 
 from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.backends.cupy_gpu.kernel_text import KernelText
 from statqat_sim.backends.cupy_gpu.launcher import Argument
 
@@ -49,14 +49,14 @@ class CupyLauncher:
 
     def words(self, count: int, like: Any) -> Any:
         if is_tensor(like):
-            torch = sys.modules["torch"]
+            torch = loaded_torch()
             return torch.empty(count, dtype=torch.uint32, device=like.device)
         with _device(like):
             return cupy.empty(count, np.uint32)
 
     def zeros(self, count: int, like: Any) -> Any:
         if is_tensor(like):
-            torch = sys.modules["torch"]
+            torch = loaded_torch()
             return torch.zeros(count, dtype=torch.uint32, device=like.device)
         with _device(like):
             return cupy.zeros(count, np.uint32)
@@ -89,7 +89,7 @@ def _stream(like: Any) -> AbstractContextManager[Any]:
     """A context that makes torch's current stream cupy's for a tensor, and changes nothing for a cupy array."""
     if not is_tensor(like):
         return nullcontext()
-    stream: AbstractContextManager[Any] = _of_torch(sys.modules["torch"].cuda.current_stream(like.device).cuda_stream)
+    stream: AbstractContextManager[Any] = _of_torch(loaded_torch().cuda.current_stream(like.device).cuda_stream)
     return stream
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.loaded import loaded_torch
 
 ITEM_BYTES = 4
 """Size of a float32."""
@@ -25,7 +25,7 @@ def _is_plain(tensor: Any) -> bool:
     """Whether it is a contiguous float32 CPU tensor."""
     if not is_tensor(tensor):
         return False
-    torch = sys.modules["torch"]
+    torch = loaded_torch()
     return (
         type(tensor) in (torch.Tensor, torch.nn.Parameter)
         and tensor.dtype is torch.float32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from statqat_sim.arrays.kinds import (
     storage_dtype,
     word_type,
 )
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.errors import of_type, shown
 from statqat_sim.plan.program import Packed, Storage
 
@@ -79,7 +79,7 @@ def _tensor_view(tensor: Any, what: str) -> Array:
     refuse_watched(tensor)
     tensor = _resolved(tensor.detach(), what)
     if dtype_name(tensor) == Storage.BFLOAT16:
-        tensor = tensor.view(sys.modules["torch"].uint16)
+        tensor = tensor.view(loaded_torch().uint16)
     try:
         # not `.numpy()`, which marks the tensor's storage as not resizable for ever
         return np.from_dlpack(tensor)
@@ -94,7 +94,7 @@ def _resolved(tensor: Any, what: str) -> Any:
     Raises:
         TypeError: if it is a placeholder without memory, as while a model is traced.
     """
-    torch = sys.modules["torch"]
+    torch = loaded_torch()
     if type(tensor) not in (torch.Tensor, torch.nn.Parameter) and hasattr(tensor, "fake_mode"):
         raise TypeError(f"{what} is {of_type(tensor)}, which has no memory; allowed: tensors with values")
     return tensor.resolve_neg()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from statqat_sim.arrays.inputs import numpy_view
 from statqat_sim.arrays.kinds import Array, dtype_name, is_cpu_tensor, storage_dtype, word_type
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.arrays.shapes import may_overlap_itself
 from statqat_sim.arrays.tensors import count_write
 from statqat_sim.plan.program import Packed, Storage
@@ -49,7 +49,7 @@ def _memory(out: Any, storage: Storage | Packed) -> Array:
 
 def in_kind(result: Array, like: object) -> Any:
     """`result` as the kind of array that `like` is."""
-    return sys.modules["torch"].from_dlpack(result) if is_cpu_tensor(like) else result
+    return loaded_torch().from_dlpack(result) if is_cpu_tensor(like) else result
 
 
 def separate(source: Array, target: Array) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import index
@@ -14,6 +13,7 @@ import numpy as np
 
 from statqat_sim.arrays import CPU, ArrayLibrary, Floats, float_storage, is_cpu_array, real_array
 from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.histogram.bins import Occupied, by_sorting, none_occupied, occupied
 from statqat_sim.histogram.devices import lies_elsewhere, on_cpu, with_first
 from statqat_sim.histogram.extremes import extremes
@@ -180,4 +180,4 @@ def checked_channel_axis(channel_axis: Any, rank: int, what: str = "channel_axis
 
 def _as_float64(words: Any) -> Any:
     """64-bit words reinterpreted as float64."""
-    return words.view(sys.modules["torch"].float64) if is_tensor(words) else words.view(np.float64)
+    return words.view(loaded_torch().float64) if is_tensor(words) else words.view(np.float64)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from statqat_sim.arrays.kinds import is_tensor
+from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.histogram.devices import where_it_lies
 from statqat_sim.histogram.rows import Kernels
 from statqat_sim.histogram.state import BIN_MANTISSA_BITS, Histogram
@@ -40,7 +40,7 @@ class Tables:
             raise ValueError(
                 f"tables of {_described(other)}; allowed: {_described(self)}, as those that they are added to"
             )
-        operations = sys.modules["torch"] if is_tensor(self.low) else np
+        operations = loaded_torch() if is_tensor(self.low) else np
         with where_it_lies(self.counts):
             low, high = operations.minimum(self.low, other.low), operations.maximum(self.high, other.high)
             return Tables(self.counts + other.counts, self.sums + other.sums, low, high)

@@ -602,6 +602,25 @@ def test_the_first_use_may_be_from_two_threads() -> None:
     subprocess.run([sys.executable, "-c", FIRST_USE], check=True, timeout=180)
 
 
+CROWD = """
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, statqat_sim as sqs
+text = "{name: drawn, element: {kind: int, bits: 4}, encode: {rounding: stochastic_a}}"
+codec, x = sqs.Codec(sqs.parse_format(text), "numba"), np.random.default_rng(0).standard_normal(30_000, np.float32)
+expected = [codec.encode(x, seed=seed) for seed in range(400)]
+with ThreadPoolExecutor(96) as pool:
+    for _ in range(2):
+        found = pool.map(lambda seed: codec.encode(x, seed=seed), range(400))
+        assert all(map(np.array_equal, found, expected))
+"""
+
+
+def test_random_bits_of_many_threads_lie_apart() -> None:
+    """Also where all threads allocate from the same memory, which glibc keeps apart for a few threads."""
+    environment = {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
+    subprocess.run([sys.executable, "-c", CROWD], check=True, timeout=180, env={**os.environ, **environment})
+
+
 LAST_USE = """
 import atexit, threading
 import numpy as np, statqat_sim as sqs

@@ -1,9 +1,7 @@
-"""Decorators of functions that compiled code alone calls: numba makes no wrappers for Python and C, which take long.
-
-A call from Python ends the process.
-"""
+"""Decorators of compiled functions: numba makes no wrappers for callers that a function has not, as they take long."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from numba import njit
@@ -12,6 +10,11 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _NO_WRAPPERS: Final[Mapping[str, Any]] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+kernel: Callable[..., Callable[[_Function], _Function]] = partial(njit, nogil=True, no_cfunc_wrapper=True)
+"""Of a function that Python alone calls; it releases the GIL."""
+
 called: Callable[[_Function], _Function] = njit(**_NO_WRAPPERS)
+"""Of a function that compiled code alone calls: a call from Python ends the process."""
+
 inlined: Callable[[_Function], _Function] = njit(forceinline=True, **_NO_WRAPPERS)
-"""Of a function that LLVM must inline."""
+"""Of a function that compiled code alone calls and that LLVM must inline: a call from Python ends the process."""

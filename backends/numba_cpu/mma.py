@@ -215,6 +215,6 @@ def _generated(unit: Unit, text: str, signature: tuple[Any, ...]) -> Generated:
     shared = [(_HERE / name).read_text("utf-8") for name in _SHARED]
     return Generated(
         f"statqat_sim_mma_{unit}_{digest((text, *shared, signature))}",
-        lambda on_disk: text.replace("@njit(nogil=True)", f"@njit(signature, nogil=True, cache={on_disk})"),
+        lambda on_disk: text.replace("@kernel()", f"@kernel(signature, cache={on_disk})"),
         {"signature": signature},
     )

@@ -8,9 +8,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from statqat_sim.backends.numba_cpu.called import called
+from statqat_sim.backends.numba_cpu.called import called, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import (
     LAST,
@@ -241,7 +240,7 @@ def one(xs: Any, ys: Any, ex: Any, ey: Any, c: Any, emin: Any, words: Any, plan:
     return result
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, plan: Exact, to: Result, start: Start, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from statqat_sim.backends.numba_cpu.called import kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Span, Steps
 
@@ -21,7 +22,7 @@ def fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return types.float64(a, b, c), generate
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, places: Any, plan: Steps, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

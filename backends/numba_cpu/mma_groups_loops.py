@@ -6,9 +6,8 @@ A group's sum is exact; the exponent that it is aligned by is the sum of its sca
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from statqat_sim.backends.numba_cpu.called import inlined
+from statqat_sim.backends.numba_cpu.called import inlined, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, Grouped, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, exponent, power, to_results, zero_like
@@ -109,7 +108,7 @@ def sign_zeros(av: Any, bv: Any, scale: Any, scales: Any, c: Any, result: Any) -
             result[j] = zero
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, plan: Grouped, to: Result, start: Start, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

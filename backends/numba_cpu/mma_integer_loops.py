@@ -3,13 +3,13 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from statqat_sim.backends.numba_cpu.called import kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, NO_C, Integers, Span
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, plan: Integers, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

@@ -7,9 +7,8 @@ term. Terms are summed as integers, as many at a time as cannot overflow; the pl
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from statqat_sim.backends.numba_cpu.called import inlined
+from statqat_sim.backends.numba_cpu.called import inlined, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import JOIN, LANES, LAST, NOTHING, TERM, Aligned, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import (
@@ -241,7 +240,7 @@ def any_beyond(exponents: Any, limit: Any) -> Any:
     return found
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, plan: Aligned, to: Result, start: Start, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

@@ -7,9 +7,8 @@ This text is compiled as a generated module: see `mma`.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from statqat_sim.backends.numba_cpu.called import called
+from statqat_sim.backends.numba_cpu.called import called, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Result, Span, Start, Steps
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import odd, to_results, zero_like
@@ -66,7 +65,7 @@ def pairwise(av: Any, bv: Any, places: Any, lanes: Any, to: Result, before: Any)
         count = (count + 1) // 2
 
 
-@njit(nogil=True)
+@kernel()
 def run(a: Any, b: Any, c: Any, places: Any, plan: Steps, to: Result, start: Start, span: Span) -> Any:
     """Replace C by D, for the panels and rows of `span`.
 

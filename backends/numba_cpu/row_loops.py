@@ -10,9 +10,9 @@ from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept, printe
 
 _END = """
 
-from numba import njit
+from statqat_sim.backends.numba_cpu.called import kernel
 
-run = njit(signature, nogil=True, cache={on_disk})({entry})
+run = kernel(signature, cache={on_disk})({entry})
 """
 _SHARED: Final = ("called.py",)
 """Texts that other texts import."""

@@ -192,8 +192,13 @@ scales: [{{format: {1}, block: 12, rule: minmax, nonfinite: saturate, all_zero: 
   {2}}}]
 offset: {{kind: zero_point, format: int8, added: after_rounding}}
 """
-HALVES = [-1, 14, 0.5, 1.5, 2.5, 3.5, 4.5, -0.5, 7.5, np.nan, np.inf, -np.inf]
-"""Of scale 1 in 4 bits."""
+FOUR_BLOCKS = [
+    *(-1, 14, 0.5, 1.5, 2.5, 3.5, 4.5, -0.5, 7.5, np.nan, np.inf, -np.inf),  # halves, of scale 1 in 4 bits
+    *([0, 2**24 - 1, 2**23 + 1, 2**23 + 3] * 3),
+    *([-1e30, 1e30, 3e29, 0.0] * 3),
+    *([-0.0, 0.01, -0.02, 1e-45] * 3),
+]
+"""Of 12 elements each."""
 
 COARSE = "{element: {kind: codebook, bits: 2, values: [0.0, 1.0, 2.0]}}"
 SIGNED_ZERO = "{element: {kind: int, bits: 8, encoding: sign_magnitude}}"
@@ -257,17 +262,14 @@ offset: {kind: minimum, scales: [{format: float32, block: 2}]}
         ),
         *(
             pytest.param(
-                ROUNDED_ZERO_POINT.format(element, format, how), x, None, id=f"added to {element}, {format}, {how}"
+                ROUNDED_ZERO_POINT.format(element, format, how),
+                FOUR_BLOCKS,
+                None,
+                id=f"added to {element}, {format}, {how}",
             )
             for element in ("uint4", "int4", "{kind: int, bits: 24, encoding: unsigned}")
             for format in ("float32", COARSE)
             for how in ("quotient: unrounded", "apply: multiply_reciprocal")
-            for x in (
-                HALVES,
-                [0, 2**24 - 1, 2**23 + 1, 2**23 + 3] * 3,
-                [-1e30, 1e30, 3e29, 0.0] * 3,
-                [-0.0, 0.01, -0.02, 1e-45] * 3,
-            )
         ),
         pytest.param(UNROUNDED_MINIMUM, [-0.0, 1, 0.0, 1, -0.0, 0.0], None, id="a minimum of -0 is subtracted"),
     ],

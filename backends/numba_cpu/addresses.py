@@ -6,13 +6,13 @@ What a loop needs for itself lies on the stack, therefore, or is read by its nam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-ALIGNMENT: Final = 64
+from statqat_sim.backends.numba_cpu.vector import ALIGNMENT
 
 if TYPE_CHECKING:
 

@@ -29,7 +29,7 @@ _TEXTS: Final = {
     Unit.INTEGER: "mma_integer_loops.py",
     Unit.FUSED: "mma_fused_loops.py",
 }
-_SHARED: Final = ("called.py", "float_mode.py", "mma_numbers.py", "mma_rounding_loops.py")
+_SHARED: Final = ("decorators.py", "float_mode.py", "mma_numbers.py", "mma_rounding_loops.py")
 """Texts that other texts import."""
 
 _NUMBERS: Final = "FLOAT, INTEGER, LARGEST_UNIT = np.float64, np.float64, 1000"

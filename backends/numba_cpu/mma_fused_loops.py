@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from statqat_sim.backends.numba_cpu.called import kernel
+from statqat_sim.backends.numba_cpu.decorators import kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Span, Steps
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import inlined, kernel
+from statqat_sim.backends.numba_cpu.decorators import inlined, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, Grouped, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import LOW, exponent, power, to_results, zero_like

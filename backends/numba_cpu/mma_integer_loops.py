@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import kernel
+from statqat_sim.backends.numba_cpu.decorators import kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, NO_C, Integers, Span
 

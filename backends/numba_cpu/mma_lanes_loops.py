@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import inlined, kernel
+from statqat_sim.backends.numba_cpu.decorators import inlined, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import JOIN, LANES, LAST, NOTHING, TERM, Aligned, Result, Span, Start
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import inlined
+from statqat_sim.backends.numba_cpu.decorators import inlined
 from statqat_sim.backends.numba_cpu.mma_numbers import (
     LANES,
     NEAREST_EVEN,

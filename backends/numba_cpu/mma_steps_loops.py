@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import called, kernel
+from statqat_sim.backends.numba_cpu.decorators import called, kernel
 from statqat_sim.backends.numba_cpu.float_mode import restore_mode, set_default_mode
 from statqat_sim.backends.numba_cpu.mma_numbers import LANES, LAST, NO_C, Result, Span, Start, Steps
 from statqat_sim.backends.numba_cpu.mma_rounding_loops import odd, to_results, zero_like

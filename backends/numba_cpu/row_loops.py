@@ -10,11 +10,11 @@ from statqat_sim.backends.numba_cpu.cache import Generated, digest, kept, printe
 
 _END = """
 
-from statqat_sim.backends.numba_cpu.called import kernel
+from statqat_sim.backends.numba_cpu.decorators import kernel
 
 run = kernel(signature, cache={on_disk})({entry})
 """
-_SHARED: Final = ("called.py",)
+_SHARED: Final = ("decorators.py",)
 """Texts that other texts import."""
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import called, inlined
+from statqat_sim.backends.numba_cpu.decorators import called, inlined
 
 MANTISSA_BITS = 5
 SHIFT = np.uint32(23 - MANTISSA_BITS)

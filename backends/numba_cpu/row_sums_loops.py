@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import called
+from statqat_sim.backends.numba_cpu.decorators import called
 
 LANES = 64
 

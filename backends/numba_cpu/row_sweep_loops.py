@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from statqat_sim.backends.numba_cpu.called import called
+from statqat_sim.backends.numba_cpu.decorators import called
 
 LEVEL, ELEMENT = np.uint64((1 << 16) - 1), np.uint64((1 << 8) - 1)
 LEVEL_BITS, PAYLOAD_BITS = np.uint64(16), np.uint64(24)  # of an event, below the bits that order it

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 import statqat_sim as sqs
-from statqat_sim.backends.numba_cpu import threads
+from statqat_sim.backends.numba_cpu import float_mode, threads
 from statqat_sim.backends.numba_cpu.float_mode import IS_X86
 
 NUMBERS = ["float8_e4m3fn", "float8_e8m0fnu", "bfloat16", "float16", "int8", "posit16", "takum8", "lns8", "nf4"]
@@ -99,3 +101,15 @@ def test_scales_of_blocks_can_be_read_where_subnormal_numbers_are_flushed() -> N
     quantized = sqs.Codec(sqs.load_format("nvfp4")).quantize(numbers())
     with flushing():
         assert len(quantized.scale_values()) == 2
+
+
+def test_loops_allocate_before_they_set_the_mode() -> None:
+    """It would not be restored if memory runs out in between."""
+    folder = Path(float_mode.__file__).parent
+    found = 0
+    for path in sorted(folder.glob("*.py")):
+        for loop in path.read_text("utf-8").split("mode = set_default_mode()")[1:]:
+            inside, _, _ = loop.partition("restore_mode(mode)")
+            assert not re.findall(r"np\.(empty|zeros|array|full)\b", inside), path.name
+            found += 1
+    assert found == 10

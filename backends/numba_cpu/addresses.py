@@ -1,6 +1,6 @@
 """Addresses for compiled loops.
 
-Numba frees an array that compiled code made after the last use of its name, whether or not its address is still in use.
+Numba frees an array that compiled code made as soon as its name is used no more, whether or not its address still is.
 What a loop needs for itself lies on the stack, therefore, or is read by its name after the loop.
 """
 

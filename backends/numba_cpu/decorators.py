@@ -1,4 +1,4 @@
-"""Decorators of compiled functions: numba makes no wrappers for callers that a function has not, as they take long."""
+"""Decorators of compiled functions, without wrappers for callers that they do not have: those take long to compile."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -246,9 +246,9 @@ def run(a: Any, b: Any, c: Any, plan: Exact, to: Result, start: Start, span: Spa
 
     a: values and exponents, each `(rows, K)`; b: likewise `(panels, columns, K)`; c: `(panels, rows, columns)`.
     """
-    mode = set_default_mode()
     (av, ae), (bv, be) = a, b
     step, words = plan.step or av.shape[1], np.zeros(WORDS, np.int64)
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for i in range(span.first_row, span.end_row):
             for j in range(bv.shape[1]):

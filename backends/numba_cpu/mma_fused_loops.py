@@ -28,10 +28,10 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Steps, span: Span) -> Any:
 
     a: values `(rows, K)`; b: `(panels, K, LANES)`; c: `(panels, rows, LANES)`. places: the order of a step's products.
     """
-    mode = set_default_mode()
     (av,), (bv,) = a, b
     parts, comes_last, ignores_c = plan.parts, plan.enter == LAST, plan.enter == NO_C
     lanes = np.empty((parts, LANES))
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for i in range(span.first_row, span.end_row):
             row = c[p, i]

@@ -116,12 +116,12 @@ def run(a: Any, b: Any, c: Any, plan: Grouped, to: Result, start: Start, span: S
     `(rows, groups)`, whether a step has Inf or NaN `(rows, steps)`. b: likewise `(panels, K, LANES)`,
     `(panels, groups, words, LANES)`, `(panels, groups, LANES)`, `(panels, steps)`. c: `(panels, rows, LANES)`.
     """
-    mode = set_default_mode()
     (av, a_masks, sa, ea, a_special), (bv, b_masks, sb, eb, b_special) = a, b
     step, group, fraction, zero = plan.step, plan.group, plan.fraction, max(plan.zero, LOW)
     groups = step // group
     sums, found, here = np.empty((groups, LANES), FLOAT), np.empty(LANES, np.int32), np.empty((groups, LANES), np.int64)
     top, total, other = np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES)
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for q in range(av.shape[1] // step):
             k0, first = q * step, q * groups

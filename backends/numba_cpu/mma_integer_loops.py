@@ -15,11 +15,11 @@ def run(a: Any, b: Any, c: Any, plan: Integers, span: Span) -> Any:
 
     a: values `(rows, K)`; b: `(panels, K, LANES)`; c: `(panels, rows, LANES)`, int64.
     """
-    mode = set_default_mode()
     (av,), (bv,) = a, b
     step, low, high = plan.step or av.shape[1], plan.low, plan.high
     width = high - low + 1
     total = np.empty(LANES, np.int64)
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for i in range(span.first_row, span.end_row):
             row = c[p, i]

@@ -248,12 +248,12 @@ def run(a: Any, b: Any, c: Any, plan: Aligned, to: Result, start: Start, span: S
     step has Inf or NaN `(rows, steps)`. b: likewise `(panels, K, LANES)`, `(panels, steps, parts, LANES)`,
     `(panels, steps)`. c: `(panels, rows, LANES)`.
     """
-    mode = set_default_mode()
     (av, ae, a_zeros, a_special), (bv, be, b_zeros, b_special) = a, b
     step, parts, enter, fraction, limit = plan.step, plan.parts, plan.enter, plan.fraction, plan.limit
     top, part, units = np.empty(LANES, np.int16), np.empty(LANES, INTEGER), np.empty(LANES, FLOAT)
     exponents, total, result, products = np.empty(LANES, np.int64), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     totals, tops_of, other = np.empty((parts, LANES)), np.empty((parts, LANES), np.int64), np.empty(LANES)
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for q in range(av.shape[1] // step):
             emin, least = (start.emin, start.least) if q == 0 else (start.later_emin, start.later_least)

@@ -71,13 +71,13 @@ def run(a: Any, b: Any, c: Any, places: Any, plan: Steps, to: Result, start: Sta
 
     a: values `(rows, K)`; b: `(panels, K, LANES)`; c: `(panels, rows, LANES)`. places: the order of a step's products.
     """
-    mode = set_default_mode()
     (av,), (bv,) = a, b
     parts, is_pairwise, enter = plan.parts, plan.is_pairwise, plan.enter
     step = places.size
     many = step if is_pairwise else parts
     lanes, other, product = np.empty((many, LANES)), np.empty(LANES), np.empty(LANES)
     before = np.empty(LANES)
+    mode = set_default_mode()
     for p in range(span.first_panel, span.end_panel):
         for i in range(span.first_row, span.end_row):
             row = c[p, i]

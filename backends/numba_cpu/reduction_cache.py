@@ -62,9 +62,9 @@ def run(x, results, sums, params, tables):
 _BY_WORDS = """
 @kernel(signature, cache={on_disk})
 def run(x, results, sums, params, tables):
-    mode = set_default_mode()
     words, table, waiting = np.empty(PIECE * WORDS, np.uint32), np.zeros(results.size, np.uint64), 0
-    x_start, words_start = address(x), address(words)
+    x_start, words_start = address(x), address(words)  # what follows `loop` reads `words`, which keeps it
+    mode = set_default_mode()
     for first in range(0, x.size, PIECE):
         count = min(PIECE, x.size - first)
         loop((x_start + np.uintp(first) * X_BYTES, words_start, np.uintp(count), params, tables))

@@ -26,7 +26,7 @@ MANY_PARAMS = 24
 """Plans with more parameters than this would spill them to the stack; they use `CROWDED_LANES`, one register."""
 
 ALIGNMENT = 64
-"""Alignment of streaming stores, in bytes."""
+"""Alignment of streaming stores and of memory on the stack, in bytes."""
 
 I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
 

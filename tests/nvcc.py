@@ -39,31 +39,12 @@ def require(architecture: str) -> None:
 
 def compiled(texts: list[KernelText], architecture: str, kind: str, folder: Path, *further: str) -> Path:
     """What nvcc makes of kernels as one translation unit, `kind`: cubin or ptx; `further`: options."""
-    return _built(texts, kind, folder, f"-arch={architecture}", *further)
-
-
-def assemble_for_all(texts: list[KernelText], folder: Path) -> None:
-    """Compile kernels as one translation unit for every architecture, with little optimization.
-
-    They are translated once, as no text asks which GPU it is for: translating takes longer than assembling. Tests under
-    `long` do both for each architecture.
-    """
-    assert not [text for text in texts if "__CUDA_ARCH__" in text.functions + text.definition + PRELUDE]
-    known = [each for each in ARCHITECTURES if each.removesuffix("a") in known_architectures()]
-    if not known:
-        pytest.skip(f"this nvcc knows none of {', '.join(ARCHITECTURES)}")
-    _built(texts, "fatbin", folder, "-gencode", f"arch=compute_80,code=[{','.join(known)}]", *QUICK)
-    for architecture in ARCHITECTURES:  # says which one is missing
-        require(architecture)
-
-
-def _built(texts: list[KernelText], kind: str, folder: Path, *further: str) -> Path:
     assert NVCC is not None
     source, built = folder / "unit.cu", folder / f"unit.{kind}"
     named = [replace(text, name=f"{text.name}{index}") for index, text in enumerate(texts)]
     kernels = [f"namespace n{index} {{\n{text.functions}\n{text.definition}}}" for index, text in enumerate(named)]
     source.write_text("\n".join([PRELUDE, *kernels]))
-    command = [NVCC, f"-{kind}", *OPTIONS, *further, "-o", built, source]
+    command = [NVCC, f"-{kind}", f"-arch={architecture}", *OPTIONS, *further, "-o", built, source]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
     return built

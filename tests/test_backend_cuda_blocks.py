@@ -28,7 +28,7 @@ from cuda_block_texts import block_texts
 from cuda_on_cpu import GccLauncher
 from cuda_on_cpu.backend import LAUNCHER
 from hypothesis import given, settings
-from nvcc import ARCHITECTURES, NVCC, UNIT, assemble_for_all, compiled, require
+from nvcc import ARCHITECTURES, NVCC, QUICK, UNIT, compiled, require
 
 from statqat_sim.arrays import CPU
 from statqat_sim.backends.cupy_gpu import block_device, block_fusing, block_kernel
@@ -314,10 +314,12 @@ def test_formats_of_one_shape_share_their_machine_code(monkeypatch: pytest.Monke
 
 
 @pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
-def test_nvcc_compiles_every_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_nvcc_compiles_every_shape(architecture: str, tmp_path: Path) -> None:
     """With little optimization; as cupy compiles them, and blocks along columns, are under `long`."""
+    require(architecture)
     texts = [kernel for name in formats(kind="block") for kernel in block_texts(named(name))]
-    assemble_for_all(list(dict.fromkeys(texts)), tmp_path)
+    compiled(list(dict.fromkeys(texts)), architecture, "cubin", tmp_path, *QUICK)
 
 
 @pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")

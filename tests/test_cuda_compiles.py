@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from nvcc import ARCHITECTURES, NVCC, UNIT, assemble_for_all, compiled, require
+from nvcc import ARCHITECTURES, NVCC, QUICK, UNIT, compiled, require
 from reduction_cases import PLANS
 from stochastic import drawn
 
@@ -59,10 +59,12 @@ def kernels_of(plans: Iterable[CodecPlan], places: Iterable[Feed] = SCALES) -> l
     return list(texts)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_shape_of_a_family_compiles(family: str, tmp_path: Path) -> None:
+def test_every_shape_of_a_family_compiles(family: str, architecture: str, tmp_path: Path) -> None:
+    require(architecture)
     every = [plan for format in of_family(family) for plan in plans_of(format, [Storage.FLOAT32])]
-    assemble_for_all(kernels_of(every, [Feed.ARRAY]), tmp_path)
+    compiled(kernels_of(every, [Feed.ARRAY]), architecture, "cubin", tmp_path, *QUICK)
 
 
 def test_every_type_of_floats_and_random_bits_compile(tmp_path: Path) -> None:
@@ -80,8 +82,10 @@ def reductions(*names: str) -> list[KernelText]:
     return [reduction_kernel(PLANS[name](storage)).text for name in names for storage in LAYOUTS]
 
 
-def test_reductions_and_matrix_instructions_compile(tmp_path: Path) -> None:
-    assemble_for_all(reductions(*PLANS) + matrix_kernels(MMA_FORMS), tmp_path)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_reductions_and_matrix_instructions_compile(architecture: str, tmp_path: Path) -> None:
+    require(architecture)
+    compiled(reductions(*PLANS) + matrix_kernels(MMA_FORMS), architecture, "cubin", tmp_path, *QUICK)
 
 
 def test_reductions_have_everything_in_registers(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Addresses for compiled loops.
+"""Addresses for compiled loops, and of them.
 
 Numba frees an array that compiled code made as soon as its name is used no more, whether or not its address still is.
 What a loop needs for itself lies on the stack, therefore, or is read by its name after the loop.
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from statqat_sim.backends.numba_cpu.vector import ALIGNMENT
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     def copied(number: int) -> int:
         """The address of a copy of a number on the stack."""
+
+    def call(function: int, numbers: tuple[int, ...]) -> None:
+        """Call the C function at an address with numbers as long as addresses."""
 
 else:
 
@@ -57,6 +61,18 @@ else:
             return place
 
         return types.uintp(number), generate
+
+    @intrinsic
+    def call(typing, function, numbers):
+        """As declared above."""
+
+        def generate(context, builder, signature, arguments):
+            place, values = arguments[0], cgutils.unpack_tuple(builder, arguments[1])
+            kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+            builder.call(builder.inttoptr(place, kind.as_pointer()), values)
+            return context.get_dummy_value()
+
+        return types.void(function, numbers), generate
 
 
 def _on_stack(context: Any, builder: ir.IRBuilder, kind: ir.Type) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from statqat_sim.arrays import HALVES, Array, as_numpy, as_scale, in_kind, result_array, separate, word_type
 from statqat_sim.backends.numba_cpu.cache import compiled, has_random
+from statqat_sim.backends.numba_cpu.entries import entry
 from statqat_sim.backends.numba_cpu.threads import MIN_ELEMENTS, run_in_pieces
 from statqat_sim.backends.numba_cpu.vector import ALIGNMENT, Feed, Variant
 from statqat_sim.packing import array_shape, begins_with_byte, element_shape, row_bytes, rows_of, span
@@ -39,7 +39,7 @@ class NumbaKernel:
         self._tables = [np.frombuffer(table, np.uint32) for table in plan.tables]
         self._table_places = np.array([table.ctypes.data for table in self._tables], np.uint64)
         self.numbers = self._params.ctypes.data, self._table_places.ctypes.data
-        self.run = self.compiled()
+        self.enter, self.loop = entry(self.input.storage, self.result), self.compiled()
 
     def __reduce__(self) -> tuple[type[NumbaKernel], tuple[CodecPlan]]:
         """Pickle the plan alone: the addresses of the parameters hold only in this object."""
@@ -50,12 +50,12 @@ class NumbaKernel:
     ) -> Any:
         """See `runtime.Kernel`."""
         if self._is_plain(x, out):
-            self.run(x, NO_SCALE, out, 1, x.size, 0, 0, *self.numbers)
+            self.enter(x, NO_SCALE, out, 1, x.size, 0, 0, *self.numbers, 0, 0, self.loop)
             return out
         source = as_numpy(x, self.input.storage, self.input.name)
         shape = element_shape(source.shape, self.input.storage, shape, self.input.name)
         target = result_array(out, array_shape(shape, self.result), self.result)
-        work = _Work(self, shape, (seed, offset) if self.random else ())
+        work = _Work(self, shape, seed, offset) if self.random else _Work(self, shape)
         if target.flags.carray:
             work.fill(separate(source, target), target, scale)
         else:
@@ -80,11 +80,10 @@ class NumbaKernel:
             and out.flags.carray
         )
 
-    def compiled(self, scale: Feed = Feed.SINGLE, *, streaming: bool = False) -> Callable[..., None]:
-        """The compiled loop for scales fed this way; `streaming` stores bypass the caches."""
+    def compiled(self, scale: Feed = Feed.SINGLE, *, streaming: bool = False) -> int:
+        """The address of the loop for scales fed this way; `streaming` stores bypass the caches."""
         feeds = (Feed.ARRAY, *[scale] * self.scaled, *[Feed.ARRAY] * self.random)
-        run: Callable[..., None] = compiled(self.plan.shape, Variant(feeds, streaming))
-        return run
+        return compiled(self.plan.shape, Variant(feeds, streaming))
 
 
 def _is_seen_otherwise(storage: Storage | Packed) -> bool:
@@ -94,8 +93,8 @@ def _is_seen_otherwise(storage: Storage | Packed) -> bool:
 class _Work:
     """One call of a kernel, on elements of the given shape."""
 
-    def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], random: tuple[int, ...]) -> None:
-        self.kernel, self.shape, self.random = kernel, shape, random
+    def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], seed: int = 0, offset: int = 0) -> None:
+        self.kernel, self.shape, self.seed, self.offset = kernel, shape, seed, offset
 
     def fill(self, source: Array, target: Array, scale: Any) -> None:
         """Convert `source`, in C order, into the contiguous `target`."""
@@ -107,8 +106,8 @@ class _Work:
         if not size:
             return
         if length == 1 and len(scales) > 1:
-            run = kernel.compiled(Feed.ARRAY)
-            run_in_pieces(size, 1, lambda a, b: self._run(run, x, scales[a:b], out, a, b))
+            loop = kernel.compiled(Feed.ARRAY)
+            run_in_pieces(size, 1, lambda a, b: self._run(loop, x, scales[a:b], out, a, b))
             return
         rows, row_length = rows_of(self.shape, kernel.input.storage, kernel.result)
         if len(scales) > 1 or rows > 1:
@@ -129,12 +128,12 @@ class _Work:
         lead = -out.ctypes.data % ALIGNMENT * 8 // width  # elements before the first aligned one
         fits = ALIGNMENT * 8 % width == 0 and begins_with_byte(kernel.input.storage, lead)
         streams = out.nbytes >= STREAMING_BYTES and fits and not np.may_share_memory(x, out)
-        stream = kernel.compiled(streaming=True) if streams else kernel.run
+        stream = kernel.compiled(streaming=True) if streams else kernel.loop
 
         def piece(start: int, stop: int) -> None:
             aligned = min(stop, start + lead) if streams else start
             if aligned > start:
-                self._run(kernel.run, x, scale, out, start, aligned)
+                self._run(kernel.loop, x, scale, out, start, aligned)
             self._run(stream, x, scale, out, aligned, stop)
 
         run_in_pieces(size, 1, piece)
@@ -148,17 +147,16 @@ class _Work:
 
         def piece(a: int, b: int) -> None:
             arrays = x_rows[a:b].reshape(-1), scales[a:b] if len(scales) > 1 else scales, out_rows[a:b].reshape(-1)
-            random = (self.random[0], self.random[1] + a * length) if self.random else ()
-            kernel.run(*arrays, b - a, length, x_row, out_row, *kernel.numbers, *random)
+            random = self.seed, self.offset + a * length
+            kernel.enter(*arrays, b - a, length, x_row, out_row, *kernel.numbers, *random, kernel.loop)
 
         run_in_pieces(rows, length, piece)
 
-    def _run(self, run: Callable[..., None], x: Array, scale: Array, out: Array, start: int, stop: int) -> None:
+    def _run(self, loop: int, x: Array, scale: Array, out: Array, start: int, stop: int) -> None:
         """Run on the elements from `start` to `stop` as one row; `start` must lie on a byte boundary."""
         kernel = self.kernel
         x, out = span(x, kernel.input.storage, start, stop), span(out, kernel.result, start, stop)
-        random = (self.random[0], self.random[1] + start) if self.random else ()
-        run(x, scale, out, 1, stop - start, 0, 0, *kernel.numbers, *random)
+        kernel.enter(x, scale, out, 1, stop - start, 0, 0, *kernel.numbers, self.seed, self.offset + start, loop)
 
 
 def _rows(scale: Array, shape: tuple[int, ...]) -> tuple[Array, int]:

@@ -9,14 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import CPU, LONG_INTEGERS, dtype_name, float_storage, plain_name, shape_of
+from statqat_sim.arrays import (
+    CPU,
+    LONG_INTEGERS,
+    dtype_name,
+    float_storage,
+    is_compiling,
+    left_out,
+    outside_graphs,
+    plain_name,
+    shape_of,
+)
+from statqat_sim.arrays.loaded import compiler_is_loaded
 from statqat_sim.block_codec import BlockCodec
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.plan.lower import Purpose, lower
 from statqat_sim.plan.program import Storage
 from statqat_sim.quantized import QuantizedTensor
 from statqat_sim.refusals import refuse_long, refuse_nan, refuse_scale
-from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named, library_of
+from statqat_sim.runtime import Backend, Kernel, backend_for, backend_named, is_traced, library_of
 from statqat_sim.scale import Scale
 from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.encode import NanInput, Overflow
@@ -61,6 +72,7 @@ class Codec:
     def __init__(self, format: Format, backend: str = "auto") -> None:
         self.format: Format = format if isinstance(format, BlockFormat) else checked_format(format, FORMATS)
         self._backend: Backend | None = None if backend == "auto" else backend_named(backend)
+        self._is_traced = self._backend is not None and is_traced(self._backend)
         self._compiled = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
         self._kernels: dict[tuple[object, ...], Kernel] = {}
         self._shifted: dict[int | None, Codec] = {}
@@ -92,6 +104,8 @@ class Codec:
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
             UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
+        if is_compiling() and not self._is_traced:
+            return outside_graphs(self.encode)(x, out=out, seed=seed, offset=offset, packed=packed)
         self._refuse(x)
         kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
         return kernel(x, out=out, **self._random(x, seed, offset))
@@ -119,6 +133,8 @@ class Codec:
             ValueError: if a shape does not fit.
             UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
+        if is_compiling() and not self._is_traced:
+            return outside_graphs(self.decode)(codes, out=out, dtype=dtype, packed=packed, shape=shape)
         if shape is not None and not packed:
             raise ValueError("shape says how packed codes lie; allowed: with packed=True")
         kernel = self._kernel(codes, Purpose.UNPACK if packed else Purpose.DECODE, _value_storage(dtype))
@@ -159,6 +175,8 @@ class Codec:
         >>> q.codes, q.scales
         (array([ 2, 15,  0,  5], dtype=uint8), (array([127], dtype=uint8),))
         """
+        if is_compiling() and not self._is_traced:
+            return outside_graphs(self.quantize)(x, axis=axis, scale=scale, weights=weights, seed=seed, offset=offset)
         blocks = self._with_blocks("encode, fake_quantize(x, scale=...)")
         _refuse_zero_point(scale, self.format)
         self._refuse(x)
@@ -176,8 +194,12 @@ class Codec:
             ValueError: if q is in another format, or `out` has another shape.
             UnsupportedError: for number formats.
         """
-        return self._with_blocks("decode").dequantize(q, out)
+        dequantize = self._with_blocks("decode").dequantize
+        if compiler_is_loaded() and not self._is_traced:  # q's arrays are not in its sight; see `left_out`
+            return outside_graphs(dequantize)(q, out)
+        return dequantize(q, out)
 
+    @left_out
     def pack(
         self,
         x: Any,
@@ -227,6 +249,10 @@ class Codec:
                 backend `torch`), for a zero-point out of range, or for a NaN under `nan_input: error`.
             UnsupportedError: for zero-points where the format takes none.
         """
+        if is_compiling() and not self._is_traced:
+            return outside_graphs(self.fake_quantize)(
+                x, scale=scale, axis=axis, weights=weights, out=out, seed=seed, offset=offset
+            )
         if self._blocks is not None:
             _refuse_zero_point(scale, self.format)
             self._refuse(x)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Floats, real_array
+from statqat_sim.arrays import Floats, left_out, real_array
 
 BLOCK = 1 << 16
 """Elements processed together: their float64 copies fit a core's cache."""
@@ -25,6 +25,7 @@ class Squares(NamedTuple):
     factor: float
 
 
+@left_out
 def mse(x: Any, y: Any) -> float:
     """Mean squared error, in the square of the data's unit.
 
@@ -44,6 +45,7 @@ def mse(x: Any, y: Any) -> float:
     return noise.total / count / noise.factor / noise.factor if count else math.nan
 
 
+@left_out
 def sqnr_db(x: Any, y: Any) -> float:
     """Signal to quantization noise ratio 10·log10(Σx² / Σ(x − y)²), in dB.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from statqat_sim import layouts
-from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, real_array
+from statqat_sim.arrays import CPU, Array, ArrayLibrary, dtype_name, is_cpu_array, left_out, real_array
 from statqat_sim.arrays.kinds import is_tensor
 from statqat_sim.arrays.tensors import TENSORS
 from statqat_sim.errors import of_type
@@ -82,6 +82,7 @@ class QuantizedTensor:
         count = math.prod(self.shape)
         return BYTE * self.nbytes / count if count else math.nan
 
+    @left_out
     def scale_values(self) -> tuple[Any, ...]:
         """The decoded scales, float32 arrays of the scales' shapes; each is a factor.
 
@@ -97,6 +98,7 @@ class QuantizedTensor:
         scales, offset_scales = (tuple(map(_on_cpu, arrays)) for arrays in (self.scales, self.offset_scales))
         return replace(self, codes=_on_cpu(self.codes), scales=scales, offset=offset, offset_scales=offset_scales)
 
+    @left_out
     def pack(self) -> bytes:
         """Codes and scales as bytes, in the layout of the format's `pack`.
 
@@ -105,6 +107,7 @@ class QuantizedTensor:
         """
         return layouts.pack(self.format, self.geometry, self.arrays())
 
+    @left_out
     def fields(self) -> dict[str, Array]:
         """Each field by itself, as numpy arrays: dense codes as bytes, row by row, `axis` last; floats as floats.
 
@@ -139,6 +142,7 @@ class QuantizedTensor:
         sizes = f"{self.nbytes} bytes, {self.bits_per_element:.4g} bits per element"
         return f"QuantizedTensor({self.format.name}, shape={self.shape}, axis={self.axis}: {sizes})"
 
+    @left_out
     def __eq__(self, other: object) -> bool:
         """Whether formats, axes and all codes are equal; NaN scales are if their bits are.
 
@@ -160,6 +164,7 @@ class QuantizedTensor:
     __hash__ = None  # type: ignore[assignment]  # arrays may change
 
 
+@left_out
 def unpack(buffer: Any, format: BlockFormat, shape: tuple[int, ...], axis: int = -1) -> QuantizedTensor:
     """The tensor whose `pack` gave these bytes.
 

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from statqat_sim.arrays import CPU, ArrayLibrary, refuse_watched
+from statqat_sim.arrays import CPU, ArrayLibrary, left_out, refuse_watched
 from statqat_sim.errors import UnsupportedError, none_of, of_type, shown
 from statqat_sim.geometry import Geometry
 from statqat_sim.plan.block import BlockPlan
@@ -192,7 +192,10 @@ class Backend(Protocol):
 
 
 class OptionalParts(Protocol):
-    """Optional methods of a backend: it may have any of these."""
+    """Optional parts of a backend: it may have any of these."""
+
+    is_traced: bool
+    """Whether torch's compiler traces its kernels. Without, or if false: it leaves their calls out of its graphs."""
 
     def library(self, array: object) -> ArrayLibrary:
         """The library for this kind of array. Without it the backend computes on numpy arrays and CPU tensors."""
@@ -259,6 +262,7 @@ def _of_entry(entry: EntryPoint) -> Backend:
     return backend
 
 
+@left_out
 def backend_named(name: str) -> Backend:
     """The backend of this name.
 
@@ -291,6 +295,11 @@ def backend_for(array: object) -> Backend:
     told = "allowed: numpy arrays and CPU tensors, or what an installed backend owns"
     broken = "".join(f"; {each.reason}" for each in backends().values() if isinstance(each, Broken))
     raise TypeError(f"no backend owns {kind}; {told}{broken}")
+
+
+def is_traced(backend: Backend) -> bool:
+    """Whether torch's compiler traces the backend's kernels."""
+    return bool(getattr(backend, "is_traced", False))
 
 
 def library_of(backend: Backend, array: object) -> ArrayLibrary:

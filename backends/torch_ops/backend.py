@@ -34,6 +34,7 @@ class TorchBackend:
     """
 
     name = "torch"
+    is_traced = True
 
     def available(self) -> str | None:
         return None if find_spec("torch") else f"torch is not installed; {to_install('torch')}"

@@ -19,12 +19,12 @@ from statqat_sim.arrays.kinds import (
     is_cpu_array,
     is_cpu_tensor,
     plain_name,
-    refuse_watched,
     shape_of,
     word_type,
 )
 from statqat_sim.arrays.library import ArrayLibrary
 from statqat_sim.arrays.results import in_kind, result_array, separate
+from statqat_sim.arrays.watched import is_compiling, left_out, outside_graphs, refuse_watched
 
 __all__ = [
     "CPU",
@@ -48,7 +48,10 @@ __all__ = [
     "float_storage",
     "in_kind",
     "is_cpu_array",
+    "is_compiling",
     "is_cpu_tensor",
+    "left_out",
+    "outside_graphs",
     "plain_name",
     "real_array",
     "refuse_flag",

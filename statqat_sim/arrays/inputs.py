@@ -15,11 +15,11 @@ from statqat_sim.arrays.kinds import (
     float_storage,
     is_cpu_array,
     is_cpu_tensor,
-    refuse_watched,
     storage_dtype,
     word_type,
 )
 from statqat_sim.arrays.loaded import loaded_torch
+from statqat_sim.arrays.watched import refuse_watched
 from statqat_sim.errors import of_type, shown
 from statqat_sim.plan.program import Packed, Storage
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statqat_sim.arrays.loaded import is_loaded, loaded_torch
-from statqat_sim.errors import UnsupportedError
 from statqat_sim.plan.program import Packed, Storage
 
 Array: TypeAlias = NDArray[Any]
@@ -52,28 +51,6 @@ def is_tensor(array: object) -> bool:
 def is_cpu_tensor(array: Any) -> bool:
     """Whether this is a torch tensor in the CPU's memory."""
     return is_tensor(array) and array.device.type == "cpu"
-
-
-def refuse_watched(array: object) -> None:
-    """Raise UnsupportedError for a tensor whose operations torch records; it would not see those of machine code.
-
-    Where torch's compiler may leave a part of the graph out, it then runs what traces as it was written. It may compile
-    functions one by one, and one that asked whether it is compiled would always say so: this one raises. Other threads
-    go on, where `torch.compiler.is_compiling` is true as well.
-    """
-    if not is_tensor(array):
-        return
-    torch = loaded_torch()
-    if (
-        torch.compiler.is_dynamo_compiling()
-        or torch._C._is_tracing()
-        or torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
-        or torch._C._functorch.is_functorch_wrapped_tensor(array)
-    ):
-        raise UnsupportedError(
-            "torch compiles, traces or vectorises its own operations alone, and this backend has machine code of its "
-            "own; allowed: for codecs backend 'torch', as in Codec(format, 'torch')"
-        )
 
 
 def is_cpu_array(array: object) -> bool:

@@ -14,7 +14,13 @@ def is_loaded(library: str, kind: str) -> bool:
     return hasattr(sys.modules.get(library), kind)
 
 
+def compiler_is_loaded() -> bool:
+    """Whether torch's compiler is there, which runs it while it traces, too."""
+    return "torch._dynamo" in sys.modules and is_loaded("torch", "compiler")
+
+
 is_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
+compiler_is_loaded._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def loaded_torch() -> Any:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Floats, Integers
+from statqat_sim.arrays import Floats, Integers, left_out
 from statqat_sim.histogram.bins import none_occupied, occupied
 from statqat_sim.histogram.devices import on_cpu, where_it_lies
 from statqat_sim.histogram.rows import Kernels
@@ -73,6 +73,7 @@ class Histogram(Rebuilt):
                 object.__setattr__(self, name, array)
 
     @classmethod
+    @left_out
     def of(
         cls, x: Any, *, channel_axis: int | None = None, mantissa_bits: int = BIN_MANTISSA_BITS, backend: str = "auto"
     ) -> Histogram:
@@ -100,6 +101,7 @@ class Histogram(Rebuilt):
         return cls(rows.channels, mantissa_bits, keys, counts, sums, low, high)
 
     @classmethod
+    @left_out
     def from_tables(cls, counts: Any, sums: Any, low: Any, high: Any) -> Histogram:
         """The histogram of dense tables, arrays as in `Tables`, on any device; this synchronizes with it.
 
@@ -121,6 +123,7 @@ class Histogram(Rebuilt):
         low, high = np.zeros((2, channels))
         return cls(channels, mantissa_bits, *none_occupied(), low, high)
 
+    @left_out
     def merge(self, *others: Histogram) -> Histogram:
         """The histogram of all data together.
 

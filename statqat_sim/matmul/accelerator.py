@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from statqat_sim.arrays import left_out
 from statqat_sim.codec import Codec
 from statqat_sim.errors import UnsupportedError, of_type, shown
 from statqat_sim.matmul.gemm import product
@@ -78,6 +79,7 @@ class Accelerator:
             raise ValueError(f"{self.name} ({self.evidence}): which instruction? allowed: {allowed}")
         return self.spec.instruction(name)
 
+    @left_out
     def matmul(
         self,
         a: Any,
@@ -137,6 +139,7 @@ class Accelerator:
             d = product(Runner(chosen, self.instructions, place), x, y, start, cut, shape)
             return place.library.in_kind(stored(chosen, d), given)
 
+    @left_out
     def convert(self, x: Any, conversion: str, *, seed: int | None = None, offset: int = 0) -> Any:
         """The codes that a conversion instruction produces from the numbers in x, one code each.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from statqat_sim.arrays import real_array, refuse_flag
+from statqat_sim.arrays import left_out, real_array, refuse_flag
 from statqat_sim.codec import Codec
 from statqat_sim.errors import of_type, shown
 from statqat_sim.measurement.blocks import Blocks, block_row
@@ -29,6 +29,7 @@ AnyFormat: TypeAlias = str | os.PathLike[str] | Format
 Per: TypeAlias = Literal["tensor", "channel"]
 
 
+@left_out
 @np.errstate(under="ignore")
 def measure(
     x: Any,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from statqat_sim.arrays import left_out
 from statqat_sim.histogram import Tail
 from statqat_sim.prior import Prior, checked_prior
 from statqat_sim.quantizer.channels import Channels
@@ -59,6 +60,7 @@ class Analytic(Chooser):
         check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
+    @left_out
     @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from statqat_sim.arrays import left_out
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.channels import Channels, choose_channels
 from statqat_sim.quantizer.described import Described
@@ -23,6 +24,7 @@ class Chooser(Described, ABC):
     zero_point: bool = False
     """Whether zero-points are chosen, too; some quantizers have it as an option."""
 
+    @left_out
     @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
@@ -30,6 +32,7 @@ class Chooser(Described, ABC):
         channels = Channels.of(x, format, channel_axis, objective, scales, self.zero_point)
         return channels.choose(self._choice, format, objective, scales)
 
+    @left_out
     @np.errstate(under="ignore")
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`. Weights and norm are ignored: histograms do not support them."""

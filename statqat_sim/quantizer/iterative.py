@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import Floats
+from statqat_sim.arrays import Floats, left_out
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.chooser import Chooser
 from statqat_sim.quantizer.data import Elements
@@ -68,6 +68,7 @@ class Iterative(Chooser):
         check_flag("zero_point", self.zero_point)
         self._options()
 
+    @left_out
     @np.errstate(under="ignore")
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""

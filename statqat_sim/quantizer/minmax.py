@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Array, real_array
+from statqat_sim.arrays import Array, left_out, real_array
 from statqat_sim.histogram import Histogram, extremes, extremes_elsewhere, lies_elsewhere
 from statqat_sim.quantizer.affine_minmax import affine_minmax
 from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
@@ -59,6 +59,7 @@ class MinMax(Described):
         check_flag("zero_point", self.zero_point)
         scales_of(self.scale_format)
 
+    @left_out
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`. Arrays on devices are supported: only their extremes are copied to the CPU."""
         if lies_elsewhere(x):
@@ -67,6 +68,7 @@ class MinMax(Described):
         axes = reduced_axes(x.ndim, channel_axis)
         return fitted_minmax(x, format, axes, scales_of(self.scale_format), self.zero_point)
 
+    @left_out
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`."""
         low, high = checked_histogram(histogram).low, histogram.high

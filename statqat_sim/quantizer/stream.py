@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from statqat_sim.arrays import left_out
 from statqat_sim.histogram import Histogram
 from statqat_sim.quantizer.base import scaled_format
 from statqat_sim.quantizer.channels import choose_channels
@@ -71,6 +72,7 @@ class Stream:
         check_count("rescan", self.rescan)
         check_flag("zero_point", self.zero_point)
 
+    @left_out
     def update(self, batch: Any) -> Stream:
         """The state after one more batch, an array as `Histogram.of` takes it; one scale serves all of it.
 
@@ -81,6 +83,7 @@ class Stream:
         """
         return self.update_from(Histogram.of(batch))
 
+    @left_out
     @np.errstate(under="ignore")
     def update_from(self, batch: Histogram) -> Stream:
         """The state after one more batch, given as its histogram."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import real_array
+from statqat_sim.arrays import left_out, real_array
 from statqat_sim.histogram import Histogram, lies_elsewhere
 from statqat_sim.quantizer.base import checked_histogram, reduced_axes, scaled_format
 from statqat_sim.quantizer.described import Described
@@ -25,6 +25,7 @@ class Unscaled(Described):
     array([  1.0078125, 300.       ], dtype=float32)
     """
 
+    @left_out
     def fit(self, x: Any, format: NumberFormat, *, channel_axis: int | None = None) -> Scale:
         """See `Quantizer.fit`."""
         scaled_format(format)
@@ -32,6 +33,7 @@ class Unscaled(Described):
         axes = reduced_axes(len(sizes), channel_axis)
         return Scale(np.ones([1 if axis in axes else size for axis, size in enumerate(sizes)], np.float32))
 
+    @left_out
     def choose(self, histogram: Histogram, format: NumberFormat) -> Scale:
         """See `StateQuantizer.choose`."""
         scaled_format(format)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import Floats
+from statqat_sim.arrays import Floats, left_out
 from statqat_sim.codec import Codec
 from statqat_sim.geometry import Geometry
 from statqat_sim.measurement import AnyFormat, Per, Row, as_float32s, loaded_formats, measure
@@ -53,6 +53,7 @@ class _Data:
         return cls(tensor, x, weights_of(weights, tensor, x), axis, (x.size, nonfinite))
 
 
+@left_out
 @np.errstate(under="ignore")
 def rank(
     data: Any,

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, overload
 
 import numpy as np
 
-from statqat_sim.arrays import Floats
+from statqat_sim.arrays import Floats, left_out
 from statqat_sim.errors import UnsupportedError, shown
 from statqat_sim.prior import Prior, checked_prior
 from statqat_sim.spec.block import BlockFormat
@@ -106,6 +106,7 @@ def expected_error(
 def expected_error(
     format: BlockFormat, *, prior: Prior | str, scale: Any = "optimal", random_phase: bool = False
 ) -> ExpectedBlockError: ...
+@left_out
 @np.errstate(under="ignore")
 def expected_error(
     format: Format, *, prior: Prior | str, scale: Any = "optimal", random_phase: bool = False

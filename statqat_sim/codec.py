@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -38,6 +39,9 @@ from statqat_sim.spec.zero_point import with_any_zero_point, with_zero_point
 
 SEED_BITS = 64
 SEEDS = 1 << SEED_BITS
+P = ParamSpec("P")
+R = TypeVar("R")
+
 FORMATS = "a NumberFormat or a BlockFormat"
 """The formats that a codec takes, for messages."""
 
@@ -104,11 +108,8 @@ class Codec:
             ValueError: if a shape does not fit, or for a NaN under `nan_input: error`.
             UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
-        if is_compiling() and not self._is_traced:
-            return outside_graphs(self.encode)(x, out=out, seed=seed, offset=offset, packed=packed)
-        self._refuse(x)
-        kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
-        return kernel(x, out=out, **self._random(x, seed, offset))
+        run = self._traced(Codec._encode) if is_compiling() else Codec._encode
+        return run(self, x, out, seed, offset, packed)
 
     def decode(
         self,
@@ -133,12 +134,8 @@ class Codec:
             ValueError: if a shape does not fit.
             UnsupportedError: for packed codes of more than 8 bits; for block formats.
         """
-        if is_compiling() and not self._is_traced:
-            return outside_graphs(self.decode)(codes, out=out, dtype=dtype, packed=packed, shape=shape)
-        if shape is not None and not packed:
-            raise ValueError("shape says how packed codes lie; allowed: with packed=True")
-        kernel = self._kernel(codes, Purpose.UNPACK if packed else Purpose.DECODE, _value_storage(dtype))
-        return kernel(codes, out=out, shape=shape) if packed else kernel(codes, out=out)
+        run = self._traced(Codec._decode) if is_compiling() else Codec._decode
+        return run(self, codes, out, dtype, packed, shape)
 
     def quantize(
         self,
@@ -175,12 +172,8 @@ class Codec:
         >>> q.codes, q.scales
         (array([ 2, 15,  0,  5], dtype=uint8), (array([127], dtype=uint8),))
         """
-        if is_compiling() and not self._is_traced:
-            return outside_graphs(self.quantize)(x, axis=axis, scale=scale, weights=weights, seed=seed, offset=offset)
-        blocks = self._with_blocks("encode, fake_quantize(x, scale=...)")
-        _refuse_zero_point(scale, self.format)
-        self._refuse(x)
-        return blocks.quantize(x, axis, scale, weights, self._random(x, seed, offset))
+        run = self._traced(Codec._quantize) if is_compiling() else Codec._quantize
+        return run(self, x, axis, scale, weights, seed, offset)
 
     def dequantize(self, q: QuantizedTensor, *, out: Any = None) -> Any:
         """The values of a tensor in this block format, as float32.
@@ -194,10 +187,8 @@ class Codec:
             ValueError: if q is in another format, or `out` has another shape.
             UnsupportedError: for number formats.
         """
-        dequantize = self._with_blocks("decode").dequantize
-        if compiler_is_loaded() and not self._is_traced:  # q's arrays are not in its sight; see `left_out`
-            return outside_graphs(dequantize)(q, out)
-        return dequantize(q, out)
+        run = self._traced(BlockCodec.dequantize) if compiler_is_loaded() else BlockCodec.dequantize  # see `left_out`
+        return run(self._with_blocks("decode"), q, out)
 
     @left_out
     def pack(
@@ -249,10 +240,33 @@ class Codec:
                 backend `torch`), for a zero-point out of range, or for a NaN under `nan_input: error`.
             UnsupportedError: for zero-points where the format takes none.
         """
-        if is_compiling() and not self._is_traced:
-            return outside_graphs(self.fake_quantize)(
-                x, scale=scale, axis=axis, weights=weights, out=out, seed=seed, offset=offset
-            )
+        run = self._traced(Codec._fake_quantize) if is_compiling() else Codec._fake_quantize
+        return run(self, x, scale, axis, weights, out, seed, offset)
+
+    def _traced(self, method: Callable[P, R]) -> Callable[P, R]:
+        """The method as torch's compiler traces it; or, if it cannot trace the backend, as it leaves it out."""
+        return method if self._is_traced else outside_graphs(method)
+
+    def _encode(self, x: Any, out: Any, seed: int | None, offset: int, packed: bool) -> Any:
+        self._refuse(x)
+        kernel = self._kernel(x, Purpose.PACK if packed else Purpose.ENCODE)
+        return kernel(x, out=out, **self._random(x, seed, offset))
+
+    def _decode(self, codes: Any, out: Any, dtype: str, packed: bool, shape: tuple[int, ...] | None) -> Any:
+        if shape is not None and not packed:
+            raise ValueError("shape says how packed codes lie; allowed: with packed=True")
+        kernel = self._kernel(codes, Purpose.UNPACK if packed else Purpose.DECODE, _value_storage(dtype))
+        return kernel(codes, out=out, shape=shape) if packed else kernel(codes, out=out)
+
+    def _quantize(self, x: Any, axis: int, scale: Any, weights: Any, seed: int | None, offset: int) -> QuantizedTensor:
+        blocks = self._with_blocks("encode, fake_quantize(x, scale=...)")
+        _refuse_zero_point(scale, self.format)
+        self._refuse(x)
+        return blocks.quantize(x, axis, scale, weights, self._random(x, seed, offset))
+
+    def _fake_quantize(
+        self, x: Any, scale: Any, axis: int, weights: Any, out: Any, seed: int | None, offset: int
+    ) -> Any:
         if self._blocks is not None:
             _refuse_zero_point(scale, self.format)
             self._refuse(x)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from statqat_sim.arrays import dtype_name, is_cpu_tensor
+from statqat_sim.arrays import dtype_name, is_cpu_tensor, left_out
 from statqat_sim.arrays.loaded import loaded_torch
 from statqat_sim.errors import of_type, shown
 from statqat_sim.metrics import sqnr_db
@@ -21,6 +21,7 @@ WORD_BYTES = (1, 2, 4, 8)
 ALLOWED_SIZES = "allowed: elements of 1, 2, 4 or 8 bytes"
 
 
+@left_out
 def assert_bit_exact(actual: Any, expected: Any) -> None:
     """Fail unless two arrays have the same dtype, shape and bits: -0 is not 0, and NaN is only the same NaN.
 
@@ -112,6 +113,7 @@ def _tensor_words(size: int, dtype: Any, what: str) -> Any:
     return {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[size]
 
 
+@left_out
 def assert_matmul_bits(
     actual: Any,
     a: Any,

@@ -12,6 +12,8 @@ import torch
 from torch_compiled import normal
 
 import statqat_sim as sqs
+from statqat_sim.identification import identify
+from statqat_sim.prior import Empirical
 from statqat_sim.testing import assert_bit_exact
 
 X = normal(16, 64)
@@ -52,6 +54,9 @@ REST: dict[str, Call] = {
     "mse": lambda x, *_: sqs.mse(x, 1.5 * x),
     "sqnr_db": lambda x, *_: sqs.sqnr_db(x, 1.5 * x),
     "Histogram": lambda x, *_: sqs.Histogram.of(x).merge(sqs.Histogram.of(2 * x)).counts,
+    "folded": lambda x, *_: repr(sqs.Histogram.of(x).folded()),
+    "sides": lambda x, *_: repr(sqs.Histogram.of(x).sides()),
+    "Empirical": lambda x, *_: repr(Empirical.of(x)),
     "MinMax": lambda x, numbers, *_: sqs.MinMax().fit(x, numbers),
     "Analytic": lambda x, numbers, *_: sqs.Analytic().fit(x, numbers),
     "Iterative": lambda x, numbers, *_: sqs.Iterative().fit(x, numbers, channel_axis=0),
@@ -64,6 +69,10 @@ REST: dict[str, Call] = {
     "rank": lambda x, numbers, blocks, _: repr(sqs.rank(x, [numbers, blocks])),
     "expected_error": lambda x, numbers, *_: sqs.expected_error(numbers, prior="gaussian").mse,
     "matmul": lambda x, *_: H100.matmul(x.half(), x.half().T, instruction="mma.f16.f32"),
+    "identify": lambda x, numbers, *_: repr(identify(x, values=sqs.Codec(numbers).fake_quantize(x))),
+    "assert_bit_exact": lambda x, *_: repr(assert_bit_exact(x, x.clone())),
+    "to_c": lambda x, numbers, *_: sqs.to_c(numbers),
+    "to_systemverilog": lambda x, numbers, *_: sqs.to_systemverilog(numbers),
     "convert": lambda x, *_: H100.convert(x, "cvt.rn.satfinite.e4m3x2.f32"),
 }
 
@@ -129,6 +138,41 @@ def test_numpy_arrays_are_not_taken_for_tensors(name: str, backend: str) -> None
     formats = _formats(name, backend, "of numpy")
     found, _ = _between_graphs(CODECS[name], backend, X.numpy(), formats)
     _assert_same(found, CODECS[name](X.numpy() + 1, *formats, backend))
+
+
+class Doubled(sqs.Codec):
+    """A codec with methods of its own."""
+
+    def encode(self, x: Any, **options: Any) -> Any:
+        return super().encode(2 * x, **options)
+
+    def decode(self, codes: Any, **options: Any) -> Any:
+        return super().decode(codes, **options) / 2
+
+    def fake_quantize(self, x: Any, **options: Any) -> Any:
+        return super().fake_quantize(2 * x, **options) / 2
+
+
+def test_methods_of_a_subclass_run_once() -> None:
+    codec = Doubled(sqs.load_format("float8_e4m3fn"))
+    found, _ = _between_graphs(lambda x, *_: codec.fake_quantize(x) + codec.decode(codec.encode(x)), "auto", X, [])
+    _assert_same(found, codec.fake_quantize(X + 1) + codec.decode(codec.encode(X + 1)))
+
+
+@pytest.mark.parametrize("stance", ["eager_on_recompile", "force_eager", "fail_on_recompile"])
+def test_torch_may_compile_nothing_more(stance: str) -> None:
+    codecs = [sqs.Codec(sqs.load_format(name)) for name in ("float8_e4m3fn", "mxfp4")]
+
+    def step(x: Any) -> tuple[Any, ...]:
+        q = codecs[1].quantize(x + 1)
+        return *(codec.fake_quantize(x + 1) for codec in codecs), codecs[0].encode(x), q.codes, codecs[1].dequantize(q)
+
+    torch.compiler.reset()
+    compiled = torch.compile(step, backend="eager")
+    compiled(X)
+    with torch.compiler.set_stance(stance):
+        for found, wanted in zip(compiled(X), step(X), strict=True):
+            assert_bit_exact(found, wanted)
 
 
 def _assert_same(found: Any, wanted: Any) -> None:

@@ -140,6 +140,7 @@ def test_the_optional_parts_are_those_that_are_asked_for() -> None:
     parts = {name for name in vars(runtime.OptionalParts) if name == "library" or name.startswith("compile_")}
     source = inspect.getsource(runtime)
     assert parts == set(re.findall(r'_(?:part|required)\(backend, "(\w+)"', source))
+    parts |= set(runtime.OptionalParts.__annotations__)
     guide = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text("utf-8")
     assert not [name for name in parts if f"`{name}`" not in guide]
 

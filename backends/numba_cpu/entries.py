@@ -29,9 +29,10 @@ def run(x, scale, out, rows, count, x_row, out_row, params, tables, seed, offset
 
 
 def entry(x: Storage | Packed, out: Storage | Packed) -> Any:
-    """`run` of the arguments of `cache.compiled` loops, arrays in place of addresses, and a loop; releases the GIL.
+    """`run(x, scale, out, rows, ..., loop)`, which calls a loop that `cache.compiled` gave; it releases the GIL.
 
-    The arrays are flat, aligned, and of the dtypes in which kernels see their elements; inputs may be read-only.
+    Its arguments are those of the loop, with arrays for their addresses: flat, aligned, of the dtypes in which kernels
+    see their elements; inputs may be read-only.
     """
     kinds = word_type(x), word_type(out)
     return kept(kinds, lambda: _generated(*kinds))

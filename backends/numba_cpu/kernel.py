@@ -55,7 +55,7 @@ class NumbaKernel:
         source = as_numpy(x, self.input.storage, self.input.name)
         shape = element_shape(source.shape, self.input.storage, shape, self.input.name)
         target = result_array(out, array_shape(shape, self.result), self.result)
-        work = _Work(self, shape, seed, offset) if self.random else _Work(self, shape)
+        work = _Work(self, shape, seed, offset)
         if target.flags.carray:
             work.fill(separate(source, target), target, scale)
         else:
@@ -93,7 +93,7 @@ def _is_seen_otherwise(storage: Storage | Packed) -> bool:
 class _Work:
     """One call of a kernel, on elements of the given shape."""
 
-    def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], seed: int = 0, offset: int = 0) -> None:
+    def __init__(self, kernel: NumbaKernel, shape: tuple[int, ...], seed: int, offset: int) -> None:
         self.kernel, self.shape, self.seed, self.offset = kernel, shape, seed, offset
 
     def fill(self, source: Array, target: Array, scale: Any) -> None:

@@ -15,7 +15,7 @@ def is_loaded(library: str, kind: str) -> bool:
 
 
 def compiler_is_loaded() -> bool:
-    """Whether torch's compiler is there, which runs it while it traces, too."""
+    """Whether torch's compiler has been imported, by the caller or by another library; it runs this while it traces."""
     return "torch._dynamo" in sys.modules and is_loaded("torch", "compiler")
 
 

@@ -1,4 +1,4 @@
-"""What torch watches: its compiler and tracers record torch's operations, and see none of numpy's or machine code."""
+"""What torch watches: its compiler and its tracers record torch's operations alone."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 TOLD: Final = (
-    "torch compiles, traces or vectorises its own operations alone, and these are numpy's or machine code; "
-    "allowed: for codecs backend 'torch', as in Codec(format, 'torch')"
+    "torch compiles, traces or vectorises its own operations alone, and this is not made of them; allowed: for codecs "
+    "backend 'torch', as in Codec(format, 'torch'), made before"
 )
 
 _calls: Final = SimpleNamespace()  # torch's compiler sees attributes that are added while it traces
 
 
 def is_compiling() -> bool:
-    """Whether torch's compiler traces this code. Where other threads compile, `torch.compiler.is_compiling` is true."""
+    """Whether torch's compiler traces this code; `torch.compiler.is_compiling` is true while another thread's does."""
     return compiler_is_loaded() and bool(loaded_torch().compiler.is_dynamo_compiling())
 
 
 def left_out(function: Callable[P, R]) -> Callable[P, R]:
-    """A function whose calls torch's compiler leaves out; it would take numpy's operations for torch's.
+    """A function whose calls torch's compiler leaves out of its graphs; it would take numpy's operations for torch's.
 
-    Where it does not trace the caller, as no tensor is in sight, it would trace what the caller calls.
+    That is so wherever the compiler is loaded. It does not trace a function without a tensor or an array among its
+    variables, whose `is_compiling` is false therefore, and does trace what that function calls.
     """
 
     @wraps(function)
@@ -53,14 +54,14 @@ def outside_graphs(function: Callable[P, R]) -> Callable[P, R]:
 def _prepared() -> str:
     """The name of the function that calls others, in `_calls`."""
     if not hasattr(_calls, "call"):
-        _calls.call = loaded_torch().compiler.disable(machine_code, reason=TOLD)
+        _calls.call = loaded_torch().compiler.disable(untraced, reason=TOLD)
     return "call"
 
 
 _prepared._dynamo_marked_constant = True  # type: ignore[attr-defined]  # torch's compiler runs it while it traces
 
 
-def machine_code(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+def untraced(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Call a function; torch's messages name this one."""
     return function(*arguments, **options)
 

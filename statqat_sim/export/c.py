@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from statqat_sim.arrays import left_out
 from statqat_sim.export.c_blocks import block_lines
 from statqat_sim.export.c_numbers import number_lines
 from statqat_sim.export.c_text import comment
@@ -12,6 +13,7 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 
 
+@left_out
 def to_c(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float32",)) -> str:
     """A format as a C99 header, without dependencies but the standard headers.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from statqat_sim.arrays import left_out
 from statqat_sim.export.functions import checked, functions, heading, identifier
 from statqat_sim.export.systemverilog_blocks import block_lines
 from statqat_sim.export.systemverilog_text import definition
@@ -11,6 +12,7 @@ from statqat_sim.spec.block import BlockFormat
 from statqat_sim.spec.number import NumberFormat
 
 
+@left_out
 def to_systemverilog(format: NumberFormat | BlockFormat, *, floats: Sequence[str] = ("float32",)) -> str:
     """A format as a SystemVerilog package, of functions that can be synthesized.
 

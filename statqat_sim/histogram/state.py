@@ -174,6 +174,7 @@ class Histogram(Rebuilt):
         """The number of elements that are NaN or Inf."""
         return int(self.counts[self._exponents() == NONFINITE].sum())
 
+    @left_out
     def sides(self) -> tuple[Tails, Tails]:
         """The elements at and above zero, and the magnitudes of those below; all channels together."""
         keys, counts, sums = self._merged()
@@ -183,12 +184,14 @@ class Histogram(Rebuilt):
         )
         return above, below
 
+    @left_out
     def folded(self) -> Tails:
         """The magnitudes of all elements; all channels together."""
         keys, counts, sums = self._merged()
         magnitudes, places = np.unique(keys & ~self._sign, return_inverse=True)
         return self._tails(magnitudes, *_added(places, len(magnitudes), counts, sums))
 
+    @left_out
     def cell_moments(self, edges: Any) -> Moments:
         """Counts and sums of the elements between neighbouring edges; all channels together.
 

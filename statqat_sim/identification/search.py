@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from statqat_sim.arrays import as_float32, real_array
+from statqat_sim.arrays import as_float32, left_out, real_array
 from statqat_sim.geometry import checked_axis
 from statqat_sim.identification.blocks import check_scale, tried
 from statqat_sim.identification.given import Given
@@ -21,6 +21,7 @@ from statqat_sim.spec.format import Format
 Progress: TypeAlias = Callable[[int, int], None]
 
 
+@left_out
 @np.errstate(under="ignore")
 def identify(
     x: Any,

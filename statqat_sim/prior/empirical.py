@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from statqat_sim.arrays import Floats
+from statqat_sim.arrays import Floats, left_out
 from statqat_sim.prior.base import Order, Prior, finite
 from statqat_sim.rebuilt import Rebuilt
 
@@ -54,6 +54,7 @@ class Empirical(Rebuilt, Prior):
         object.__setattr__(self, "_below", below)
 
     @classmethod
+    @left_out
     def of(cls, data: Any, name: str = "empirical") -> Empirical:
         """The logarithmic histogram of the finite numbers in data: 64 bins per octave on either side of zero.
 
